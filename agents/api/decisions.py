@@ -1,0 +1,61 @@
+"""/api/v1/decisions: record, list."""
+
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.observations import LIST_PARAMETERS, filters_of
+from agents.api.tasks import Token, given, level
+from memoryhub.interface.shapes import Content, Key, NewRow, Text, Uuid
+from memoryhub.memory import rendering
+from memoryhub.memory.actions import decisions
+from memoryhub.memory.models import Decision
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import tasks as task_selectors
+
+
+class NewDecision(NewRow, kw_only=True):
+    task: Key
+    decision: Content
+    reasoning: Text
+    based_on: Annotated[list[Uuid], Meta(max_length=100)] = []
+    action_key: Key | None = None
+    token: Token | None = None
+
+
+class Decisions(Reading, Writing):
+    """List decisions, newest first; record one. 409 human_owned, lease_lost, or action_conflict with the holder."""
+
+    shape = NewDecision
+    parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS
+
+    def read(self, **url: Any) -> Answer:
+        filters, key = filters_of(self.viewer, self.params)
+        return self.paged(memories.decisions(self.viewer, filters), lambda rows: rendered(self.viewer, rows, key))
+
+    def write(self, body: NewDecision, **url: Any) -> Outcome:
+        row_id, created = decisions.record(
+            self.viewer,
+            task=task_selectors.by_key(self.viewer, body.task),
+            decision=body.decision,
+            reasoning=body.reasoning,
+            based_on=body.based_on,
+            action_key=body.action_key,
+            token=body.token,
+            client_ref=body.client_ref,
+            sensitivity=level(body.sensitivity),
+            compartments=given(body.compartments),
+        )
+        return Outcome(201 if created else 200, str(row_id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        row = memories.decisions(self.viewer, memories.Filters()).get(id=outcome.result)
+        return Answer({**rendered(self.viewer, [row])[0], "duplicate": outcome.status == 200}, outcome.status)
+
+
+def rendered(viewer: Any, rows: list[Decision], key: str | None = None) -> list[dict[str, Any]]:
+    """Decisions as answered."""
+    ids = {row.task_id for row in rows}
+    keys = dict.fromkeys(ids, key) if key else task_selectors.keys_of(viewer, ids)
+    return [rendering.decision(row, keys.get(row.task_id)) for row in rows]

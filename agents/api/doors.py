@@ -1,0 +1,153 @@
+"""What every endpoint of the API does around its one action or selector.
+
+Read:  key -> viewer -> parameters -> one transaction that also makes the answer.
+Write: key -> viewer -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
+       a second, read-only transaction of the same viewer that makes the answer, through the label.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from agents.authentication import authenticate
+from memoryhub.core import idempotency
+from memoryhub.core.errors import TooLarge
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.verbs import require_scope
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.headers import check_media_type, idempotency_key
+from memoryhub.interface.json import MAX_BYTES, dump, parse_object
+from memoryhub.interface.pagination import Page, page, read_window
+from memoryhub.interface.params import Params
+from memoryhub.interface.shapes import Shape, convert
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent back."""
+
+    data: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a write did: the status of its answer, and the ids that the answer is made of (kept for a replay)."""
+
+    status: int
+    result: Any
+
+
+class Endpoint(APIView):
+    """The key is checked before anything else; afterwards `viewer` and `params` are there."""
+
+    # Of the query, for reads and writes.
+    parameters: ClassVar[frozenset[str]] = frozenset()
+    metadata_class = None
+    viewer: Viewer
+    params: Params
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
+        allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
+        self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
+
+    def label_param(self) -> str | None:
+        """`?label=`, which chooses among twins of a key."""
+        label = self.params.label()
+        return "+".join([label.sensitivity, *sorted(label.compartments)]) if label else None
+
+
+class Reading(Endpoint):
+    """GET: a subclass's `read(**url)` runs, and its answer is made, in one read-only transaction."""
+
+    scope: ClassVar[str | None] = "memory:read"
+
+    def get(self, request: Request, **url: Any) -> HttpResponse:
+        require_scope(self.viewer, self.scope)
+        with viewer_transaction(self.viewer, read_only=True):
+            return respond(self.read(**url))
+
+    def read(self, **url: Any) -> Answer:
+        """The answer."""
+        raise NotImplementedError
+
+    def paged(self, rows: QuerySet[Any], render: Any) -> Answer:
+        """A page of rows that are newest first by id. `render(rows)` makes the list of results."""
+        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        found = keyset(rows, window.position, backwards=window.backwards, limit=window.limit)
+        made: Page[Model] = page(window, found, lambda row: str(row.pk))
+        data = {"results": render(list(made.results)), "next": made.next, "previous": made.previous}
+        return Answer(data, headers=made.headers)
+
+
+def keyset(rows: QuerySet[Any], position: Any, *, backwards: bool, limit: int) -> list[Any]:
+    """One window of rows that are newest first by id, and one more row to tell whether there are more."""
+    if backwards:
+        return list(rows.filter(id__gt=position).order_by("id")[: limit + 1])
+    if position is not None:
+        rows = rows.filter(id__lt=position)
+    return list(rows.order_by("-id")[: limit + 1])
+
+
+class Writing(Endpoint):
+    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+
+    shape: ClassVar[type[Shape]]
+    max_bytes: ClassVar[int] = MAX_BYTES
+    body_optional: ClassVar[bool] = False  # nothing need be said: an absent body is an empty object
+
+    def post(self, request: Request, **url: Any) -> HttpResponse:
+        raw = self._raw(request._request)
+        body = self._parse(raw)
+        outcome = self._run(request, raw, body, url)
+        with viewer_transaction(self.viewer, read_only=True):
+            return respond(self.render(outcome))
+
+    def _raw(self, request: HttpRequest) -> bytes:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length == "0" and self.body_optional:
+            return b""
+        check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
+        if length.isdecimal() and int(length) > self.max_bytes:
+            raise TooLarge(f"A body may have at most {self.max_bytes} bytes here.")
+        return request.body
+
+    def _parse(self, raw: bytes) -> Any:
+        data = parse_object(raw, max_bytes=self.max_bytes) if raw or not self.body_optional else {}
+        return convert(data, self.shape)
+
+    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
+        key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
+        with viewer_transaction(self.viewer):
+            if key is None:
+                return self.write(body, **url)
+            assert self.viewer.credential is not None
+            path = request._request.get_full_path()
+            asked = idempotency.Request.of(self.viewer.credential, key, request.method or "", path, raw)
+            if (known := idempotency.replay(asked)) is not None:
+                return Outcome(*known)
+            outcome = self.write(body, **url)
+            idempotency.remember(asked, [outcome.status, outcome.result])
+            return outcome
+
+    def write(self, body: Any, **url: Any) -> Outcome:
+        """Call the one action."""
+        raise NotImplementedError
+
+    def render(self, outcome: Outcome) -> Answer:
+        """The answer, read anew."""
+        raise NotImplementedError
+
+
+def respond(answer: Answer) -> HttpResponse:
+    """JSON that no cache keeps."""
+    if answer.status == 204:
+        return HttpResponse(status=204, headers=answer.headers)
+    headers = {"Cache-Control": "no-store", **answer.headers}
+    return HttpResponse(dump(answer.data), status=answer.status, content_type="application/json", headers=headers)

@@ -1,0 +1,168 @@
+"""/api/v1/escalations: ask for a person, read one and its package, acknowledge, cancel. (`answer` waits: agents.waiting.)"""
+
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
+from agents.api.tasks import Reason
+from escalations import selectors
+from escalations.actions import answers
+from escalations.actions.escalate import escalate
+from escalations.models import Escalation, Priority
+from escalations.states import STATES
+from memoryhub.interface.etags import make_tag
+from memoryhub.interface.pagination import page, read_window
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import Priority as PriorityName
+from memoryhub.memory.selectors import tasks as task_selectors
+
+FIRST_PAGE = 50
+
+ReasonCode = Literal[
+    "policy_exception",
+    "missing_information",
+    "low_confidence",
+    "tool_failure",
+    "customer_request",
+    "approval_required",
+    "conflict",
+    "safety",
+    "other",
+]
+Verdict = Literal["approve", "edit", "respond", "reject", "ignore"]
+
+
+class Action(Shape, kw_only=True):
+    name: Line
+    arguments: JsonObject
+    schema: JsonObject | None = None
+
+
+class NewEscalation(Shape, kw_only=True):
+    task: Key
+    reason_code: ReasonCode
+    reason: Text
+    question: Text
+    allowed: Annotated[list[Verdict], Meta(min_length=1, max_length=5)] = ["respond"]
+    action: Action | None = None
+    recommendation: Text | None = None
+    priority: PriorityName = "normal"
+    assigned_to: Line | None = None
+    client_ref: Key | None = None
+
+
+class Escalations(Reading, Writing):
+    """List escalations, newest first; ask for a person: 201 with the package's first page, or 200 with the open one.
+
+    At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
+    """
+
+    scope = "escalations"
+    shape = NewEscalation
+    parameters: ClassVar[frozenset[str]] = frozenset({"task", "state", "limit", "cursor"})
+
+    def read(self, **url: Any) -> Answer:
+        rows = selectors.escalations(self.viewer)
+        if key := self.params.key("task"):
+            rows = rows.filter(task=task_selectors.by_key(self.viewer, key))
+        if state := self.params.choice("state", STATES):
+            rows = rows.filter(state=state)
+        return self.paged(rows, lambda found: [selectors.render(row) for row in found])
+
+    def write(self, body: NewEscalation, **url: Any) -> Outcome:
+        action = body.action
+        made, created = escalate(
+            self.viewer,
+            task=task_selectors.by_key(self.viewer, body.task),
+            reason_code=body.reason_code,
+            reason=body.reason,
+            question=body.question,
+            allowed=body.allowed,
+            action={"name": action.name, "arguments": action.arguments, "schema": action.schema} if action else None,
+            recommendation=body.recommendation or "",
+            priority=Priority[body.priority.upper()].value,
+            assigned_to=body.assigned_to,
+            client_ref=body.client_ref,
+        )
+        return Outcome(201 if created else 200, str(made.id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        row = selectors.escalation(self.viewer, UUID(outcome.result))
+        found, decisions = selectors.frozen(self.viewer, row)
+        first = selectors.package(
+            self.viewer, row, observations=found[:FIRST_PAGE], decisions=decisions[:FIRST_PAGE]
+        )
+        return Answer({**selectors.render(row), "package": first}, outcome.status)
+
+
+class OneEscalation(Reading):
+    """State, owner, version."""
+
+    scope = "escalations"
+
+    def read(self, **url: Any) -> Answer:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+
+
+class Package(Reading):
+    """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`."""
+
+    scope = "escalations"
+    parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
+
+    def read(self, **url: Any) -> Answer:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        merged: list[Any] = []
+        for rows in selectors.frozen(self.viewer, row):
+            merged += keyset(rows, window.position, backwards=window.backwards, limit=window.limit)
+        merged.sort(key=lambda found: found.id, reverse=not window.backwards)
+        made = page(window, merged[: window.limit + 1], lambda found: str(found.id))
+        data = selectors.package(
+            self.viewer,
+            row,
+            observations=[found for found in made.results if found._meta.model_name == "observation"],
+            decisions=[found for found in made.results if found._meta.model_name == "decision"],
+        )
+        return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
+
+
+class Nothing(Shape, kw_only=True):
+    pass
+
+
+class EscalationVerb(Writing):
+    """A verb on an escalation that is answered with the escalation."""
+
+    def write(self, body: Any, **url: Any) -> Outcome:
+        return Outcome(200, str(self.act(url["escalation_id"], body).id))
+
+    def act(self, escalation_id: UUID, body: Any) -> Escalation:
+        """Call the action."""
+        raise NotImplementedError
+
+    def render(self, outcome: Outcome) -> Answer:
+        row = selectors.escalation(self.viewer, UUID(outcome.result))
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+
+
+class Acknowledge(EscalationVerb):
+    """The agent has the answer and resumes. Repeating it is fine; 409 wrong_state while there is no answer."""
+
+    shape = Nothing
+    body_optional = True
+
+    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
+        return answers.acknowledge(self.viewer, escalation_id=escalation_id)
+
+
+class Cancel(EscalationVerb):
+    """It is no longer needed. 409 not_owner for another agent's, wrong_state when it is answered."""
+
+    shape = Reason
+
+    def act(self, escalation_id: UUID, body: Reason) -> Escalation:
+        return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)

@@ -1,0 +1,62 @@
+"""/api/v1/me and /api/v1/agents: who the key is, and who else is there."""
+
+from typing import Any, ClassVar
+
+from django.db.models import F
+
+from agents.api.doors import Answer, Reading
+from agents.models import Agent
+from memoryhub.core.models import Sensitivity
+from memoryhub.interface.pagination import page, read_window
+from memoryhub.memory.selectors import tasks as task_selectors
+
+
+class Me(Reading):
+    """Actor, team, role, clearance, compartments and scopes of the key."""
+
+    scope = None
+
+    def read(self, **url: Any) -> Answer:
+        viewer = self.viewer
+        return Answer(
+            {
+                "actor": {"id": viewer.actor, "name": viewer.name, "kind": viewer.kind},
+                "team": viewer.team_slug,
+                "role": viewer.role,
+                "clearance": Sensitivity(viewer.clearance).label,
+                "compartments": sorted(viewer.compartments),
+                "scopes": sorted(viewer.scopes or ()),
+            }
+        )
+
+
+class Agents(Reading):
+    """The team's agents, with the visible tasks that each holds."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
+
+    def read(self, **url: Any) -> Answer:
+        rows = Agent.objects.filter(membership__team_id=self.viewer.team, membership__is_active=True)
+        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        rows = rows.annotate(name=F("membership__name"))
+        if window.position is not None:
+            rows = rows.filter(name__lt=window.position) if window.backwards else rows.filter(name__gt=window.position)
+        found = list(rows.order_by("-name" if window.backwards else "name")[: window.limit + 1])
+        made = page(window, found, lambda row: row.name)
+        held: dict[str, list[str]] = {}
+        tasks = task_selectors.tasks(self.viewer).filter(lease_live=True, holder__name__in=[row.name for row in found])
+        for name, key in tasks.values_list("holder__name", "key")[:1000]:
+            held.setdefault(name, []).append(key)
+        results = [
+            {
+                "name": row.name,
+                "group": row.group,
+                "description": row.description,
+                "last_seen_at": row.last_seen_at,
+                "holds": held.get(row.name, []),
+            }
+            for row in made.results
+        ]
+        return Answer(
+            {"results": results, "next": made.next, "previous": made.previous}, headers=made.headers
+        )

@@ -1,0 +1,156 @@
+"""/api/v1/observations: log one, log many, list."""
+
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.tasks import Token, given, level
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
+from memoryhub.interface.json import escape_pointer
+from memoryhub.interface.params import Params
+from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, convert
+from memoryhub.memory import rendering
+from memoryhub.memory.actions import observations
+from memoryhub.memory.actions.observations import Logged, NewObservation
+from memoryhub.memory.models import Observation, Task
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import tasks as task_selectors
+
+MAX_ITEMS = 1000
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+
+
+class Item(NewRow, kw_only=True):
+    content: Content
+    task: Key | None = None
+    tags: Tags = []
+    importance: Annotated[float, Meta(ge=0, le=1)] | None = None
+    occurred_at: When | None = None
+    expires_at: When | None = None
+    private: bool = False
+    pinned: bool = False
+    dedupe: bool = False
+
+
+class OneItem(Item, kw_only=True):
+    token: Token | None = None
+
+
+def new_observation(item: Item, task: Task | None) -> NewObservation:
+    """A body as the action takes it."""
+    return NewObservation(
+        content=item.content,
+        task=task,
+        tags=item.tags,
+        importance=item.importance,
+        occurred_at=item.occurred_at,
+        expires_at=item.expires_at,
+        private=item.private,
+        pinned=item.pinned,
+        dedupe=item.dedupe,
+        client_ref=item.client_ref,
+        sensitivity=level(item.sensitivity),
+        compartments=given(item.compartments),
+    )
+
+
+LIST_PARAMETERS = frozenset(
+    {"task", "agent", "exclude_agent", "exclude_own", "since", "until", "after_seq", "limit", "cursor"}
+)
+
+
+class Observations(Reading, Writing):
+    """List observations, newest first; log one: 201, or 200 with `duplicate` when it was there already."""
+
+    shape = OneItem
+    parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"tags", "tags_mode", "min_importance"}
+
+    def read(self, **url: Any) -> Answer:
+        filters, key = filters_of(self.viewer, self.params)
+        filters.tags = self.params.words("tags") or ()
+        filters.tags_mode = self.params.choice("tags_mode", ("all", "any")) or "all"
+        filters.min_importance = self.params.fraction("min_importance")
+        return self.paged(memories.observations(self.viewer, filters), lambda rows: rendered(self.viewer, rows, key))
+
+    def write(self, body: OneItem, **url: Any) -> Outcome:
+        task = task_selectors.by_key(self.viewer, body.task) if body.task else None
+        logged = observations.log(self.viewer, item=new_observation(body, task), token=body.token)
+        return Outcome(201 if logged.created else 200, str(logged.id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        row = memories.observations(self.viewer, memories.Filters()).filter(id=outcome.result).first()
+        if row is None:  # it has expired meanwhile
+            raise NotFound()
+        data = rendered(self.viewer, [row])[0]
+        return Answer({**data, "duplicate": outcome.status == 200}, outcome.status)
+
+
+def filters_of(viewer: Any, params: Params) -> tuple[memories.Filters, str | None]:
+    """The filters that observations and decisions share, and the task's key when one is named (404 if hidden)."""
+    key = params.key("task")
+    filters = memories.Filters(
+        task=task_selectors.by_key(viewer, key).id if key else None,
+        agent=params.text("agent", longest=100),
+        exclude_agent=params.text("exclude_agent", longest=100),
+        exclude_own=params.boolean("exclude_own") or False,
+        since=params.when("since"),
+        until=params.when("until"),
+        after_seq=params.integer("after_seq"),
+    )
+    return filters, key
+
+
+def rendered(viewer: Any, rows: list[Observation], key: str | None = None) -> list[dict[str, Any]]:
+    """Observations as answered; their tasks' keys are asked for at once, unless all are of the one with `key`."""
+    tasks = {row.task_id for row in rows if row.task_id}
+    keys = dict.fromkeys(tasks, key) if key else task_selectors.keys_of(viewer, tasks) if tasks else {}
+    return [rendering.observation(row, keys.get(row.task_id) if row.task_id else None) for row in rows]
+
+
+class Batch(Shape, kw_only=True):
+    items: Annotated[list[Any], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class ObservationBatch(Writing):
+    """Log 1..1000 observations: a result for each, in order; 207 when any failed. The good ones are stored once."""
+
+    shape = Batch
+    max_bytes = MAX_BATCH_BYTES
+
+    def write(self, body: Batch, **url: Any) -> Outcome:
+        results: list[dict[str, Any]] = [{"index": index} for index in range(len(body.items))]
+        shaped = [(index, self._shaped(index, item, results)) for index, item in enumerate(body.items)]
+        tasks = task_selectors.by_keys(self.viewer, {item.task for _, item in shaped if item and item.task})
+        ready: list[tuple[int, NewObservation]] = []
+        for index, item in shaped:
+            if item is None:
+                continue
+            if item.task and item.task not in tasks:
+                refuse(results[index], NotFound())
+                continue
+            ready.append((index, new_observation(item, tasks[item.task] if item.task else None)))
+        logged = observations.log_batch(self.viewer, items=[item for _, item in ready])
+        for (index, _), result in zip(ready, logged, strict=True):
+            if isinstance(result, Logged):
+                results[index] |= {"status": "created" if result.created else "duplicate", "id": str(result.id)}
+            else:
+                refuse(results[index], result)
+        return Outcome(207 if any(result["status"] == "error" for result in results) else 200, results)
+
+    def _shaped(self, index: int, item: Any, results: list[dict[str, Any]]) -> Item | None:
+        try:
+            if not isinstance(item, dict):
+                raise Invalid(errors=(FieldError(f"/items/{index}", Code.WRONG_TYPE, "This must be an object."),))
+            return convert(item, Item, at=f"/items/{escape_pointer(str(index))}")
+        except HubError as error:
+            refuse(results[index], error)
+            return None
+
+    def render(self, outcome: Outcome) -> Answer:
+        return Answer({"results": outcome.result}, outcome.status)
+
+
+def refuse(result: dict[str, Any], error: HubError) -> None:
+    """An item's result when it failed."""
+    result |= {"status": "error", "error": {**error.as_dict(), "status": error.status}}

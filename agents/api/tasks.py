@@ -1,0 +1,264 @@
+"""/api/v1/tasks: make, list, change, lease."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from django.db.models import Q
+from django.http import HttpResponse
+from msgspec import UNSET, Meta, UnsetType
+from rest_framework.request import Request
+
+from agents.api.doors import Answer, Outcome, Reading, Writing
+from memoryhub.core.errors import NotFound, PreconditionFailed
+from memoryhub.core.models import Sensitivity
+from memoryhub.interface.etags import if_match, make_tag
+from memoryhub.interface.shapes import JsonObject, Key, Line, NewRow, Shape, Text
+from memoryhub.memory import rendering
+from memoryhub.memory.actions import leases, tasks
+from memoryhub.memory.models import Task, TaskStatus
+from memoryhub.memory.selectors import tasks as selectors
+
+Seconds = Annotated[int, Meta(ge=1, le=3600)]
+Token = Annotated[int, Meta(ge=1, le=2**53)]
+STATUSES = tuple(TaskStatus.values)
+
+
+def level(name: str | UnsetType) -> int | None:
+    """The number of a sensitivity that a body named; None when it did not."""
+    return None if isinstance(name, UnsetType) else Sensitivity[name.upper()].value
+
+
+def given(value: Any) -> Any:
+    """The value of a body's member; None when it was not sent."""
+    return None if value is UNSET else value
+
+
+def one(viewer: Any, task_id: UUID | str) -> Task:
+    """The visible task with this id, as it is answered."""
+    found = selectors.tasks(viewer).filter(id=task_id).first()
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def task_answer(task: Task, status: int = 200) -> Answer:
+    """A task with its ETag."""
+    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version)})
+
+
+class NewTask(NewRow, kw_only=True):
+    key: Key
+    title: Line
+    requester: Annotated[str, Meta(max_length=200)] = ""
+    metadata: JsonObject = {}
+
+
+class Tasks(Reading, Writing):
+    """List tasks, newest first; make one (a key that exists is answered with 200 and the existing task)."""
+
+    scope = "tasks"
+    shape = NewTask
+    parameters: ClassVar[frozenset[str]] = frozenset({"status", "held_by", "q", "limit", "cursor"})
+
+    def read(self, **url: Any) -> Answer:
+        rows = selectors.tasks(self.viewer)
+        if status := self.params.choice("status", STATUSES):
+            rows = rows.filter(status=status)
+        if holder := self.params.text("held_by", longest=100):
+            rows = rows.filter(holder__name=holder, lease_live=True)
+        if text := self.params.text("q", longest=200):
+            rows = rows.filter(Q(key__icontains=text) | Q(body__title__icontains=text))
+        return self.paged(rows, lambda found: [rendering.task(row) for row in found])
+
+    def write(self, body: NewTask, **url: Any) -> Outcome:
+        task, created = tasks.create(
+            self.viewer,
+            key=body.key,
+            title=body.title,
+            requester=body.requester,
+            metadata=body.metadata,
+            sensitivity=level(body.sensitivity),
+            compartments=given(body.compartments),
+            client_ref=body.client_ref,
+        )
+        return Outcome(201 if created else 200, str(task.id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        return task_answer(one(self.viewer, outcome.result), outcome.status)
+
+
+class TaskChange(Shape, kw_only=True):
+    # The status is what this is about, so here it is no read-only member.
+    read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
+    title: Line | None = None
+    requester: Annotated[str, Meta(max_length=200)] | None = None
+    metadata: JsonObject | None = None
+    status: Literal["open", "blocked", "cancelled"] | None = None
+
+
+class OneTask(Reading, Writing):
+    """Read a task; change it by PATCH with If-Match (428 without, 412 with the current one when it is stale)."""
+
+    scope = "tasks"
+    shape = TaskChange
+    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
+    http_method_names: ClassVar[list[str]] = ["get", "head", "patch"]
+
+    def read(self, **url: Any) -> Answer:
+        return task_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
+
+    def patch(self, request: Request, **url: Any) -> HttpResponse:
+        return self.post(request, **url)
+
+    def write(self, body: TaskChange, **url: Any) -> Outcome:
+        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
+        if tag.id != task.id:
+            raise PreconditionFailed("The task was changed meanwhile.", current=rendering.task(task))
+        try:
+            tasks.update(
+                self.viewer,
+                task=task,
+                expected_version=tag.version,
+                title=body.title,
+                requester=body.requester,
+                metadata=body.metadata,
+                status=body.status,
+            )
+        except PreconditionFailed as error:
+            raise PreconditionFailed(error.detail, current=rendering.task(one(self.viewer, task.id))) from error
+        return Outcome(200, str(task.id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        return task_answer(one(self.viewer, outcome.result))
+
+
+class Claim(Shape, kw_only=True):
+    ttl_seconds: Seconds = 600
+
+
+class ClaimTask(Writing):
+    """Take the task's lease. 409 lease_held or human_owned with `held_by` and `lease_expires_at`."""
+
+    shape = Claim
+    body_optional = True
+    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
+
+    def write(self, body: Claim, **url: Any) -> Outcome:
+        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        return lease_outcome(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds))
+
+    def render(self, outcome: Outcome) -> Answer:
+        return Answer({**outcome.result, "held_by": self.viewer.name})
+
+
+def lease_outcome(task: Task) -> Outcome:
+    """What a claim or renewal returned."""
+    assert task.lease_expires_at is not None
+    return Outcome(200, {"token": task.token, "expires_at": task.lease_expires_at.isoformat().replace("+00:00", "Z")})
+
+
+class ClaimNextBody(Claim, kw_only=True):
+    read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
+    status: Literal["open", "in_progress", "blocked"] | None = None
+    metadata: JsonObject | None = None
+
+
+class ClaimNext(Writing):
+    """Claim the oldest free task that fits; 204 when there is none. Two callers never get the same one."""
+
+    shape = ClaimNextBody
+    body_optional = True
+
+    def write(self, body: ClaimNextBody, **url: Any) -> Outcome:
+        task = leases.claim_next(
+            self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds
+        )
+        if task is None:
+            return Outcome(204, None)
+        return Outcome(200, {"task": str(task.id), "lease": lease_outcome(task).result})
+
+    def render(self, outcome: Outcome) -> Answer:
+        if outcome.status == 204:
+            return Answer(None, 204)
+        lease = {**outcome.result["lease"], "held_by": self.viewer.name}
+        return Answer({"task": rendering.task(one(self.viewer, outcome.result["task"])), "lease": lease})
+
+
+class Held(Shape, kw_only=True):
+    token: Token
+
+
+class HeldFor(Held, kw_only=True):
+    ttl_seconds: Seconds = 600
+
+
+class RenewTask(ClaimTask):
+    """Prolong one's lease. 409 lease_lost on an old token."""
+
+    shape = HeldFor
+    body_optional = False
+
+    def write(self, body: HeldFor, **url: Any) -> Outcome:  # type: ignore[override]
+        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        return lease_outcome(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds))
+
+
+class TaskVerb(Writing):
+    """A verb on a task that is answered with the task."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
+
+    def write(self, body: Any, **url: Any) -> Outcome:
+        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        return Outcome(200, str(self.act(task, body).id))
+
+    def act(self, task: Task, body: Any) -> Task:
+        """Call the action."""
+        raise NotImplementedError
+
+    def render(self, outcome: Outcome) -> Answer:
+        return task_answer(one(self.viewer, outcome.result))
+
+
+class ReleaseTask(TaskVerb):
+    """Give the task back unfinished. 409 lease_lost on an old token."""
+
+    shape = Held
+
+    def act(self, task: Task, body: Held) -> Task:
+        return leases.release(self.viewer, task=task, token=body.token)
+
+
+class Ended(Held, kw_only=True):
+    outcome: JsonObject | None = None
+
+
+class CompleteTask(TaskVerb):
+    """Finish the task as done. 409 lease_lost, human_owned, or wrong_state while it is escalated."""
+
+    shape = Ended
+    end: Callable[..., Task] = staticmethod(leases.complete)
+
+    def act(self, task: Task, body: Ended) -> Task:
+        return type(self).end(self.viewer, task=task, token=body.token, outcome=body.outcome)
+
+
+class FailTask(CompleteTask):
+    """Finish the task as failed."""
+
+    end = staticmethod(leases.fail)
+
+
+class Reason(Shape, kw_only=True):
+    reason: Text
+
+
+class ReopenTask(TaskVerb):
+    """Open a task that was over; counts as rework. 409 wrong_state for one that is not."""
+
+    shape = Reason
+
+    def act(self, task: Task, body: Reason) -> Task:
+        return leases.reopen(self.viewer, task=task, reason=body.reason)

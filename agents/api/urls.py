@@ -1,0 +1,39 @@
+"""/api/v1/: one line a door."""
+
+from django.urls import path, register_converter
+
+from agents.api import decisions, escalations, me, observations, tasks
+
+
+class KeyConverter:
+    regex = "[A-Za-z0-9._:@~-]{1,200}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    to_url = to_python
+
+
+register_converter(KeyConverter, "key")
+
+urlpatterns = [
+    path("me", me.Me.as_view()),
+    path("agents", me.Agents.as_view()),
+    path("tasks", tasks.Tasks.as_view()),
+    path("tasks/claim-next", tasks.ClaimNext.as_view()),
+    path("tasks/<key:key>", tasks.OneTask.as_view()),
+    path("tasks/<key:key>/claim", tasks.ClaimTask.as_view()),
+    path("tasks/<key:key>/renew", tasks.RenewTask.as_view()),
+    path("tasks/<key:key>/release", tasks.ReleaseTask.as_view()),
+    path("tasks/<key:key>/complete", tasks.CompleteTask.as_view()),
+    path("tasks/<key:key>/fail", tasks.FailTask.as_view()),
+    path("tasks/<key:key>/reopen", tasks.ReopenTask.as_view()),
+    path("observations", observations.Observations.as_view()),
+    path("observations/batch", observations.ObservationBatch.as_view()),
+    path("decisions", decisions.Decisions.as_view()),
+    path("escalations", escalations.Escalations.as_view()),
+    path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
+    path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),
+    path("escalations/<uuid:escalation_id>/acknowledge", escalations.Acknowledge.as_view()),
+    path("escalations/<uuid:escalation_id>/cancel", escalations.Cancel.as_view()),
+]

@@ -1,0 +1,55 @@
+"""The one way in for agents, shared by all doors: a bearer key (RFC 6750) becomes a viewer."""
+
+from django.db import connection
+
+from agents.keys import digest_of
+from memoryhub.core.errors import Unauthorized
+from memoryhub.core.viewers import Viewer
+
+# One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
+_FIND = """
+select k.id, k.scopes, m.id, m.name, m.role, m.clearance, m.compartments, a.id, a.kind, t.id, t.slug,
+       k.last_used_at is null or k.last_used_at < statement_timestamp() - interval '1 minute'
+from api_key k join membership m on m.id = k.membership_id join actor a on a.id = m.actor_id
+     join team t on t.id = m.team_id
+where k.digest = %s and k.revoked_at is null and (k.expires_at is null or k.expires_at > statement_timestamp())
+  and m.is_active and a.is_active
+"""
+_USED = """
+with k as (update api_key set last_used_at = statement_timestamp() where id = %s returning membership_id)
+update agent set last_seen_at = statement_timestamp() from k where agent.membership_id = k.membership_id
+"""
+
+
+def authenticate(header: str | None, request_id: str) -> Viewer:
+    """The viewer of an Authorization header. Raises Unauthorized, with one text for whatever is wrong with the key."""
+    scheme, _, key = (header or "").partition(" ")
+    digest = digest_of(key) if scheme.lower() == "bearer" else None
+    if digest is None:
+        raise _refusal()
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [digest])
+        row = cursor.fetchone()
+        if row is None:
+            raise _refusal()
+        (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, note_use) = row
+        if note_use:
+            cursor.execute(_USED, [key_id])
+    return Viewer(
+        actor=actor,
+        membership=member,
+        team=team,
+        team_slug=slug,
+        name=name,
+        kind=kind,
+        role=role,
+        clearance=clearance,
+        compartments=frozenset(compartments),
+        scopes=frozenset(scopes),
+        credential=key_id,
+        request_id=request_id,
+    )
+
+
+def _refusal() -> Unauthorized:
+    return Unauthorized("A valid API key is needed.", headers={"WWW-Authenticate": 'Bearer realm="memoryhub"'})

@@ -1,0 +1,62 @@
+"""Agents and their API keys."""
+
+
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from memoryhub.core.ids import new_id
+from memoryhub.core.models import Membership
+
+
+class Scope(models.TextChoices):
+    """What a key may be used for."""
+
+    MEMORY_READ = "memory:read"
+    MEMORY_WRITE = "memory:write"
+    TASKS = "tasks"
+    ESCALATIONS = "escalations"
+    ALERTS = "alerts"
+    INSIGHTS_READ = "insights:read"
+    IMPORT = "import"
+
+
+DEFAULT_SCOPES = [Scope.MEMORY_READ, Scope.MEMORY_WRITE, Scope.TASKS, Scope.ESCALATIONS, Scope.ALERTS]
+
+
+class Agent(models.Model):
+    """What there is to say of an agent beside its membership: its group and what it is for."""
+
+    membership = models.OneToOneField(Membership, primary_key=True, on_delete=models.PROTECT, related_name="agent")
+    group = models.CharField(max_length=60, blank=True, help_text="A word that alerts can be sent to, e.g. research.")
+    description = models.CharField(max_length=300, blank=True)
+    last_seen_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "agent"
+
+    def __str__(self) -> str:
+        return self.membership.name
+
+
+class ApiKey(models.Model):
+    """An agent's credential. Only its SHA-256 is kept; the key itself is shown once."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    membership = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=100, blank=True)
+    prefix = models.CharField(max_length=20, help_text="The first characters, to tell keys apart.")
+    digest = models.BinaryField(unique=True)
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices), default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "api_key"
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"

@@ -1,0 +1,173 @@
+"""Answers: what a person decides, how it goes back to the agent, and how the agent takes it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from jsonschema.validators import Draft202012Validator
+
+from escalations.actions.common import free, lock, require_owner, save, write_answer
+from escalations.models import Escalation, Verdict
+from escalations.states import ANSWERED, CLOSED, RESOLVED, next_state
+from memoryhub.core import outbox
+from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Membership
+from memoryhub.core.sealing import read_text
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.memory.actions.leases import end_lease, finish as finish_task, now
+from memoryhub.memory.actions.tasks import save as save_task
+from memoryhub.memory.models import Task, TaskStatus
+
+CLOSE_UNACKNOWLEDGED = "escalations.timers.close_unacknowledged"
+
+
+@action("escalation.decide", roles=DESK)
+def decide(
+    viewer: Viewer,
+    *,
+    escalation_id: UUID,
+    verdict: str,
+    message: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    done: str = "",
+    next: str = "",
+    hand_back: bool = True,
+) -> Escalation:
+    """Answer as the agent allowed, and hand back in the same click unless told otherwise.
+
+    Raises Conflict: already_decided, not_owner, wrong_state; NotAllowed (422) for a verdict that the agent did not
+    allow, a rejection or response without words, arguments that do not fit the action's schema, or an agent that may
+    no longer read the answer.
+    """
+    escalation, task = lock(viewer, escalation_id)
+    if escalation.state in (RESOLVED, *ANSWERED):
+        raise Conflict(
+            Code.ALREADY_DECIDED, "This escalation is decided.", state=escalation.state, version=escalation.version
+        )
+    require_owner(viewer, escalation)
+    _check_verdict(escalation, verdict, message, arguments)
+    _check_reader(escalation)
+    escalation.state = next_state("decide", escalation.state)
+    event = save(viewer, "decide", escalation, verdict=verdict)
+    text = {"message": message, "done": done, "next": next}
+    if verdict == Verdict.EDIT:
+        text["arguments"] = dict(arguments or {})  # type: ignore[assignment]
+    write_answer(viewer, escalation, Verdict(verdict), text, event)
+    if hand_back:
+        _hand_back(viewer, escalation, task)
+    return escalation
+
+
+def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments: Mapping[str, Any] | None) -> None:
+    if verdict not in escalation.allowed:
+        allowed = ", ".join(escalation.allowed)
+        raise NotAllowed(f"The agent can take only: {allowed}.", allowed=escalation.allowed)
+    if verdict in (Verdict.REJECT, Verdict.RESPOND) and not message.strip():
+        raise NotAllowed(errors=(FieldError("/message", "missing", f"To {verdict}, write what the agent is to know."),))
+    if verdict != Verdict.EDIT:
+        if arguments is not None:
+            raise NotAllowed(errors=(FieldError("/arguments", "unexpected", "Only edit takes arguments."),))
+        return
+    if arguments is None:
+        raise NotAllowed(errors=(FieldError("/arguments", "missing", "Send the edited arguments."),))
+    schema = (read_text(escalation).get("action") or {}).get("schema")
+    if schema is not None:
+        faults = [
+            FieldError("/arguments" + "".join(f"/{part}" for part in fault.absolute_path), "schema", fault.message[:300])
+            for fault in Draft202012Validator(schema).iter_errors(dict(arguments))
+        ]
+        if faults:
+            raise NotAllowed(errors=tuple(faults[:20]))
+
+
+def _check_reader(escalation: Escalation) -> None:
+    agent = Membership.objects.select_related("actor", "team").get(id=escalation.author_id)
+    label = label_by_id(escalation.label_id)
+    if not viewer_of(agent).dominates(label.sensitivity, label.compartments):
+        raise NotAllowed(f"{agent.name} may no longer read an answer of this sensitivity; finish it yourself.")
+
+
+@action("escalation.hand_back", roles=DESK)
+def hand_back(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
+    """Give the decided escalation back to the agent. Raises Conflict: not_owner, wrong_state."""
+    escalation, task = lock(viewer, escalation_id)
+    next_state("hand_back", escalation.state)
+    require_owner(viewer, escalation)
+    _hand_back(viewer, escalation, task)
+    return escalation
+
+
+def _hand_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
+    escalation.state = next_state("hand_back", escalation.state)
+    escalation.handed_back_at = now()
+    escalation.claim_expires_at = None
+    end_lease(task)
+    task.status = TaskStatus.OPEN
+    save_task(task)
+    save(viewer, "hand_back", escalation)
+    outbox.schedule(
+        viewer,
+        CLOSE_UNACKNOWLEDGED,
+        row_id=escalation.id,
+        due_at=escalation.handed_back_at + timedelta(hours=escalation.policy["acknowledge_hours"]),
+        generation=escalation.generation,
+    )
+
+
+@action("escalation.finish", roles=DESK)
+def finish(viewer: Viewer, *, escalation_id: UUID, done: str, outcome: str = "done") -> Escalation:
+    """The person has done the work: record it and end the task as done or failed.
+
+    Raises Conflict: not_owner, wrong_state; NotAllowed without words on what was done.
+    """
+    escalation, task = lock(viewer, escalation_id)
+    require_owner(viewer, escalation)
+    if not done.strip():
+        raise NotAllowed(errors=(FieldError("/done", "missing", "Say what was done."),))
+    escalation.state = next_state("finish", escalation.state)
+    escalation.closed_at = now()
+    escalation.claim_expires_at = None
+    event = save(viewer, "finish", escalation, outcome=outcome)
+    write_answer(viewer, escalation, Verdict.FINISH, {"message": "", "done": done, "next": ""}, event)
+    finish_task(task, TaskStatus(outcome), {"done_by_a_person": done})
+    save_task(task)
+    return escalation
+
+
+@action("escalation.acknowledge", roles=AGENTS, scope="escalations")
+def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
+    """The agent has the answer and resumes; repeating it is fine. Raises Conflict (wrong_state)."""
+    escalation, _ = lock(viewer, escalation_id)
+    if escalation.state == CLOSED and not escalation.unacknowledged:
+        return escalation
+    escalation.state = next_state("acknowledge", escalation.state)
+    escalation.closed_at = now()
+    save(viewer, "acknowledge", escalation)
+    return escalation
+
+
+@action("escalation.cancel", roles=AGENTS | DESK, scope="escalations")
+def cancel(viewer: Viewer, *, escalation_id: UUID, reason: str) -> Escalation:
+    """It is no longer needed. An agent cancels only its own; a person whom the claim or the lead's role allows.
+
+    Raises Conflict: not_owner, wrong_state.
+    """
+    escalation, task = lock(viewer, escalation_id)
+    state = next_state("cancel", escalation.state)
+    if viewer.is_agent and escalation.author_id != viewer.membership:
+        raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may cancel.", state=escalation.state)
+    if viewer.is_human and escalation.owner_id is not None:
+        require_owner(viewer, escalation, or_lead=True)
+    escalation.state, escalation.closed_at = state, now()
+    free(escalation)
+    end_lease(task)
+    task.status = TaskStatus.OPEN
+    save_task(task)
+    event = save(viewer, "cancel", escalation)
+    write_answer(viewer, escalation, Verdict.IGNORE, {"message": reason, "done": "", "next": ""}, event)
+    return escalation
+
+

@@ -1,0 +1,109 @@
+"""Claims: exactly one person works on an escalation, for as long as they do something."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from escalations.actions.common import free, lock, require_owner, save
+from escalations.models import Escalation
+from escalations.states import CLAIMED, QUEUED, WAITING, next_state
+from memoryhub.core import outbox
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.verbs import DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.leases import end_lease, now
+from memoryhub.memory.actions.tasks import save as save_task
+from memoryhub.memory.models import Task
+
+RUN_OUT = "escalations.timers.run_out"
+
+
+@action("escalation.claim", roles=DESK)
+def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
+    """Take the escalation, and its task's lease from the agent; repeating one's own claim is fine.
+
+    Of several people at once exactly one succeeds. Raises Conflict: already_claimed with owner, since when and
+    version; wrong_state when it is over; NotFound.
+    """
+    escalation, task = lock(viewer, escalation_id)
+    if escalation.state in (CLAIMED, WAITING):
+        if escalation.owner_id == viewer.membership:
+            return escalation
+        raise Conflict(
+            Code.ALREADY_CLAIMED,
+            f"{escalation.owner.name if escalation.owner else 'Somebody'} has claimed this escalation.",
+            owner=escalation.owner.name if escalation.owner else None,
+            since=escalation.claimed_at,
+            state=escalation.state,
+            version=escalation.version,
+        )
+    escalation.state = next_state("claim", escalation.state)
+    return _take(viewer, escalation, task)
+
+
+@action("escalation.next", roles=DESK)
+def next_free(viewer: Viewer) -> Escalation | None:
+    """Claim the most urgent free one, the oldest of equals; None when there is none.
+
+    One that somebody is taking at this moment is passed over, not waited for.
+    """
+    queued = Escalation.objects.filter(state=QUEUED).order_by("-priority", "id")
+    for escalation_id in visible_to(viewer, queued).values_list("id", flat=True)[:50]:
+        free_one = Escalation.objects.select_for_update(no_key=True, skip_locked=True)
+        if not visible_to(viewer, free_one).filter(id=escalation_id, state=QUEUED).exists():
+            continue
+        escalation, task = lock(viewer, escalation_id)
+        escalation.state = next_state("claim", escalation.state)
+        return _take(viewer, escalation, task)
+    return None
+
+
+def _take(viewer: Viewer, escalation: Escalation, task: Task) -> Escalation:
+    at = now()
+    escalation.owner_id, escalation.claimed_at = viewer.membership, at
+    escalation.generation += 1
+    task.token += 1
+    task.holder_id, task.human_owned = viewer.membership, True
+    _prolong(escalation, task, at)
+    save_task(task)
+    save(viewer, "claim", escalation, owner=viewer.name)
+    outbox.schedule(
+        viewer, RUN_OUT, row_id=escalation.id, due_at=escalation.claim_expires_at, generation=escalation.generation
+    )
+    return escalation
+
+
+def _prolong(escalation: Escalation, task: Task, at: datetime) -> None:
+    escalation.claim_expires_at = at + timedelta(minutes=escalation.policy["claim_minutes"])
+    task.lease_expires_at = escalation.claim_expires_at
+
+
+@action("escalation.keep", roles=DESK)
+def keep(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
+    """Prolong one's claim: a keystroke, or the key that says "still here". Raises Conflict (not_owner)."""
+    escalation, task = lock(viewer, escalation_id)
+    require_owner(viewer, escalation)
+    next_state("keep", escalation.state)
+    _prolong(escalation, task, now())
+    task.save(update_fields=["lease_expires_at"])
+    save(viewer, "keep", escalation)
+    return escalation
+
+
+@action("escalation.release", roles=DESK)
+def release(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
+    """Put it back into the queue: the owner, or a lead. Raises Conflict: not_owner, wrong_state."""
+    escalation, task = lock(viewer, escalation_id)
+    next_state("release", escalation.state)
+    require_owner(viewer, escalation, or_lead=True)
+    requeue(viewer, escalation, task, "release")
+    return escalation
+
+
+def requeue(viewer: Viewer, escalation: Escalation, task: Task, verb: str) -> None:
+    """End the claim of a locked escalation, and with it the person's hold on the task."""
+    escalation.state = next_state(verb, escalation.state)
+    free(escalation)
+    end_lease(task)
+    save_task(task)
+    save(viewer, verb, escalation)

@@ -1,0 +1,99 @@
+"""What the escalation's actions share: finding and locking one, its texts, its event."""
+
+
+from typing import Any
+from uuid import UUID
+
+from escalations.models import Answer, Escalation, Note, Verdict
+from memoryhub.core import ledger
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import Code, Conflict, NotFound
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Role
+from memoryhub.core.sealing import text_columns
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.tasks import lock as lock_task
+from memoryhub.memory.models import Task
+
+
+def lock(viewer: Viewer, escalation_id: UUID) -> tuple[Escalation, Task]:
+    """The visible escalation and its task, locked until COMMIT. Raises NotFound.
+
+    The task first: so does everything that changes both, and so nobody waits in a circle.
+    """
+    found = visible_to(viewer, Escalation.objects.filter(id=escalation_id)).values_list("task_id", flat=True).first()
+    if found is None:
+        raise NotFound()
+    task = lock_task(viewer, found)
+    escalation = visible_to(viewer, Escalation.objects.select_for_update(no_key=True)).get(id=escalation_id)
+    return escalation, task
+
+
+def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = False) -> None:
+    """Raises Conflict (not_owner) unless the viewer holds the claim, or leads where that is enough."""
+    if escalation.owner_id == viewer.membership or viewer.is_system:
+        return
+    if or_lead and viewer.role in (Role.LEAD, Role.ADMIN):
+        return
+    owner = escalation.owner.name if escalation.owner else None
+    raise Conflict(
+        Code.NOT_OWNER,
+        f"{owner} has claimed this escalation." if owner else "Claim this escalation first.",
+        owner=owner,
+        since=escalation.claimed_at,
+        state=escalation.state,
+        version=escalation.version,
+    )
+
+
+def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
+    """Write a locked escalation's change as its next version, with its event; returns the event's id."""
+    escalation.version += 1
+    escalation.save()
+    return record(viewer, verb, escalation, **data)
+
+
+def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
+    """Append the event of an escalation's change."""
+    return ledger.append(
+        viewer,
+        f"escalation.{verb}",
+        label=escalation.label_id,
+        row_type="escalation",
+        row_id=escalation.id,
+        task_id=escalation.task_id,
+        data={"state": escalation.state, "version": escalation.version, **data},
+    )
+
+
+def write_note(viewer: Viewer, escalation: Escalation, text: str) -> Note:
+    """Add a note under the escalation's label, with its event."""
+    note = Note(id=new_id(), escalation=escalation)
+    label = label_by_id(escalation.label_id)
+    note.team_id, note.label_id, note.sensitivity = label.team, label.id, label.sensitivity
+    note.author_id = viewer.membership
+    columns = text_columns("escalation_note", note.id, label, {"text": text})
+    note.body, note.sealed = columns["body"], columns["sealed"]
+    note.clock_id = record(viewer, "note", escalation, note=str(note.id))
+    note.save(force_insert=True)
+    return note
+
+
+def write_answer(viewer: Viewer, escalation: Escalation, verdict: Verdict, text: dict[str, Any], event: UUID) -> Answer:
+    """Store the person's verdict of this round."""
+    answer = Answer(id=new_id(), escalation=escalation, round=escalation.round, verdict=verdict, clock_id=event)
+    label = label_by_id(escalation.label_id)
+    answer.team_id, answer.label_id, answer.sensitivity = label.team, label.id, label.sensitivity
+    answer.author_id = viewer.membership
+    columns = text_columns("escalation_answer", answer.id, label, text)
+    answer.body, answer.sealed = columns["body"], columns["sealed"]
+    answer.save(force_insert=True)
+    return answer
+
+
+def free(escalation: Escalation) -> None:
+    """Nobody holds the claim any more."""
+    escalation.owner, escalation.claimed_at, escalation.claim_expires_at = None, None, None
+
+

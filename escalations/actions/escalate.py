@@ -1,0 +1,109 @@
+"""Escalate: an agent asks for a person."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jsonschema import SchemaError
+from jsonschema.validators import Draft202012Validator
+
+from escalations.actions.common import record, write_note
+from escalations.models import Escalation, Priority, Queue, Verdict
+from escalations.states import OPEN
+from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Kind, Membership, Role, Team
+from memoryhub.core.sealing import text_columns
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.memory.actions.tasks import lock as lock_task
+from memoryhub.memory.actions.tasks import save as save_task
+from memoryhub.memory.models import OVER, Task, TaskStatus
+
+DEFAULT_QUEUE = "default"
+ASKABLE = tuple(verdict for verdict in Verdict if verdict != Verdict.FINISH)
+
+
+@action("escalation.escalate", roles=AGENTS | DESK, scope="escalations")
+def escalate(
+    viewer: Viewer,
+    *,
+    task: Task,
+    reason_code: str,
+    reason: str,
+    question: str,
+    allowed: Sequence[str] = (Verdict.RESPOND,),
+    action: dict[str, Any] | None = None,
+    recommendation: str = "",
+    priority: int = Priority.NORMAL,
+    assigned_to: str | None = None,
+    client_ref: str | None = None,
+) -> tuple[Escalation, bool]:
+    """Ask for a person; the escalation, and whether it was made now.
+
+    A task has at most one open escalation: a second request gets that one, with what it asks added as a note (a
+    repeated `client_ref` adds nothing). The package is the task's memory as of this event, so nothing is copied.
+    Raises Conflict (wrong_state) when the task is over; Invalid for an `allowed` that does not fit the `action`;
+    NotAllowed for an `assigned_to` who may not see the task or is no active person.
+    """
+    _check_request(allowed, action)
+    task = lock_task(viewer, task.id)
+    if client_ref is not None:
+        mine = Escalation.objects.filter(author_id=viewer.membership, label_id=task.label_id, client_ref=client_ref)
+        if (repeated := mine.first()) is not None:
+            current().settled = repeated.clock_id
+            return repeated, False
+    standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=task.id, state__in=OPEN).first()
+    if standing is not None:
+        write_note(viewer, standing, f"{reason}\n\n{question}".strip())
+        return standing, False
+    if task.status in OVER:
+        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be escalated.", status=task.status)
+
+    team = Team.objects.get(id=viewer.team)
+    queue, _ = Queue.objects.get_or_create(team=team, name=DEFAULT_QUEUE)
+    label = label_by_id(task.label_id)
+    made = Escalation(id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=task, queue=queue)
+    text = {"reason": reason, "question": question, "recommendation": recommendation, "action": action}
+    columns = text_columns("escalation", made.id, label, text)
+    made.body, made.sealed = columns["body"], columns["sealed"]
+    made.author_id, made.client_ref = viewer.membership, client_ref
+    made.reason_code, made.allowed, made.priority = reason_code, list(dict.fromkeys(allowed)), priority
+    made.assigned_to = _assignee(task, assigned_to) if assigned_to else None
+    made.policy = {"claim_minutes": queue.claim_minutes, "acknowledge_hours": team.acknowledge_hours}
+    made.clock_id = record(viewer, "escalate", made, priority=Priority(priority).label, reason_code=reason_code)
+    made.save(force_insert=True)
+    task.status = TaskStatus.ESCALATED
+    save_task(task)
+    return made, True
+
+
+def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> None:
+    if not allowed:
+        raise Invalid(errors=(FieldError("/allowed", "too_short", "Name at least one answer that you can take."),))
+    if action is None and {Verdict.APPROVE, Verdict.EDIT} & set(allowed):
+        raise Invalid(errors=(FieldError("/action", "missing", "approve and edit need the action they are about."),))
+    if action and action.get("schema") is not None:
+        try:
+            Draft202012Validator.check_schema(action["schema"])
+        except SchemaError as error:
+            detail = f"This is no JSON Schema: {error.message[:200]}"
+            raise Invalid(errors=(FieldError("/action/schema", "invalid", detail),)) from error
+
+
+def _assignee(task: Task, name: str) -> Membership:
+    found = Membership.objects.select_related("actor", "team").filter(team_id=task.team_id, name=name).first()
+    label = label_by_id(task.label_id)
+    if (
+        found is None
+        or found.actor.kind != Kind.HUMAN
+        or found.role == Role.READER
+        or not (found.is_active and found.actor.is_active)
+        or not viewer_of(found).dominates(label.sensitivity, label.compartments)
+    ):
+        # One text, whether there is no such person or they lack the clearance.
+        raise NotAllowed(f"{name!r} cannot take this escalation.")
+    return found
+
+

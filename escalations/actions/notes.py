@@ -1,0 +1,15 @@
+"""Notes: anyone who sees an escalation may write one."""
+
+from uuid import UUID
+
+from escalations.actions.common import lock, write_note
+from escalations.models import Note
+from memoryhub.core.verbs import AGENTS, READERS, action
+from memoryhub.core.viewers import Viewer
+
+
+@action("escalation.note", roles=READERS | AGENTS, scope="escalations")
+def note(viewer: Viewer, *, escalation_id: UUID, text: str) -> Note:
+    """Add a note under the escalation's label. Raises NotFound."""
+    escalation, _ = lock(viewer, escalation_id)
+    return write_note(viewer, escalation, text)

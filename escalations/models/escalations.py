@@ -1,0 +1,133 @@
+"""Escalations, what people wrote on them, and the answers."""
+
+from typing import Any, ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from escalations.states import OPEN
+from memoryhub.core.models import Labelled, Membership, Team
+from memoryhub.memory.models import Task
+
+
+class ReasonCode(models.TextChoices):
+    POLICY_EXCEPTION = "policy_exception"
+    MISSING_INFORMATION = "missing_information"
+    LOW_CONFIDENCE = "low_confidence"
+    TOOL_FAILURE = "tool_failure"
+    CUSTOMER_REQUEST = "customer_request"
+    APPROVAL_REQUIRED = "approval_required"
+    CONFLICT = "conflict"
+    SAFETY = "safety"
+    OTHER = "other"
+
+
+class Priority(models.IntegerChoices):
+    """Higher is more urgent."""
+
+    LOW = 0, "low"
+    NORMAL = 1, "normal"
+    HIGH = 2, "high"
+    URGENT = 3, "urgent"
+
+
+class Verdict(models.TextChoices):
+    """What a person may answer."""
+
+    APPROVE = "approve"
+    EDIT = "edit"
+    RESPOND = "respond"
+    REJECT = "reject"
+    IGNORE = "ignore"
+    FINISH = "finish"
+
+
+class Queue(models.Model):
+    """Where escalations wait. `claim_minutes`: how long a claim holds without an action or keystroke."""
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="queues")
+    name = models.SlugField(max_length=60)
+    claim_minutes = models.PositiveSmallIntegerField(default=30)
+
+    class Meta:
+        db_table = "queue"
+        constraints: ClassVar[list[Any]] = [models.UniqueConstraint(fields=["team", "name"], name="queue_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Escalation(Labelled):
+    """Text: `reason`, `question`, `recommendation`, `action`. Its label is its task's; its clock is its `as_of`."""
+
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="escalations")
+    queue = models.ForeignKey(Queue, on_delete=models.PROTECT, related_name="+", db_index=False)
+    state = models.CharField(max_length=12, default="queued")
+    version = models.IntegerField(default=1)
+    reason_code = models.CharField(max_length=30, choices=ReasonCode.choices)
+    allowed = ArrayField(models.CharField(max_length=10))
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    assigned_to = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # Frozen when it is made, so that a policy that changes meanwhile does not change it.
+    policy = models.JSONField(default=dict)
+    client_ref = models.CharField(max_length=200, null=True)
+    owner = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    claimed_at = models.DateTimeField(null=True)
+    claim_expires_at = models.DateTimeField(null=True)
+    # Grows with each claim; a timer of an older one does nothing.
+    generation = models.IntegerField(default=0)
+    round = models.SmallIntegerField(default=1, help_text="Grows when it is reopened; each round has its answer.")
+    handed_back_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    unacknowledged = models.BooleanField(default=False, help_text="Closed since its agent never took the answer.")
+
+    class Meta(Labelled.Meta):
+        db_table = "escalation"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            models.UniqueConstraint(fields=["task"], name="escalation_one_open", condition=Q(state__in=OPEN)),
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"],
+                name="escalation_client_ref",
+                condition=Q(client_ref__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="escalation_owner_while_claimed",
+                condition=~Q(state__in=["claimed", "waiting"]) | Q(owner__isnull=False),
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["team", "-priority", "id"], name="escalation_queue", condition=Q(state__in=OPEN)),
+            models.Index(fields=["owner"], name="escalation_owner", condition=Q(state__in=["claimed", "waiting"])),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Note(Labelled):
+    """What a person, or the agent that asked a second time, wrote on an escalation. Text: `text`."""
+
+    escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="notes")
+
+    class Meta(Labelled.Meta):
+        db_table = "escalation_note"
+        abstract = False
+
+
+class Answer(Labelled):
+    """A person's verdict on an escalation. Text: `message`, `arguments`, `done`, `next`."""
+
+    escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="answers", db_index=False)
+    round = models.SmallIntegerField()
+    verdict = models.CharField(max_length=10, choices=Verdict.choices)
+
+    class Meta(Labelled.Meta):
+        db_table = "escalation_answer"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            models.UniqueConstraint(fields=["escalation", "round"], name="escalation_answer_once"),
+        ]

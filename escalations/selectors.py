@@ -1,0 +1,163 @@
+"""Reading escalations: the queue's rows, one with its people, the package, the answer."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import CharField, DateTimeField, OuterRef, QuerySet, Subquery
+
+from escalations.models import Answer, Escalation, Priority, Verdict
+from escalations.states import ANSWERED, CANCELLED, EXPIRED
+from memoryhub.core.access import find, visible_to
+from memoryhub.core.models import Event, Team, seq_of_row
+from memoryhub.core.sealing import read_text
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory import rendering
+from memoryhub.memory.models import Decision, Observation
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import tasks as task_selectors
+
+
+def escalations(viewer: Viewer) -> QuerySet[Escalation]:
+    """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people."""
+    last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
+    rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
+        seq=seq_of_row(),
+        last_type=Subquery(last.values("type")[:1], output_field=CharField()),
+        last_at=Subquery(last.values("at")[:1], output_field=DateTimeField()),
+    )
+    return visible_to(viewer, rows)
+
+
+def in_queue_order(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
+    """The most urgent first, the oldest of equals first."""
+    return rows.order_by("-priority", "id")
+
+
+def need(row: Escalation) -> str | None:
+    """What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed."""
+    if row.body is None:
+        return None
+    return row.body.get("question") or row.body.get("reason") or ""
+
+
+def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
+    """One visible escalation. Raises NotFound."""
+    return find(viewer, escalations(viewer), escalation_id)
+
+
+def render(row: Escalation) -> dict[str, Any]:
+    """An escalation as the API answers it."""
+    text = read_text(row)
+    return {
+        **rendering.common(row),
+        "task": row.task.key,
+        "state": row.state,
+        "version": row.version,
+        "reason_code": row.reason_code,
+        "reason": text.get("reason"),
+        "question": text.get("question"),
+        "recommendation": text.get("recommendation"),
+        "action": text.get("action"),
+        "allowed": row.allowed,
+        "priority": Priority(row.priority).label,
+        "queue": row.queue.name,
+        "assigned_to": row.assigned_to.name if row.assigned_to else None,
+        "owner": row.owner.name if row.owner else None,
+        "claimed_at": row.claimed_at,
+        "claim_expires_at": row.claim_expires_at,
+        "handed_back_at": row.handed_back_at,
+        "closed_at": row.closed_at,
+        "unacknowledged": row.unacknowledged,
+        "client_ref": row.client_ref,
+        **({"unavailable": True} if "unavailable" in text else {}),
+    }
+
+
+def package(
+    viewer: Viewer, row: Escalation, *, observations: Sequence[Observation], decisions: Sequence[Decision]
+) -> dict[str, Any]:
+    """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
+    task = task_selectors.tasks(viewer).get(id=row.task_id)
+    text = read_text(row)
+    made: dict[str, Any] = {
+        "escalation": row.id,
+        "escalated_by_agent": row.author.name,
+        "reason": text.get("reason"),
+        "reason_code": row.reason_code,
+        "question": text.get("question"),
+        "assigned_to": row.assigned_to.name if row.assigned_to else None,
+        "escalation_time": row.created_at,
+        "as_of": getattr(row, "seq", None),
+        "task_id": task.key,
+        "full_context": {
+            "task": rendering.task(task),
+            "observations": [rendering.observation(found, task.key) for found in observations],
+            "decisions": [rendering.decision(found, task.key) for found in decisions],
+            "facts": [],
+            "learnings": [],
+            "status": row.state,
+        },
+    }
+    if viewer.is_human and (count := withheld(viewer, row)) is not None:
+        made["withheld"] = count
+    return made
+
+
+def frozen(viewer: Viewer, row: Escalation) -> tuple[QuerySet[Observation], QuerySet[Decision]]:
+    """The observations and decisions of the escalation's package, newest first."""
+    filters = memories.Filters(task=row.task_id)
+    as_of = getattr(row, "seq")  # noqa: B009  (annotated by the selector)
+    return (
+        memories.observations(viewer, filters).filter(clock__seq__lte=as_of),
+        memories.decisions(viewer, filters).filter(clock__seq__lte=as_of),
+    )
+
+
+def withheld(viewer: Viewer, row: Escalation) -> int | None:
+    """How many items of the package are above the viewer's clearance; None where the team does not tell."""
+    if not Team.objects.get(id=viewer.team).tell_withheld:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("select withheld(%s, %s)", [row.task_id, getattr(row, "seq")])  # noqa: B009
+        return int(cursor.fetchone()[0])
+
+
+OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
+
+
+def answer_of(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:
+    """The answer as the agent gets it; None while there is none. Raises NotFound."""
+    row = escalation(viewer, escalation_id)
+    if row.state not in ANSWERED:
+        return None
+    answers = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
+    answer = answers.filter(escalation=row, round=row.round).first()
+    text = read_text(answer) if answer else {}
+    made: dict[str, Any] = {
+        "escalation": row.id,
+        "task": row.task.key,
+        "state": row.state,
+        "outcome": OUTCOMES.get(row.state, "answered"),
+        "decision": answer.verdict if answer and row.state not in OUTCOMES else None,
+        "by": answer.author.name if answer else None,
+        "done": text.get("done", ""),
+        "next": text.get("next", ""),
+        "at": answer.created_at if answer else row.closed_at,
+    }
+    if answer and answer.verdict == Verdict.FINISH:
+        made["outcome"] = "finished"
+    if text.get("message"):
+        made["message"] = text["message"]
+    if answer and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
+        action = read_text(row).get("action") or {}
+        arguments = text["arguments"] if answer.verdict == Verdict.EDIT else action.get("arguments", {})
+        made["action"] = {"name": action.get("name"), "arguments": arguments}
+    return made
+
+
+def may_open_private(viewer: Viewer, row: Escalation) -> bool:
+    """Whether the viewer holds the claim, and so may open the agents' private observations (recorded)."""
+    return row.owner_id == viewer.membership and row.state in ("claimed", "waiting")
+

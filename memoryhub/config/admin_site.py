@@ -1,0 +1,7 @@
+"""The admin pages."""
+
+from django.contrib.admin.apps import AdminConfig
+
+
+class HubAdminConfig(AdminConfig):
+    default_site = "memoryhub.interface.admin.HubAdminSite"

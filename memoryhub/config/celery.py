@@ -1,0 +1,19 @@
+"""Celery: `celery -A memoryhub.config.celery worker` and `… beat`. It carries wake-ups, never truth."""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+from django_structlog.celery.steps import DjangoStructLogInitStep
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+
+app = Celery("memoryhub")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.steps["worker"].add(DjangoStructLogInitStep)
+app.autodiscover_tasks(["memoryhub.core"])
+
+
+@setup_logging.connect
+def keep_our_logging(**_: object) -> None:
+    """Celery would set up its own; Django's settings have done so already."""

@@ -1,0 +1,41 @@
+"""The first lock: which rows a viewer may see. Row-level security, the second, holds where this is forgotten."""
+
+from typing import TypeVar
+from uuid import UUID
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Func, Model, QuerySet
+
+from memoryhub.core.errors import NotFound
+from memoryhub.core.models import Label, Labelled
+from memoryhub.core.viewers import Viewer
+
+Row = TypeVar("Row", bound=Model)
+LabelledRow = TypeVar("LabelledRow", bound=Labelled)
+
+
+class _AnyOf(Func):
+    """`= ANY(ARRAY(SELECT …))`: worked out once a statement, and an index condition, unlike `IN (SELECT …)`."""
+
+    template = "ANY(%(expressions)s)"
+
+
+def visible_labels(viewer: Viewer) -> QuerySet[Label]:
+    """The team's labels that the viewer's clearance dominates."""
+    labels = Label.objects.filter(team_id=viewer.team)
+    if viewer.is_system:
+        return labels
+    return labels.filter(sensitivity__lte=viewer.clearance, compartments__contained_by=sorted(viewer.compartments))
+
+
+def visible_to(viewer: Viewer, rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Those of the rows that the viewer may see. Every door's read passes here, once, at its base."""
+    return rows.filter(team_id=viewer.team, label_id=_AnyOf(ArraySubquery(visible_labels(viewer).values("id"))))
+
+
+def find(viewer: Viewer, rows: QuerySet[LabelledRow], row_id: UUID) -> LabelledRow:
+    """The visible row with this id. Raises NotFound, for hidden and absent alike."""
+    found = visible_to(viewer, rows).filter(id=row_id).first()
+    if found is None:
+        raise NotFound()
+    return found

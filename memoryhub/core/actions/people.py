@@ -1,0 +1,82 @@
+"""People: their accounts, which belong to no team and so are in the ledger of the team `system`."""
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from memoryhub.core import ledger
+from memoryhub.core.actions.teams import require_installation
+from memoryhub.core.errors import Code, Conflict, Invalid
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Actor, Kind, Sensitivity
+from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.viewers import Viewer
+
+
+@action("person.add", roles=ADMINS)
+def add(
+    viewer: Viewer,
+    *,
+    username: str,
+    password: str | None,
+    email: str = "",
+    is_staff: bool = False,
+    is_superuser: bool = False,
+) -> Actor:
+    """A new account. Without a password the person cannot sign in yet.
+
+    Raises Conflict when the user name is taken, Invalid for a weak password.
+    """
+    require_installation(viewer)
+    if Actor.objects.filter(username=username).exists():
+        raise Conflict(Code.ALREADY_EXISTS, f"The user name {username!r} is taken.")
+    person = Actor(
+        username=username,
+        email=email,
+        kind=Kind.HUMAN,
+        is_staff=is_staff or is_superuser,
+        is_superuser=is_superuser,
+    )
+    _set_password(person, password)
+    person.save(force_insert=True)
+    _record(viewer, "person.add", person)
+    return person
+
+
+@action("person.change", roles=ADMINS)
+def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_staff: bool, is_superuser: bool) -> Actor:
+    """Change an account. Deactivating it ends its sessions at the next request and its sockets within 2 s."""
+    require_installation(viewer)
+    if person.kind != Kind.HUMAN:
+        raise Invalid("Agents are changed in their team.")
+    if person.id == viewer.actor and not (is_active and is_superuser):
+        raise Invalid("You cannot take your own administration away; ask another administrator.")
+    person.email, person.is_active = email, is_active
+    person.is_staff, person.is_superuser = is_staff or is_superuser, is_superuser
+    person.save(update_fields=["email", "is_active", "is_staff", "is_superuser"])
+    _record(viewer, "person.change", person)
+    return person
+
+
+@action("person.set_password", roles=ADMINS)
+def set_password(viewer: Viewer, *, person: Actor, password: str) -> None:
+    """Set a person's password, which ends their sessions. Raises Invalid for a weak one."""
+    require_installation(viewer)
+    if person.kind != Kind.HUMAN:
+        raise Invalid("Only people have a password.")
+    _set_password(person, password)
+    person.save(update_fields=["password"])
+    _record(viewer, "person.set_password", person)
+
+
+def _set_password(person: Actor, password: str | None) -> None:
+    if password is not None:
+        try:
+            validate_password(password, person)
+        except ValidationError as error:
+            raise Invalid(" ".join(error.messages)) from error
+    person.set_password(password)
+
+
+def _record(viewer: Viewer, verb: str, person: Actor) -> None:
+    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    ledger.append(viewer, verb, label=label.id, row_type="person", row_id=person.id)

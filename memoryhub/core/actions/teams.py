@@ -1,0 +1,54 @@
+"""Teams: add, change. The installation's administrators do this, in the ledger of the team `system`."""
+
+from memoryhub.core import ledger
+from memoryhub.core.errors import Code, Conflict, Forbidden
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team, SYSTEM_TEAM
+from memoryhub.core.sealing import make_team_key
+from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.viewers import Viewer
+
+
+def require_installation(viewer: Viewer) -> None:
+    """Raises Forbidden unless the viewer acts in the installation's own team."""
+    if viewer.team_slug != SYSTEM_TEAM:
+        raise Forbidden("Only the installation's administrators may do this.")
+
+
+@action("team.add", roles=ADMINS)
+def add(viewer: Viewer, *, slug: str, name: str) -> Team:
+    """A new team with its data key; a person who adds it becomes its first administrator.
+
+    Raises Conflict (already_exists) when the slug is taken, Forbidden outside the installation's team.
+    """
+    require_installation(viewer)
+    if Team.objects.filter(slug=slug).exists():
+        raise Conflict(Code.ALREADY_EXISTS, f"A team {slug!r} exists already.")
+    team = Team.objects.create(slug=slug, name=name)
+    system = Actor.objects.get(kind=Kind.SYSTEM)
+    Membership.objects.create(
+        actor=system, team=team, name="memoryhub", role=Role.SYSTEM, clearance=Sensitivity.CONFIDENTIAL
+    )
+    if viewer.is_human:
+        Membership.objects.create(
+            actor_id=viewer.actor, team=team, name=viewer.name, role=Role.ADMIN, clearance=Sensitivity.CONFIDENTIAL
+        )
+    make_team_key(team.id)
+    _record(viewer, "team.add", team)
+    return team
+
+
+@action("team.change", roles=ADMINS)
+def change(viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int) -> Team:
+    """Change a team's name and rules. Hours within 1..720."""
+    require_installation(viewer)
+    team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
+    team.full_clean()
+    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours"])
+    _record(viewer, "team.change", team)
+    return team
+
+
+def _record(viewer: Viewer, verb: str, team: Team) -> None:
+    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug})

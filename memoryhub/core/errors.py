@@ -1,0 +1,212 @@
+"""What an action or a door refuses, as exceptions; every door renders them (RFC 9457 over HTTP)."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """Every problem code. A client may branch on these; the texts may change."""
+
+    # Of a whole request.
+    INVALID = "invalid"
+    INVALID_JSON = "invalid_json"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    CONFLICT = "conflict"
+    ALREADY_EXISTS = "already_exists"
+    LEASE_HELD = "lease_held"
+    LEASE_LOST = "lease_lost"
+    HUMAN_OWNED = "human_owned"
+    ACTION_CONFLICT = "action_conflict"
+    AMBIGUOUS_KEY = "ambiguous_key"
+    ALREADY_CLAIMED = "already_claimed"
+    ALREADY_DECIDED = "already_decided"
+    WRONG_STATE = "wrong_state"
+    NOT_OWNER = "not_owner"
+    RESYNC = "resync"
+    PRECONDITION_FAILED = "precondition_failed"
+    PRECONDITION_REQUIRED = "precondition_required"
+    TOO_LARGE = "too_large"
+    URI_TOO_LONG = "uri_too_long"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    NOT_ALLOWED = "not_allowed"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+    # Of one field, parameter or header, in `errors`.
+    UNKNOWN_FIELD = "unknown_field"
+    READ_ONLY_FIELD = "read_only_field"
+    UNKNOWN_PARAMETER = "unknown_parameter"
+    MISSING = "missing"
+    EMPTY = "empty"
+    REPEATED = "repeated"
+    WRONG_TYPE = "wrong_type"
+    BAD_FORMAT = "bad_format"
+    BAD_CHOICE = "bad_choice"
+    OUT_OF_RANGE = "out_of_range"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    TOO_DEEP = "too_deep"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault. `pointer`: where in the body (RFC 6901), or `?name` for a parameter of the query."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class HubError(Exception):
+    """A refusal. `extra` is the current state that a 409 or 412 carries, as members of the problem itself."""
+
+    status = 400
+    code: Code = Code.INVALID
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        code: Code | None = None,
+        errors: tuple[FieldError, ...] = (),
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        detail = detail or " ".join(error.detail for error in errors)
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.errors = errors
+        self.headers = headers or {}
+        self.extra = extra
+
+    def as_dict(self) -> dict[str, Any]:
+        """What every door shows of it: code, detail, errors and the current state."""
+        # `extra` first: it can add members, never replace these.
+        return {
+            **self.extra,
+            "code": self.code,
+            "detail": self.detail,
+            "errors": [asdict(error) for error in self.errors],
+        }
+
+
+class Invalid(HubError):
+    """400"""
+
+
+class Unauthorized(HubError):
+    """401"""
+
+    status, code = 401, Code.UNAUTHORIZED
+
+
+class Forbidden(HubError):
+    """403: never for a row, whose hidden and absent are the same 404."""
+
+    status, code = 403, Code.FORBIDDEN
+
+
+class NotFound(HubError):
+    """404, with one text for hidden and absent."""
+
+    status, code = 404, Code.NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing here that you may see.")
+
+
+class MethodNotAllowed(HubError):
+    """405"""
+
+    status, code = 405, Code.METHOD_NOT_ALLOWED
+
+
+class NotAcceptable(HubError):
+    """406"""
+
+    status, code = 406, Code.NOT_ACCEPTABLE
+
+
+class Conflict(HubError):
+    """409 with the current state."""
+
+    status, code = 409, Code.CONFLICT
+
+    def __init__(self, code: Code, detail: str, **extra: Any) -> None:
+        super().__init__(detail, code=code, **extra)
+
+
+class Gone(HubError):
+    """410: a cursor that is too old (`resync`)."""
+
+    status, code = 410, Code.RESYNC
+
+
+class PreconditionFailed(HubError):
+    """412"""
+
+    status, code = 412, Code.PRECONDITION_FAILED
+
+
+class TooLarge(HubError):
+    """413"""
+
+    status, code = 413, Code.TOO_LARGE
+
+
+class UriTooLong(HubError):
+    """414"""
+
+    status, code = 414, Code.URI_TOO_LONG
+
+
+class UnsupportedMediaType(HubError):
+    """415"""
+
+    status, code = 415, Code.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotAllowed(HubError):
+    """422"""
+
+    status, code = 422, Code.NOT_ALLOWED
+
+
+class PreconditionRequired(HubError):
+    """428"""
+
+    status, code = 428, Code.PRECONDITION_REQUIRED
+
+
+class RateLimited(HubError):
+    """429. `retry_after`: seconds until it is worth trying again."""
+
+    status, code = 429, Code.TOO_MANY_REQUESTS
+
+    def __init__(self, detail: str = "Too many requests.", *, retry_after: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Internal(HubError):
+    """500: a fault of ours. Its text tells nothing of what happened; the log has it, under the request id."""
+
+    status, code = 500, Code.INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong here. It is in the log under this request id.")
+
+
+class Unavailable(HubError):
+    """503. `retry_after`: seconds until it is worth trying again."""
+
+    status, code = 503, Code.UNAVAILABLE
+
+    def __init__(self, detail: str = "Not available just now; try again.", *, retry_after: int = 2) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})

@@ -1,0 +1,59 @@
+"""Idempotency-Key: one effect, one answer (after the IETF draft of the httpapi working group).
+
+The record is written in the action's own transaction. Its unique key makes a concurrent second request wait for
+the first, and a first that fails leaves nothing. It keeps what the action returned, never a copy of the answer.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from memoryhub.core.errors import Code, NotAllowed
+from memoryhub.core.ids import new_id
+from memoryhub.core.models import Idempotency
+from memoryhub.core.transactions import current
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that may be repeated: whose, its key, and what it asked."""
+
+    credential: UUID
+    key: str
+    fingerprint: bytes
+
+    @classmethod
+    def of(cls, credential: UUID, key: str, method: str, path: str, body: bytes) -> "Request":
+        return cls(credential, key, hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).digest())
+
+
+def replay(request: Request) -> Any | None:
+    """What the first request with this key returned; None when this is the first, which must call remember().
+
+    Waits for a first one that is still at work. Raises NotAllowed (422) when the key was used for another request.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "insert into idempotency (id, credential, key, fingerprint) values (%s, %s, %s, %s)"
+            " on conflict (credential, key) do nothing returning id",
+            [new_id(), request.credential, request.key, request.fingerprint],
+        )
+        if cursor.fetchone():
+            return None
+    record = Idempotency.objects.get(credential=request.credential, key=request.key)
+    if bytes(record.fingerprint) != request.fingerprint:
+        raise NotAllowed("This Idempotency-Key was used for another request.", code=Code.IDEMPOTENCY_MISMATCH)
+    # The first one's answer rests on this event; it is on disk before the replay is answered, too.
+    current().settled = record.event_id
+    return record.result
+
+
+def remember(request: Request, result: Any) -> None:
+    """Keep what the action returned (status and ids) for 24 hours."""
+    events = current().events
+    Idempotency.objects.filter(credential=request.credential, key=request.key).update(
+        result=result, event_id=events[-1].id if events else None
+    )

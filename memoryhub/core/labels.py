@@ -1,0 +1,72 @@
+"""Labels: found or made, compared, written as text (`confidential+finance`)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from memoryhub.core.errors import Forbidden
+from memoryhub.core.models import Label, Sensitivity
+from memoryhub.core.transactions import current
+from memoryhub.core.viewers import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRef:
+    """A label as code passes it on."""
+
+    id: int
+    team: int
+    sensitivity: int
+    compartments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "+".join([Sensitivity(self.sensitivity).label, *self.compartments])
+
+    @property
+    def is_sealed(self) -> bool:
+        return self.sensitivity == Sensitivity.CONFIDENTIAL
+
+
+# Labels are never changed or removed, so what was read once stays true. Keyed by id, and by what they are.
+_by_id: dict[int, LabelRef] = {}
+_by_value: dict[tuple[int, int, tuple[str, ...]], LabelRef] = {}
+
+
+def _remember(row: Label) -> LabelRef:
+    ref = LabelRef(row.id, row.team_id, row.sensitivity, tuple(row.compartments))
+    _by_id[ref.id] = _by_value[ref.team, ref.sensitivity, ref.compartments] = ref
+    return ref
+
+
+def label_by_id(label_id: int) -> LabelRef:
+    """The label with this id. Raises Label.DoesNotExist."""
+    found = _by_id.get(label_id)
+    return found or _remember(Label.objects.get(id=label_id))
+
+
+def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] = ()) -> LabelRef:
+    """The team's label of this value, made when new. Raises Forbidden above the writer's clearance (no write up)."""
+    words = tuple(sorted(set(compartments)))
+    if not viewer.dominates(sensitivity, words):
+        raise Forbidden("The label is above your clearance.")
+    found = _by_value.get((viewer.team, sensitivity, words))
+    if found is None:
+        values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": list(words)}
+        row = Label.objects.filter(**values).first()
+        if row is not None:
+            found = _remember(row)
+        else:
+            # Not remembered: this transaction may yet be rolled back.
+            Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
+            made = Label.objects.get(**values)
+            found = LabelRef(made.id, viewer.team, sensitivity, words)
+    if found.id not in current().labels:
+        current().enter()
+    return found
+
+
+def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:
+    """The least label value that dominates all of these."""
+    found = list(labels)
+    return max(label.sensitivity for label in found), frozenset(word for label in found for word in label.compartments)
+
+

@@ -1,0 +1,59 @@
+"""The one `append()`: every change leaves exactly one event per label in its team's ledger."""
+
+import functools
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from memoryhub.core import outbox
+from memoryhub.core.ids import new_id
+from memoryhub.core.models import Event
+from memoryhub.core.transactions import current
+from memoryhub.core.viewers import Viewer
+
+
+@functools.cache
+def _reactions() -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = import_string(settings.REACTIONS)
+    return table
+
+
+def append(
+    viewer: Viewer,
+    type: str,
+    *,
+    label: int,
+    row_type: str,
+    row_id: UUID | None,
+    task_id: UUID | None = None,
+    audience: UUID | None = None,
+    data: dict[str, Any] | None = None,
+    event_id: UUID | None = None,
+) -> UUID:
+    """Record a change and return the event's id, which the changed rows carry as their clock.
+
+    `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The row is written
+    at the end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for its type becomes outbox rows beside it.
+    Raises RuntimeError outside a writable transaction of this viewer.
+    """
+    transaction = current()
+    if transaction.read_only or transaction.viewer != viewer:
+        raise RuntimeError("This transaction may not write to the ledger.")
+    event = Event(
+        id=event_id or new_id(),
+        team_id=viewer.team,
+        label_id=label,
+        type=type,
+        actor_id=viewer.membership,
+        row_type=row_type,
+        row_id=row_id,
+        task_id=task_id,
+        audience_id=audience,
+        data=data or {},
+    )
+    transaction.events.append(event)
+    for handler in _reactions().get(type, ()):
+        outbox.schedule(viewer, handler, row_id=row_id)
+    return event.id

@@ -1,0 +1,126 @@
+"""Who acts: one principal for people, agents and the system itself, and the teams they belong to."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from memoryhub.core.ids import new_id
+
+SYSTEM_TEAM = "system"  # the installation's own team: changes that belong to no other are in its ledger
+
+
+class Sensitivity(models.IntegerChoices):
+    """How sensitive a row is; a clearance is the highest level that its holder may read."""
+
+    PUBLIC = 0, "public"
+    INTERNAL = 1, "internal"
+    CONFIDENTIAL = 2, "confidential"
+
+
+class Kind(models.TextChoices):
+    HUMAN = "human"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+class Role(models.TextChoices):
+    READER = "reader"
+    SUPPORT = "support"
+    LEAD = "lead"
+    ADMIN = "admin"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+class ActorManager(BaseUserManager["Actor"]):
+    def get_by_natural_key(self, username: str | None) -> "Actor":
+        return self.get(username=username)
+
+
+class Actor(AbstractBaseUser):
+    """A person, an agent or the system. Only people have a password and can sign in."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    username = models.CharField(max_length=150, unique=True)
+    email = models.EmailField(blank=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.HUMAN)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False, help_text="May open the admin pages.")
+    is_superuser = models.BooleanField(default=False, help_text="Administers the installation: teams and people.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[ActorManager] = ActorManager()
+
+    class Meta:
+        db_table = "actor"
+        verbose_name = "person"
+        verbose_name_plural = "people"
+        constraints: ClassVar[list[Any]] = [
+            models.CheckConstraint(
+                name="actor_only_people_are_staff",
+                condition=Q(kind="human") | Q(is_staff=False, is_superuser=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+    # Django's admin asks these; what a person may do is decided by the actions they call (core.verbs).
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        return self.is_active and self.is_staff
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_active and self.is_staff
+
+
+class Team(models.Model):
+    """The unit of sharing: one memory, one ledger, one clock."""
+
+    id = models.AutoField(primary_key=True)
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+    tell_withheld = models.BooleanField(
+        default=True, help_text="Tell people who see an escalation how many items are above their clearance."
+    )
+    acknowledge_hours = models.PositiveSmallIntegerField(
+        default=24, help_text="An answer that its agent does not acknowledge is closed and marked after these hours."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "team"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """An actor in a team: role, clearance and need-to-know words. An API key belongs to one membership."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    actor = models.ForeignKey(Actor, on_delete=models.PROTECT, related_name="memberships")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="memberships")
+    name = models.CharField(max_length=100, help_text="What the team calls this person or agent; unique in the team.")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    clearance = models.SmallIntegerField(choices=Sensitivity.choices, default=Sensitivity.INTERNAL)
+    compartments = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "membership"
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(fields=["team", "actor"], name="membership_once_a_team"),
+            models.UniqueConstraint(fields=["team", "name"], name="membership_name_once_a_team"),
+            models.CheckConstraint(name="membership_clearance_known", condition=Q(clearance__in=[0, 1, 2])),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

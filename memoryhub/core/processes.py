@@ -1,0 +1,95 @@
+"""Processes of ours: told from others for certain, and stopped. No Django here.
+
+A process that we start carries `MARK=<data directory>` in its environment, so that whoever comes after a crash finds it
+and its descendants again. The two servers are known by their working directory instead, because PostgreSQL writes its
+title over its environment.
+"""
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+
+MARK = "MEMORYHUB_LAUNCHER"
+
+
+class Busy(Exception):
+    """Another live process holds the lock; the text says which."""
+
+
+def hold(path: Path) -> TextIO:
+    """Take the lock file at `path` for as long as the answer stays open; the kernel lets go when the process dies.
+
+    Raises Busy with the holder's process id when another process has it.
+    """
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise Busy(f"{path.parent} is in use by another memoryhub (process {holder}).") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def marked(data: Path) -> list[psutil.Process]:
+    """Every live process that was started for this data directory, or descends from one that was."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(data):
+                found.append(process)
+        except psutil.Error:
+            continue  # gone meanwhile, or another user's, which we never start
+    return found
+
+
+def working_in(folder: Path, name: str) -> list[psutil.Process]:
+    """Every live process of this program name whose working directory is exactly `folder`, parents first."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.name() == name and Path(process.cwd()) == folder:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return sorted(found, key=lambda process: process.create_time())
+
+
+def heads(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Those of the processes whose parent is not among them."""
+    pids = {process.pid for process in found}
+    return [process for process in found if _parent(process) not in pids]
+
+
+def end(found: Iterable[psutil.Process], how: signal.Signals = signal.SIGTERM, *, seconds: float = 5.0) -> None:
+    """Send the signal to each, wait at most so long for all, and kill what is left."""
+    processes = list(found)
+    for process in processes:
+        _send(process, how)
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    for process in alive:
+        _send(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=2)
+
+
+def _send(process: psutil.Process, how: signal.Signals) -> None:
+    try:
+        process.send_signal(how)  # psutil checks that the process id has not passed to another process
+    except psutil.NoSuchProcess:
+        return
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,167 @@
+"""Where the embedded servers live, and as whom they run.
+
+As an ordinary user: as that user, in `<data>/servers`. As root, which PostgreSQL refuses to run as: as the system user
+`memoryhub`, under /var/lib/memoryhub, with copies of the programs, so that no folder of ours is opened to that user.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM_USER = "memoryhub"
+SYSTEM_HOME = Path("/var/lib/memoryhub")
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+LOG_BYTES = 5_000_000  # a longer log is put aside at the next start, over the one put aside before
+
+
+class CannotStart(Exception):
+    """The servers cannot be started; the text is a sentence for the person at the terminal."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The servers' folder and, when we are root, the account that they run as."""
+
+    folder: Path
+    logs: Path
+    account: pwd.struct_passwd | None
+
+    def program(self, package: str, inside: str) -> str:
+        """The path of a program that a wheel brought. Raises CannotStart when the wheel is not installed."""
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise CannotStart(f"The Python package {package} is missing: run `make setup`.")
+        site = Path(spec.origin).parents[1]
+        if self.account is None:
+            return str(site / package / inside)
+        copy = SYSTEM_HOME / "programs" / f"{package}-{importlib.metadata.version(package)}"
+        if not copy.is_dir():
+            _copy_open([site / package, site / f"{package}.libs"], copy)
+        return str(copy / package / inside)
+
+    def own(self, name: str) -> Path:
+        """A folder in this home that only the servers' account may enter, made when it is missing."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if self.account is not None:
+            os.chown(folder, self.account.pw_uid, self.account.pw_gid)
+        return folder
+
+    def spawn(self, command: list[str], name: str, text: str = "") -> subprocess.Popen[bytes]:
+        """Start a server in the folder `name`, with `text` on its standard input and its words in `<logs>/<name>.log`.
+
+        It gets a session of its own, so that the terminal's Ctrl-C reaches only the launcher.
+        """
+        log = self.logs / f"{name}.log"
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".old"))
+        with log.open("ab") as output:
+            server = subprocess.Popen(
+                command,
+                cwd=self.folder / name,
+                env=ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                umask=0o077,
+                user=self.account and self.account.pw_uid,
+                group=self.account and self.account.pw_gid,
+                extra_groups=None if self.account is None else [],
+            )
+        assert server.stdin is not None
+        with server.stdin as stdin:
+            stdin.write(text.encode())
+        return server
+
+    def run(self, command: list[str], text: str = "") -> None:
+        """Run a program to its end with `text` on its standard input. Raises CannotStart, with its words, if it fails."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            input=text,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o077,
+            user=self.account and self.account.pw_uid,
+            group=self.account and self.account.pw_gid,
+            extra_groups=None if self.account is None else [],
+            check=False,
+        )
+        if done.returncode != 0:
+            raise CannotStart(f"{Path(command[0]).name} failed: {done.stdout.strip()[-600:]}")
+
+
+def make_home(data: Path, say: Callable[[str], object]) -> Home:
+    """The home of this data directory's servers, made when it is missing; as root, `<data>/servers` is a link to it.
+
+    Raises CannotStart where the data directory was set up by another kind of user.
+    """
+    link = data / "servers"
+    logs = data / "log"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    account = _account()
+    if account is None:
+        if link.is_symlink():
+            raise CannotStart(f"{data} was set up by root: run as root, or set MEMORYHUB_DATA to another folder.")
+        link.mkdir(mode=0o700, exist_ok=True)
+        return Home(link, logs, None)
+    if link.is_dir() and not link.is_symlink():
+        raise CannotStart(
+            f"{data} was set up by the user {link.owner()}: run as them, or set MEMORYHUB_DATA to another folder."
+        )
+    folder = system_folder(data)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(folder)
+        say(f"PostgreSQL refuses to run as root: it runs as the user {account.pw_name}, with its files in {folder}")
+    return Home(folder, logs, account)
+
+
+def system_folder(data: Path) -> Path:
+    """Where root keeps the servers of this data directory."""
+    return SYSTEM_HOME / hashlib.sha256(str(data).encode()).hexdigest()[:16]
+
+
+def _account() -> pwd.struct_passwd | None:
+    """The system user that the servers run as when we are root, made when it is missing; None otherwise."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        pass
+    command = ["useradd", "--system", "--no-create-home", "--home-dir", str(SYSTEM_HOME)]
+    try:
+        subprocess.run([*command, "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=True, capture_output=True)
+        return pwd.getpwnam(SYSTEM_USER)
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        raise CannotStart(
+            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} could not be made ({error}). "
+            "Make it by hand, or run memoryhub as an ordinary user."
+        ) from error
+
+
+def _copy_open(folders: list[Path], target: Path) -> None:
+    """Copy these folders into `target`, readable for all, whole or not at all."""
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    for folder in folders:
+        if folder.is_dir():
+            shutil.copytree(folder, fresh / folder.name, symlinks=True)
+    for path in (target.parent, fresh, *fresh.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    try:
+        fresh.rename(target)
+    except OSError:  # another start was faster
+        shutil.rmtree(fresh)

@@ -1,0 +1,38 @@
+"""Celery's side of the outbox: woken by id, swept by time. Nothing is known here of what the jobs do."""
+
+import time
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from django.db import connection
+
+from memoryhub.core import outbox
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 1.5  # a sweep ends before the next begins
+
+
+@shared_task(name="memoryhub.core.tasks.work")
+def work(jobs: list[str]) -> None:
+    """Do these jobs, unless another worker has them."""
+    for job in jobs:
+        outbox.work_one(UUID(job))
+
+
+@shared_task(name="memoryhub.core.tasks.sweep")
+def sweep() -> None:
+    """Do what is due and was not woken: timers, lost wake-ups, jobs of a worker that died."""
+    deadline = time.monotonic() + SWEEP_SECONDS
+    while time.monotonic() < deadline and outbox.work_one():
+        pass
+
+
+@shared_task(name="memoryhub.core.tasks.prune")
+def prune() -> None:
+    """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions."""
+    with connection.cursor() as cursor:
+        cursor.execute("delete from outbox where done_at < statement_timestamp() - interval '1 day'")
+        cursor.execute("delete from idempotency where created_at < statement_timestamp() - interval '24 hours'")
+        cursor.execute("delete from django_session where expire_date < statement_timestamp()")

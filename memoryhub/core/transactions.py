@@ -1,0 +1,113 @@
+"""The one way to the database: a transaction that belongs to one viewer.
+
+It sets what row-level security tests, gathers what the actions append to the ledger and the outbox, writes the
+events last (ADR 1, rule 2), and after COMMIT waits for the disk before anything is answered or announced.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from memoryhub.core import wake
+from memoryhub.core.models import AccessLog, Event, Outbox
+from memoryhub.core.viewers import Viewer
+
+_ENTER = """
+select set_config('hub.team', %(team)s::text, true), set_config('hub.actor', %(actor)s::text, true),
+       set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s
+           and (%(all)s or (sensitivity <= %(clearance)s and compartments <@ %(compartments)s::varchar[]))), '{}'), true)
+"""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What one transaction has gathered so far."""
+
+    viewer: Viewer
+    read_only: bool
+    labels: frozenset[int] = frozenset()
+    events: list[Event] = field(default_factory=list)
+    jobs: list[Outbox] = field(default_factory=list)
+    due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
+    reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
+    settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
+    seq: int | None = None
+
+    def enter(self) -> None:
+        """(Re)set the viewer's settings; again after a label was made in this transaction."""
+        viewer = self.viewer
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _ENTER,
+                {
+                    "team": viewer.team,
+                    "actor": viewer.membership,
+                    "all": viewer.is_system,
+                    "clearance": viewer.clearance,
+                    "compartments": sorted(viewer.compartments),
+                },
+            )
+            self.labels = frozenset(int(label) for label in cursor.fetchone()[2].strip("{}").split(",") if label)
+
+
+_local = threading.local()
+
+
+def current() -> Transaction:
+    """The transaction that this thread is in. Raises RuntimeError outside of one."""
+    found: Transaction | None = getattr(_local, "transaction", None)
+    if found is None:
+        raise RuntimeError("Memory is read and written inside viewer_transaction() only.")
+    return found
+
+
+@contextmanager
+def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[Transaction]:
+    """A transaction for this viewer; joins the one that this thread is in when it is the same viewer's.
+
+    `read_only` forbids changes (ledger rows); what is read of confidential content is recorded all the same.
+    """
+    outer: Transaction | None = getattr(_local, "transaction", None)
+    if outer is not None:
+        if outer.viewer != viewer:
+            raise RuntimeError("One transaction belongs to one viewer.")
+        yield outer
+        return
+    mine = Transaction(viewer, read_only)
+    with transaction.atomic(durable=True):
+        mine.enter()
+        _local.transaction = mine
+        try:
+            yield mine
+            _flush(mine)
+        finally:
+            _local.transaction = None
+    if mine.events:
+        mine.seq = settle(mine.events[-1].id)
+        wake.ring(viewer.team, mine.seq)
+    elif mine.settled:
+        settle(mine.settled)
+    wake.work(mine.due)
+
+
+def _flush(mine: Transaction) -> None:
+    if mine.reads:
+        AccessLog.objects.bulk_create(mine.reads.values())
+    if mine.jobs:
+        Outbox.objects.bulk_create(mine.jobs)
+    if mine.events:
+        Event.objects.bulk_create(mine.events)
+
+
+def settle(event_id: UUID) -> int:
+    """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
+    with connection.cursor() as cursor:
+        cursor.execute("select settle(%s)", [event_id])
+        row = cursor.fetchone()
+    if row is None or row[0] is None:
+        raise RuntimeError(f"event {event_id} has no seq: it was not committed")
+    return int(row[0])

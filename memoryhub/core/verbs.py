@@ -1,0 +1,67 @@
+"""What makes a function an action: a name, who may call it, and one transaction around it.
+
+The same verb names the action, its permission, its event, its URL and its MCP tool.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from memoryhub.core.errors import Forbidden
+from memoryhub.core.models import Role
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AGENTS = frozenset({Role.AGENT})
+DESK = frozenset({Role.SUPPORT, Role.LEAD, Role.ADMIN})
+LEADS = frozenset({Role.LEAD, Role.ADMIN})
+ADMINS = frozenset({Role.ADMIN})
+READERS = frozenset({Role.READER, *DESK})
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A permission: the roles that have it, and the scope that an API key needs for it."""
+
+    name: str
+    roles: frozenset[Role]
+    scope: str | None
+
+    def permit(self, viewer: Viewer) -> None:
+        """Raises Forbidden unless the viewer may do this. The system may do everything."""
+        if viewer.is_system:
+            return
+        if viewer.role not in self.roles:
+            raise Forbidden(f"Your role ({viewer.role}) may not do this: {self.name}.")
+        require_scope(viewer, self.scope)
+
+
+VERBS: dict[str, Verb] = {}
+
+
+def require_scope(viewer: Viewer, scope: str | None) -> None:
+    """Raises Forbidden when the viewer's key lacks the scope."""
+    if scope is not None and viewer.scopes is not None and scope not in viewer.scopes:
+        raise Forbidden(f"This key lacks the scope {scope}.")
+
+
+def action(
+    name: str, *, roles: Iterable[Role], scope: str | None = None
+) -> Callable[[Callable[Concatenate[Viewer, P], R]], Callable[Concatenate[Viewer, P], R]]:
+    """Declare an action. The wrapped function checks the permission, then runs in the viewer's transaction."""
+    verb = VERBS[name] = Verb(name, frozenset(roles), scope)
+
+    def declare(function: Callable[Concatenate[Viewer, P], R]) -> Callable[Concatenate[Viewer, P], R]:
+        @functools.wraps(function)
+        def act(viewer: Viewer, *args: P.args, **kwargs: P.kwargs) -> R:
+            verb.permit(viewer)
+            with viewer_transaction(viewer):
+                return function(viewer, *args, **kwargs)
+
+        return act
+
+    return declare

@@ -1,0 +1,97 @@
+"""Wake-ups after commit: the doorbell for the web processes, and Celery for due work. Carries ids only.
+
+One daemon thread a process sends them, so that no request waits for Valkey and bells that pile up become one.
+Losing a wake-up loses nothing: readers poll slowly, and the sweeper finds what was not woken.
+"""
+
+import asyncio
+import threading
+import time
+from uuid import UUID
+
+import structlog
+from channels.layers import get_channel_layer
+
+log = structlog.get_logger(__name__)
+
+BELL = "bell"  # the channel layer group that every web process listens to
+
+_condition = threading.Condition()
+_bells: dict[int, int] = {}
+_jobs: list[str] = []
+_thread: threading.Thread | None = None
+_pid_of_thread = 0
+
+
+def ring(team: int, seq: int) -> None:
+    """Tell every web process that the team's ledger has reached `seq`."""
+    with _condition:
+        _bells[team] = max(seq, _bells.get(team, 0))
+        _start()
+        _condition.notify()
+
+
+def work(jobs: list[UUID]) -> None:
+    """Tell Celery that these outbox rows are due."""
+    if not jobs:
+        return
+    with _condition:
+        _jobs.extend(str(job) for job in jobs)
+        _start()
+        _condition.notify()
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until what was rung is sent, at most so long; for short-lived commands before they end."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with _condition:
+            if not _bells and not _jobs and not _sending.is_set():
+                return
+        time.sleep(0.005)
+
+
+_sending = threading.Event()
+
+
+def _start() -> None:
+    """Start the thread when there is none, also after a fork."""
+    global _thread, _pid_of_thread
+    import os
+
+    if _thread is None or not _thread.is_alive() or _pid_of_thread != os.getpid():
+        _thread = threading.Thread(target=lambda: asyncio.run(_send()), name="wake", daemon=True)
+        _pid_of_thread = os.getpid()
+        _thread.start()
+
+
+async def _send() -> None:
+    layer = get_channel_layer()
+    while True:
+        bells, jobs = await asyncio.to_thread(_take)
+        try:
+            for team, seq in bells.items():
+                await asyncio.wait_for(layer.group_send(BELL, {"type": "bell", "team": team, "seq": seq}), timeout=2)
+            if jobs:
+                await asyncio.to_thread(_enqueue, jobs)
+        except Exception as error:
+            log.warning("wake_up_lost", error=type(error).__name__, bells=len(bells), jobs=len(jobs))
+        finally:
+            _sending.clear()
+
+
+def _take() -> tuple[dict[int, int], list[str]]:
+    with _condition:
+        while not _bells and not _jobs:
+            _condition.wait()
+        _sending.set()
+        bells, jobs = dict(_bells), list(_jobs)
+        _bells.clear()
+        _jobs.clear()
+    return bells, jobs
+
+
+def _enqueue(jobs: list[str]) -> None:
+    from memoryhub.core.tasks import work
+
+    work.apply_async(args=[jobs], retry=False, expires=300)

@@ -1,0 +1,45 @@
+"""Entity tags and preconditions (RFC 9110, 8.8.3 and 13.1). A tag, `"<row id>.<version>"`, never fits a twin."""
+
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from memoryhub.core.errors import Invalid, PreconditionRequired
+
+# As make_tag() writes it and no other way: a tag is compared, not understood, by everybody else.
+_TAG = re.compile(r'"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.([1-9][0-9]{0,8})"')
+
+
+class Tag(NamedTuple):
+    """The version of a row that a client has seen."""
+
+    id: UUID
+    version: int
+
+
+def make_tag(row_id: UUID | str, version: int) -> str:
+    """The ETag header of a row's version."""
+    return f'"{row_id}.{version}"'
+
+
+def if_match(header: str | None) -> Tag:
+    """The one version that a change is meant for.
+
+    Raises PreconditionRequired (428) when the header is missing, Invalid when it is anything but one strong tag of
+    ours; `*` too, since it would overwrite what the client has never seen.
+    """
+    if header is None:
+        raise PreconditionRequired("Send If-Match with the ETag that you have read.")
+    found = _TAG.fullmatch(header.strip(" \t"))
+    if not found:
+        raise Invalid('If-Match must be one ETag as it was given, such as "<row id>.<version>".')
+    return Tag(UUID(found[1]), int(found[2]))
+
+
+def must_be_new(header: str | None) -> bool:
+    """Whether `If-None-Match: *` was sent: only create. Raises Invalid for any other value."""
+    if header is None:
+        return False
+    if header.strip(" \t") != "*":
+        raise Invalid("If-None-Match can only be * here.")
+    return True

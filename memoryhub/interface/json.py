@@ -1,0 +1,160 @@
+"""Strict JSON, in and out: what it lets through, PostgreSQL's jsonb stores and gives back equal."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import msgspec
+import orjson
+
+from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
+
+MAX_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 32
+# Beyond 2^53 a double no longer tells neighbouring integers apart, and jsonb gives 1e300 back as 301 digits;
+# a tiny number comes back as that many zeros, which would let 6 bytes of a body become 300 of an answer.
+MAX_NUMBER = 2**53
+MIN_FRACTION = 1e-100
+# A NUL, and a colon that the proof against repeated keys does not see in the text.
+_ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")
+
+
+def parse_object(raw: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The JSON object in a request's body, at most `max_bytes` long.
+
+    Raises TooLarge, or Invalid (`invalid_json`) for anything but one object in UTF-8 without byte order mark, NUL,
+    lone surrogates, NaN or Infinity, numbers beyond 2^53, more than 32 levels, or a key twice in one object.
+
+    Measured against json.loads with hooks (100 kB: 0.85 ms) this way takes 0.6 ms: orjson parses, and the two
+    checks that are dear are proofs over bytes, which only a body that fails them pays for again, slowly and exactly.
+    """
+    if len(raw) > max_bytes:
+        raise TooLarge(f"The body is larger than {max_bytes} bytes.")
+    try:
+        root = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        _refuse_syntax(raw, error)
+    if type(root) is not dict:
+        raise Invalid("The body must be a JSON object.", code=Code.INVALID_JSON)
+    has_odd_escapes = b"\\u00" in raw and _ODD_ESCAPE.search(raw) is not None
+    if has_odd_escapes or not _is_plain(root):
+        fault = next(_faults(root, "", 1), None)
+        if fault:
+            raise Invalid(code=Code.INVALID_JSON, errors=(fault,))
+    # Each colon in the text is a member's or stands in a string, and so it is in what was parsed, written again:
+    # fewer there means that a member was lost to another of its name.
+    if has_odd_escapes or orjson.dumps(root).count(b":") != raw.count(b":"):
+        _refuse_duplicates(raw)
+    return root
+
+
+def _is_plain(root: dict[str, Any]) -> bool:
+    """Whether depth and numbers are within bounds. Level by level, since each value costs."""
+    level: list[Any] = [root]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return False
+        below: list[Any] = []
+        for node in level:
+            for value in node.values() if type(node) is dict else node:
+                kind = type(value)
+                if kind is str:
+                    continue
+                if kind is dict or kind is list:
+                    below.append(value)
+                elif (kind is int or kind is float) and not _is_storable(value):
+                    return False
+        level = below
+    return True
+
+
+def _is_storable(number: float) -> bool:
+    return MIN_FRACTION <= number <= MAX_NUMBER or number == 0 or -MAX_NUMBER <= number <= -MIN_FRACTION
+
+
+def _faults(node: dict[str, Any] | list[Any], pointer: str, depth: int) -> Iterator[FieldError]:
+    """The same checks and NUL, with the place of each fault."""
+    if depth > MAX_DEPTH:
+        yield FieldError(pointer, Code.TOO_DEEP, f"Nesting deeper than {MAX_DEPTH} levels.")
+        return
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        here = f"{pointer}/{escape_pointer(str(key))}"
+        if isinstance(key, str) and "\0" in key:
+            yield FieldError(here, Code.BAD_FORMAT, "NUL in a key.")
+        if isinstance(value, str):
+            if "\0" in value:
+                yield FieldError(here, Code.BAD_FORMAT, "NUL in a text.")
+        elif isinstance(value, dict | list):
+            yield from _faults(value, here, depth + 1)
+        elif isinstance(value, int | float) and not _is_storable(value):
+            yield FieldError(here, Code.OUT_OF_RANGE, "A number beyond 2^53 or too near to 0; send it as text.")
+
+
+def escape_pointer(key: str) -> str:
+    """A key as one step of a JSON pointer (RFC 6901), cut where it would swamp the answer."""
+    return key[:200].replace("~", "~0").replace("/", "~1")
+
+
+def _refuse_syntax(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
+    if not raw.strip():
+        raise Invalid("The body is empty; a JSON object is due.", code=Code.INVALID_JSON)
+    try:
+        raw.decode()
+    except UnicodeDecodeError as undecodable:
+        raise Invalid(f"The body is not UTF-8 (byte {undecodable.start}).", code=Code.INVALID_JSON) from None
+    place = f"line {error.lineno}, column {error.colno}"
+    raise Invalid(f"The body is not JSON: {error.msg} ({place}).", code=Code.INVALID_JSON) from None
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object with all its members, the repeated ones too."""
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    """Raises Invalid when a key stands twice in one object."""
+    # Numbers are left as text: their bounds are known to hold, and int() of a long one would be slow.
+    pairs = json.loads(raw, object_pairs_hook=_Members, parse_int=str, parse_float=str)
+    stack: list[tuple[Any, str]] = [(pairs, "")]
+    while stack:
+        node, pointer = stack.pop()
+        seen: set[str] = set()
+        members: Iterable[tuple[str | int, Any]] = node if isinstance(node, _Members) else enumerate(node)
+        for key, value in members:
+            here = f"{pointer}/{escape_pointer(str(key))}"
+            if isinstance(key, str):
+                if key in seen:
+                    fault = FieldError(here, Code.REPEATED, "This key stands twice in one object.")
+                    raise Invalid(code=Code.INVALID_JSON, errors=(fault,))
+                seen.add(key)
+            if isinstance(value, list):
+                stack.append((value, here))
+
+
+def dump(value: object) -> bytes:
+    """JSON in UTF-8. Datetimes (aware) as RFC 3339 in UTC with `Z`; UUIDs and msgspec Structs too.
+
+    Text that PostgreSQL has already written as JSON goes in as `orjson.Fragment`. Raises TypeError for anything else.
+    """
+    return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _default(value: object) -> object:
+    if isinstance(value, datetime):
+        return format_when(value)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def format_when(moment: datetime) -> str:
+    """An aware datetime as RFC 3339 in UTC with `Z`. Raises TypeError for a naive one."""
+    if moment.tzinfo is None:
+        raise TypeError("a datetime without a time zone")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()[:-6] + "Z"

@@ -1,0 +1,192 @@
+"""Observations: log one, or many with a result each."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.utils.crypto import salted_hmac
+from psycopg.types.json import Jsonb
+
+from memoryhub.core import ledger
+from memoryhub.core.errors import Forbidden
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.sealing import text_columns
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.leases import hold_task
+from memoryhub.memory.models import Task
+
+
+@dataclass(slots=True)
+class NewObservation:
+    """What is to be logged. Without a label: the task's, else internal. `content`: an object or a text."""
+
+    content: Any
+    task: Task | None = None
+    tags: Sequence[str] = ()
+    importance: float | None = None
+    occurred_at: datetime | None = None
+    expires_at: datetime | None = None
+    private: bool = False
+    pinned: bool = False
+    dedupe: bool = False
+    client_ref: str | None = None
+    sensitivity: int | None = None
+    compartments: Sequence[str] | None = None
+
+
+@dataclass(slots=True)
+class Logged:
+    """The observation's id, and whether it was made now (else it is the one that was there)."""
+
+    id: UUID
+    created: bool
+
+
+@dataclass(slots=True)
+class _Row:
+    item: NewObservation
+    label: LabelRef
+    id: UUID = field(default_factory=new_id)
+    digest: bytes | None = None
+
+
+@action("observation.log", roles=AGENTS | DESK, scope="memory:write")
+def log(viewer: Viewer, *, item: NewObservation, token: int | None = None) -> Logged:
+    """Log one observation. Raises Forbidden above one's clearance, Conflict (lease_lost) for an old token.
+
+    Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one.
+    """
+    if item.task is not None:
+        hold_task(viewer, item.task.id, token=token, decides=False)
+    return _insert(viewer, [_Row(item, _label(viewer, item))])[0]
+
+
+@action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
+def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged | Forbidden]:
+    """Log many at once, one event a label; the result of each, in order. A refused one does not stop the others."""
+    results: list[Logged | Forbidden] = []
+    rows: list[_Row] = []
+    places: list[int] = []
+    for item in items:
+        try:
+            rows.append(_Row(item, _label(viewer, item)))
+            places.append(len(results))
+            results.append(Logged(rows[-1].id, created=True))
+        except Forbidden as error:
+            results.append(error)
+    for place, logged in zip(places, _insert(viewer, rows), strict=True):
+        results[place] = logged
+    return results
+
+
+def _label(viewer: Viewer, item: NewObservation) -> LabelRef:
+    if item.sensitivity is None and item.compartments is None and item.task is not None:
+        return label_by_id(item.task.label_id)
+    return label_for(viewer, item.sensitivity, item.compartments, item.task)
+
+
+def label_for(
+    viewer: Viewer, sensitivity: int | None, compartments: Sequence[str] | None, task: Task | None
+) -> LabelRef:
+    """The label that a new row gets: what was asked, else the task's, else internal."""
+    base = label_by_id(task.label_id) if task is not None else None
+    if sensitivity is None:
+        sensitivity = base.sensitivity if base else min(viewer.clearance, Sensitivity.INTERNAL)
+    if compartments is None:
+        compartments = base.compartments if base else ()
+    return ensure_label(viewer, sensitivity, compartments)
+
+
+_COLUMNS = (
+    "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, tags, importance,"
+    " private, pinned, occurred_at, expires_at, client_ref, digest"
+)
+_PLACES = f"({', '.join(['%s'] * 17)})"
+
+
+def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
+    if not rows:
+        return []
+    # One event for each label, and one for each label of private rows, which only their author hears of.
+    events: dict[tuple[int, bool], UUID] = {}
+    values: list[Any] = []
+    for row in rows:
+        item, label = row.item, row.label
+        text = text_columns("observation", row.id, label, {"content": item.content})
+        if item.dedupe:
+            row.digest = salted_hmac("observation", json.dumps(item.content, sort_keys=True), algorithm="sha256").digest()
+        values += [
+            row.id,
+            viewer.team,
+            label.id,
+            label.sensitivity,
+            Jsonb(text["body"]) if text["body"] is not None else None,
+            text["sealed"],
+            viewer.membership,
+            events.setdefault((label.id, item.private), new_id()),
+            item.task.id if item.task else None,
+            list(dict.fromkeys(item.tags)),
+            item.importance,
+            item.private,
+            item.pinned,
+            item.occurred_at,
+            item.expires_at,
+            item.client_ref,
+            row.digest,
+        ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"insert into observation ({_COLUMNS}) values {', '.join([_PLACES] * len(rows))}"
+            " on conflict do nothing returning id",
+            values,
+        )
+        made = {found for (found,) in cursor.fetchall()}
+    _record(viewer, [row for row in rows if row.id in made], events)
+    return [Logged(row.id, created=True) if row.id in made else _existing(viewer, row) for row in rows]
+
+
+def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUID]) -> None:
+    for (label_id, private), event_id in events.items():
+        group = [row for row in made if row.label.id == label_id and row.item.private == private]
+        if not group:
+            continue
+        tasks = {row.item.task.id if row.item.task else None for row in group}
+        ledger.append(
+            viewer,
+            "observation.log",
+            label=label_id,
+            row_type="observation",
+            row_id=group[0].id,
+            task_id=tasks.pop() if len(tasks) == 1 else None,
+            audience=viewer.membership if private else None,
+            data={"count": len(group)} if len(group) > 1 else None,
+            event_id=event_id,
+        )
+
+
+_EXISTING = """
+select id, event_id from observation
+where author_id = %s and label_id = %s
+  and (client_ref = %s or (digest = %s and task_id is not distinct from %s)) order by id limit 1
+"""
+
+
+def _existing(viewer: Viewer, row: _Row) -> Logged:
+    """The row that stood in the way: the author's own, of the same label."""
+    item = row.item
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _EXISTING,
+            [viewer.membership, row.label.id, item.client_ref, row.digest, item.task.id if item.task else None],
+        )
+        found, event_id = cursor.fetchone()
+    current().settled = event_id
+    return Logged(found, created=False)

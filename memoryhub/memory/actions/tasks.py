@@ -1,0 +1,156 @@
+"""Tasks: create, update."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from memoryhub.core import ledger
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import Code, Conflict, PreconditionFailed
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import ensure_label, label_by_id
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.sealing import read_text, text_columns
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.models import OVER, Task, TaskStatus
+from memoryhub.memory.selectors import tasks as selectors
+
+
+@action("task.create", roles=AGENTS | DESK, scope="tasks")
+def create(
+    viewer: Viewer,
+    *,
+    key: str,
+    title: str,
+    requester: str = "",
+    metadata: dict[str, Any] | None = None,
+    sensitivity: int | None = None,
+    compartments: list[str] | None = None,
+    client_ref: str | None = None,
+) -> tuple[Task, bool]:
+    """A task of this key, and whether it was made now: the visible one of the key is returned when there is one.
+
+    Without a label it is internal (public where the clearance allows no more). An explicit label that differs from
+    the visible one's makes a twin. Raises Forbidden above the writer's clearance. Safe to repeat; two at once make one.
+    """
+    explicit = sensitivity is not None or compartments is not None
+    label = ensure_label(
+        viewer, min(viewer.clearance, Sensitivity.INTERNAL) if sensitivity is None else sensitivity, compartments or ()
+    )
+    twins = visible_to(viewer, Task.objects.filter(key=key)) if not explicit else None
+    if twins is not None and twins.exists():
+        return _existing(selectors.by_key(viewer, key))
+    task = Task(id=new_id(), team_id=viewer.team, label_id=label.id, sensitivity=label.sensitivity, key=key)
+    text = {"title": title, "requester": requester, "metadata": metadata or {}}
+    for column, value in text_columns("task", task.id, label, text).items():
+        setattr(task, column, value)
+    task.author_id, task.client_ref = viewer.membership, client_ref
+    task.clock_id = new_id()
+    try:
+        with transaction.atomic():
+            task.save(force_insert=True)
+    except IntegrityError:
+        # Another writer was first, with this key or with this client_ref.
+        rows = visible_to(viewer, Task.objects.filter(label_id=label.id))
+        found = rows.filter(key=key).first() or rows.filter(author_id=viewer.membership, client_ref=client_ref).first()
+        if found is None:
+            raise
+        return _existing(found)
+    ledger.append(
+        viewer,
+        "task.create",
+        label=label.id,
+        row_type="task",
+        row_id=task.id,
+        task_id=task.id,
+        data={"status": TaskStatus.OPEN},
+        event_id=task.clock_id,
+    )
+    return task, True
+
+
+def _existing(task: Task) -> tuple[Task, bool]:
+    current().settled = task.clock_id
+    return task, False
+
+
+@action("task.update", roles=AGENTS | DESK, scope="tasks")
+def update(
+    viewer: Viewer,
+    *,
+    task: Task,
+    expected_version: int,
+    title: str | None = None,
+    requester: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    status: str | None = None,
+) -> Task:
+    """Change a task's text, or set it blocked, open or cancelled, if it still is at the expected version.
+
+    Raises PreconditionFailed with the current version, Conflict (human_owned) for an agent while a person has it,
+    Conflict (wrong_state) for a status of a task that is over, escalated or under a lease.
+    """
+    task = lock(viewer, task.id)
+    if task.version != expected_version:
+        raise PreconditionFailed("The task was changed meanwhile.", version=task.version)
+    refuse_human_owned(viewer, task)
+    if status is not None and status != task.status:
+        if task.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
+            raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be set {status}.", status=task.status)
+        task.status = status
+    text = read_text(task)
+    changed = {
+        name: value
+        for name, value in {"title": title, "requester": requester, "metadata": metadata}.items()
+        if value is not None
+    }
+    if changed:
+        set_text(task, {**text, **changed})
+    save(task)
+    record(viewer, "task.update", task)
+    return task
+
+
+def lock(viewer: Viewer, task_id: UUID) -> Task:
+    """The visible task, locked against other changes until COMMIT. Raises Task.DoesNotExist."""
+    return visible_to(viewer, Task.objects.select_for_update(no_key=True)).get(id=task_id)
+
+
+def refuse_human_owned(viewer: Viewer, task: Task) -> None:
+    """Raises Conflict (human_owned) when a person has the task and an agent asks."""
+    if task.human_owned and viewer.is_agent:
+        raise Conflict(
+            Code.HUMAN_OWNED,
+            "A person has taken this task over.",
+            held_by=task.holder.name if task.holder else None,
+            lease_expires_at=task.lease_expires_at,
+        )
+
+
+def set_text(task: Task, text: dict[str, Any]) -> None:
+    """Replace the task's text, sealed anew where its label asks for it."""
+    task.text_version += 1
+    columns = text_columns("task", task.id, label_by_id(task.label_id), text, task.text_version)
+    task.body, task.sealed = columns["body"], columns["sealed"]
+
+
+def save(task: Task) -> None:
+    """Write a locked task's changes as its next version."""
+    task.version += 1
+    task.save()
+
+
+def record(viewer: Viewer, verb: str, task: Task, **data: Any) -> None:
+    """Append the event of a task's change."""
+    ledger.append(
+        viewer,
+        verb,
+        label=task.label_id,
+        row_type="task",
+        row_id=task.id,
+        task_id=task.id,
+        data={"status": task.status, "version": task.version, **data},
+    )

@@ -1,0 +1,9 @@
+"""The shared memory: tasks, observations, decisions (facts, learnings and alerts come next)."""
+
+from django.apps import AppConfig
+
+
+class MemoryConfig(AppConfig):
+    name = "memoryhub.memory"
+    label = "memory"
+    verbose_name = "Shared memory"

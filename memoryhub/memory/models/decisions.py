@@ -1,0 +1,51 @@
+"""Decisions: what an agent or a person settled, with the reasoning and what it rests on."""
+
+from typing import Any, ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from memoryhub.core.models import Labelled
+from memoryhub.memory.models.tasks import Task
+
+
+class DecisionStatus(models.TextChoices):
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+
+
+class Decision(Labelled):
+    """Text: `decision` (an object or a text), `reasoning`."""
+
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="decisions", db_index=False)
+    status = models.CharField(max_length=10, choices=DecisionStatus.choices, default=DecisionStatus.ACTIVE)
+    based_on = ArrayField(models.UUIDField(), default=list)
+    action_key = models.CharField(max_length=200, null=True)
+    client_ref = models.CharField(max_length=200, null=True)
+
+    class Meta(Labelled.Meta):
+        db_table = "decision"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            # Across labels on purpose: a double refund is worse than the hint that somebody has decided.
+            models.UniqueConstraint(
+                fields=["team", "action_key"],
+                name="decision_action_key",
+                condition=Q(action_key__isnull=False, status="active"),
+            ),
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"],
+                name="decision_client_ref",
+                condition=Q(client_ref__isnull=False),
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["task", "-id"], name="decision_of_task"),
+            models.Index(fields=["team", "-id"], name="decision_of_team"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

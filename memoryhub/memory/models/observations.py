@@ -1,0 +1,55 @@
+"""Observations: what an agent saw or did, append-only."""
+
+from typing import Any, ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from memoryhub.core.models import Labelled
+from memoryhub.memory.models.tasks import Task
+
+
+class Observation(Labelled):
+    """Text: `content` (an object or a text). Private ones are their author's reasoning, hidden from other agents."""
+
+    task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="observations", db_index=False)
+    tags = ArrayField(models.CharField(max_length=100), default=list)
+    importance = models.FloatField(null=True)
+    private = models.BooleanField(default=False)
+    pinned = models.BooleanField(default=False)
+    occurred_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    client_ref = models.CharField(max_length=200, null=True)
+    # Set only when deduplication by content was asked for; keyed, so that it tells nothing of sealed content.
+    digest = models.BinaryField(null=True)
+
+    class Meta(Labelled.Meta):
+        db_table = "observation"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            models.CheckConstraint(
+                name="observation_importance_range",
+                condition=Q(importance__isnull=True) | Q(importance__gte=0, importance__lte=1),
+            ),
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"],
+                name="observation_client_ref",
+                condition=Q(client_ref__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["author", "label", "task", "digest"],
+                name="observation_content",
+                condition=Q(digest__isnull=False),
+                nulls_distinct=False,
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            # A task's newest page, whatever its size.
+            models.Index(fields=["task", "-id"], name="observation_of_task"),
+            models.Index(fields=["team", "-id"], name="observation_of_team"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

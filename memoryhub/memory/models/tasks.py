@@ -1,0 +1,59 @@
+"""Tasks: what agents and people work on, one at a time under a lease."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from memoryhub.core.models import Labelled, Membership
+
+
+class TaskStatus(models.TextChoices):
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    BLOCKED = "blocked"
+    ESCALATED = "escalated"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OVER = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+class Task(Labelled):
+    """Text: `title`, `requester`, `metadata`, `outcome`. `version` counts changes of the row, for its ETag."""
+
+    key = models.CharField(max_length=200)
+    status = models.CharField(max_length=12, choices=TaskStatus.choices, default=TaskStatus.OPEN)
+    version = models.IntegerField(default=1)
+    text_version = models.IntegerField(default=1)  # type: ignore[assignment]
+    reopen_count = models.IntegerField(default=0)
+    client_ref = models.CharField(max_length=200, null=True)
+    # The lease. The fencing token only ever grows; a holder without a live expiry holds nothing.
+    token = models.BigIntegerField(default=0)
+    holder = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    lease_expires_at = models.DateTimeField(null=True)
+    human_owned = models.BooleanField(default=False)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(Labelled.Meta):
+        db_table = "task"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            # The label is part of the key, so that a hidden task can never collide with a visible one.
+            models.UniqueConstraint(fields=["team", "label", "key"], name="task_key"),
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"], name="task_client_ref", condition=Q(client_ref__isnull=False)
+            ),
+            models.CheckConstraint(name="task_human_owner_is_known", condition=Q(human_owned=False) | Q(holder__isnull=False)),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["team", "key"], name="task_by_key"),
+            models.Index(fields=["team", "status", "id"], name="task_by_status"),
+            models.Index(fields=["holder"], name="task_by_holder", condition=Q(holder__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

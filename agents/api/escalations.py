@@ -3,7 +3,7 @@
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
 from agents.api.tasks import Reason
@@ -45,7 +45,7 @@ class NewEscalation(Shape, kw_only=True):
     reason_code: ReasonCode
     reason: Text
     question: Text
-    allowed: Annotated[list[Verdict], Meta(min_length=1, max_length=5)] = ["respond"]
+    allowed: Annotated[list[Verdict], Meta(min_length=1, max_length=5)] = field(default_factory=lambda: ["respond"])
     action: Action | None = None
     recommendation: Text | None = None
     priority: PriorityName = "normal"

@@ -43,7 +43,9 @@ def web_command(port: int) -> list[str]:
 def worker_command() -> list[str]:
     """The Celery worker: threads, because tasks are short and wait for the database, and memory counts."""
     return [
-        *(sys.executable, "-m", "celery", "--quiet", "-A", "memoryhub.config.celery", "worker"),
+        # Its fear of root is of pickled tasks, and we accept JSON only.
+        *(sys.executable, "-W", "ignore:You're running the worker with superuser privileges"),
+        *("-m", "celery", "--quiet", "-A", "memoryhub.config.celery", "worker"),
         *("--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
@@ -83,7 +85,7 @@ def main() -> int:
         _keep_running(supervisor, data)
     except KeyboardInterrupt:
         return 0
-    except (Refused, CannotStart, processes.Busy) as refusal:
+    except (Refused, CannotStart, processes.Busy, OSError) as refusal:
         say(f"memoryhub does not start: {refusal}" if supervisor is None else f"memoryhub stops: {refusal}")
         return 1
     finally:
@@ -128,7 +130,7 @@ def _environment(data: Path) -> dict[str, str]:
     # config.env reads it, so that `manage.py` in a second terminal meets the same system.
     embedded.write_private(data / "runtime.env", lines)
     ours = {"MEMORYHUB_DATA": str(data), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **values, **ours}
+    return {"LOG_FORMAT": "text", **os.environ, **values, **ours}
 
 
 def _kept(path: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Func, Model, QuerySet
+from django.db.models import BooleanField, F, Func, Model, QuerySet
 
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Label, Labelled
@@ -14,10 +14,12 @@ Row = TypeVar("Row", bound=Model)
 LabelledRow = TypeVar("LabelledRow", bound=Labelled)
 
 
-class _AnyOf(Func):
-    """`= ANY(ARRAY(SELECT …))`: worked out once a statement, and an index condition, unlike `IN (SELECT …)`."""
+class _Among(Func):
+    """`label_id = ANY (ARRAY(SELECT …))`: worked out once a statement, and an index condition, unlike `IN (SELECT …)`."""
 
-    template = "ANY(%(expressions)s)"
+    template = "(%(expressions)s))"
+    arg_joiner = " = ANY ("
+    output_field = BooleanField()
 
 
 def visible_labels(viewer: Viewer) -> QuerySet[Label]:
@@ -30,7 +32,7 @@ def visible_labels(viewer: Viewer) -> QuerySet[Label]:
 
 def visible_to(viewer: Viewer, rows: QuerySet[Row]) -> QuerySet[Row]:
     """Those of the rows that the viewer may see. Every door's read passes here, once, at its base."""
-    return rows.filter(team_id=viewer.team, label_id=_AnyOf(ArraySubquery(visible_labels(viewer).values("id"))))
+    return rows.filter(_Among(F("label_id"), ArraySubquery(visible_labels(viewer).values("id"))), team_id=viewer.team)
 
 
 def find(viewer: Viewer, rows: QuerySet[LabelledRow], row_id: UUID) -> LabelledRow:

@@ -8,6 +8,7 @@ title over its environment.
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
@@ -75,10 +76,9 @@ def end(found: Iterable[psutil.Process], how: signal.Signals = signal.SIGTERM, *
     processes = list(found)
     for process in processes:
         _send(process, how)
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    for process in alive:
+    for process in _await(processes, seconds):
         _send(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=2)
+    _await(processes, 2)
 
 
 def _send(process: psutil.Process, how: signal.Signals) -> None:
@@ -88,8 +88,24 @@ def _send(process: psutil.Process, how: signal.Signals) -> None:
         return
 
 
+def _await(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still live when the time is over."""
+    deadline = time.monotonic() + seconds
+    while (alive := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Not gone, and not a zombie either: in a container often nobody collects the orphans."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _parent(process: psutil.Process) -> int:
     try:
-        return process.ppid()
+        return int(process.ppid())
     except psutil.NoSuchProcess:
         return 0

@@ -82,7 +82,7 @@ class Home:
         return server
 
     def run(self, command: list[str], text: str = "") -> None:
-        """Run a program to its end with `text` on its standard input. Raises CannotStart, with its words, if it fails."""
+        """Run a program to its end, `text` on its standard input. Raises CannotStart, with its words, if it fails."""
         done = subprocess.run(
             command,
             cwd=self.folder,

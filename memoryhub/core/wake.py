@@ -5,6 +5,7 @@ Losing a wake-up loses nothing: readers poll slowly, and the sweeper finds what 
 """
 
 import asyncio
+import os
 import threading
 import time
 from uuid import UUID
@@ -19,6 +20,7 @@ BELL = "bell"  # the channel layer group that every web process listens to
 _condition = threading.Condition()
 _bells: dict[int, int] = {}
 _jobs: list[str] = []
+_sending = threading.Event()
 _thread: threading.Thread | None = None
 _pid_of_thread = 0
 
@@ -51,33 +53,34 @@ def flush(seconds: float = 2.0) -> None:
         time.sleep(0.005)
 
 
-_sending = threading.Event()
-
-
 def _start() -> None:
     """Start the thread when there is none, also after a fork."""
     global _thread, _pid_of_thread
-    import os
-
     if _thread is None or not _thread.is_alive() or _pid_of_thread != os.getpid():
-        _thread = threading.Thread(target=lambda: asyncio.run(_send()), name="wake", daemon=True)
+        _thread = threading.Thread(target=_run, name="wake", daemon=True)
         _pid_of_thread = os.getpid()
         _thread.start()
 
 
-async def _send() -> None:
-    layer = get_channel_layer()
+def _run() -> None:
+    # A loop of its own that only runs while something is sent: nothing here may keep the process from ending.
+    loop = asyncio.new_event_loop()
     while True:
-        bells, jobs = await asyncio.to_thread(_take)
+        bells, jobs = _take()
         try:
-            for team, seq in bells.items():
-                await asyncio.wait_for(layer.group_send(BELL, {"type": "bell", "team": team, "seq": seq}), timeout=2)
+            loop.run_until_complete(_ring(bells))
             if jobs:
-                await asyncio.to_thread(_enqueue, jobs)
+                _enqueue(jobs)
         except Exception as error:
             log.warning("wake_up_lost", error=type(error).__name__, bells=len(bells), jobs=len(jobs))
         finally:
             _sending.clear()
+
+
+async def _ring(bells: dict[int, int]) -> None:
+    layer = get_channel_layer()
+    for team, seq in bells.items():
+        await asyncio.wait_for(layer.group_send(BELL, {"type": "bell", "team": team, "seq": seq}), timeout=2)
 
 
 def _take() -> tuple[dict[int, int], list[str]]:

@@ -34,7 +34,10 @@ class Params:
         Raises UriTooLong beyond 8 kB, Invalid for an unknown or repeated parameter, one without a value, NUL, and
         what is not UTF-8.
         """
-        raw = query.encode("latin-1") if isinstance(query, str) else query
+        try:
+            raw = query.encode("latin-1") if isinstance(query, str) else query
+        except UnicodeEncodeError:
+            raise Invalid("The query is not percent-encoded.") from None
         if len(raw) > MAX_QUERY_BYTES:
             raise UriTooLong(f"The query is longer than {MAX_QUERY_BYTES} bytes.")
         self._values: dict[str, str] = {}

@@ -61,9 +61,18 @@ def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], byte
     return error.status, headers, body
 
 
+def problem_response(error: HubError, request: HttpRequest | None) -> HttpResponse:
+    """A refusal as Django's answer, with the request's id."""
+    status, headers, body = problem(error, request_id_of(request))
+    return HttpResponse(body, status=status, headers=headers)
+
+
 def request_id_of(request: HttpRequest | None) -> str:
-    """The id that the request's middleware gave; a new one for what failed before it."""
-    return (request.META.get("HUB_REQUEST_ID") if request is not None else None) or uuid4().hex
+    """The id that the request's middleware gave; for what failed before it, one that is given here."""
+    if request is None:
+        return uuid4().hex
+    found: str = request.META.setdefault("HUB_REQUEST_ID", uuid4().hex)
+    return found
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
@@ -75,14 +84,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
 def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
     """The answer for any exception. What no action refused is logged, under the id that is answered."""
     error = error_of(exc)
-    request_id = request_id_of(request)
+    response = problem_response(error, request)
     state = _sqlstate(exc)
     # A refusal by the database is answered well enough, but an action should have come before it.
     if not isinstance(exc, HubError) and (error.status >= 500 or state):
         write = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
-        write("failed", status=error.status, request_id=request_id, sqlstate=state, **describe(exc))
-    status, headers, body = problem(error, request_id)
-    return HttpResponse(body, status=status, headers=headers)
+        write("failed", status=error.status, request_id=request_id_of(request), sqlstate=state, **describe(exc))
+    return response
 
 
 def describe(exc: BaseException) -> dict[str, Any]:

@@ -118,8 +118,9 @@ def convert(data: object, shape: type[S], *, at: str = "") -> S:
     return made
 
 
-# What msgspec cannot say in a type: the bytes of a JSON value, the bounds of an instant.
-_Rule = Callable[[Any, str, list[FieldError]], Any]
+# What msgspec cannot say in a type: the bytes of a JSON value, the bounds of an instant. A rule takes a value, where
+# its parent is and its name there (put together only for a fault), and gives the value to keep.
+_Rule = Callable[[Any, str, str, list[FieldError]], Any]
 _Rules = tuple[tuple[str, str, _Rule], ...]
 
 
@@ -127,7 +128,7 @@ def _complete(made: msgspec.Struct, rules: _Rules, at: str, faults: list[FieldEr
     for name, encoded, rule in rules:
         value = getattr(made, name)
         if value is not None and value is not UNSET:
-            setattr(made, name, rule(value, f"{at}/{encoded}", faults))
+            setattr(made, name, rule(value, at, encoded, faults))
 
 
 @cache
@@ -171,41 +172,43 @@ def _union_rule(kind: inspect.UnionType) -> _Rule | None:
 
 
 def _size_rule(limit: int) -> _Rule:
-    def check(value: Any, at: str, faults: list[FieldError]) -> Any:
+    def check(value: Any, at: str, name: str, faults: list[FieldError]) -> Any:
         if len(orjson.dumps(value)) > limit:
-            faults.append(FieldError(at, Code.TOO_LARGE, f"This is larger than {limit} bytes."))
+            faults.append(FieldError(f"{at}/{name}", Code.TOO_LARGE, f"This is larger than {limit} bytes."))
         elif isinstance(value, str) and not has_visible(value):
-            faults.append(FieldError(at, *_EMPTY))
+            faults.append(FieldError(f"{at}/{name}", *_EMPTY))
         return value
 
     return check
 
 
-def _utc_rule(value: datetime, at: str, faults: list[FieldError]) -> datetime:
+def _utc_rule(value: datetime, at: str, name: str, faults: list[FieldError]) -> datetime:
     try:
         return to_utc(value)
     except ValueError as error:
-        faults.append(FieldError(at, Code.OUT_OF_RANGE, str(error)))
+        faults.append(FieldError(f"{at}/{name}", Code.OUT_OF_RANGE, str(error)))
         return value
 
 
 def _nested_rule(rules: _Rules) -> _Rule | None:
-    def check(value: msgspec.Struct, at: str, faults: list[FieldError]) -> msgspec.Struct:
-        _complete(value, rules, at, faults)
+    def check(value: msgspec.Struct, at: str, name: str, faults: list[FieldError]) -> msgspec.Struct:
+        _complete(value, rules, f"{at}/{name}", faults)
         return value
 
     return check if rules else None
 
 
 def _each_rule(rule: _Rule) -> _Rule:
-    def check(values: list[Any], at: str, faults: list[FieldError]) -> list[Any]:
-        return [rule(value, f"{at}/{index}", faults) for index, value in enumerate(values)]
+    def check(values: list[Any], at: str, name: str, faults: list[FieldError]) -> list[Any]:
+        return [rule(value, f"{at}/{name}", str(index), faults) for index, value in enumerate(values)]
 
     return check
 
 
 def to_utc(moment: datetime) -> datetime:
-    """An aware datetime in UTC. Raises ValueError for offsets beyond 14 hours and years that leave 1..9999."""
+    """An aware datetime, in UTC. Raises ValueError for offsets beyond 14 hours and years that leave 1..9999."""
+    if moment.tzinfo is UTC:
+        return moment
     offset = moment.utcoffset()
     if offset is None or abs(offset) > timedelta(hours=14):
         raise ValueError("The offset must be from -14:00 to +14:00.")

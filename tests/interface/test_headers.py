@@ -1,12 +1,13 @@
 """Media types, Idempotency-Key, ETags: the exact form, or a refusal."""
 
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memoryhub.core.errors import HubError, Invalid, PreconditionRequired, UnsupportedMediaType
+from memoryhub.core.errors import Invalid, PreconditionRequired, UnsupportedMediaType
 from memoryhub.interface.etags import Tag, if_match, make_tag, must_be_new
 from memoryhub.interface.headers import check_media_type, idempotency_key
 
@@ -116,7 +117,5 @@ def test_only_a_star_means_new() -> None:
 @given(st.text(max_size=80))
 def test_any_header_is_a_value_or_a_refusal(text: str) -> None:
     for read in (if_match, must_be_new, idempotency_key, check_media_type):
-        try:
+        with suppress(Invalid, UnsupportedMediaType):
             read(text)
-        except HubError as refused:
-            assert refused.status in (400, 415)

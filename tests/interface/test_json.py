@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from memoryhub.core.errors import Code, HubError, Invalid, TooLarge
+from memoryhub.core.errors import Code, Invalid, TooLarge
 from memoryhub.interface.json import MAX_BYTES, dump, parse_object
 
 BAD = {
@@ -154,30 +155,28 @@ def _reference(raw: bytes) -> dict[str, Any]:
             raise Refused
         return dict(pairs)
 
-    def constant(_: str) -> None:
-        raise Refused
-
-    def check(value: object, depth: int) -> None:
-        if isinstance(value, dict | list):
-            if depth > 32:
-                raise Refused
-            for item in [*value, *value.values()] if isinstance(value, dict) else value:
-                check(item, depth + 1)
-        elif isinstance(value, str):
-            if "\0" in value:
-                raise Refused
-            value.encode()
-        elif isinstance(value, int | float) and (abs(value) > 2**53 or 0 < abs(value) < 1e-100):
-            raise Refused
-
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=members, parse_constant=constant)
-        check(value, 1)
+        value = json.loads(raw.decode(), object_pairs_hook=members)
+        _check(value, 1)
     except (ValueError, RecursionError):
         raise Refused from None
     if not isinstance(value, dict):
         raise Refused
     return value
+
+
+def _check(value: object, depth: int) -> None:
+    if isinstance(value, dict | list):
+        if depth > 32:
+            raise Refused
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check(item, depth + 1)
+    elif isinstance(value, str):
+        if "\0" in value:
+            raise Refused
+        value.encode()
+    elif isinstance(value, int | float) and not (value == 0 or 1e-100 <= abs(value) <= 2**53):
+        raise Refused
 
 
 # Texts that a proof over bytes could stumble over.
@@ -254,10 +253,8 @@ def test_the_fast_way_decides_as_the_plain_one(text: str) -> None:
 @given(st.one_of(st.binary(max_size=200), _objects(VALUES).map(str.encode)), st.binary(max_size=3), st.integers(0, 200))
 def test_any_bytes_are_an_object_or_a_refusal(raw: bytes, splice: bytes, at: int) -> None:
     raw = raw[:at] + splice + raw[at:]
-    try:
+    with suppress(Invalid, TooLarge):
         assert isinstance(parse_object(raw, max_bytes=150), dict)
-    except HubError as refused:
-        assert refused.status in (400, 413)
 
 
 JSON = st.recursive(

@@ -1,13 +1,16 @@
 """Cursors: pages join without gap or repetition, both ways; a cursor fits its own list only."""
 
 import base64
+from contextlib import suppress
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.test import override_settings
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from memoryhub.core.errors import HubError, Invalid
+from memoryhub.core.errors import Invalid
 from memoryhub.interface.pagination import Page, Window, page, read_window
 from memoryhub.interface.params import Params
 
@@ -47,6 +50,9 @@ def test_pages_join_forwards_and_backwards(found: set[int], limit: int) -> None:
     back = [pages[-1]]
     while (before := back[-1].previous) is not None:
         back.append(get(ids, before))
+    for nearer, farther in pairwise(back):
+        assert farther.next is not None
+        assert get(ids, farther.next).results[: len(nearer.results)] == nearer.results
     assert sorted((row for one in back for row in one.results), reverse=True) == sorted(ids, reverse=True)
 
 
@@ -58,7 +64,8 @@ def test_the_first_and_only_page_links_nowhere() -> None:
 
 def test_links_are_addresses_of_the_same_query() -> None:
     first = get(list(range(10)), f"{ADDRESS}?tags=x,y&limit=4")
-    assert first.next and first.next.startswith(f"{ADDRESS}?tags=x%2Cy&limit=4&cursor=")
+    assert first.next is not None
+    assert first.next.startswith(f"{ADDRESS}?tags=x%2Cy&limit=4&cursor=")
     second = get(list(range(10)), first.next)
     assert second.headers == {"Link": f'<{second.next}>; rel="next", <{second.previous}>; rel="prev"'}
     # Who takes `next` for the cursor is understood.
@@ -102,9 +109,7 @@ def test_a_forged_cursor_is_refused() -> None:
             window(f"cursor={bad or 'x'}".encode().decode("latin-1"))
 
 
-def test_a_cursor_does_not_outlive_its_secret(settings_secret: None = None) -> None:
-    from django.test import override_settings
-
+def test_a_cursor_does_not_outlive_its_secret() -> None:
     cursor = cursor_of(get(list(range(9)), f"{ADDRESS}?limit=3").next)
     with override_settings(SECRET_KEY="another"), pytest.raises(Invalid):
         window(f"cursor={cursor}")
@@ -126,7 +131,5 @@ def test_keys_are_positions_too() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
 def test_any_cursor_is_refused(text: str) -> None:
-    try:
+    with suppress(Invalid):
         assert window("cursor=" + "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "replace"))).position is None
-    except HubError as refused:
-        assert refused.status == 400

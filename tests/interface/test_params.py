@@ -1,6 +1,7 @@
 """Query strings: unknown, repeated, empty, undecodable and out of bounds are refused; nothing is guessed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memoryhub.core.errors import HubError, Invalid, UriTooLong
+from memoryhub.core.errors import Invalid, UriTooLong
 from memoryhub.interface.params import Label, Params
 
 NAMES = ("q", "n", "id", "own", "at", "mode", "tags", "label", "task", "least")
@@ -63,6 +64,11 @@ def read(query: bytes | str) -> Any:
     return GETTERS[name](Params(query, NAMES))
 
 
+def read_all(query: str) -> list[Any]:
+    params = Params(query, NAMES)
+    return [getter(params) for getter in GETTERS.values()]
+
+
 @pytest.mark.parametrize(("query", "value"), GOOD)
 def test_good_queries_are_read(query: str, value: Any) -> None:
     assert read(query) == value
@@ -82,6 +88,7 @@ BAD = [
     "q=%ED%A0%80",
     "q=%C0%80",
     "q=\xff",
+    "q=\u0663",
     "q=",
     "q",
     "q=%20",
@@ -121,7 +128,7 @@ BAD = [
 @pytest.mark.parametrize("query", BAD, ids=range(len(BAD)))
 def test_bad_queries_are_refused(query: str) -> None:
     with pytest.raises(Invalid):
-        read(query)
+        read_all(query)
 
 
 def test_a_query_too_long_is_414() -> None:
@@ -141,7 +148,5 @@ def test_a_fault_names_its_parameter() -> None:
     st.one_of(st.binary(max_size=40), st.text("0123456789-+.,:%eTZ{}", max_size=20).map(str.encode)),
 )
 def test_any_query_is_a_value_or_a_refusal(name: str, value: bytes) -> None:
-    try:
+    with suppress(Invalid):
         GETTERS[name](Params(name.encode() + b"=" + value, NAMES))
-    except HubError as refused:
-        assert refused.status == 400

@@ -91,7 +91,7 @@ def through_a_view(raised: Exception) -> HttpResponseBase:
         def get(self, _: object) -> None:
             raise raised
 
-    request = RequestFactory().get("/api/v1/tasks", HTTP_ACCEPT="text/html", HUB_REQUEST_ID="request-1")
+    request = RequestFactory().get("/api/v1/tasks", HUB_REQUEST_ID="request-1")
     return View.as_view()(request)
 
 

@@ -1,0 +1,130 @@
+"""A recorded run as it stands in a file: one JSON object a line, its messages in the OpenAI chat format."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import msgspec
+
+from memoryhub.core.errors import Invalid, TooLarge
+from memoryhub.interface.json import parse_object
+from memoryhub.interface.shapes import has_visible, parse_key
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_MESSAGES = 10_000
+MAX_KEY = 160  # a client_ref is the key and a position, and may have 200 characters
+MAX_TITLE = 120
+
+
+class Function(msgspec.Struct):
+    """What an assistant calls. `arguments`: mostly JSON in a text."""
+
+    name: str
+    arguments: str | dict[str, Any] = ""
+
+
+class ToolCall(msgspec.Struct):
+    function: Function
+    id: str = ""
+
+
+class Message(msgspec.Struct):
+    """One turn. What else a message may hold is not looked at. `function_call`: what tools were before 2023-11."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as text; what is no text (a picture, a sound) stands there by its type."""
+        if not isinstance(self.content, list):
+            return self.content or ""
+        parts = [part.get("text") or part.get("refusal") or f"[{part.get('type', 'part')}]" for part in self.content]
+        return "\n".join(part for part in parts if isinstance(part, str))
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """The tools that are called, in order."""
+        return [*(self.tool_calls or []), *([ToolCall(self.function_call)] if self.function_call else [])]
+
+
+class _Line(msgspec.Struct):
+    messages: list[Message]
+    task_id: str | int | None = None
+    trial: str | int | None = None
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run with the key of its task. `source` is what the task keeps of the line beside its messages."""
+
+    key: str
+    messages: list[Message]
+    source: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The customer's first words, as one line."""
+        for message in self.messages:
+            if message.role == "user" and has_visible(message.text):
+                return one_line(message.text, MAX_TITLE)
+        return f"Run {self.key}"
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What came of it: the agent's last words to the customer, and the reward where the run was judged."""
+        said = [message.text for message in self.messages if message.role == "assistant" and has_visible(message.text)]
+        reward = self.source.get("reward")
+        return {**({"reply": said[-1]} if said else {}), **({"reward": reward} if reward is not None else {})}
+
+
+def read_run(line: bytes, prefix: str = "") -> Run:
+    """The run in a line. Its key: `prefix`, task id and trial; without a task id, a digest of its messages.
+
+    Raises Invalid, TooLarge with what is wrong.
+    """
+    data = parse_object(line, max_bytes=MAX_LINE_BYTES)
+    try:
+        read = msgspec.convert(data, _Line)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error).replace("`", "").replace("$.", "")) from None
+    if not read.messages:
+        raise Invalid("messages is empty.")
+    if len(read.messages) > MAX_MESSAGES:
+        raise TooLarge(f"A run may have at most {MAX_MESSAGES} messages; this has {len(read.messages)}.")
+    digest = hashlib.sha256(msgspec.json.encode(data["messages"], order="sorted")).hexdigest()
+    names = [str(part) for part in (read.task_id, read.trial) if part is not None]
+    key = prefix + ("-".join(names) if read.task_id is not None else f"run-{digest[:16]}")
+    try:
+        parse_key(key)
+    except ValueError as error:
+        raise Invalid(f"task_id and trial make the key {key[:80]!r}: {error}") from None
+    if len(key) > MAX_KEY:
+        raise Invalid(f"task_id and trial make a key of more than {MAX_KEY} characters.")
+    source = {"task_id": read.task_id, "trial": read.trial, "reward": read.reward, "messages": digest}
+    return Run(key, read.messages, source)
+
+
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, without their ends; of one that is too long only as much as shows that it is."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        complete = line
+        while len(complete) > MAX_LINE_BYTES and not complete.endswith(b"\n"):
+            complete = file.readline(MAX_LINE_BYTES + 1)
+            if not complete:
+                break
+        yield line.rstrip(b"\r\n")
+
+
+def one_line(text: str, longest: int) -> str:
+    """The text in one line that can be shown, cut at a word where it is too long."""
+    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    if len(line) <= longest:
+        return line
+    return line[: longest - 1].rsplit(" ", 1)[0] + "…"

@@ -1,0 +1,194 @@
+"""What a recorded run means to the hub: message by message, the observations, decisions and escalations to make."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import orjson
+
+from agents.imports.runs import Run, ToolCall, one_line
+from memoryhub.core.errors import Invalid, TooLarge
+from memoryhub.interface.json import parse_object
+from memoryhub.interface.shapes import MAX_CONTENT_BYTES, has_visible, parse_key
+
+READING_TOOLS = ("get_*", "list_*", "search_*", "find_*", "calculate")
+THINK = "think"
+HANDOFF = "transfer_to_human_agents"
+MAX_TEXT = 20_000  # of a reason, a question, a reasoning
+MAX_TAG = 100
+NO_REASONING = "The recorded run gives no reasoning for this call."
+NO_SUMMARY = "The recorded run handed over to a person without a summary."
+NO_QUESTION = "What shall be done for this customer?"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which tool calls are decisions, and which hands over to a person.
+
+    `acting_tools`: names or patterns such as `book_*`; None: all but the reading ones.
+    """
+
+    acting_tools: tuple[str, ...] | None = None
+    handoff_tool: str = HANDOFF
+
+    def acts(self, tool: str) -> bool:
+        """Whether a call of this tool is a decision."""
+        if tool in (THINK, self.handoff_tool):
+            return False
+        if self.acting_tools is None:
+            return not any(fnmatchcase(tool, pattern) for pattern in READING_TOOLS)
+        return any(fnmatchcase(tool, pattern) for pattern in self.acting_tools)
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """`ref` is the client_ref: the run's key and the message's position, and for a call its place in the message."""
+
+    ref: str
+    content: Any
+    tags: tuple[str, ...]
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    ref: str
+    decision: dict[str, Any]
+    reasoning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    ref: str
+    reason_code: str
+    reason: str
+    question: str
+
+
+Step = Observe | Decide | Ask
+
+
+def plan(run: Run, rules: Rules) -> list[Step]:
+    """The run's steps in order. Raises Invalid, TooLarge for what the memory cannot take."""
+    steps = list(_steps(run, rules))
+    for step in steps:
+        content = step.content if isinstance(step, Observe) else step.decision if isinstance(step, Decide) else ""
+        if len(orjson.dumps(content)) > MAX_CONTENT_BYTES:
+            raise TooLarge(f"What message {_position(step)} holds is larger than {MAX_CONTENT_BYTES} bytes.")
+    return steps
+
+
+def _position(step: Step) -> str:
+    return step.ref.rpartition(":")[2].partition(".")[0]
+
+
+def _steps(run: Run, rules: Rules) -> Iterator[Step]:
+    open_calls: dict[str, ToolCall] = {}
+    for position, message in enumerate(run.messages):
+        ref, text = f"{run.key}:{position}", message.text
+        if message.role == "user":
+            yield from _said(ref, text, "user")
+        elif message.role == "assistant":
+            calls = message.calls
+            # Beside an acting call the text is that decision's reasoning.
+            if not any(rules.acts(call.function.name) for call in calls):
+                yield from _said(ref, text, "reply")
+            for index, call in enumerate(calls):
+                open_calls[call.id or call.function.name] = call
+                yield from _called(f"{ref}.{index}", call, text, rules)
+        elif message.role in ("tool", "function"):
+            found = open_calls.get(message.tool_call_id or message.name or "")
+            name = message.name or (found.function.name if found else "tool")
+            yield from _returned(ref, _tool(name), found, text)
+        else:
+            # Prompts are for the agent alone, and so is what we do not know.
+            yield from _said(ref, text, _tag(message.role), private=True)
+
+
+def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[Observe]:
+    if has_visible(text):
+        yield Observe(ref, text, (tag,), private)
+
+
+def _called(ref: str, call: ToolCall, text: str, rules: Rules) -> Iterator[Step]:
+    name, arguments = _tool(call.function.name), _arguments(call)
+    if name == THINK:
+        thought = arguments.get("thought") if isinstance(arguments, dict) else arguments
+        if isinstance(thought, str):
+            yield from _said(ref, thought, THINK, private=True)
+        else:
+            yield Observe(ref, {"arguments": arguments}, (THINK,), private=True)
+    elif name == rules.handoff_tool:
+        yield _ask(ref, arguments, text)
+    elif rules.acts(name):
+        reasoning = text[:MAX_TEXT] if has_visible(text) else NO_REASONING
+        yield Decide(ref, {"tool": name, "arguments": arguments}, reasoning)
+
+
+def _returned(ref: str, name: str, call: ToolCall | None, text: str) -> Iterator[Observe]:
+    if name == THINK:
+        yield from _said(ref, text, THINK, private=True)
+    else:
+        content = {"tool": name, "arguments": _arguments(call) if call else {}, "result": _value(text)}
+        yield Observe(ref, content, (_tag(name),))
+
+
+def _arguments(call: ToolCall) -> Any:
+    given = call.function.arguments
+    return _value(given or "{}") if isinstance(given, str) else given
+
+
+def _value(text: str) -> Any:
+    """A JSON object or list where the text is one that the memory can hold, else the text itself."""
+    stripped = text.strip()
+    if stripped[:1] not in ("{", "["):
+        return text
+    try:
+        parsed = parse_object(b'{"value":' + stripped.encode() + b"}")
+    except (Invalid, TooLarge):
+        return text
+    # A text that closes our object and opens another is no value.
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _tool(name: str) -> str:
+    try:
+        return parse_key(name)
+    except ValueError as error:
+        raise Invalid(f"The tool name {name[:80]!r}: {error}") from None
+
+
+def _tag(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._:@~-]", "_", name)[:MAX_TAG] or "unknown"
+
+
+# How a summary gives away why a person was asked; the first that fits.
+REASONS = (
+    (r"\b(error|mismatch|fail(s|ed|ure)?|does not work|malfunction)", "tool_failure"),
+    (r"\b(discrepancy|contradict\w*|but the system shows)", "conflict"),
+    (
+        r"\b(exception|polic(y|ies)|restrictions?|not possible|ineligible|not eligible|beyond|do(es)? not meet)\b",
+        "policy_exception",
+    ),
+    (r"\b(request\w*|wants?|wish\w*|asks?|asking|seeks?|seeking|would like|needs?)\b", "customer_request"),
+)
+_ASKING = re.compile(
+    r"\b(please|requests?|requesting|needs?|seek(s|ing)?|assist(ance)?|required|wishes|escalate)\b", re.IGNORECASE
+)
+
+
+def _ask(ref: str, arguments: Any, text: str) -> Ask:
+    """The escalation of a handoff call: the summary is the reason, its last sentence that asks is the question."""
+    summary = text if has_visible(text) else NO_SUMMARY
+    if isinstance(arguments, dict):
+        words = [value for value in (arguments.get("summary"), *arguments.values()) if isinstance(value, str)]
+        summary = next(filter(has_visible, words), summary)
+    elif isinstance(arguments, str) and has_visible(arguments):
+        summary = arguments
+    code = next((code for pattern, code in REASONS if re.search(pattern, summary, re.IGNORECASE)), "other")
+    sentences = re.split(r"(?<=[.!?])\s+", summary.strip())
+    asking = [sentence for sentence in sentences[1:] if _ASKING.search(sentence)]
+    question = one_line(asking[-1], MAX_TEXT) if asking else NO_QUESTION
+    return Ask(ref, code, summary[:MAX_TEXT], question)

@@ -1,0 +1,195 @@
+"""Storing recorded runs through the same actions that agents use, as an agent's viewer.
+
+Every row has a client_ref, so an import that was interrupted, or is done again, adds only what is not there.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from agents.imports.runs import Run, read_run
+from agents.imports.steps import Ask, Decide, Observe, Rules, Step, plan
+from escalations.actions.escalate import escalate
+from escalations.models import Escalation
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import Code, Conflict, HubError
+from memoryhub.core.sealing import read_text
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions import decisions, leases, observations, tasks
+from memoryhub.memory.actions.observations import Logged, NewObservation
+from memoryhub.memory.models import OVER, Decision, Observation, Task
+
+BATCH = 500
+LEASE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`speed`: messages a second (0.1 to 1000), so that people see the runs happen; None: as fast as it goes."""
+
+    rules: Rules = field(default_factory=Rules)
+    prefix: str = ""
+    speed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that could not be stored, or not wholly, and why."""
+
+    line: int
+    what: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import has done so far. `complete`: runs that were there already, with everything in them."""
+
+    runs: int = 0
+    complete: int = 0
+    tasks: int = 0
+    observations: int = 0
+    decisions: int = 0
+    escalations: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, other: "Report") -> None:
+        """Count what another report counts."""
+        for name in ("runs", "complete", "tasks", "observations", "decisions", "escalations"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def import_runs(
+    viewer: Viewer, lines: Iterable[bytes], options: Options, progress: Callable[[Report], None] = lambda report: None
+) -> Report:
+    """Store the runs, one a line, as what the agent `viewer` did; `progress` is called after each.
+
+    A line that is wrong, or whose run the actions refuse, becomes a fault of the report and stops no other. Without
+    `speed` a run is stored whole or not at all, in one transaction.
+    """
+    report = Report()
+    lines_of: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        made = Report(runs=1)
+        try:
+            run = read_run(line, options.prefix)
+            if (first := lines_of.setdefault(run.key, number)) != number:
+                raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} stands in line {first} already.")
+            steps = plan(run, options.rules)
+            with nullcontext() if options.speed else viewer_transaction(viewer):
+                _store(viewer, run, steps, options.speed, made)
+        except HubError as error:
+            report.faults.append(Fault(number, explain(error)))
+            made = made if options.speed else Report()  # its transaction was undone
+        report.add(made)
+        progress(report)
+    return report
+
+
+def explain(error: HubError) -> str:
+    """A refusal in one line, with the place of each fault."""
+    return " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
+
+
+def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:
+    """Do what is missing of a run, and count it in `made`. Raises HubError."""
+    task, created = tasks.create(viewer, key=run.key, title=run.title, metadata={"imported": run.source})
+    made.tasks += created
+    known = set() if created else _known(viewer, run, task)
+    missing = [step for step in steps if step.ref not in known]
+    asks = {step.ref for step in steps if isinstance(step, Ask)}
+    if not missing and (asks or task.status in OVER):
+        made.complete += 1
+        return
+    # What was handed to a person, or is over, needs no lease of ours any more.
+    held = None if task.status in OVER or asks & known else _lease(viewer, task)
+    renewed = time.monotonic()
+    for batch in _batches(missing, speed):
+        if held and time.monotonic() - renewed > LEASE_SECONDS / 2:
+            held, renewed = leases.renew(viewer, task=held, token=held.token), time.monotonic()
+        _write(viewer, task, batch, held.token if held else None, made)
+    if held and asks:
+        _let_go(viewer, held)
+    elif held:
+        leases.complete(viewer, task=held, token=held.token, outcome=run.outcome)
+
+
+def _known(viewer: Viewer, run: Run, task: Task) -> set[str]:
+    """The client_refs of what is stored of the run. Raises Conflict when the task of its key is of something else."""
+    with viewer_transaction(viewer):
+        imported = (read_text(task).get("metadata") or {}).get("imported") or {}
+        if imported.get("messages") != run.source["messages"]:
+            raise Conflict(
+                Code.ALREADY_EXISTS,
+                f"The task {run.key} is there already and holds something else; import with a prefix to keep both.",
+            )
+        known: set[str] = set()
+        for model in (Observation, Decision, Escalation):
+            mine = visible_to(viewer, model._default_manager.filter(task=task, author_id=viewer.membership))
+            known.update(mine.exclude(client_ref=None).values_list("client_ref", flat=True))
+        return known
+
+
+def _lease(viewer: Viewer, task: Task) -> Task:
+    """Claim the task; a lease that an interrupted import has left goes on. Raises Conflict."""
+    try:
+        return leases.claim(viewer, task=task, ttl_seconds=LEASE_SECONDS)
+    except Conflict as refusal:
+        if refusal.code != Code.LEASE_HELD or task.holder_id != viewer.membership:
+            raise
+        return leases.renew(viewer, task=task, token=task.token, ttl_seconds=LEASE_SECONDS)
+
+
+def _let_go(viewer: Viewer, task: Task) -> None:
+    """Release the lease of a task that was handed to a person, unless that person was quicker."""
+    try:
+        leases.release(viewer, task=task, token=task.token)
+    except Conflict as refusal:
+        if refusal.code not in (Code.HUMAN_OWNED, Code.LEASE_LOST):
+            raise
+
+
+def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
+    """Observations in a row together, every other step alone; with `speed` one by one, so many a second."""
+    for is_observation, group in groupby(steps, lambda step: isinstance(step, Observe)):
+        found = list(group)
+        size = BATCH if is_observation and speed is None else 1
+        for start in range(0, len(found), size):
+            if speed is not None:
+                time.sleep(1 / speed)
+            yield found[start : start + size]
+
+
+def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Report) -> None:
+    """Store steps of one kind; only observations come several at once."""
+    match batch[0]:
+        case Observe():
+            items = [_observation(task, step) for step in batch if isinstance(step, Observe)]
+            for logged in observations.log_batch(viewer, items=items):
+                if not isinstance(logged, Logged):
+                    raise logged
+                made.observations += logged.created
+        case Decide() as step:
+            _, created = decisions.record(
+                viewer, task=task, decision=step.decision, reasoning=step.reasoning, token=token, client_ref=step.ref
+            )
+            made.decisions += created
+        case Ask() as step:
+            _, created = escalate(
+                viewer,
+                task=task,
+                reason_code=step.reason_code,
+                reason=step.reason,
+                question=step.question,
+                allowed=("respond", "reject"),
+                client_ref=step.ref,
+            )
+            made.escalations += created
+
+
+def _observation(task: Task, step: Observe) -> NewObservation:
+    return NewObservation(step.content, task=task, tags=step.tags, private=step.private, client_ref=step.ref)

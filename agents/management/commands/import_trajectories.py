@@ -1,0 +1,133 @@
+"""manage.py import_trajectories: recorded agent runs become tasks, observations, decisions and escalations."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+
+from agents.actions import agents
+from agents.imports.runs import read_lines
+from agents.imports.steps import HANDOFF, Rules
+from agents.imports.store import Options, Report, import_runs
+from memoryhub.core import wake
+from memoryhub.core.models import SYSTEM_TEAM, Membership, Role, Sensitivity, Team
+from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
+
+AGENT = "recorded-agent"
+LOG_EVERY_SECONDS = 5.0
+
+
+def _speed(text: str) -> float | None:
+    number = float(text)
+    if number != 0 and not 0.1 <= number <= 1000:
+        raise argparse.ArgumentTypeError("messages a second: 0.1 to 1000, or 0 for as fast as it goes")
+    return number or None
+
+
+class Command(BaseCommand):
+    help = "Store recorded agent runs (JSON lines with `messages`, OpenAI chat format). Doing it again doubles nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, help="the file, one run a line")
+        parser.add_argument("--team", metavar="SLUG", help="the team that gets them (needless while there is only one)")
+        parser.add_argument("--agent", default=AGENT, metavar="NAME", help="the agent who did it, made when it is new")
+        parser.add_argument(
+            "--speed", type=_speed, metavar="N", help="messages a second, to see it live; 0: as fast as it goes"
+        )
+        parser.add_argument(
+            "--acting-tools",
+            metavar="NAMES",
+            help="tools whose calls are decisions: names or patterns with commas between (book_*,cancel_order); by "
+            "default all but get_*, list_*, search_*, find_*, calculate and think",
+        )
+        parser.add_argument("--handoff-tool", default=HANDOFF, metavar="NAME", help="the tool that asks for a person")
+        parser.add_argument(
+            "--prefix", default="", metavar="TEXT", help="put before every task's key, to tell files apart"
+        )
+
+    def handle(self, *args: Any, file: Path, **options: Any) -> None:
+        patterns = [word.strip() for word in (options["acting_tools"] or "").split(",") if word.strip()]
+        chosen = Options(Rules(tuple(patterns) or None, options["handoff_tool"]), options["prefix"], options["speed"])
+        progress = _Progress(self, file)
+        try:
+            with file.open("rb") as opened:
+                report = import_runs(_agent(options["team"], options["agent"]), read_lines(opened), chosen, progress)
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+        except OperationalError as error:
+            raise CommandError(f"The database went away; do it again, and it goes on. {error}".strip()) from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted; do it again, and it goes on.", returncode=130) from None
+        finally:
+            wake.flush()
+        progress.end(report)
+        if report.faults:
+            sys.exit(1)
+
+
+def _agent(slug: str | None, name: str) -> Viewer:
+    """The viewer of the team's agent of this name, made when it is new. Raises CommandError."""
+    team = _team(slug)
+    found = Membership.objects.select_related("actor", "team").filter(team=team, name=name)
+    if not found.exists():
+        agents.add(
+            system_viewer(team.id),
+            name=name,
+            clearance=Sensitivity.INTERNAL,
+            compartments=[],
+            description="Recorded runs that were imported",
+        )
+    member = found.get()
+    if member.role != Role.AGENT or not (member.is_active and member.actor.is_active):
+        raise CommandError(f"{name} is no active agent of the team {team.slug}; choose another name with --agent.")
+    return viewer_of(member)
+
+
+def _team(slug: str | None) -> Team:
+    teams = list(Team.objects.exclude(slug=SYSTEM_TEAM).order_by("slug"))
+    found = [team for team in teams if slug in (None, team.slug)]
+    if len(found) != 1:
+        known = ", ".join(team.slug for team in teams[:20]) or "none yet (manage.py add_team)"
+        raise CommandError(f"{f'There is no team {slug}' if slug else 'Say which team with --team'}. Teams: {known}.")
+    return found[0]
+
+
+class _Progress:
+    """Tells faults at once, and how far it is: on a terminal in one line that changes, in a log every few seconds."""
+
+    def __init__(self, command: Command, file: Path) -> None:
+        self.out, self.err, self.file = command.stdout, command.stderr, file
+        self.begun = self.told_at = time.monotonic()
+        self.told = 0
+
+    def __call__(self, report: Report) -> None:
+        for fault in report.faults[self.told :]:
+            self.err.write(f"{self._clear()}{self.file}:{fault.line}: {fault.what}")
+        self.told = len(report.faults)
+        if self.out.isatty():
+            self.out.write(f"{self._clear()}{_counts(report)}", ending="")
+            self.out.flush()
+        elif time.monotonic() - self.told_at > LOG_EVERY_SECONDS:
+            self.told_at = time.monotonic()
+            self.out.write(_counts(report))
+            self.out.flush()
+
+    def end(self, report: Report) -> None:
+        """The last line."""
+        seconds = time.monotonic() - self.begun
+        faults = f" {len(report.faults)} line(s) with faults, told above." if report.faults else ""
+        self.out.write(f"{self._clear()}{_counts(report)} {seconds:.1f} s.{faults}")
+
+    def _clear(self) -> str:
+        return "\r\033[K" if self.out.isatty() else ""
+
+
+def _counts(report: Report) -> str:
+    return (
+        f"{report.runs} runs, {report.complete} of them there already; made {report.tasks} tasks,"
+        f" {report.observations} observations, {report.decisions} decisions, {report.escalations} escalations."
+    )

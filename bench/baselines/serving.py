@@ -1,0 +1,22 @@
+"""The web processes that are compared, each one process on a port of the loopback."""
+
+import sys
+
+from memoryhub.config.launch import web_command
+
+_UVICORN = ("--host", "127.0.0.1", "--log-level", "warning", "--no-access-log", "--no-server-header")
+
+
+def product(port: int) -> list[str]:
+    """The product, with the very command that `make run` uses."""
+    return web_command(port)
+
+
+def stock_drf(port: int) -> list[str]:
+    """The stock endpoint, in the product's server arrangement."""
+    return [sys.executable, "-m", "uvicorn", "bench.baselines.stock_drf:application", "--port", str(port), *_UVICORN]
+
+
+def fastapi_plain(port: int) -> list[str]:
+    """FastAPI under one uvicorn worker, with its faster loop and parser (uvloop, httptools)."""
+    return [sys.executable, "-m", "uvicorn", "bench.baselines.fastapi_plain:app", "--port", str(port), *_UVICORN]

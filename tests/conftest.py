@@ -83,7 +83,7 @@ def server() -> Iterator[Server]:
     """The product's web process on a free port, with this worker's database; its log is `server.process.log`."""
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}"
-    with servers.started("web", web_command(port), lambda: servers.answers(f"{url}/readyz")) as process:
+    with servers.started("web", web_command(port), lambda _: servers.answers(f"{url}/readyz")) as process:
         yield Server(url, process)
 
 
@@ -95,8 +95,8 @@ def worker() -> Iterator[servers.Process]:
     data = Path(os.environ["MEMORYHUB_DATA"]) / os.environ["REDIS_PREFIX"]
     data.mkdir(exist_ok=True)
     with (
-        servers.started("worker", worker_command(), lambda: bool(app.control.ping(timeout=0.5))) as process,
-        servers.started("beat", beat_command(data), lambda: True),
+        servers.started("worker", worker_command(), lambda _: app.control.ping(timeout=0.5)) as process,
+        servers.started("beat", beat_command(data), lambda _: True),
     ):
         yield process
 

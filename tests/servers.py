@@ -107,14 +107,14 @@ class Process:
 def started(
     name: str,
     command: list[str],
-    ready: Callable[[], bool],
+    ready: Callable[[str], object],
     *,
     environment: Mapping[str, str] | None = None,
     seconds: float = 60,
 ) -> Iterator[Process]:
     """Run a process of the product until the block ends; its words go to `<data>/log/<database>-<name>.log`.
 
-    Raises AssertionError, with the last of its words, when it ends or is not `ready` in time.
+    `ready` is asked with its words so far. Raises AssertionError, with the last of them, when it ends or is late.
     """
     data = Path(os.environ["MEMORYHUB_DATA"])
     log = data / "log" / f"{urlsplit(os.environ['DATABASE_URL']).path.strip('/')}-{name}.log"
@@ -130,7 +130,7 @@ def started(
         )
     try:
         deadline = time.monotonic() + seconds
-        while not ready():
+        while not ready(log.read_text(errors="replace")):
             if popen.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{name} does not become ready: {log.read_text()[-3000:]}")
             time.sleep(0.05)

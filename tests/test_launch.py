@@ -1,27 +1,46 @@
-"""`make run`: it comes up, tells the way in, mends what dies, stops whole, and nothing that was killed blocks the next start."""
+"""`make run`: it comes up, tells the way in, mends what dies, stops whole, and no kill blocks the next start."""
 
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from memoryhub.config.frontend import FILES, install_frontend
+from memoryhub.config import frontend
 from memoryhub.config.supervisor import Supervisor
 from memoryhub.core import embedded, processes
 from tests import servers
 
 LAUNCH = [sys.executable, "-m", "memoryhub.config.launch"]
-UNSET = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "MASTER_KEY", "METRICS_TOKEN", "REDIS_PREFIX")
+# Empty is as good as unset: a launcher of these tests starts servers of its own and makes secrets of its own.
+OWN = dict.fromkeys(("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "MASTER_KEY", "METRICS_TOKEN"), "")
+
+
+class Launch:
+    """A running launcher, and what stands in its terminal."""
+
+    def __init__(self, data: Path, process: servers.Process, port: int) -> None:
+        self.data, self.popen, self.port = data, process.popen, port
+        self.log = process.log
+
+    def part(self, words: str) -> psutil.Process | None:
+        """The part that it keeps running with these words in its command."""
+        for process in processes.marked(self.data):
+            if words in " ".join(process.cmdline()):
+                return process
+        return None
+
+    def ready(self) -> bool:
+        return servers.answers(f"http://127.0.0.1:{self.port}/readyz")
+
+
+Starter = Callable[..., AbstractContextManager[Launch]]
 
 
 @pytest.fixture
@@ -32,44 +51,27 @@ def data(tmp_path: Path) -> Iterator[Path]:
     embedded.remove(folder)
 
 
-class Launch:
-    """One launcher of a test, and what stands in its terminal."""
-
-    def __init__(self, data: Path, process: servers.Process, port: int) -> None:
-        self.data, self.port = data, port
-        self.popen, self.log = process.popen, process.log
-
-    def parts(self) -> dict[str, psutil.Process]:
-        """The processes that it keeps running, by name."""
-        found = {}
-        for process in processes.marked(self.data):
-            line = " ".join(process.cmdline())
-            for name in ("uvicorn", "worker", "beat", "agents.demo"):
-                if name in line and process.ppid() == self.popen.pid:
-                    found[name] = process
-        return found
-
-    def ready(self) -> bool:
-        return servers.answers(f"http://127.0.0.1:{self.port}/readyz")
-
-
 @pytest.fixture
-def launch(data: Path) -> Callable[..., AbstractContextManager[servers.Process]]:
-    """Starts the launcher as `make run` does, with servers of its own unless the test names others."""
-    from contextlib import contextmanager
+def launch(data: Path) -> Starter:
+    """Starts the launcher as `make run` does, and stops it as a supervisor would, by SIGTERM."""
 
     @contextmanager
     def start(**environment: str) -> Iterator[Launch]:
         port = servers.free_port()
-        values = {**dict.fromkeys(UNSET, ""), "MEMORYHUB_DATA": str(data), "PORT": str(port), "DEMO": "1", **environment}
-        log: list[Path] = []
-        said = "memoryhub runs at"
-        path = Path(os.environ["MEMORYHUB_DATA"]) / "log" / f"{os.environ['REDIS_PREFIX']}-launch.log"
-        with servers.started(path.stem, LAUNCH, lambda: said in servers.log_of(path.stem).read_text(), environment=values) as process:
-            log.append(process.log)
+        values = {**OWN, "MEMORYHUB_DATA": str(data), "PORT": str(port), "DEMO": "1", **environment}
+        with servers.started("launch", LAUNCH, lambda said: "memoryhub runs at" in said, environment=values) as process:
             yield Launch(data, process, port)
 
     return start
+
+
+def refusal(data: Path, **environment: str) -> str:
+    """What the launcher says when it does not start."""
+    values = {**os.environ, **OWN, "MEMORYHUB_DATA": str(data), **environment}
+    done = subprocess.run(LAUNCH, cwd=servers.ROOT, env=values, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout
 
 
 def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
@@ -77,3 +79,109 @@ def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
+
+
+def nothing_runs(data: Path) -> bool:
+    home = (data / "servers").resolve()
+    left = [*processes.working_in(home / "postgres", "postgres"), *processes.working_in(home / "valkey", "valkey-server")]
+    return not [*processes.marked(data), *left]
+
+
+def test_it_comes_up_mends_what_dies_and_stops_whole(launch: Starter, data: Path) -> None:
+    with launch() as running:
+        assert running.ready()
+        said = running.log.read_text()
+        assert f"http://127.0.0.1:{running.port}/" in said
+        for line in (data / "logins.txt").read_text().splitlines():
+            assert line in said
+        for name in ("logins.txt", "runtime.env", "master.key", "servers.json", "demo-keys.json"):
+            assert (data / name).stat().st_mode & 0o077 == 0, name
+
+        # A second terminal meets the same system with nothing but the data directory.
+        clean = {"PATH": os.environ["PATH"], "MEMORYHUB_DATA": str(data)}
+        command = [sys.executable, "manage.py", "migrate", "--check", "--database", "owner"]
+        subprocess.run(command, cwd=servers.ROOT, env=clean, check=True, capture_output=True)
+
+        assert f"process {running.popen.pid}" in refusal(data, PORT=str(servers.free_port()))
+
+        for words in ("uvicorn", "celery worker", "config.celery beat", "agents.demo"):
+            words = words.replace("celery worker", "config.celery worker")
+            before = running.part(words)
+            assert before is not None, words
+            before.kill()
+            wait_until(lambda words=words, pid=before.pid: (now := running.part(words)) is not None and now.pid != pid)
+        cluster = (data / "servers").resolve() / "postgres"
+        processes.heads(processes.working_in(cluster, "postgres"))[0].kill()
+        processes.working_in(cluster.parent / "valkey", "valkey-server")[0].kill()
+        wait_until(lambda: "Valkey had ended and was started again" in running.log.read_text())
+        wait_until(running.ready)
+
+        begun = time.monotonic()
+        running.popen.send_signal(signal.SIGINT)
+        assert running.popen.wait(timeout=15) == 0
+        assert time.monotonic() - begun < 10
+    assert nothing_runs(data)
+
+
+def test_after_a_kill_the_next_start_cleans_up_and_keeps_data_and_secrets(launch: Starter, data: Path) -> None:
+    with launch(DEMO="0") as first:
+        kept = {name: (data / name).read_text() for name in ("logins.txt", "runtime.env", "master.key")}
+        first.popen.kill()
+        first.popen.wait()
+        left = [process.pid for process in processes.marked(data)]
+        assert len(left) == 3  # web, worker and beat live on: that is what must be dealt with
+    with launch(DEMO="0") as second:
+        assert second.ready()
+        assert not {process.pid for process in processes.marked(data)} & set(left)
+        assert {name: (data / name).read_text() for name in kept} == kept
+    assert nothing_runs(data)
+
+
+def test_with_servers_named_from_outside_it_starts_none(launch: Starter, data: Path) -> None:
+    outside = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "MASTER_KEY")}
+    with launch(**outside, DEMO="0") as running:
+        assert running.ready()
+        assert not (data / "servers").exists()
+    assert "DATABASE_URL" not in (data / "runtime.env").read_text()
+
+
+def test_what_cannot_be_started_is_refused_with_a_sentence(data: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port} cannot be used" in refusal(data, PORT=port)
+    assert "PORT must be a number" in refusal(data, PORT="80a")
+    assert "set all three" in refusal(data, PORT=str(servers.free_port()), REDIS_URL="redis://127.0.0.1:1/0")
+    (data / "runtime.env").write_text("SECRET_KEY=x\n")
+    assert "master.key is gone" in refusal(data, PORT=str(servers.free_port()))
+    assert not (data / "servers").exists()
+
+
+def test_a_part_that_keeps_ending_is_started_less_and_less_often(capsys: pytest.CaptureFixture[str]) -> None:
+    supervisor = Supervisor({"broken": [sys.executable, "-c", "raise SystemExit(3)"]}, dict(os.environ), servers.ROOT)
+    assert not supervisor.wait_for("broken", lambda: False, seconds=20, tries=3)
+    supervisor.stop()
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"broken | ended (status 3); it is started again in {pause} s" for pause in ("0.5", "1", "2")]
+
+
+def test_what_a_part_says_stands_behind_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import time; print('one'); print('two', flush=True); time.sleep(60)"
+    supervisor = Supervisor({"web": [sys.executable, "-c", code]}, dict(os.environ), servers.ROOT)
+    said: list[str] = []
+
+    def both() -> bool:
+        said.extend(capsys.readouterr().out.splitlines())
+        return len(said) == 2
+
+    assert supervisor.wait_for("web", both, seconds=20)
+    supervisor.stop()
+    assert said == ["web    | one", "web    | two"]
+
+
+def test_front_end_files_are_copied_once_and_name_no_map(tmp_path: Path) -> None:
+    assert frontend.install_frontend(tmp_path)
+    for name in frontend.FILES:
+        assert b"sourceMappingURL" not in (tmp_path / "frontend" / name).read_bytes()[-300:]
+    assert not frontend.install_frontend(tmp_path)

@@ -1,16 +1,30 @@
 """Structured logs: one JSON object a line (readable text with LOG_FORMAT=text), with the request id in each."""
 
+import sys
 from typing import Any
 
 import structlog
+
+from memoryhub.core.failures import describe
+
+
+def _without_text(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Names and places of an exception instead of its traceback, whose text may quote confidential rows."""
+    found = event.pop("exc_info", None)
+    if found is True:
+        found = sys.exc_info()
+    error = found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event |= describe(error)
+    return event
+
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.StackInfoRenderer(),
-    structlog.processors.format_exc_info,
+    _without_text,
 ]
 
 

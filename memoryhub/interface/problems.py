@@ -1,6 +1,5 @@
 """Errors as answers: `application/problem+json` (RFC 9457), whatever was raised and wherever."""
 
-import traceback
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -38,6 +37,7 @@ from memoryhub.core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from memoryhub.core.failures import describe
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -91,17 +91,6 @@ def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
         write = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
         write("failed", status=error.status, request_id=request_id_of(request), sqlstate=state, **describe(exc))
     return response
-
-
-def describe(exc: BaseException) -> dict[str, Any]:
-    """An exception for the log without its text, which may quote what is confidential: its causes' names, its place."""
-    names: list[str] = []
-    cause: BaseException | None = exc
-    while cause is not None and len(names) < 5:
-        names.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
-        cause = cause.__cause__ or cause.__context__
-    frames = traceback.extract_tb(exc.__traceback__)[-8:]
-    return {"exception": names, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
 
 
 def json_error_view(request: HttpRequest, status: int, exc: BaseException | None = None) -> HttpResponse:

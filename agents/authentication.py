@@ -1,9 +1,8 @@
 """The one way in for agents, shared by all doors: a bearer key (RFC 6750) becomes a viewer."""
 
-from django.db import connection
-
 from agents.keys import digest_of
 from memoryhub.core.errors import Unauthorized
+from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
 
 # One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
@@ -27,14 +26,12 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
     digest = digest_of(key) if scheme.lower() == "bearer" else None
     if digest is None:
         raise _refusal()
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND, [digest])
-        row = cursor.fetchone()
-        if row is None:
-            raise _refusal()
-        (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, note_use) = row
-        if note_use:
-            cursor.execute(_USED, [key_id])
+    rows = run(_FIND, [digest])
+    if not rows:
+        raise _refusal()
+    (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, note_use) = rows[0]
+    if note_use:
+        run(_USED, [key_id])
     return Viewer(
         actor=actor,
         membership=member,

@@ -1,7 +1,5 @@
 """Agents and their API keys."""
 
-
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now

@@ -13,8 +13,11 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import uvloop
+
+ANSWER_SECONDS = 20.0  # who has not answered by then hangs
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ def encode(method: str, path: str, port: int, key: str = "", body: object = None
 def run(job: Job) -> Figures:
     """Run a job in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.load"], input=json.dumps(asdict(job)), stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "bench.load"],
+        input=json.dumps(asdict(job)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError("the load generator failed; its own words stand above")
@@ -106,8 +113,7 @@ class _Connection(asyncio.Protocol):
         self.stopping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._send()
 
     def _send(self) -> None:
@@ -148,10 +154,10 @@ async def _load(job: Job) -> Figures:
         await loop.create_connection(lambda made=connection: made, "127.0.0.1", job.port)
         connections.append(connection)
     begin = time.perf_counter() + job.warm_seconds
-    timer = loop.call_later(job.warm_seconds + job.seconds, _stop, connections)
-    await asyncio.gather(*(connection.ended for connection in connections))
-    timer.cancel()
     end = begin + job.seconds
+    loop.call_later(job.warm_seconds + job.seconds, _stop, connections)
+    async with asyncio.timeout(job.warm_seconds + job.seconds + ANSWER_SECONDS):
+        await asyncio.gather(*(connection.ended for connection in connections))
     taken = sorted(took for made in connections for at, took in made.taken if begin <= at < end)
     if len(taken) < 100:
         raise RuntimeError(f"only {len(taken)} answers: too few to say anything")

@@ -31,7 +31,7 @@ LONG = Length(rounds=9, seconds=5.0, is_long=True)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: a ratio and its goal. `at_least`: more is better (a rate), else less is (a latency)."""
+    """One line of the table: a ratio and its goal, if it has one. `at_least`: more is better (a rate), else less is."""
 
     target: str
     what: str
@@ -39,11 +39,13 @@ class Line:
     baseline: float
     unit: str
     ratio: float
-    goal: float
+    goal: float | None
     at_least: bool = True
 
     @property
-    def is_met(self) -> bool:
+    def is_met(self) -> bool | None:
+        if self.goal is None:
+            return None
         return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
 
@@ -71,7 +73,14 @@ def interleave(length: Length, contenders: dict[str, Callable[[], float]]) -> di
 
 
 def compare(
-    rounds: dict[str, list[float]], ours: str, baseline: str, *, target: str, what: str, unit: str, goal: float,
+    rounds: dict[str, list[float]],
+    ours: str,
+    baseline: str,
+    *,
+    target: str,
+    what: str,
+    unit: str,
+    goal: float | None,
     at_least: bool = True,
 ) -> Line:
     """The line of two contenders: the median of each, and the median of the rounds' ratios."""
@@ -107,8 +116,8 @@ def show(lines: list[Line]) -> None:
     """Print the table."""
     rows = [("", "", "ours", "baseline", "", "ratio", "goal", "")]
     for line in lines:
-        goal = f"{'>=' if line.at_least else '<='} {line.goal:g}x"
-        met = "met" if line.is_met else "MISSED"
+        goal = "" if line.goal is None else f"{'>=' if line.at_least else '<='} {line.goal:g}x"
+        met = {True: "met", False: "MISSED", None: ""}[line.is_met]
         figures = (f"{line.ours:,.{_digits(line.ours)}f}", f"{line.baseline:,.{_digits(line.baseline)}f}")
         rows.append((line.target, line.what, *figures, line.unit, f"{line.ratio:.2f}x", goal, met))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

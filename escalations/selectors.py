@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import CharField, DateTimeField, OuterRef, QuerySet, Subquery
+from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
 
 from escalations.models import Answer, Escalation, Priority, Verdict
 from escalations.states import ANSWERED, CANCELLED, EXPIRED
@@ -24,6 +24,7 @@ def escalations(viewer: Viewer) -> QuerySet[Escalation]:
     last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
     rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
         seq=seq_of_row(),
+        author_name=F("author__name"),
         last_type=Subquery(last.values("type")[:1], output_field=CharField()),
         last_at=Subquery(last.values("at")[:1], output_field=DateTimeField()),
     )
@@ -160,4 +161,3 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:
 def may_open_private(viewer: Viewer, row: Escalation) -> bool:
     """Whether the viewer holds the claim, and so may open the agents' private observations (recorded)."""
     return row.owner_id == viewer.membership and row.state in ("claimed", "waiting")
-

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import django
 import psycopg
 
 from memoryhub.config.frontend import install_frontend
@@ -82,6 +83,7 @@ def begin_worker(name: str) -> None:
     os.environ["REDIS_URL"] = _with_path(os.environ["REDIS_URL"], str(number))
     os.environ["REDIS_PREFIX"] = f"test-{name}"  # publish and subscribe know no database numbers
     os.environ["DJANGO_SETTINGS_MODULE"] = "memoryhub.config.settings"
+    django.setup()
 
 
 def _with_path(url: str, path: str) -> str:

@@ -19,7 +19,9 @@ from tests import servers
 
 LAUNCH = [sys.executable, "-m", "memoryhub.config.launch"]
 # Empty is as good as unset: a launcher of these tests starts servers of its own and makes secrets of its own.
-OWN = dict.fromkeys(("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "MASTER_KEY", "METRICS_TOKEN"), "")
+OWN = dict.fromkeys(
+    ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "MASTER_KEY", "METRICS_TOKEN"), ""
+)
 
 
 class Launch:
@@ -83,7 +85,10 @@ def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
 
 def nothing_runs(data: Path) -> bool:
     home = (data / "servers").resolve()
-    left = [*processes.working_in(home / "postgres", "postgres"), *processes.working_in(home / "valkey", "valkey-server")]
+    left = [
+        *processes.working_in(home / "postgres", "postgres"),
+        *processes.working_in(home / "valkey", "valkey-server"),
+    ]
     return not [*processes.marked(data), *left]
 
 
@@ -104,8 +109,7 @@ def test_it_comes_up_mends_what_dies_and_stops_whole(launch: Starter, data: Path
 
         assert f"process {running.popen.pid}" in refusal(data, PORT=str(servers.free_port()))
 
-        for words in ("uvicorn", "celery worker", "config.celery beat", "agents.demo"):
-            words = words.replace("celery worker", "config.celery worker")
+        for words in ("uvicorn", "config.celery worker", "config.celery beat", "agents.demo"):
             before = running.part(words)
             assert before is not None, words
             before.kill()

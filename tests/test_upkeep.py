@@ -1,5 +1,6 @@
-"""What keeps the project in order, each as a test: imports, style, types, templates, migrations, settings, dependencies."""
+"""What keeps the project in order: imports, style, types, templates, migrations, settings, dependencies."""
 
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,12 @@ OURS = ("core", "memory", "escalations", "agents")
 
 def run(*command: str, **environment: str) -> str:
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -47,4 +53,92 @@ def test_templates_are_formatted() -> None:
 
 
 def test_models_and_migrations_agree() -> None:
-    manage("makemigrations", "--check", "--dry-run", "--database", "owner") if False else manage("makemigrations", "--check")
+    manage("makemigrations", "--check")
+
+
+def test_migrations_are_one_line_an_app() -> None:
+    from django.db.migrations.loader import MigrationLoader
+
+    graph = MigrationLoader(None).graph
+    for app in OURS:
+        nodes = [node for node in graph.nodes if node[0] == app]
+        children = [sum(parent.key[0] == app for parent in graph.node_map[node].parents) for node in nodes]
+        assert sorted(children) == [0] + [1] * (len(nodes) - 1), app
+        assert len(graph.leaf_nodes(app)) == 1
+
+
+@pytest.fixture
+def empty_database(owner_sql: psycopg.Connection) -> Iterator[str]:
+    """The name of a database without tables."""
+    name = f"{owner_sql.info.dbname}_empty"
+    owner_sql.execute(f"create database {name}")
+    yield name
+    owner_sql.execute(f"drop database {name} with (force)")
+
+
+def test_migrations_go_back_and_leave_nothing(empty_database: str) -> None:
+    there = {
+        variable: os.environ[variable].rpartition("/")[0] + f"/{empty_database}"
+        for variable in ("DATABASE_URL", "DATABASE_OWNER_URL")
+    }
+    migrate = "migrate = lambda *words: call_command('migrate', *words, database='owner', verbosity=0)"
+    setup = f"import django; django.setup(); from django.core.management import call_command; {migrate}"
+    back = "; ".join(f"migrate('{app}', 'zero')" for app in reversed(OURS))
+    run(sys.executable, "-c", f"{setup}; migrate(); {back}", **there)
+    with psycopg.connect(there["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        left = owner.execute(
+            """
+            select 'table', relname from pg_class
+            where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'S', 'p')
+            union all select 'function', proname from pg_proc p where pronamespace = 'public'::regnamespace
+              and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+            union all select 'policy', polname from pg_policy
+            """
+        ).fetchall()
+    contributed = ("django_", "auth_", "axes_", "account_")  # tables of packages, which are not ours to remove
+    assert [row for row in left if not row[1].startswith(contributed)] == []
+    run(sys.executable, "-c", f"{setup}; migrate()", **there)  # and forth again
+
+
+def test_production_settings_are_safe() -> None:
+    production = {"DEBUG": "0", "HTTPS": "1", "ALLOWED_HOSTS": "hub.example.org", "LOG_FORMAT": "json"}
+    manage("check", "--deploy", "--fail-level", "WARNING", **production)
+
+
+def test_unsafe_settings_stop_the_start() -> None:
+    """The control of the test before: the check can fail."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**os.environ, "HTTPS": "0", "DEBUG": "1"},
+        capture_output=True,
+    )
+    assert done.returncode != 0
+
+
+def names_in(requirements: str) -> set[str]:
+    lines = (ROOT / requirements).read_text().splitlines()
+    return {re.split(r"[\[~=<> ]", line)[0] for line in lines if line[:1].isalpha()}
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-node"])
+def test_every_dependency_is_pinned_by_hash_and_explained(name: str) -> None:
+    pinned = (ROOT / f"{name}.txt").read_text()
+    for entry in re.split(r"\n(?=[a-z])", pinned):
+        assert "--hash=sha256:" in entry, entry
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    for package in names_in(f"{name}.in"):
+        assert re.search(rf"^{re.escape(package)}(\[.*?\])?==", pinned, re.MULTILINE), f"{package}: run make lock"
+        assert re.search(rf"[| ]{re.escape(package)}[\[,| ]", explained), f"{package} is not in docs/dependencies.md"
+
+
+def test_front_end_packages_are_pinned_and_explained() -> None:
+    manifest = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    for package, version in manifest.items():
+        assert locked[f"node_modules/{package}"]["version"] == version
+        assert f"| {package} |" in explained
+    for name, entry in locked.items():
+        assert not name or entry["integrity"].startswith("sha512-"), name
+        assert "resolved" not in entry, "a registry's host is named: run make lock"

@@ -37,7 +37,7 @@ class Decisions(Reading, Writing):
     def write(self, body: NewDecision, **url: Any) -> Outcome:
         row_id, created = decisions.record(
             self.viewer,
-            task=task_selectors.by_key(self.viewer, body.task),
+            task=task_selectors.ref(self.viewer, body.task),
             decision=body.decision,
             reasoning=body.reasoning,
             based_on=body.based_on,

@@ -91,9 +91,7 @@ class Escalations(Reading, Writing):
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
         found, decisions = selectors.frozen(self.viewer, row)
-        first = selectors.package(
-            self.viewer, row, observations=found[:FIRST_PAGE], decisions=decisions[:FIRST_PAGE]
-        )
+        first = selectors.package(self.viewer, row, observations=found[:FIRST_PAGE], decisions=decisions[:FIRST_PAGE])
         return Answer({**selectors.render(row), "package": first}, outcome.status)
 
 

@@ -57,6 +57,4 @@ class Agents(Reading):
             }
             for row in made.results
         ]
-        return Answer(
-            {"results": results, "next": made.next, "previous": made.previous}, headers=made.headers
-        )
+        return Answer({"results": results, "next": made.next, "previous": made.previous}, headers=made.headers)

@@ -13,7 +13,7 @@ from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, 
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import Logged, NewObservation
-from memoryhub.memory.models import Observation, Task
+from memoryhub.memory.models import Observation
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -37,7 +37,7 @@ class OneItem(Item, kw_only=True):
     token: Token | None = None
 
 
-def new_observation(item: Item, task: Task | None) -> NewObservation:
+def new_observation(item: Item, task: task_selectors.TaskRef | None) -> NewObservation:
     """A body as the action takes it."""
     return NewObservation(
         content=item.content,
@@ -74,7 +74,7 @@ class Observations(Reading, Writing):
         return self.paged(memories.observations(self.viewer, filters), lambda rows: rendered(self.viewer, rows, key))
 
     def write(self, body: OneItem, **url: Any) -> Outcome:
-        task = task_selectors.by_key(self.viewer, body.task) if body.task else None
+        task = task_selectors.ref(self.viewer, body.task) if body.task else None
         logged = observations.log(self.viewer, item=new_observation(body, task), token=body.token)
         return Outcome(201 if logged.created else 200, str(logged.id))
 
@@ -90,7 +90,7 @@ def filters_of(viewer: Any, params: Params) -> tuple[memories.Filters, str | Non
     """The filters that observations and decisions share, and the task's key when one is named (404 if hidden)."""
     key = params.key("task")
     filters = memories.Filters(
-        task=task_selectors.by_key(viewer, key).id if key else None,
+        task=task_selectors.ref(viewer, key).id if key else None,
         agent=params.text("agent", longest=100),
         exclude_agent=params.text("exclude_agent", longest=100),
         exclude_own=params.boolean("exclude_own") or False,
@@ -121,7 +121,7 @@ class ObservationBatch(Writing):
     def write(self, body: Batch, **url: Any) -> Outcome:
         results: list[dict[str, Any]] = [{"index": index} for index in range(len(body.items))]
         shaped = [(index, self._shaped(index, item, results)) for index, item in enumerate(body.items)]
-        tasks = task_selectors.by_keys(self.viewer, {item.task for _, item in shaped if item and item.task})
+        tasks = task_selectors.refs(self.viewer, {item.task for _, item in shaped if item and item.task})
         ready: list[tuple[int, NewObservation]] = []
         for index, item in shaped:
             if item is None:

@@ -172,9 +172,7 @@ class ClaimNext(Writing):
     body_optional = True
 
     def write(self, body: ClaimNextBody, **url: Any) -> Outcome:
-        task = leases.claim_next(
-            self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds
-        )
+        task = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
         if task is None:
             return Outcome(204, None)
         return Outcome(200, {"task": str(task.id), "lease": lease_outcome(task).result})

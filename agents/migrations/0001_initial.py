@@ -3,8 +3,9 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import memoryhub.core.ids
 from django.db import migrations, models
+
+import memoryhub.core.ids
 
 
 class Migration(migrations.Migration):

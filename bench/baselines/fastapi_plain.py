@@ -62,7 +62,11 @@ class Page(BaseModel):
 
 
 pool = AsyncConnectionPool(
-    os.environ["DATABASE_URL"], min_size=16, max_size=16, open=False, kwargs={"autocommit": True, "row_factory": dict_row}
+    os.environ["DATABASE_URL"],
+    min_size=16,
+    max_size=16,
+    open=False,
+    kwargs={"autocommit": True, "row_factory": dict_row},
 )
 
 

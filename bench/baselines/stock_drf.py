@@ -18,6 +18,7 @@ settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
     USE_TZ=True,
+    TIME_ZONE="UTC",
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.postgresql",

@@ -17,7 +17,8 @@ from memoryhub.core.models import Membership
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer, viewer_of
-from memoryhub.memory.actions.leases import end_lease, finish as finish_task, now
+from memoryhub.memory.actions.leases import end_lease, now
+from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task, TaskStatus
 
@@ -76,7 +77,9 @@ def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments
     schema = (read_text(escalation).get("action") or {}).get("schema")
     if schema is not None:
         faults = [
-            FieldError("/arguments" + "".join(f"/{part}" for part in fault.absolute_path), "schema", fault.message[:300])
+            FieldError(
+                "/arguments" + "".join(f"/{part}" for part in fault.absolute_path), "schema", fault.message[:300]
+            )
             for fault in Draft202012Validator(schema).iter_errors(dict(arguments))
         ]
         if faults:
@@ -169,5 +172,3 @@ def cancel(viewer: Viewer, *, escalation_id: UUID, reason: str) -> Escalation:
     event = save(viewer, "cancel", escalation)
     write_answer(viewer, escalation, Verdict.IGNORE, {"message": reason, "done": "", "next": ""}, event)
     return escalation
-
-

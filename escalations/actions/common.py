@@ -1,6 +1,5 @@
 """What the escalation's actions share: finding and locking one, its texts, its event."""
 
-
 from typing import Any
 from uuid import UUID
 
@@ -95,5 +94,3 @@ def write_answer(viewer: Viewer, escalation: Escalation, verdict: Verdict, text:
 def free(escalation: Escalation) -> None:
     """Nobody holds the claim any more."""
     escalation.owner, escalation.claimed_at, escalation.claim_expires_at = None, None, None
-
-

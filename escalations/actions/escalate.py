@@ -105,5 +105,3 @@ def _assignee(task: Task, name: str) -> Membership:
         # One text, whether there is no such person or they lack the clearance.
         raise NotAllowed(f"{name!r} cannot take this escalation.")
     return found
-
-

@@ -3,136 +3,415 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import memoryhub.core.ids
 from django.db import migrations, models
+
+import memoryhub.core.ids
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
-        ('memory', '0001_initial'),
+        ("core", "0001_initial"),
+        ("memory", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Queue',
+            name="Queue",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=60)),
-                ('claim_minutes', models.PositiveSmallIntegerField(default=30)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='queues', to='core.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=60)),
+                ("claim_minutes", models.PositiveSmallIntegerField(default=30)),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="queues", to="core.team"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'queue',
+                "db_table": "queue",
             },
         ),
         migrations.CreateModel(
-            name='Escalation',
+            name="Escalation",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('state', models.CharField(default='queued', max_length=12)),
-                ('version', models.IntegerField(default=1)),
-                ('reason_code', models.CharField(choices=[('policy_exception', 'Policy Exception'), ('missing_information', 'Missing Information'), ('low_confidence', 'Low Confidence'), ('tool_failure', 'Tool Failure'), ('customer_request', 'Customer Request'), ('approval_required', 'Approval Required'), ('conflict', 'Conflict'), ('safety', 'Safety'), ('other', 'Other')], max_length=30)),
-                ('allowed', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None)),
-                ('priority', models.SmallIntegerField(choices=[(0, 'low'), (1, 'normal'), (2, 'high'), (3, 'urgent')], default=1)),
-                ('policy', models.JSONField(default=dict)),
-                ('client_ref', models.CharField(max_length=200, null=True)),
-                ('claimed_at', models.DateTimeField(null=True)),
-                ('claim_expires_at', models.DateTimeField(null=True)),
-                ('generation', models.IntegerField(default=0)),
-                ('round', models.SmallIntegerField(default=1, help_text='Grows when it is reopened; each round has its answer.')),
-                ('handed_back_at', models.DateTimeField(null=True)),
-                ('closed_at', models.DateTimeField(null=True)),
-                ('unacknowledged', models.BooleanField(default=False, help_text='Closed since its agent never took the answer.')),
-                ('assigned_to', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('owner', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='escalations', to='memory.task')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
-                ('queue', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='escalations.queue')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("state", models.CharField(default="queued", max_length=12)),
+                ("version", models.IntegerField(default=1)),
+                (
+                    "reason_code",
+                    models.CharField(
+                        choices=[
+                            ("policy_exception", "Policy Exception"),
+                            ("missing_information", "Missing Information"),
+                            ("low_confidence", "Low Confidence"),
+                            ("tool_failure", "Tool Failure"),
+                            ("customer_request", "Customer Request"),
+                            ("approval_required", "Approval Required"),
+                            ("conflict", "Conflict"),
+                            ("safety", "Safety"),
+                            ("other", "Other"),
+                        ],
+                        max_length=30,
+                    ),
+                ),
+                (
+                    "allowed",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None),
+                ),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        choices=[(0, "low"), (1, "normal"), (2, "high"), (3, "urgent")], default=1
+                    ),
+                ),
+                ("policy", models.JSONField(default=dict)),
+                ("client_ref", models.CharField(max_length=200, null=True)),
+                ("claimed_at", models.DateTimeField(null=True)),
+                ("claim_expires_at", models.DateTimeField(null=True)),
+                ("generation", models.IntegerField(default=0)),
+                (
+                    "round",
+                    models.SmallIntegerField(
+                        default=1, help_text="Grows when it is reopened; each round has its answer."
+                    ),
+                ),
+                ("handed_back_at", models.DateTimeField(null=True)),
+                ("closed_at", models.DateTimeField(null=True)),
+                (
+                    "unacknowledged",
+                    models.BooleanField(default=False, help_text="Closed since its agent never took the answer."),
+                ),
+                (
+                    "assigned_to",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="escalations", to="memory.task"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
+                (
+                    "queue",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="escalations.queue",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'escalation',
-                'abstract': False,
+                "db_table": "escalation",
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Answer',
+            name="Answer",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('round', models.SmallIntegerField()),
-                ('verdict', models.CharField(choices=[('approve', 'Approve'), ('edit', 'Edit'), ('respond', 'Respond'), ('reject', 'Reject'), ('ignore', 'Ignore'), ('finish', 'Finish')], max_length=10)),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
-                ('escalation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='escalations.escalation')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("round", models.SmallIntegerField()),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("approve", "Approve"),
+                            ("edit", "Edit"),
+                            ("respond", "Respond"),
+                            ("reject", "Reject"),
+                            ("ignore", "Ignore"),
+                            ("finish", "Finish"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
+                (
+                    "escalation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="answers",
+                        to="escalations.escalation",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'escalation_answer',
-                'abstract': False,
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='answer_sealed_if_confidential'), models.UniqueConstraint(fields=('escalation', 'round'), name='escalation_answer_once')],
+                "db_table": "escalation_answer",
+                "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                            models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                            _connector="OR",
+                        ),
+                        name="answer_sealed_if_confidential",
+                    ),
+                    models.UniqueConstraint(fields=("escalation", "round"), name="escalation_answer_once"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Note',
+            name="Note",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('escalation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='notes', to='escalations.escalation')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "escalation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="notes", to="escalations.escalation"
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'escalation_note',
-                'abstract': False,
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='note_sealed_if_confidential')],
+                "db_table": "escalation_note",
+                "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                            models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                            _connector="OR",
+                        ),
+                        name="note_sealed_if_confidential",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='queue',
-            constraint=models.UniqueConstraint(fields=('team', 'name'), name='queue_name'),
+            model_name="queue",
+            constraint=models.UniqueConstraint(fields=("team", "name"), name="queue_name"),
         ),
         migrations.AddIndex(
-            model_name='escalation',
-            index=models.Index(condition=models.Q(('state__in', ('queued', 'claimed', 'waiting', 'resolved'))), fields=['team', '-priority', 'id'], name='escalation_queue'),
+            model_name="escalation",
+            index=models.Index(
+                condition=models.Q(("state__in", ("queued", "claimed", "waiting", "resolved"))),
+                fields=["team", "-priority", "id"],
+                name="escalation_queue",
+            ),
         ),
         migrations.AddIndex(
-            model_name='escalation',
-            index=models.Index(condition=models.Q(('state__in', ['claimed', 'waiting'])), fields=['owner'], name='escalation_owner'),
+            model_name="escalation",
+            index=models.Index(
+                condition=models.Q(("state__in", ["claimed", "waiting"])), fields=["owner"], name="escalation_owner"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='escalation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='escalation_sealed_if_confidential'),
+            model_name="escalation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                    models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                    _connector="OR",
+                ),
+                name="escalation_sealed_if_confidential",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='escalation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('queued', 'claimed', 'waiting', 'resolved'))), fields=('task',), name='escalation_one_open'),
+            model_name="escalation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ("queued", "claimed", "waiting", "resolved"))),
+                fields=("task",),
+                name="escalation_one_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='escalation',
-            constraint=models.UniqueConstraint(condition=models.Q(('client_ref__isnull', False)), fields=('author', 'label', 'client_ref'), name='escalation_client_ref'),
+            model_name="escalation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("client_ref__isnull", False)),
+                fields=("author", "label", "client_ref"),
+                name="escalation_client_ref",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='escalation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['claimed', 'waiting']), _negated=True), ('owner__isnull', False), _connector='OR'), name='escalation_owner_while_claimed'),
+            model_name="escalation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["claimed", "waiting"]), _negated=True),
+                    ("owner__isnull", False),
+                    _connector="OR",
+                ),
+                name="escalation_owner_while_claimed",
+            ),
         ),
     ]

@@ -80,7 +80,8 @@ def database(name: str) -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub"},
+        # The hot paths prepare their statements (core.sql); Django's own cursors bind on the client and never do.
+        "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5},
     }
 
 

@@ -1,11 +1,9 @@
 """Where each door is."""
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from memoryhub.interface import health
-from memoryhub.interface.problems import json_error_view
 
 urlpatterns = [
     path("healthz", health.healthz),

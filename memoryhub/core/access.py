@@ -1,6 +1,6 @@
 """The first lock: which rows a viewer may see. Row-level security, the second, holds where this is forgotten."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -33,6 +33,21 @@ def visible_labels(viewer: Viewer) -> QuerySet[Label]:
 def visible_to(viewer: Viewer, rows: QuerySet[Row]) -> QuerySet[Row]:
     """Those of the rows that the viewer may see. Every door's read passes here, once, at its base."""
     return rows.filter(_Among(F("label_id"), ArraySubquery(visible_labels(viewer).values("id"))), team_id=viewer.team)
+
+
+# The same lock for the raw statements of the hot paths; its parameters are label_params().
+VISIBLE = """label_id = any (array(select l.id from label l where l.team_id = %(team)s
+    and (%(all)s::bool or (l.sensitivity <= %(clearance)s and l.compartments <@ %(compartments)s::varchar[]))))"""
+
+
+def label_params(viewer: Viewer) -> dict[str, Any]:
+    """What VISIBLE asks of the viewer."""
+    return {
+        "team": viewer.team,
+        "all": viewer.is_system,
+        "clearance": viewer.clearance,
+        "compartments": sorted(viewer.compartments),
+    }
 
 
 def find(viewer: Viewer, rows: QuerySet[LabelledRow], row_id: UUID) -> LabelledRow:

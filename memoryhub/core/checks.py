@@ -27,9 +27,13 @@ def check_serving_role(databases: Any = None, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     hint = "Serve as a role of its own; docs/operations.md has the SQL."
     if superuser or bypasses:
-        found.append(Error("DATABASE_URL is a superuser or bypasses row-level security.", hint=hint, id="memoryhub.E002"))
+        found.append(
+            Error("DATABASE_URL is a superuser or bypasses row-level security.", hint=hint, id="memoryhub.E002")
+        )
     if owner:
-        found.append(Error("DATABASE_URL owns the tables, so row-level security is off.", hint=hint, id="memoryhub.E003"))
+        found.append(
+            Error("DATABASE_URL owns the tables, so row-level security is off.", hint=hint, id="memoryhub.E003")
+        )
     if version < 170000:
         found.append(Error("PostgreSQL 17 or newer is needed (ADR 1).", id="memoryhub.E004"))
     return found

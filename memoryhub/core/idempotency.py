@@ -55,5 +55,5 @@ def remember(request: Request, result: Any) -> None:
     """Keep what the action returned (status and ids) for 24 hours."""
     events = current().events
     Idempotency.objects.filter(credential=request.credential, key=request.key).update(
-        result=result, event_id=events[-1].id if events else None
+        result=result, event_id=events[-1]["id"] if events else None
     )

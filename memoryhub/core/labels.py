@@ -68,5 +68,3 @@ def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:
     """The least label value that dominates all of these."""
     found = list(labels)
     return max(label.sensitivity for label in found), frozenset(word for label in found for word in label.compartments)
-
-

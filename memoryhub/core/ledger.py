@@ -6,10 +6,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
+from psycopg.types.json import Jsonb
 
 from memoryhub.core import outbox
 from memoryhub.core.ids import new_id
-from memoryhub.core.models import Event
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 
@@ -41,19 +41,21 @@ def append(
     transaction = current()
     if transaction.read_only or transaction.viewer != viewer:
         raise RuntimeError("This transaction may not write to the ledger.")
-    event = Event(
-        id=event_id or new_id(),
-        team_id=viewer.team,
-        label_id=label,
-        type=type,
-        actor_id=viewer.membership,
-        row_type=row_type,
-        row_id=row_id,
-        task_id=task_id,
-        audience_id=audience,
-        data=data or {},
+    event_id = event_id or new_id()
+    transaction.events.append(
+        {
+            "id": event_id,
+            "team": viewer.team,
+            "label": label,
+            "type": type,
+            "actor": viewer.membership,
+            "row_type": row_type,
+            "row_id": row_id,
+            "task": task_id,
+            "audience": audience,
+            "data": Jsonb(data or {}),
+        }
     )
-    transaction.events.append(event)
     for handler in _reactions().get(type, ()):
         outbox.schedule(viewer, handler, row_id=row_id)
-    return event.id
+    return event_id

@@ -7,7 +7,7 @@ under it, does not open. Nonces are random: a data key should be rotated before 
 
 import os
 import time
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,7 @@ from django.conf import settings
 
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, label_by_id
-from memoryhub.core.models import AccessLog, Labelled, TeamKey
+from memoryhub.core.models import AccessLog, TeamKey
 from memoryhub.core.transactions import current
 
 log = structlog.get_logger(__name__)
@@ -72,15 +72,31 @@ def text_columns(table: str, row_id: UUID, label: LabelRef, text: dict[str, Any]
 UNAVAILABLE = {"unavailable": True}
 
 
-def read_text(row: Labelled) -> dict[str, Any]:
-    """A row's free text. Opening a sealed one is recorded with the viewer of this transaction.
+class Texted(Protocol):
+    """A row, or the columns of one, with its free text."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def label_id(self) -> int: ...
+    @property
+    def body(self) -> Any: ...
+    @property
+    def sealed(self) -> Any: ...
+
+
+def read_text(row: Texted, table: str | None = None) -> dict[str, Any]:
+    """A row's free text (`table`: where it is not a model's instance). Opening a sealed one is recorded.
 
     What does not open (moved, relabelled or damaged, or its key erased) is answered as UNAVAILABLE and logged.
     """
     if row.sealed is None:
-        return row.body if row.body is not None else {}
-    record_read(type(row), row.id, row.label_id, "confidential")
-    return unseal(row._meta.db_table, row.id, row.label_id, bytes(row.sealed), row.text_version)
+        found: dict[str, Any] = row.body if row.body is not None else {}
+        return found
+    table = table or row._meta.db_table  # type: ignore[attr-defined]
+    assert table is not None
+    record_read(table, row.id, row.label_id, "confidential")
+    return unseal(table, row.id, row.label_id, bytes(row.sealed), getattr(row, "text_version", 1))
 
 
 def unseal(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int) -> dict[str, Any]:
@@ -97,7 +113,7 @@ def unseal(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int)
     return opened
 
 
-def record_read(model: type[Labelled], row_id: UUID, label_id: int, reason: str) -> None:
+def record_read(table: str, row_id: UUID, label_id: int, reason: str) -> None:
     """Add a reading to the access log, once a transaction and row; the system's own work is not a reading."""
     transaction = current()
     viewer = transaction.viewer
@@ -110,7 +126,7 @@ def record_read(model: type[Labelled], row_id: UUID, label_id: int, reason: str)
             team_id=viewer.team,
             label_id=label_id,
             reader_id=viewer.membership,
-            row_type=model._meta.model_name or "",
+            row_type=table,
             row_id=row_id,
             reason=reason,
         ),

@@ -8,18 +8,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from memoryhub.core import wake
-from memoryhub.core.models import AccessLog, Event, Outbox
+from memoryhub.core.models import AccessLog, Outbox
+from memoryhub.core.sql import run, run_first
 from memoryhub.core.viewers import Viewer
 
 _ENTER = """
-select set_config('hub.team', %(team)s::text, true), set_config('hub.actor', %(actor)s::text, true),
-       set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s
-           and (%(all)s or (sensitivity <= %(clearance)s and compartments <@ %(compartments)s::varchar[]))), '{}'), true)
+select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
+       set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s::int
+           and (%(all)s::bool or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))
+       ), '{}'), true)
+"""
+_APPEND = """
+insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, data)
+values (%(id)s, %(team)s, %(label)s, %(type)s, %(actor)s, %(row_type)s, %(row_id)s, %(task)s, %(audience)s, %(data)s)
 """
 
 
@@ -30,7 +37,7 @@ class Transaction:
     viewer: Viewer
     read_only: bool
     labels: frozenset[int] = frozenset()
-    events: list[Event] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[Outbox] = field(default_factory=list)
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
@@ -40,18 +47,15 @@ class Transaction:
     def enter(self) -> None:
         """(Re)set the viewer's settings; again after a label was made in this transaction."""
         viewer = self.viewer
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _ENTER,
-                {
-                    "team": viewer.team,
-                    "actor": viewer.membership,
-                    "all": viewer.is_system,
-                    "clearance": viewer.clearance,
-                    "compartments": sorted(viewer.compartments),
-                },
-            )
-            self.labels = frozenset(int(label) for label in cursor.fetchone()[2].strip("{}").split(",") if label)
+        params = {
+            "team": viewer.team,
+            "actor": viewer.membership,
+            "all": viewer.is_system,
+            "clearance": viewer.clearance,
+            "compartments": sorted(viewer.compartments),
+        }
+        labels = run_first(_ENTER, params)[0][2]
+        self.labels = frozenset(int(label) for label in labels.strip("{}").split(",") if label)
 
 
 _local = threading.local()
@@ -87,7 +91,7 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         finally:
             _local.transaction = None
     if mine.events:
-        mine.seq = settle(mine.events[-1].id)
+        mine.seq = settle(mine.events[-1]["id"])
         wake.ring(viewer.team, mine.seq)
     elif mine.settled:
         settle(mine.settled)
@@ -99,15 +103,13 @@ def _flush(mine: Transaction) -> None:
         AccessLog.objects.bulk_create(mine.reads.values())
     if mine.jobs:
         Outbox.objects.bulk_create(mine.jobs)
-    if mine.events:
-        Event.objects.bulk_create(mine.events)
+    for event in mine.events:
+        run(_APPEND, event)
 
 
 def settle(event_id: UUID) -> int:
     """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
-    with connection.cursor() as cursor:
-        cursor.execute("select settle(%s)", [event_id])
-        row = cursor.fetchone()
-    if row is None or row[0] is None:
+    ((seq,),) = run("select settle(%s::uuid)", [event_id])
+    if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
-    return int(row[0])
+    return int(seq)

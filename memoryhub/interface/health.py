@@ -14,7 +14,9 @@ from memoryhub.core.errors import Unauthorized
 from memoryhub.interface.json import dump
 from memoryhub.interface.problems import problem_response
 
-REQUESTS = Counter("memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"])
+REQUESTS = Counter(
+    "memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"]
+)
 SECONDS = Histogram("memoryhub_http_request_seconds", "Time a request took.", ["door"])
 
 

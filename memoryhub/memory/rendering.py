@@ -3,27 +3,27 @@
 from typing import Any
 
 from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import Labelled, Sensitivity
+from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import read_text
-from memoryhub.memory.models import Decision, Observation, Task
+from memoryhub.memory.models import Task
 
 
-def common(row: Labelled) -> dict[str, Any]:
+def common(row: Any) -> dict[str, Any]:
     """What every row is answered with. The row brings `seq` and its author."""
     label = label_by_id(row.label_id)
     return {
         "id": row.id,
-        "seq": getattr(row, "seq", None),
+        "seq": row.seq,
         "sensitivity": Sensitivity(label.sensitivity).label,
         "compartments": list(label.compartments),
-        "author": row.author.name,
+        "author": row.author_name,
         "created_at": row.created_at,
     }
 
 
 def task(row: Task) -> dict[str, Any]:
     """A task with its lease, if one is live in the database's eyes (`live`, annotated or worked out by the caller)."""
-    text = read_text(row)
+    text = read_text(row, "task")
     held = row.holder is not None and getattr(row, "lease_live", True)
     lease = (
         {"token": row.token, "held_by": row.holder.name, "expires_at": row.lease_expires_at}
@@ -49,9 +49,9 @@ def task(row: Task) -> dict[str, Any]:
     }
 
 
-def observation(row: Observation, task_key: str | None) -> dict[str, Any]:
+def observation(row: Any, task_key: str | None) -> dict[str, Any]:
     """An observation; `task_key` None when it has no task, or one that the reader may not see."""
-    text = read_text(row)
+    text = read_text(row, "observation")
     return {
         **common(row),
         "task": task_key,
@@ -67,9 +67,9 @@ def observation(row: Observation, task_key: str | None) -> dict[str, Any]:
     }
 
 
-def decision(row: Decision, task_key: str | None) -> dict[str, Any]:
+def decision(row: Any, task_key: str | None) -> dict[str, Any]:
     """A decision."""
-    text = read_text(row)
+    text = read_text(row, "decision")
     return {
         **common(row),
         "task": task_key,

@@ -3,7 +3,7 @@
 from memoryhub.core import ledger
 from memoryhub.core.errors import Code, Conflict, Forbidden
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team, SYSTEM_TEAM
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.sealing import make_team_key
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer

@@ -3,230 +3,418 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import memoryhub.core.ids
 from django.conf import settings
 from django.db import migrations, models
 
+import memoryhub.core.ids
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('type', models.CharField(max_length=60)),
-                ('row_type', models.CharField(max_length=30)),
-                ('row_id', models.UUIDField(null=True)),
-                ('task_id', models.UUIDField(null=True)),
-                ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("type", models.CharField(max_length=60)),
+                ("row_type", models.CharField(max_length=30)),
+                ("row_id", models.UUIDField(null=True)),
+                ("task_id", models.UUIDField(null=True)),
+                ("data", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'event',
+                "db_table": "event",
             },
         ),
         migrations.CreateModel(
-            name='Label',
+            name="Label",
             fields=[
-                ('id', models.AutoField(primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('compartments', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, size=None)),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                (
+                    "compartments",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), default=list, size=None
+                    ),
+                ),
             ],
             options={
-                'db_table': 'label',
+                "db_table": "label",
             },
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.AutoField(primary_key=True, serialize=False)),
-                ('slug', models.SlugField(max_length=60, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('tell_withheld', models.BooleanField(default=True, help_text='Tell people who see an escalation how many items are above their clearance.')),
-                ('acknowledge_hours', models.PositiveSmallIntegerField(default=24, help_text='An answer that its agent does not acknowledge is closed and marked after these hours.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                ("slug", models.SlugField(max_length=60, unique=True)),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "tell_withheld",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Tell people who see an escalation how many items are above their clearance.",
+                    ),
+                ),
+                (
+                    "acknowledge_hours",
+                    models.PositiveSmallIntegerField(
+                        default=24,
+                        help_text="An answer that its agent does not acknowledge is closed and marked after these hours.",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'db_table': 'team',
+                "db_table": "team",
             },
         ),
         migrations.CreateModel(
-            name='EventSeq',
+            name="EventSeq",
             fields=[
-                ('event', models.OneToOneField(db_column='event_id', on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='clock', serialize=False, to='core.event')),
-                ('seq', models.BigIntegerField()),
+                (
+                    "event",
+                    models.OneToOneField(
+                        db_column="event_id",
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="clock",
+                        serialize=False,
+                        to="core.event",
+                    ),
+                ),
+                ("seq", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'event_seq',
-                'managed': False,
+                "db_table": "event_seq",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Actor',
+            name="Actor",
             fields=[
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('username', models.CharField(max_length=150, unique=True)),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('kind', models.CharField(choices=[('human', 'Human'), ('agent', 'Agent'), ('system', 'System')], default='human', max_length=10)),
-                ('is_active', models.BooleanField(default=True)),
-                ('is_staff', models.BooleanField(default=False, help_text='May open the admin pages.')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Administers the installation: teams and people.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("username", models.CharField(max_length=150, unique=True)),
+                ("email", models.EmailField(blank=True, max_length=254)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("human", "Human"), ("agent", "Agent"), ("system", "System")],
+                        default="human",
+                        max_length=10,
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True)),
+                ("is_staff", models.BooleanField(default=False, help_text="May open the admin pages.")),
+                (
+                    "is_superuser",
+                    models.BooleanField(default=False, help_text="Administers the installation: teams and people."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'verbose_name': 'person',
-                'verbose_name_plural': 'people',
-                'db_table': 'actor',
-                'constraints': [models.CheckConstraint(condition=models.Q(('kind', 'human'), models.Q(('is_staff', False), ('is_superuser', False)), _connector='OR'), name='actor_only_people_are_staff')],
+                "verbose_name": "person",
+                "verbose_name_plural": "people",
+                "db_table": "actor",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("kind", "human"), models.Q(("is_staff", False), ("is_superuser", False)), _connector="OR"
+                        ),
+                        name="actor_only_people_are_staff",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Idempotency',
+            name="Idempotency",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('credential', models.UUIDField(help_text="The API key, or the person's membership.")),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.BinaryField(help_text='SHA-256 over method, path and body.')),
-                ('result', models.JSONField(null=True)),
-                ('event_id', models.UUIDField(help_text='Settled again by a replay, before it is answered.', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("credential", models.UUIDField(help_text="The API key, or the person's membership.")),
+                ("key", models.CharField(max_length=255)),
+                ("fingerprint", models.BinaryField(help_text="SHA-256 over method, path and body.")),
+                ("result", models.JSONField(null=True)),
+                (
+                    "event_id",
+                    models.UUIDField(help_text="Settled again by a replay, before it is answered.", null=True),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'idempotency',
-                'indexes': [models.Index(fields=['created_at'], name='idempotency_age')],
-                'constraints': [models.UniqueConstraint(fields=('credential', 'key'), name='idempotency_once')],
+                "db_table": "idempotency",
+                "indexes": [models.Index(fields=["created_at"], name="idempotency_age")],
+                "constraints": [models.UniqueConstraint(fields=("credential", "key"), name="idempotency_once")],
             },
         ),
         migrations.AddField(
-            model_name='event',
-            name='label',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label'),
+            model_name="event",
+            name="label",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.label"
+            ),
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text='What the team calls this person or agent; unique in the team.', max_length=100)),
-                ('role', models.CharField(choices=[('reader', 'Reader'), ('support', 'Support'), ('lead', 'Lead'), ('admin', 'Admin'), ('agent', 'Agent'), ('system', 'System')], max_length=10)),
-                ('clearance', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')], default=1)),
-                ('compartments', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
-                ('is_active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('actor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='core.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What the team calls this person or agent; unique in the team.", max_length=100
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("reader", "Reader"),
+                            ("support", "Support"),
+                            ("lead", "Lead"),
+                            ("admin", "Admin"),
+                            ("agent", "Agent"),
+                            ("system", "System"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "clearance",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")], default=1),
+                ),
+                (
+                    "compartments",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), blank=True, default=list, size=None
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="memberships", to="core.team"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'membership',
+                "db_table": "membership",
             },
         ),
         migrations.AddField(
-            model_name='event',
-            name='actor',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership'),
+            model_name="event",
+            name="actor",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.membership"
+            ),
         ),
         migrations.AddField(
-            model_name='event',
-            name='audience',
-            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership'),
+            model_name="event",
+            name="audience",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="core.membership",
+            ),
         ),
         migrations.AddField(
-            model_name='label',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='labels', to='core.team'),
+            model_name="label",
+            name="team",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="labels", to="core.team"),
         ),
         migrations.AddField(
-            model_name='event',
-            name='team',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team'),
+            model_name="event",
+            name="team",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.team"
+            ),
         ),
         migrations.CreateModel(
-            name='AccessLog',
+            name="AccessLog",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('row_type', models.CharField(max_length=30)),
-                ('row_id', models.UUIDField()),
-                ('reason', models.CharField(help_text='confidential, or private (opened by the holder of the claim)', max_length=30)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('label', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('reader', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("row_type", models.CharField(max_length=30)),
+                ("row_id", models.UUIDField()),
+                (
+                    "reason",
+                    models.CharField(
+                        help_text="confidential, or private (opened by the holder of the claim)", max_length=30
+                    ),
+                ),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.label"
+                    ),
+                ),
+                (
+                    "reader",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.team"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'access_log',
+                "db_table": "access_log",
             },
         ),
         migrations.CreateModel(
-            name='TeamKey',
+            name="TeamKey",
             fields=[
-                ('id', models.AutoField(primary_key=True, serialize=False)),
-                ('master', models.CharField(help_text='Id of the master key that wraps it.', max_length=40)),
-                ('wrapped', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='core.team')),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                ("master", models.CharField(help_text="Id of the master key that wraps it.", max_length=40)),
+                ("wrapped", models.BinaryField()),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="keys", to="core.team"),
+                ),
             ],
             options={
-                'db_table': 'team_key',
+                "db_table": "team_key",
             },
         ),
         migrations.CreateModel(
-            name='Outbox',
+            name="Outbox",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('handler', models.CharField(help_text='Dotted path of handler(viewer, job).', max_length=120)),
-                ('row_id', models.UUIDField(help_text='What it is about.', null=True)),
-                ('generation', models.IntegerField(default=0, help_text='A job of an older generation does nothing.')),
-                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('done_at', models.DateTimeField(null=True)),
-                ('failure', models.CharField(blank=True, help_text='Class of the last exception, never its text.', max_length=200)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("handler", models.CharField(help_text="Dotted path of handler(viewer, job).", max_length=120)),
+                ("row_id", models.UUIDField(help_text="What it is about.", null=True)),
+                ("generation", models.IntegerField(default=0, help_text="A job of an older generation does nothing.")),
+                ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("done_at", models.DateTimeField(null=True)),
+                (
+                    "failure",
+                    models.CharField(
+                        blank=True, help_text="Class of the last exception, never its text.", max_length=200
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.team"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'outbox',
-                'db_table': 'outbox',
-                'indexes': [models.Index(condition=models.Q(('done_at__isnull', True)), fields=['due_at'], name='outbox_due'), models.Index(condition=models.Q(('done_at__isnull', False)), fields=['done_at'], name='outbox_done')],
+                "verbose_name_plural": "outbox",
+                "db_table": "outbox",
+                "indexes": [
+                    models.Index(condition=models.Q(("done_at__isnull", True)), fields=["due_at"], name="outbox_due"),
+                    models.Index(
+                        condition=models.Q(("done_at__isnull", False)), fields=["done_at"], name="outbox_done"
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('team', 'actor'), name='membership_once_a_team'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("team", "actor"), name="membership_once_a_team"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('team', 'name'), name='membership_name_once_a_team'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("team", "name"), name="membership_name_once_a_team"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(('clearance__in', [0, 1, 2])), name='membership_clearance_known'),
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("clearance__in", [0, 1, 2])), name="membership_clearance_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.UniqueConstraint(fields=('team', 'sensitivity', 'compartments'), name='label_once'),
+            model_name="label",
+            constraint=models.UniqueConstraint(fields=("team", "sensitivity", "compartments"), name="label_once"),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.UniqueConstraint(fields=('id', 'team', 'sensitivity'), name='label_with_sensitivity'),
+            model_name="label",
+            constraint=models.UniqueConstraint(fields=("id", "team", "sensitivity"), name="label_with_sensitivity"),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.CheckConstraint(condition=models.Q(('sensitivity__in', [0, 1, 2])), name='label_sensitivity_known'),
+            model_name="label",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("sensitivity__in", [0, 1, 2])), name="label_sensitivity_known"
+            ),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('task_id__isnull', False)), fields=['task_id', 'id'], name='event_task'),
+            model_name="event",
+            index=models.Index(
+                condition=models.Q(("task_id__isnull", False)), fields=["task_id", "id"], name="event_task"
+            ),
         ),
         migrations.AddIndex(
-            model_name='accesslog',
-            index=models.Index(fields=['team', 'id'], name='access_log_team'),
+            model_name="accesslog",
+            index=models.Index(fields=["team", "id"], name="access_log_team"),
         ),
     ]

@@ -1,6 +1,6 @@
 """The ledger: what was changed, by whom, in commit order; and who read what is confidential."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Now

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from psycopg.types.json import Jsonb
 
 from memoryhub.core import ledger
@@ -13,16 +12,21 @@ from memoryhub.core.errors import Code, Conflict, Forbidden, NotFound
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, highest, label_by_id
 from memoryhub.core.sealing import text_columns
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.observations import label_for
-from memoryhub.memory.models import Decision, Observation, Task
+from memoryhub.memory.models import Decision, Observation
+from memoryhub.memory.selectors.tasks import TaskRef
 
 _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, status, based_on, action_key,"
     " client_ref"
+)
+_PLACES = ", ".join(
+    f"%s::{kind}" for kind in "uuid int int int jsonb bytea uuid uuid uuid varchar uuid[] varchar varchar".split()
 )
 
 
@@ -30,7 +34,7 @@ _COLUMNS = (
 def record(
     viewer: Viewer,
     *,
-    task: Task,
+    task: TaskRef,
     decision: Any,
     reasoning: str,
     based_on: Sequence[UUID] = (),
@@ -50,28 +54,25 @@ def record(
     label = _label(viewer, task, based_on, sensitivity, compartments)
     row_id, event_id = new_id(), new_id()
     text = text_columns("decision", row_id, label, {"decision": decision, "reasoning": reasoning})
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"insert into decision ({_COLUMNS}) values ({', '.join(['%s'] * 13)})"
-            " on conflict do nothing returning id",
-            [
-                row_id,
-                viewer.team,
-                label.id,
-                label.sensitivity,
-                Jsonb(text["body"]) if text["body"] is not None else None,
-                text["sealed"],
-                viewer.membership,
-                event_id,
-                task.id,
-                "active",
-                list(based_on),
-                action_key,
-                client_ref,
-            ],
-        )
-        made = cursor.fetchone()
-    if made is None:
+    made = run(
+        f"insert into decision ({_COLUMNS}) values ({_PLACES}) on conflict do nothing returning id",
+        [
+            row_id,
+            viewer.team,
+            label.id,
+            label.sensitivity,
+            Jsonb(text["body"]) if text["body"] is not None else None,
+            text["sealed"],
+            viewer.membership,
+            event_id,
+            task.id,
+            "active",
+            list(based_on),
+            action_key,
+            client_ref,
+        ],
+    )
+    if not made:
         return _existing(viewer, label, action_key, client_ref), False
     ledger.append(
         viewer,
@@ -88,7 +89,7 @@ def record(
 
 def _label(
     viewer: Viewer,
-    task: Task,
+    task: TaskRef,
     based_on: Sequence[UUID],
     sensitivity: int | None,
     compartments: Sequence[str] | None,
@@ -96,7 +97,7 @@ def _label(
     """What was asked, else the least label that dominates the task's and those of what the decision rests on."""
     ids = set(based_on)
     bases: dict[UUID, int] = {}
-    for model in (Observation, Decision):
+    for model in (Observation, Decision) if ids else ():
         bases |= dict(visible_to(viewer, model._default_manager.filter(id__in=ids)).values_list("id", "label_id"))
     if ids - bases.keys():
         raise NotFound()
@@ -117,7 +118,9 @@ def _existing(viewer: Viewer, label: LabelRef, action_key: str | None, client_re
         current().settled = mine.clock_id
         return mine.id
     # The holder is named only to those who may see it; a hidden one says no more than that there is one.
-    holder = visible_to(viewer, Decision.objects.select_related("author")).filter(action_key=action_key, status="active")
+    holder = visible_to(viewer, Decision.objects.select_related("author")).filter(
+        action_key=action_key, status="active"
+    )
     found = holder.first()
     raise Conflict(
         Code.ACTION_CONFLICT,

@@ -12,6 +12,7 @@ from django.db import connection
 from memoryhub.core.access import visible_to
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.sealing import read_text
+from memoryhub.core.sql import run
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
@@ -124,7 +125,9 @@ def fail(viewer: Viewer, *, task: Task, token: int, outcome: Any = None) -> Task
 def _end(viewer: Viewer, verb: str, task: Task, token: int, status: TaskStatus, outcome: Any) -> Task:
     task = _held(viewer, task.id, token)
     if task.status == TaskStatus.ESCALATED:
-        raise Conflict(Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", status=task.status)
+        raise Conflict(
+            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", status=task.status
+        )
     finish(task, status, outcome)
     save(task)
     record(viewer, verb, task)
@@ -187,9 +190,7 @@ def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool
     """
     if token is None and not (decides and viewer.is_agent):
         return
-    with connection.cursor() as cursor:
-        cursor.execute(_FOR_SHARE, [task_id])
-        current, holder, live, human_owned = cursor.fetchone()
+    ((current, holder, live, human_owned),) = run(_FOR_SHARE, [task_id])
     if decides and human_owned and viewer.is_agent:
         refuse_human_owned(viewer, Task.objects.select_related("holder").get(id=task_id))
     if token is not None and not (token == current and holder == viewer.membership and live):

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.utils.crypto import salted_hmac
 from psycopg.types.json import Jsonb
 
@@ -17,11 +16,12 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import text_columns
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import hold_task
-from memoryhub.memory.models import Task
+from memoryhub.memory.selectors.tasks import TaskRef
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class NewObservation:
     """What is to be logged. Without a label: the task's, else internal. `content`: an object or a text."""
 
     content: Any
-    task: Task | None = None
+    task: TaskRef | None = None
     tags: Sequence[str] = ()
     importance: float | None = None
     occurred_at: datetime | None = None
@@ -94,7 +94,7 @@ def _label(viewer: Viewer, item: NewObservation) -> LabelRef:
 
 
 def label_for(
-    viewer: Viewer, sensitivity: int | None, compartments: Sequence[str] | None, task: Task | None
+    viewer: Viewer, sensitivity: int | None, compartments: Sequence[str] | None, task: TaskRef | None
 ) -> LabelRef:
     """The label that a new row gets: what was asked, else the task's, else internal."""
     base = label_by_id(task.label_id) if task is not None else None
@@ -109,7 +109,8 @@ _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, tags, importance,"
     " private, pinned, occurred_at, expires_at, client_ref, digest"
 )
-_PLACES = f"({', '.join(['%s'] * 17)})"
+_TYPES = "uuid int int int jsonb bytea uuid uuid uuid varchar[] float8 bool bool timestamptz timestamptz varchar bytea".split()
+_PLACES = f"({', '.join(f'%s::{kind}' for kind in _TYPES)})"
 
 
 def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
@@ -122,7 +123,9 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
         item, label = row.item, row.label
         text = text_columns("observation", row.id, label, {"content": item.content})
         if item.dedupe:
-            row.digest = salted_hmac("observation", json.dumps(item.content, sort_keys=True), algorithm="sha256").digest()
+            row.digest = salted_hmac(
+                "observation", json.dumps(item.content, sort_keys=True), algorithm="sha256"
+            ).digest()
         values += [
             row.id,
             viewer.team,
@@ -142,13 +145,8 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
             item.client_ref,
             row.digest,
         ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"insert into observation ({_COLUMNS}) values {', '.join([_PLACES] * len(rows))}"
-            " on conflict do nothing returning id",
-            values,
-        )
-        made = {found for (found,) in cursor.fetchall()}
+    statement = f"insert into observation ({_COLUMNS}) values {', '.join([_PLACES] * len(rows))}"
+    made = {found for (found,) in run(f"{statement} on conflict do nothing returning id", values)}
     _record(viewer, [row for row in rows if row.id in made], events)
     return [Logged(row.id, created=True) if row.id in made else _existing(viewer, row) for row in rows]
 
@@ -175,18 +173,14 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
 _EXISTING = """
 select id, event_id from observation
 where author_id = %s and label_id = %s
-  and (client_ref = %s or (digest = %s and task_id is not distinct from %s)) order by id limit 1
+  and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid)) order by id limit 1
 """
 
 
 def _existing(viewer: Viewer, row: _Row) -> Logged:
     """The row that stood in the way: the author's own, of the same label."""
     item = row.item
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _EXISTING,
-            [viewer.membership, row.label.id, item.client_ref, row.digest, item.task.id if item.task else None],
-        )
-        found, event_id = cursor.fetchone()
+    asked = [viewer.membership, row.label.id, item.client_ref, row.digest, item.task.id if item.task else None]
+    ((found, event_id),) = run(_EXISTING, asked)
     current().settled = event_id
     return Logged(found, created=False)

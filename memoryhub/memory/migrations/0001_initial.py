@@ -3,168 +3,414 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import memoryhub.core.ids
 from django.db import migrations, models
+
+import memoryhub.core.ids
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Task',
+            name="Task",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('key', models.CharField(max_length=200)),
-                ('status', models.CharField(choices=[('open', 'Open'), ('in_progress', 'In Progress'), ('blocked', 'Blocked'), ('escalated', 'Escalated'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='open', max_length=12)),
-                ('version', models.IntegerField(default=1)),
-                ('text_version', models.IntegerField(default=1)),
-                ('reopen_count', models.IntegerField(default=0)),
-                ('client_ref', models.CharField(max_length=200, null=True)),
-                ('token', models.BigIntegerField(default=0)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('human_owned', models.BooleanField(default=False)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('holder', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("key", models.CharField(max_length=200)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("in_progress", "In Progress"),
+                            ("blocked", "Blocked"),
+                            ("escalated", "Escalated"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="open",
+                        max_length=12,
+                    ),
+                ),
+                ("version", models.IntegerField(default=1)),
+                ("text_version", models.IntegerField(default=1)),
+                ("reopen_count", models.IntegerField(default=0)),
+                ("client_ref", models.CharField(max_length=200, null=True)),
+                ("token", models.BigIntegerField(default=0)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("human_owned", models.BooleanField(default=False)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "holder",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'task',
-                'abstract': False,
+                "db_table": "task",
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Observation',
+            name="Observation",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100), default=list, size=None)),
-                ('importance', models.FloatField(null=True)),
-                ('private', models.BooleanField(default=False)),
-                ('pinned', models.BooleanField(default=False)),
-                ('occurred_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('client_ref', models.CharField(max_length=200, null=True)),
-                ('digest', models.BinaryField(null=True)),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
-                ('task', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='observations', to='memory.task')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=100), default=list, size=None
+                    ),
+                ),
+                ("importance", models.FloatField(null=True)),
+                ("private", models.BooleanField(default=False)),
+                ("pinned", models.BooleanField(default=False)),
+                ("occurred_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("client_ref", models.CharField(max_length=200, null=True)),
+                ("digest", models.BinaryField(null=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="observations",
+                        to="memory.task",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'observation',
-                'abstract': False,
+                "db_table": "observation",
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Decision',
+            name="Decision",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('sensitivity', models.SmallIntegerField(choices=[(0, 'public'), (1, 'internal'), (2, 'confidential')])),
-                ('body', models.JSONField(null=True)),
-                ('sealed', models.BinaryField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('status', models.CharField(choices=[('active', 'Active'), ('superseded', 'Superseded'), ('revoked', 'Revoked')], default='active', max_length=10)),
-                ('based_on', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), default=list, size=None)),
-                ('action_key', models.CharField(max_length=200, null=True)),
-                ('client_ref', models.CharField(max_length=200, null=True)),
-                ('author', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.membership')),
-                ('clock', models.ForeignKey(db_column='event_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='core.eventseq')),
-                ('label', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.label')),
-                ('team', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.team')),
-                ('task', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='memory.task')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "sensitivity",
+                    models.SmallIntegerField(choices=[(0, "public"), (1, "internal"), (2, "confidential")]),
+                ),
+                ("body", models.JSONField(null=True)),
+                ("sealed", models.BinaryField(null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("active", "Active"), ("superseded", "Superseded"), ("revoked", "Revoked")],
+                        default="active",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "based_on",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), default=list, size=None),
+                ),
+                ("action_key", models.CharField(max_length=200, null=True)),
+                ("client_ref", models.CharField(max_length=200, null=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "clock",
+                    models.ForeignKey(
+                        db_column="event_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="core.eventseq",
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.label",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="core.team",
+                    ),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="memory.task",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'decision',
-                'abstract': False,
+                "db_table": "decision",
+                "abstract": False,
             },
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(fields=['team', 'key'], name='task_by_key'),
+            model_name="task",
+            index=models.Index(fields=["team", "key"], name="task_by_key"),
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(fields=['team', 'status', 'id'], name='task_by_status'),
+            model_name="task",
+            index=models.Index(fields=["team", "status", "id"], name="task_by_status"),
         ),
         migrations.AddIndex(
-            model_name='task',
-            index=models.Index(condition=models.Q(('holder__isnull', False)), fields=['holder'], name='task_by_holder'),
+            model_name="task",
+            index=models.Index(condition=models.Q(("holder__isnull", False)), fields=["holder"], name="task_by_holder"),
         ),
         migrations.AddConstraint(
-            model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='task_sealed_if_confidential'),
+            model_name="task",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                    models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                    _connector="OR",
+                ),
+                name="task_sealed_if_confidential",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='task',
-            constraint=models.UniqueConstraint(fields=('team', 'label', 'key'), name='task_key'),
+            model_name="task",
+            constraint=models.UniqueConstraint(fields=("team", "label", "key"), name="task_key"),
         ),
         migrations.AddConstraint(
-            model_name='task',
-            constraint=models.UniqueConstraint(condition=models.Q(('client_ref__isnull', False)), fields=('author', 'label', 'client_ref'), name='task_client_ref'),
+            model_name="task",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("client_ref__isnull", False)),
+                fields=("author", "label", "client_ref"),
+                name="task_client_ref",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(('human_owned', False), ('holder__isnull', False), _connector='OR'), name='task_human_owner_is_known'),
+            model_name="task",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("human_owned", False), ("holder__isnull", False), _connector="OR"),
+                name="task_human_owner_is_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='observation',
-            index=models.Index(fields=['task', '-id'], name='observation_of_task'),
+            model_name="observation",
+            index=models.Index(fields=["task", "-id"], name="observation_of_task"),
         ),
         migrations.AddIndex(
-            model_name='observation',
-            index=models.Index(fields=['team', '-id'], name='observation_of_team'),
+            model_name="observation",
+            index=models.Index(fields=["team", "-id"], name="observation_of_team"),
         ),
         migrations.AddConstraint(
-            model_name='observation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='observation_sealed_if_confidential'),
+            model_name="observation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                    models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                    _connector="OR",
+                ),
+                name="observation_sealed_if_confidential",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='observation',
-            constraint=models.CheckConstraint(condition=models.Q(('importance__isnull', True), models.Q(('importance__gte', 0), ('importance__lte', 1)), _connector='OR'), name='observation_importance_range'),
+            model_name="observation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("importance__isnull", True),
+                    models.Q(("importance__gte", 0), ("importance__lte", 1)),
+                    _connector="OR",
+                ),
+                name="observation_importance_range",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='observation',
-            constraint=models.UniqueConstraint(condition=models.Q(('client_ref__isnull', False)), fields=('author', 'label', 'client_ref'), name='observation_client_ref'),
+            model_name="observation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("client_ref__isnull", False)),
+                fields=("author", "label", "client_ref"),
+                name="observation_client_ref",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='observation',
-            constraint=models.UniqueConstraint(condition=models.Q(('digest__isnull', False)), fields=('author', 'label', 'task', 'digest'), name='observation_content', nulls_distinct=False),
+            model_name="observation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("digest__isnull", False)),
+                fields=("author", "label", "task", "digest"),
+                name="observation_content",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddIndex(
-            model_name='decision',
-            index=models.Index(fields=['task', '-id'], name='decision_of_task'),
+            model_name="decision",
+            index=models.Index(fields=["task", "-id"], name="decision_of_task"),
         ),
         migrations.AddIndex(
-            model_name='decision',
-            index=models.Index(fields=['team', '-id'], name='decision_of_team'),
+            model_name="decision",
+            index=models.Index(fields=["team", "-id"], name="decision_of_team"),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('body__isnull', True), ('sealed__isnull', False), ('sensitivity', 2)), models.Q(('body__isnull', False), ('sealed__isnull', True), ('sensitivity__lt', 2)), _connector='OR'), name='decision_sealed_if_confidential'),
+            model_name="decision",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("body__isnull", True), ("sealed__isnull", False), ("sensitivity", 2)),
+                    models.Q(("body__isnull", False), ("sealed__isnull", True), ("sensitivity__lt", 2)),
+                    _connector="OR",
+                ),
+                name="decision_sealed_if_confidential",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(condition=models.Q(('action_key__isnull', False), ('status', 'active')), fields=('team', 'action_key'), name='decision_action_key'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("action_key__isnull", False), ("status", "active")),
+                fields=("team", "action_key"),
+                name="decision_action_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(condition=models.Q(('client_ref__isnull', False)), fields=('author', 'label', 'client_ref'), name='decision_client_ref'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("client_ref__isnull", False)),
+                fields=("author", "label", "client_ref"),
+                name="decision_client_ref",
+            ),
         ),
     ]

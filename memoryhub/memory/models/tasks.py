@@ -47,7 +47,9 @@ class Task(Labelled):
             models.UniqueConstraint(
                 fields=["author", "label", "client_ref"], name="task_client_ref", condition=Q(client_ref__isnull=False)
             ),
-            models.CheckConstraint(name="task_human_owner_is_known", condition=Q(human_owned=False) | Q(holder__isnull=False)),
+            models.CheckConstraint(
+                name="task_human_owner_is_known", condition=Q(human_owned=False) | Q(holder__isnull=False)
+            ),
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["team", "key"], name="task_by_key"),

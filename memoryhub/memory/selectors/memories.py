@@ -7,13 +7,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from memoryhub.core.access import visible_to
 from memoryhub.core.models import seq_of_row
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import Decision, Observation
-
 
 Row = TypeVar("Row", Observation, Decision)
 
@@ -36,7 +35,7 @@ class Filters:
 
 def observations(viewer: Viewer, filters: Filters) -> QuerySet[Observation]:
     """The visible observations, newest first by id. Expired ones are left out, also before they are removed."""
-    rows = visible_to(viewer, Observation.objects.select_related("author").annotate(seq=seq_of_row()))
+    rows = visible_to(viewer, Observation.objects.annotate(seq=seq_of_row(), author_name=F("author__name")))
     rows = rows.extra(where=["(expires_at is null or expires_at > statement_timestamp())"])  # noqa: S610
     if filters.task is not None:
         rows = rows.filter(task_id=filters.task)
@@ -49,7 +48,7 @@ def observations(viewer: Viewer, filters: Filters) -> QuerySet[Observation]:
 
 def decisions(viewer: Viewer, filters: Filters) -> QuerySet[Decision]:
     """The visible decisions, newest first by id."""
-    rows = visible_to(viewer, Decision.objects.select_related("author").annotate(seq=seq_of_row()))
+    rows = visible_to(viewer, Decision.objects.annotate(seq=seq_of_row(), author_name=F("author__name")))
     if filters.task is not None:
         rows = rows.filter(task_id=filters.task)
     return _narrow(viewer, rows, filters).order_by("-id")

@@ -1,23 +1,40 @@
 """Finding tasks: by key (which may stand for several rows, one a label), by filter."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from memoryhub.core.access import visible_to
+from memoryhub.core.access import VISIBLE, label_params, visible_to
 from memoryhub.core.errors import Code, Conflict, NotFound
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.models import seq_of_row
+from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import Task
+
+
+class TaskRef(Protocol):
+    """What a write needs to know of its task: a model's instance has it, too."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def label_id(self) -> int: ...
+
+
+Found = TypeVar("Found", bound=TaskRef)
 
 
 def tasks(viewer: Viewer) -> QuerySet[Task]:
     """The visible tasks, with `seq`, whether the lease is live, and the names that an answer needs."""
     live = ExpressionWrapper(Q(lease_expires_at__gt=Now()), output_field=BooleanField())
-    rows = Task.objects.select_related("author", "holder").annotate(seq=seq_of_row(), lease_live=live)
+    rows = Task.objects.select_related("author", "holder").annotate(
+        seq=seq_of_row(), lease_live=live, author_name=F("author__name")
+    )
     return visible_to(viewer, rows)
 
 
@@ -29,18 +46,33 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> Task:
     return _choose(tasks(viewer).filter(key=key), label)
 
 
-def by_keys(viewer: Viewer, keys: Iterable[str]) -> dict[str, Task]:
-    """The visible tasks of these keys in one query; a missing or ambiguous key is left out."""
-    twins: dict[str, list[Task]] = {}
-    for task in tasks(viewer).filter(key__in=set(keys)):
-        twins.setdefault(task.key, []).append(task)
+class Ref(NamedTuple):
+    """A task's id, key and label, without its text."""
+
+    id: UUID
+    key: str
+    label_id: int
+
+
+_REFS = f"select id, key, label_id from task where team_id = %(team)s and key = any (%(keys)s::varchar[]) and {VISIBLE}"
+
+
+def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
+    """The tasks of these keys, in one query and without their text; a missing or ambiguous key is left out."""
+    twins: dict[str, list[Ref]] = {}
+    for row in run(_REFS, {**label_params(viewer), "keys": list(keys)}):
+        twins.setdefault(row[1], []).append(Ref(*row))
     found = {}
     for key, rows in twins.items():
-        try:
+        with suppress(Conflict):
             found[key] = _choose(rows, None)
-        except Conflict:
-            continue
     return found
+
+
+def ref(viewer: Viewer, key: str) -> Ref:
+    """As by_key(), for writes. Raises NotFound, Conflict (ambiguous_key)."""
+    rows = run(_REFS, {**label_params(viewer), "keys": [key]})
+    return _choose([Ref(*row) for row in rows], None)
 
 
 def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
@@ -48,7 +80,7 @@ def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     return dict(visible_to(viewer, Task.objects.filter(id__in=set(ids))).values_list("id", "key"))
 
 
-def _choose(rows: Iterable[Task], label: str | None) -> Task:
+def _choose(rows: Iterable[Found], label: str | None) -> Found:
     twins = [(label_by_id(row.label_id), row) for row in rows]
     if label is not None:
         twins = [(found, row) for found, row in twins if str(found) == label]

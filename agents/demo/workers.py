@@ -1,0 +1,307 @@
+"""How the demo's agents work.
+
+Every row is sent with a client_ref, so an agent that was restarted in the middle of a case simply does the case again:
+what is there already is not doubled, and an answer that has come meanwhile is taken.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agents.demo.client import Hub, Refused
+from agents.demo.stories import PAYMENT, QUESTION, RETURN, Case, tell
+
+LEASE_SECONDS = 120
+LONG_POLL_SECONDS = 25
+MOST_OPEN = 8  # escalations that wait for a person; beyond, agents stop asking
+FINDINGS_TRIES = 5
+
+
+class Agent:
+    """What every agent of the demo can do. `pace`: how long its pauses are, 1 for people who watch."""
+
+    def __init__(self, hub: Hub, seed: int, pace: float) -> None:
+        self.hub = hub
+        self.pace = pace
+        self.draw = random.Random(f"{hub.name}:{seed}")  # noqa: S311  (a story, not a secret)
+
+    async def pause(self, low: float, high: float) -> None:
+        """Do nothing for a while, as somebody who reads or types."""
+        await asyncio.sleep(self.draw.uniform(low, high) * self.pace)
+
+    def say(self, text: str) -> None:
+        """A line for whoever watches the terminal."""
+        print(f"{self.hub.name}: {text}", flush=True)
+
+    async def persist(self, do: Callable[[], Awaitable[None]]) -> None:
+        """Do it; when the API refuses something, say so and let it be for now.
+
+        `human_owned`: a person was quicker. `lease_lost`: we were too slow. A lease that we leave runs out, and the
+        case is taken up again.
+        """
+        try:
+            await do()
+        except Refused as refused:
+            self.say(f"leaves it for now: {refused}")
+            await self.pause(5, 10)
+
+    async def open_case(self, case: Case, **label: Any) -> None:
+        """Make the task and log what the customer said."""
+        await self.hub.post(
+            "tasks", key=case.key, title=case.title, requester=case.requester, metadata=case.metadata, **label
+        )
+        await self.observe(case, case.words, "user")
+
+    async def observe(self, case: Case, content: str, tag: str, **fields: Any) -> str:
+        """Log an observation; its id. One of a tag and agent in each case."""
+        ref = f"{case.key}:{tag}"
+        logged = await self.hub.post(
+            "observations", task=case.key, content=content, tags=[tag, "simulated"], client_ref=ref, **fields
+        )
+        return str(logged["id"])
+
+
+class Intake(Agent):
+    """Opens a new case every 20 to 40 seconds."""
+
+    async def run(self) -> None:
+        """For ever. Raises KeyRefused."""
+        while True:
+            await self.persist(self.open_next)
+            await self.pause(20, 40)
+
+    async def open_next(self) -> None:
+        """Open a case of whatever kind comes."""
+        await self.open_case(tell(self.draw.choice((RETURN, QUESTION)), self.draw.randrange(10**8)))
+
+
+class Worker(Agent):
+    """Takes the cases of one kind, under a lease, and asks a person where the case needs one."""
+
+    kind = RETURN
+    group: asyncio.TaskGroup
+
+    async def run(self) -> None:
+        """For ever. Raises KeyRefused, alone or in a group."""
+        async with asyncio.TaskGroup() as self.group:
+            await self.persist(self.resume)
+            while True:
+                await self.persist(self.take_next)
+
+    async def take_next(self) -> None:
+        """Work on the next case, or rest a little when there is none."""
+        if (taken := await self.next_task()) is None:
+            await self.pause(3, 6)
+        else:
+            await self.work(*taken)
+
+    async def resume(self) -> None:
+        """Wait again for the answers that an earlier life of this agent has asked for."""
+        waiting = await self.hub.get("tasks", status="escalated", q=f"demo-{self.kind}-", limit=100)
+        for task in waiting["results"]:
+            case = case_of(task)
+            if case and (escalation := await self.asked(case)):
+                self.group.create_task(self.await_answer(case, escalation["id"]))
+
+    async def next_task(self) -> tuple[Case, int] | None:
+        """A free case of our kind and the fencing token of its lease. Two agents never get the same one."""
+        wanted = {"simulated": True, "kind": self.kind}
+        claimed = await self.hub.post("tasks/claim-next", metadata=wanted, ttl_seconds=LEASE_SECONDS)
+        if claimed is None:
+            return None
+        case = case_of(claimed["task"])
+        return (case, claimed["lease"]["token"]) if case else None
+
+    async def work(self, case: Case, token: int) -> None:
+        """Look into it, see what the others found, then decide or ask."""
+        await self.pause(2, 5)
+        mine = await self.observe(case, case.finding, "looked-up", token=token)
+        rests_on = [mine, *await self.findings_of_others(case)]
+        escalation = await self.asked(case)
+        if escalation is None and case.ask and await self.may_ask():
+            escalation = await self.escalate(case)
+        if escalation is None:
+            await self.settle(case, token, case.decision, case.reasoning, case.reply, rests_on)
+            return
+        await self.release(case, token)
+        self.group.create_task(self.await_answer(case, escalation["id"]))
+
+    async def findings_of_others(self, case: Case) -> list[str]:
+        """The ids of what other agents found out about this case; waits a little for them."""
+        for _ in range(FINDINGS_TRIES if case.research else 0):
+            found = await self.hub.get("observations", task=case.key, tags="finding", exclude_own="true")
+            if found["results"]:
+                return [row["id"] for row in found["results"]]
+            await self.pause(2, 3)
+        return []
+
+    async def asked(self, case: Case) -> dict[str, Any] | None:
+        """The escalation of this case, if there is one."""
+        found = await self.hub.get("escalations", task=case.key, limit=1)
+        return found["results"][0] if found["results"] else None
+
+    async def may_ask(self) -> bool:
+        """Not while many wait already: nobody is there to answer."""
+        waiting = await self.hub.get("tasks", status="escalated", q="demo-", limit=MOST_OPEN)
+        return len(waiting["results"]) < MOST_OPEN
+
+    async def escalate(self, case: Case) -> dict[str, Any]:
+        """Ask a person. Said twice, it is asked once: of the same client_ref, and of the same task."""
+        assert case.ask
+        asking = {name: value for name, value in vars(case.ask).items() if value is not None}
+        made: dict[str, Any] = await self.hub.post("escalations", task=case.key, client_ref=f"{case.key}:ask", **asking)
+        self.say(f"asks a person about {case.key} ({case.ask.reason_code})")
+        return made
+
+    async def release(self, case: Case, token: int) -> None:
+        """Let go of the task while a person thinks about it."""
+        try:
+            await self.hub.post(f"tasks/{case.key}/release", token=token)
+        except Refused as refused:
+            if refused.code not in ("human_owned", "lease_lost"):  # else the person has it already
+                raise
+
+    async def await_answer(self, case: Case, escalation: str) -> None:
+        """Hold the line until a person has answered, then resume with what they said."""
+        await self.persist(lambda: self._await_answer(case, escalation))
+
+    async def _await_answer(self, case: Case, escalation: str) -> None:
+        answer = None
+        while answer is None:
+            answer = await self.hub.get(f"escalations/{escalation}/answer", wait=LONG_POLL_SECONDS)
+            await asyncio.sleep(0 if answer else 0.5)
+        self.say(f"{case.key}: {answer['by'] or 'nobody'} said {answer['decision'] or answer['outcome']}")
+        if answer["outcome"] == "answered":
+            await self.acknowledge(escalation)
+        if (token := await self.claim(case)) is not None:
+            await self.settle(case, token, *conclusion(case, answer))
+
+    async def acknowledge(self, escalation: str) -> None:
+        """Say that the answer has arrived, unless the hub has given up waiting for that."""
+        try:
+            await self.hub.post(f"escalations/{escalation}/acknowledge")
+        except Refused as refused:
+            if refused.code != "wrong_state":
+                raise
+
+    async def claim(self, case: Case) -> int | None:
+        """The token of this case's lease, after waiting for whoever has it; None when it is over."""
+        while True:
+            try:
+                lease = await self.hub.post(f"tasks/{case.key}/claim", ttl_seconds=LEASE_SECONDS)
+                return int(lease["token"])
+            except Refused as refused:
+                if refused.code == "wrong_state":
+                    return None
+                if refused.code not in ("human_owned", "lease_held"):
+                    raise
+            await self.pause(4, 8)
+
+    async def settle(
+        self,
+        case: Case,
+        token: int,
+        decision: dict[str, Any],
+        reasoning: str,
+        reply: str,
+        based_on: list[str] | None = None,
+    ) -> None:
+        """Decide, answer the customer and complete the task."""
+        await self.pause(1, 3)
+        # One refund an order, whoever decides it: the hub refuses a second active decision of this action_key.
+        action_key = {"action_key": f"refund:{case.order}"} if decision["do"] == "refund_payment" else {}
+        await self.hub.post(
+            "decisions",
+            task=case.key,
+            decision=decision,
+            reasoning=reasoning,
+            based_on=based_on or [],
+            token=token,
+            client_ref=f"{case.key}:decision",
+            **action_key,
+        )
+        await self.observe(case, reply, "reply", token=token)
+        await self.hub.post(f"tasks/{case.key}/complete", token=token, outcome=decision)
+
+
+class Returns(Worker):
+    """Handles returns."""
+
+    kind = RETURN
+
+
+class Research(Worker):
+    """Answers questions, and looks things up for cases that others work on."""
+
+    kind = QUESTION
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(super().run())
+            both.create_task(self.help_others())
+
+    async def help_others(self) -> None:
+        """Add what we know to the cases that other agents hold. Observations need no lease."""
+        helped: set[str] = set()
+        while True:
+            await self.persist(lambda: self.look_around(helped))
+            await self.pause(2, 4)
+
+    async def look_around(self, helped: set[str]) -> None:
+        """One round; `helped` holds the keys of those cases that have our finding already."""
+        held = await self.hub.get("tasks", status="in_progress", q="demo-", limit=20)
+        cases = {case.key: case for task in held["results"] if (case := case_of(task))}
+        helped.intersection_update(cases)
+        for case in cases.values():
+            if case.research and case.kind != self.kind and case.key not in helped:
+                await self.pause(1, 3)
+                helped.add(case.key)
+                await self.observe(case, case.research, "finding", importance=0.6)
+
+
+class Fraud(Worker):
+    """Reviews payments: confidential, compartment `finance`, so that only whoever is cleared for it sees them."""
+
+    kind = PAYMENT
+
+    async def next_task(self) -> tuple[Case, int] | None:
+        """A review of our own, or after a while a new one.
+
+        Sealed tasks have no metadata that could be searched, so they are taken by key and not by claim-next.
+        """
+        found = await self.hub.get("tasks", q=f"demo-{PAYMENT}-", limit=20)
+        free = [task for task in found["results"] if task["status"] in ("open", "in_progress") and not task["lease"]]
+        case = case_of(free[0]) if free else None
+        if case is None:
+            await self.pause(60, 120)
+            case = tell(PAYMENT, self.draw.randrange(10**8))
+            await self.open_case(case, sensitivity="confidential", compartments=["finance"])
+        token = await self.claim(case)
+        return None if token is None else (case, token)
+
+
+def case_of(task: dict[str, Any]) -> Case | None:
+    """The case that a task is about; None when the task is none of the demo's."""
+    metadata = task["metadata"]
+    try:
+        case = tell(metadata["kind"], metadata["number"])
+    except (KeyError, TypeError):
+        return None
+    return case if case.key == task["key"] else None
+
+
+def conclusion(case: Case, answer: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """What a person's answer makes of a case: decision, reasoning and the reply to the customer."""
+    person, verdict, message = answer["by"], answer["decision"], answer.get("message", "")
+    if verdict in ("approve", "edit"):
+        action = answer["action"]
+        return {"do": action["name"], **action["arguments"]}, f"{person} said {verdict}. {message}".strip(), case.reply
+    if verdict in ("respond", "reject"):
+        do = "answer_with_their_words" if verdict == "respond" else "refuse"
+        return {"do": do}, f"{person} said {verdict}: {message}", message
+    return (
+        case.decision,
+        f"{case.reasoning} A person was asked; the outcome was {verdict or answer['outcome']}.",
+        case.reply,
+    )

@@ -1,0 +1,46 @@
+"""`python -m bench [--long] [name …]`: measure, print the table, write bench/results. Not a test: nothing fails."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from bench import clock, p01_post, p02_list, p05_writers, p12_escalate
+from bench.measure import LONG, SHORT, Length, Line, Result, machine, show, write
+from bench.stack import Stack, stack
+
+MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
+    "p1": p01_post.measure,
+    "p2": p02_list.measure,
+    "p5": p05_writers.measure,
+    "p12": p12_escalate.measure,
+    "clock": clock.measure,
+}
+
+
+def main() -> int:
+    """Run what is named, or all; the exit status says only whether the measuring itself went well."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="memoryhub beside its baselines")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(MEASUREMENTS)}; all without one")
+    parser.add_argument("--long", action="store_true", help="more and longer rounds, for figures to write down")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(MEASUREMENTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    length = LONG if given.long else SHORT
+    facts = machine()
+    lines: list[Line] = []
+    with stack() as servers:
+        for name in given.names or MEASUREMENTS:
+            begun = time.monotonic()
+            sys.stdout.write(f"{name} …\n")
+            sys.stdout.flush()
+            result = MEASUREMENTS[name](servers, length)
+            path = write(result, facts)
+            sys.stdout.write(f"{name}: {time.monotonic() - begun:.0f} s, written to bench/results/{path.name}\n")
+            lines += result.lines
+    show(lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""A process that logs observations through the product's action, in threads: `python -m bench.clock_writer MEMBER`.
+
+A line `threads seconds` on standard input begins a run; its writes a second are the answer.
+"""
+
+import os
+import sys
+import threading
+import time
+from uuid import UUID
+
+import django
+
+from bench.seed import OBSERVATION
+
+
+def main(member: UUID) -> None:
+    """Serve runs until standard input ends."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    django.setup()
+
+    from django.db import connection
+
+    from memoryhub.core.models import Membership
+    from memoryhub.core.transactions import viewer_transaction
+    from memoryhub.core.viewers import viewer_of
+    from memoryhub.memory.actions import observations
+    from memoryhub.memory.actions.observations import NewObservation
+    from memoryhub.memory.models import Task
+
+    viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
+    with viewer_transaction(viewer, read_only=True):
+        item = NewObservation(**OBSERVATION, task=Task.objects.get(key="bench"))
+
+    def write(seconds: float, barrier: threading.Barrier, counts: list[int]) -> None:
+        observations.log(viewer, item=item)  # connected, labels kept
+        barrier.wait()
+        until, count = time.perf_counter() + seconds, 0
+        while time.perf_counter() < until:
+            observations.log(viewer, item=item)
+            count += 1
+        counts.append(count)
+        connection.close()
+
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        threads, seconds = int(line.split()[0]), float(line.split()[1])
+        barrier, counts = threading.Barrier(threads), list[int]()
+        running = [threading.Thread(target=write, args=(seconds, barrier, counts)) for _ in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        sys.stdout.write(f"{sum(counts) / seconds if len(counts) == threads else ''}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(UUID(sys.argv[1]))

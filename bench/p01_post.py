@@ -1,0 +1,27 @@
+"""P1: POST one observation over HTTP: key, validation, row-level security, ledger; 16 connections."""
+
+from bench.contest import contest
+from bench.load import encode
+from bench.measure import Length, Result
+from bench.seed import OBSERVATION
+from bench.stack import Stack
+
+WHAT = "POST one observation"
+
+
+def measure(stack: Stack, length: Length) -> Result:
+    """Goals: at least 2.5 times the stock endpoint, then as fast as FastAPI's plain insert."""
+    return contest(
+        stack,
+        length,
+        name="p1",
+        what="POST one observation",
+        encode=_post,
+        status=201,
+        observations=10,
+        goals=(2.5, 1.0),
+    )
+
+
+def _post(port: int, key: str, prefix: str, task: str) -> bytes:
+    return encode("POST", f"{prefix}/observations", port, key, {"task": task, **OBSERVATION})

@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11
 RUN_READY := $(VENV)/run.stamp
 DEV_READY := $(VENV)/dev.stamp
@@ -65,7 +65,7 @@ $(DEV_READY): requirements-dev.txt $(RUN_READY)
 	@touch $@
 
 # The front end's files come from npm: with this machine's Node when it has one, else with one from a Python wheel.
-$(NODE_READY): package-lock.json requirements-node.txt $(RUN_READY)
+$(NODE_READY): package-lock.json requirements-node.txt | $(RUN_READY)
 	@echo "Setting up: front-end files, pinned by hash"
 	@if node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
 	  npm ci --silent; \

@@ -141,7 +141,7 @@ class _Reader:
 
 def _committed(database: Database, team: int) -> dict[UUID, int]:
     with psycopg.connect(database.owner_url) as connection:
-        rows: list[Any] = connection.execute(
+        rows: list[tuple[UUID, int]] = connection.execute(
             "select event_id, seq from event_seq where team_id = %s", [team]
         ).fetchall()
     return dict(rows)

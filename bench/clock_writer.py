@@ -26,11 +26,11 @@ def main(member: UUID) -> None:
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.actions import observations
     from memoryhub.memory.actions.observations import NewObservation
-    from memoryhub.memory.models import Task
+    from memoryhub.memory.selectors import tasks
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     with viewer_transaction(viewer, read_only=True):
-        item = NewObservation(**OBSERVATION, task=Task.objects.get(key="bench"))
+        item = NewObservation(**OBSERVATION, task=tasks.ref(viewer, "bench"))
 
     def write(seconds: float, barrier: threading.Barrier, counts: list[int]) -> None:
         observations.log(viewer, item=item)  # connected, labels kept

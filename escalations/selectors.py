@@ -14,9 +14,9 @@ from memoryhub.core.models import Event, Team, seq_of_row
 from memoryhub.core.sealing import read_text
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import rendering
-from memoryhub.memory.models import Decision, Observation
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
+from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
@@ -77,7 +77,7 @@ def render(row: Escalation) -> dict[str, Any]:
 
 
 def package(
-    viewer: Viewer, row: Escalation, *, observations: Sequence[Observation], decisions: Sequence[Decision]
+    viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
 ) -> dict[str, Any]:
     """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
     task = task_selectors.tasks(viewer).get(id=row.task_id)
@@ -90,12 +90,12 @@ def package(
         "question": text.get("question"),
         "assigned_to": row.assigned_to.name if row.assigned_to else None,
         "escalation_time": row.created_at,
-        "as_of": getattr(row, "seq", None),
+        "as_of": as_of(row),
         "task_id": task.key,
         "full_context": {
             "task": rendering.task(task),
-            "observations": [rendering.observation(found, task.key) for found in observations],
-            "decisions": [rendering.decision(found, task.key) for found in decisions],
+            "observations": [rendering.observation(found) for found in observations],
+            "decisions": [rendering.decision(found) for found in decisions],
             "facts": [],
             "learnings": [],
             "status": row.state,
@@ -106,14 +106,15 @@ def package(
     return made
 
 
-def frozen(viewer: Viewer, row: Escalation) -> tuple[QuerySet[Observation], QuerySet[Decision]]:
-    """The observations and decisions of the escalation's package, newest first."""
-    filters = memories.Filters(task=row.task_id)
-    as_of = getattr(row, "seq")  # noqa: B009  (annotated by the selector)
-    return (
-        memories.observations(viewer, filters).filter(clock__seq__lte=as_of),
-        memories.decisions(viewer, filters).filter(clock__seq__lte=as_of),
-    )
+def as_of(row: Escalation) -> int:
+    """The `seq` at which the escalation froze (annotated by escalations())."""
+    seq: int = row.seq  # type: ignore[attr-defined]
+    return seq
+
+
+def frozen(row: Escalation) -> memories.Filters:
+    """What the escalation's package holds: its task's memory up to then."""
+    return memories.Filters(task=row.task_id, up_to_seq=as_of(row))
 
 
 def withheld(viewer: Viewer, row: Escalation) -> int | None:
@@ -121,7 +122,7 @@ def withheld(viewer: Viewer, row: Escalation) -> int | None:
     if not Team.objects.get(id=viewer.team).tell_withheld:
         return None
     with connection.cursor() as cursor:
-        cursor.execute("select withheld(%s, %s)", [row.task_id, getattr(row, "seq")])  # noqa: B009
+        cursor.execute("select withheld(%s, %s)", [row.task_id, as_of(row)])
         return int(cursor.fetchone()[0])
 
 

@@ -10,7 +10,6 @@ from agents.api.tasks import Token, given, level
 from memoryhub.interface.shapes import Content, Key, NewRow, Text, Uuid
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import decisions
-from memoryhub.memory.models import Decision
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -31,8 +30,12 @@ class Decisions(Reading, Writing):
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS
 
     def read(self, **url: Any) -> Answer:
-        filters, key = filters_of(self.viewer, self.params)
-        return self.paged(memories.decisions(self.viewer, filters), lambda rows: rendered(self.viewer, rows, key))
+        filters = filters_of(self.viewer, self.params)
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[memories.DecisionRow]:
+            return memories.decisions(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+
+        return self.paged(fetch, rendering.decision)
 
     def write(self, body: NewDecision, **url: Any) -> Outcome:
         row_id, created = decisions.record(
@@ -50,12 +53,5 @@ class Decisions(Reading, Writing):
         return Outcome(201 if created else 200, str(row_id))
 
     def render(self, outcome: Outcome) -> Answer:
-        row = memories.decisions(self.viewer, memories.Filters()).get(id=outcome.result)
-        return Answer({**rendered(self.viewer, [row])[0], "duplicate": outcome.status == 200}, outcome.status)
-
-
-def rendered(viewer: Any, rows: list[Decision], key: str | None = None) -> list[dict[str, Any]]:
-    """Decisions as answered."""
-    ids = {row.task_id for row in rows}
-    keys = dict.fromkeys(ids, key) if key else task_selectors.keys_of(viewer, ids)
-    return [rendering.decision(row, keys.get(row.task_id)) for row in rows]
+        row = memories.decisions(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)[0]
+        return Answer({**rendering.decision(row), "duplicate": outcome.status == 200}, outcome.status)

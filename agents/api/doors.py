@@ -5,10 +5,11 @@ Write: key -> viewer -> body -> one transaction (idempotency record, action, led
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -77,22 +78,25 @@ class Reading(Endpoint):
         """The answer."""
         raise NotImplementedError
 
-    def paged(self, rows: QuerySet[Any], render: Any) -> Answer:
-        """A page of rows that are newest first by id. `render(rows)` makes the list of results."""
+    def paged(self, fetch: Callable[[Any, bool, int], Sequence[Any]], render: Callable[[Any], Any]) -> Answer:
+        """A page of rows that are newest first by id: `fetch(position, backwards, limit)`, each shown by `render`."""
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        found = keyset(rows, window.position, backwards=window.backwards, limit=window.limit)
-        made: Page[Model] = page(window, found, lambda row: str(row.pk))
-        data = {"results": render(list(made.results)), "next": made.next, "previous": made.previous}
+        found = fetch(window.position, window.backwards, window.limit + 1)
+        made: Page[Any] = page(window, found, lambda row: str(row.id))
+        data = {"results": [render(row) for row in made.results], "next": made.next, "previous": made.previous}
         return Answer(data, headers=made.headers)
 
 
-def keyset(rows: QuerySet[Any], position: Any, *, backwards: bool, limit: int) -> list[Any]:
-    """One window of rows that are newest first by id, and one more row to tell whether there are more."""
-    if backwards:
-        return list(rows.filter(id__gt=position).order_by("id")[: limit + 1])
-    if position is not None:
-        rows = rows.filter(id__lt=position)
-    return list(rows.order_by("-id")[: limit + 1])
+def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
+    """How paged() fetches from a queryset."""
+
+    def fetch(position: Any, backwards: bool, limit: int) -> Sequence[Any]:
+        if backwards:
+            return list(rows.filter(id__gt=position).order_by("id")[:limit])
+        below = rows if position is None else rows.filter(id__lt=position)
+        return list(below.order_by("-id")[:limit])
+
+    return fetch
 
 
 class Writing(Endpoint):

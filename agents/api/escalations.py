@@ -16,6 +16,7 @@ from memoryhub.interface.etags import make_tag
 from memoryhub.interface.pagination import page, read_window
 from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
 from memoryhub.interface.shapes import Priority as PriorityName
+from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
 FIRST_PAGE = 50
@@ -69,7 +70,7 @@ class Escalations(Reading, Writing):
             rows = rows.filter(task=task_selectors.by_key(self.viewer, key))
         if state := self.params.choice("state", STATES):
             rows = rows.filter(state=state)
-        return self.paged(rows, lambda found: [selectors.render(row) for row in found])
+        return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         action = body.action
@@ -90,8 +91,13 @@ class Escalations(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        found, decisions = selectors.frozen(self.viewer, row)
-        first = selectors.package(self.viewer, row, observations=found[:FIRST_PAGE], decisions=decisions[:FIRST_PAGE])
+        filters = selectors.frozen(row)
+        first = selectors.package(
+            self.viewer,
+            row,
+            observations=memories.observations(self.viewer, filters, limit=FIRST_PAGE),
+            decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
+        )
         return Answer({**selectors.render(row), "package": first}, outcome.status)
 
 
@@ -114,16 +120,17 @@ class Package(Reading):
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        asked: Any = {"position": window.position, "backwards": window.backwards, "limit": window.limit + 1}
         merged: list[Any] = []
-        for rows in selectors.frozen(self.viewer, row):
-            merged += keyset(rows, window.position, backwards=window.backwards, limit=window.limit)
+        for fetch in (memories.observations, memories.decisions):
+            merged += fetch(self.viewer, selectors.frozen(row), **asked)
         merged.sort(key=lambda found: found.id, reverse=not window.backwards)
         made = page(window, merged[: window.limit + 1], lambda found: str(found.id))
         data = selectors.package(
             self.viewer,
             row,
-            observations=[found for found in made.results if found._meta.model_name == "observation"],
-            decisions=[found for found in made.results if found._meta.model_name == "decision"],
+            observations=[found for found in made.results if isinstance(found, memories.ObservationRow)],
+            decisions=[found for found in made.results if isinstance(found, memories.DecisionRow)],
         )
         return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
 

@@ -13,7 +13,6 @@ from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, 
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import Logged, NewObservation
-from memoryhub.memory.models import Observation
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -67,11 +66,15 @@ class Observations(Reading, Writing):
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"tags", "tags_mode", "min_importance"}
 
     def read(self, **url: Any) -> Answer:
-        filters, key = filters_of(self.viewer, self.params)
+        filters = filters_of(self.viewer, self.params)
         filters.tags = self.params.words("tags") or ()
         filters.tags_mode = self.params.choice("tags_mode", ("all", "any")) or "all"
         filters.min_importance = self.params.fraction("min_importance")
-        return self.paged(memories.observations(self.viewer, filters), lambda rows: rendered(self.viewer, rows, key))
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[memories.ObservationRow]:
+            return memories.observations(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+
+        return self.paged(fetch, rendering.observation)
 
     def write(self, body: OneItem, **url: Any) -> Outcome:
         task = task_selectors.ref(self.viewer, body.task) if body.task else None
@@ -79,17 +82,16 @@ class Observations(Reading, Writing):
         return Outcome(201 if logged.created else 200, str(logged.id))
 
     def render(self, outcome: Outcome) -> Answer:
-        row = memories.observations(self.viewer, memories.Filters()).filter(id=outcome.result).first()
-        if row is None:  # it has expired meanwhile
+        rows = memories.observations(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)
+        if not rows:  # it has expired meanwhile
             raise NotFound()
-        data = rendered(self.viewer, [row])[0]
-        return Answer({**data, "duplicate": outcome.status == 200}, outcome.status)
+        return Answer({**rendering.observation(rows[0]), "duplicate": outcome.status == 200}, outcome.status)
 
 
-def filters_of(viewer: Any, params: Params) -> tuple[memories.Filters, str | None]:
-    """The filters that observations and decisions share, and the task's key when one is named (404 if hidden)."""
+def filters_of(viewer: Any, params: Params) -> memories.Filters:
+    """The filters that observations and decisions share; 404 for a task that is hidden."""
     key = params.key("task")
-    filters = memories.Filters(
+    return memories.Filters(
         task=task_selectors.ref(viewer, key).id if key else None,
         agent=params.text("agent", longest=100),
         exclude_agent=params.text("exclude_agent", longest=100),
@@ -98,14 +100,6 @@ def filters_of(viewer: Any, params: Params) -> tuple[memories.Filters, str | Non
         until=params.when("until"),
         after_seq=params.integer("after_seq"),
     )
-    return filters, key
-
-
-def rendered(viewer: Any, rows: list[Observation], key: str | None = None) -> list[dict[str, Any]]:
-    """Observations as answered; their tasks' keys are asked for at once, unless all are of the one with `key`."""
-    tasks = {row.task_id for row in rows if row.task_id}
-    keys = dict.fromkeys(tasks, key) if key else task_selectors.keys_of(viewer, tasks) if tasks else {}
-    return [rendering.observation(row, keys.get(row.task_id) if row.task_id else None) for row in rows]
 
 
 class Batch(Shape, kw_only=True):

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
 from memoryhub.core.errors import NotFound, PreconditionFailed
 from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
@@ -69,7 +69,7 @@ class Tasks(Reading, Writing):
             rows = rows.filter(holder__name=holder, lease_live=True)
         if text := self.params.text("q", longest=200):
             rows = rows.filter(Q(key__icontains=text) | Q(body__title__icontains=text))
-        return self.paged(rows, lambda found: [rendering.task(row) for row in found])
+        return self.paged(keyset(rows), rendering.task)
 
     def write(self, body: NewTask, **url: Any) -> Outcome:
         task, created = tasks.create(

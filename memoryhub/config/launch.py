@@ -202,6 +202,7 @@ def _stop(supervisor: Supervisor | None, data: Path) -> None:
         return
     say("\nStopping …")
     supervisor.stop()
+    processes.end(processes.marked(data), seconds=1)  # what the parts may have started themselves
     embedded.stop(data)
     say("Stopped. `make run` goes on where this ended.")
 

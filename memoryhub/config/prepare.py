@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 
-from memoryhub.config import steps
+from memoryhub.config import env, steps
 from memoryhub.config.frontend import install_frontend
 
 
@@ -26,7 +26,6 @@ def migrate() -> None:
 
 def collect_static(data: Path) -> None:
     """Collect, hash and compress the static files, unless nothing has changed since the last time."""
-    install_frontend(data)
     stamp = data / "static.stamp"
     digest = _static_digest(data)
     if stamp.is_file() and stamp.read_text() == digest and settings.STATIC_ROOT.is_dir():
@@ -51,14 +50,14 @@ def _static_digest(data: Path) -> str:
 def main() -> None:
     """All of it, a line each; with `--empty` without the first people."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    install_frontend(env.DATA)  # first: the settings name the folder only where it exists
     django.setup()
-    data: Path = settings.DATA
     todo: list[tuple[str, Callable[[], object]]] = [
         ("database up to date", migrate),
-        ("static files", lambda: collect_static(data)),
+        ("static files", lambda: collect_static(env.DATA)),
     ]
     if "--empty" not in sys.argv:
-        todo.append(("first people and agents", lambda: call_command("first_run", data=str(data), verbosity=0)))
+        todo.append(("first people and agents", lambda: call_command("first_run", data=str(env.DATA), verbosity=0)))
     for name, do in todo:
         with steps.step(name):
             do()

@@ -91,7 +91,8 @@ def read_text(row: Texted, table: str | None = None) -> dict[str, Any]:
     What does not open (moved, relabelled or damaged, or its key erased) is answered as UNAVAILABLE and logged.
     """
     if row.sealed is None:
-        found: dict[str, Any] = row.body if row.body is not None else {}
+        # Raw statements get jsonb as text, since Django turns psycopg's own decoding off.
+        found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
         return found
     table = table or row._meta.db_table  # type: ignore[attr-defined]
     assert table is not None

@@ -6,6 +6,7 @@ from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import read_text
 from memoryhub.memory.models import Task
+from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
 
 def common(row: Any) -> dict[str, Any]:
@@ -49,12 +50,12 @@ def task(row: Task) -> dict[str, Any]:
     }
 
 
-def observation(row: Any, task_key: str | None) -> dict[str, Any]:
-    """An observation; `task_key` None when it has no task, or one that the reader may not see."""
+def observation(row: ObservationRow) -> dict[str, Any]:
+    """An observation; `task` is None when it has none, or one that the reader may not see."""
     text = read_text(row, "observation")
     return {
         **common(row),
-        "task": task_key,
+        "task": row.task_key,
         "content": text.get("content"),
         "tags": row.tags,
         "importance": row.importance,
@@ -67,12 +68,12 @@ def observation(row: Any, task_key: str | None) -> dict[str, Any]:
     }
 
 
-def decision(row: Any, task_key: str | None) -> dict[str, Any]:
+def decision(row: DecisionRow) -> dict[str, Any]:
     """A decision."""
     text = read_text(row, "decision")
     return {
         **common(row),
-        "task": task_key,
+        "task": row.task_key,
         "decision": text.get("decision"),
         "reasoning": text.get("reasoning", ""),
         "based_on": row.based_on,

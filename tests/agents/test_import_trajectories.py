@@ -16,10 +16,10 @@ from escalations.models import Escalation
 from memoryhub.core.actions import teams
 from memoryhub.core.errors import HubError
 from memoryhub.core.ids import new_id
-from memoryhub.core.models import SYSTEM_TEAM, Event, Team
+from memoryhub.core.models import SYSTEM_TEAM, Event, Membership, Team
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.viewers import system_viewer
+from memoryhub.core.viewers import system_viewer, viewer_of
 from memoryhub.memory.models import Decision, Observation, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,14 +92,20 @@ def do_import(team, tmp_path):
     return act
 
 
+def importer(team):
+    """The importing agent's viewer, who sees its private observations; the system's while there is no such agent."""
+    member = Membership.objects.select_related("actor", "team").filter(team=team, name="recorded-agent").first()
+    return viewer_of(member) if member else system_viewer(team.id)
+
+
 def rows(team, model, **filters):
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         found = list(model.objects.filter(team=team, **filters).select_related("author").order_by("id"))
         return [(row, read_text(row)) for row in found]
 
 
 def counts(team):
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         return [model.objects.filter(team=team).count() for model in (Task, Observation, Decision, Escalation)]
 
 
@@ -129,7 +135,7 @@ def test_a_run_becomes_a_task_with_all_that_was_said_and_done(team, do_import):
 
 def test_the_rows_keep_the_order_of_the_run(team, do_import):
     do_import(DONE)
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         [decided] = Decision.objects.filter(team=team).values_list("clock__seq", flat=True)
         positions = Observation.objects.filter(team=team).values_list("client_ref", "clock__seq")
         before = {int(ref.split(":")[1].split(".")[0]) for ref, seq in positions if seq < decided}
@@ -146,7 +152,7 @@ def test_a_handoff_becomes_an_escalation_and_the_run_ends_escalated(team, do_imp
     assert escalation.allowed == ["respond", "reject"]
     assert text["reason"] == SUMMARY
     assert text["question"] == "Please decide about an exception."
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         package = Observation.objects.filter(team=team, clock__seq__lte=Escalation.objects.get(team=team).clock.seq)
         assert [row.tags for row in package] == [["user"]]
 
@@ -154,13 +160,13 @@ def test_a_handoff_becomes_an_escalation_and_the_run_ends_escalated(team, do_imp
 def test_importing_again_doubles_nothing(team, do_import):
     do_import(DONE, HANDED)
     before = counts(team)
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         events = Event.objects.filter(team=team).count()
     status, out, _ = do_import(DONE, HANDED)
     assert status == 0
     assert "2 runs, 2 of them there already; made 0 tasks, 0 observations, 0 decisions, 0 escalations" in out
     assert counts(team) == before == [2, 9, 1, 1]
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         assert Event.objects.filter(team=team).count() == events
 
 
@@ -176,14 +182,15 @@ def test_an_answered_escalation_is_left_as_it_is(team, do_import):
     assert rows(team, Task)[0][0].status == "open"
 
 
-def test_a_run_that_a_person_has_taken_over_is_left_to_them(team, do_import):
-    acting_later = {**HANDED, "messages": [*HANDED["messages"], assistant(call("send_parcel", "c9"))]}
-    do_import({**HANDED, "task_id": 9})
+def test_what_a_person_has_taken_over_is_left_to_them(team, do_import):
+    run = {**HANDED, "messages": [assistant(call("send_parcel")), *HANDED["messages"]]}
+    do_import(run, acting_tools="none")
     [(escalation, _)] = rows(team, Escalation)
     claims.claim(system_viewer(team.id), escalation_id=escalation.id)
-    status, _, err = do_import({**HANDED, "task_id": 9}, acting_later)
-    assert (status, err) == (0, "")
-    assert counts(team) == [2, 4, 1, 2]
+    assert do_import(run, acting_tools="none")[0] == 0
+    status, _, err = do_import(run)  # the same run, with a decision in it now
+    assert (status, counts(team)) == (1, [1, 2, 0, 1])
+    assert "runs.jsonl:1: A person has taken this task over." in err
 
 
 def test_an_import_that_was_killed_goes_on_where_it_ended(team, do_import, tmp_path):
@@ -208,7 +215,7 @@ def test_with_speed_messages_arrive_one_by_one(team, do_import):
     begun = time.monotonic()
     assert do_import(DONE, speed=20)[0] == 0
     assert time.monotonic() - begun >= 8 / 20
-    with viewer_transaction(system_viewer(team.id)):
+    with viewer_transaction(importer(team)):
         assert Event.objects.filter(team=team, type="observation.log").count() == 7
     assert counts(team) == [1, 7, 1, 0]
 

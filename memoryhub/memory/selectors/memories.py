@@ -1,27 +1,29 @@
-"""Reading observations and decisions: by filter, newest first."""
+"""Reading observations and decisions: by filter, newest first, a window at a time.
+
+Raw statements, since this is what agents do all day: an ORM query of the same costs several times as much to build
+as the database takes to answer it (docs/performance.md, P2). Both locks hold: VISIBLE here, row-level security below.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, QuerySet
 
-from memoryhub.core.access import visible_to
-from memoryhub.core.models import seq_of_row
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.models import Decision, Observation
-
-Row = TypeVar("Row", Observation, Decision)
 
 
 @dataclass(slots=True)
 class Filters:
-    """What a list is narrowed by. `tags_mode`: all or any of the tags."""
+    """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then."""
 
     task: UUID | None = None
+    ids: Sequence[UUID] | None = None
+    events: Sequence[UUID] | None = None
     tags: Sequence[str] = ()
     tags_mode: str = "all"
     agent: str | None = None
@@ -30,44 +32,126 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     after_seq: int | None = None
+    up_to_seq: int | None = None
     min_importance: float | None = None
 
 
-def observations(viewer: Viewer, filters: Filters) -> QuerySet[Observation]:
-    """The visible observations, newest first by id. Expired ones are left out, also before they are removed."""
-    rows = visible_to(viewer, Observation.objects.annotate(seq=seq_of_row(), author_name=F("author__name")))
-    rows = rows.extra(where=["(expires_at is null or expires_at > statement_timestamp())"])  # noqa: S610
-    if filters.task is not None:
-        rows = rows.filter(task_id=filters.task)
+class ObservationRow(NamedTuple):
+    """An observation with its `seq`, author and task; `task_key` None where the reader may not see the task."""
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    task_id: UUID | None
+    task_key: str | None
+    event_id: UUID
+    client_ref: str | None
+    tags: list[str]
+    importance: float | None
+    private: bool
+    pinned: bool
+    occurred_at: datetime | None
+    expires_at: datetime | None
+
+
+class DecisionRow(NamedTuple):
+    """A decision, likewise."""
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    task_id: UUID | None
+    task_key: str | None
+    event_id: UUID
+    client_ref: str | None
+    status: str
+    based_on: list[UUID]
+    action_key: str | None
+
+
+_COMMON = "r.id, s.seq, r.label_id, r.author_id, m.name, r.created_at, r.body, r.sealed, r.task_id, t.key, r.event_id, r.client_ref"
+_OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
+_DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key"
+
+
+def observations(
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+) -> list[ObservationRow]:
+    """Up to `limit` visible observations below `position` (an id), newest first; above it, oldest first, `backwards`.
+
+    Expired ones are left out, also before they are removed.
+    """
+    where = ["(r.expires_at is null or r.expires_at > statement_timestamp())"]
     if filters.tags:
-        rows = rows.filter(**{"tags__contains" if filters.tags_mode == "all" else "tags__overlap": list(filters.tags)})
+        where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
     if filters.min_importance is not None:
-        rows = rows.filter(importance__gte=filters.min_importance)
-    return _narrow(viewer, rows, filters).order_by("-id")
+        where.append("r.importance >= %(min_importance)s::float8")
+    return [
+        ObservationRow(*row)
+        for row in _rows(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit)
+    ]
 
 
-def decisions(viewer: Viewer, filters: Filters) -> QuerySet[Decision]:
-    """The visible decisions, newest first by id."""
-    rows = visible_to(viewer, Decision.objects.annotate(seq=seq_of_row(), author_name=F("author__name")))
-    if filters.task is not None:
-        rows = rows.filter(task_id=filters.task)
-    return _narrow(viewer, rows, filters).order_by("-id")
+def decisions(
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+) -> list[DecisionRow]:
+    """Up to `limit` visible decisions, likewise."""
+    return [DecisionRow(*row) for row in _rows(viewer, "decision", _DECISION, [], filters, position, backwards, limit)]
 
 
-def _narrow(viewer: Viewer, rows: QuerySet[Row], filters: Filters) -> QuerySet[Row]:
-    if filters.agent is not None:
-        rows = rows.filter(author__name=filters.agent)
-    if filters.exclude_agent is not None:
-        rows = rows.exclude(author__name=filters.exclude_agent)
+# What narrows both; a condition is only there when its filter is, so that the planner sees what is asked.
+_CONDITIONS = {
+    "task": "r.task_id = %(task)s::uuid",
+    "ids": "r.id = any (%(ids)s::uuid[])",
+    "events": "r.event_id = any (%(events)s::uuid[])",
+    "agent": "m.name = %(agent)s::varchar",
+    "exclude_agent": "m.name <> %(exclude_agent)s::varchar",
+    "since": "r.created_at >= %(since)s::timestamptz",
+    "until": "r.created_at < %(until)s::timestamptz",
+    "after_seq": "s.seq > %(after_seq)s::bigint",
+    "up_to_seq": "s.seq <= %(up_to_seq)s::bigint",
+}
+
+
+def _rows(
+    viewer: Viewer,
+    table: str,
+    columns: str,
+    where: list[str],
+    filters: Filters,
+    position: Any,
+    backwards: bool,
+    limit: int,
+) -> list[tuple[Any, ...]]:
+    params: dict[str, Any] = label_params(viewer) | {"limit": limit, "position": position, "own": viewer.membership}
+    params |= {"tags": list(filters.tags), "min_importance": filters.min_importance}
+    for name, condition in _CONDITIONS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            where.append(condition)
+            params[name] = list(value) if name in ("ids", "events") else value
     if filters.exclude_own:
-        rows = rows.exclude(author_id=viewer.membership)
-    if filters.since is not None:
-        rows = rows.filter(created_at__gte=filters.since)
-    if filters.until is not None:
-        rows = rows.filter(created_at__lt=filters.until)
-    if filters.after_seq is not None:
-        rows = rows.filter(clock__seq__gt=filters.after_seq)
-    return rows
+        where.append("r.author_id <> %(own)s::uuid")
+    if position is not None:
+        where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
+    order = "asc" if backwards else "desc"
+    return run(
+        f"select {columns} from {table} r join membership m on m.id = r.author_id"
+        f" join event_seq s on s.event_id = r.event_id left join task t on t.id = r.task_id and t.{VISIBLE}"
+        f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
+        f" order by r.id {order} limit %(limit)s::int",
+        params,
+    )
 
 
 def open_private(task: UUID) -> None:

@@ -26,8 +26,8 @@ run: setup  ## start everything and print the address; Ctrl-C stops it, the data
 test: setup $(DEV_READY) chromium  ## run every test, in parallel
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
-prove: setup $(DEV_READY) chromium  ## run the long proofs of docs/promises: thousands of races, kills and lost messages
-	@$(BIN)/python -m pytest -m prove --full $(ARGS)
+prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of races, kills and lost messages
+	@$(BIN)/python -m pytest -m prove --full -o faulthandler_timeout=3600 $(ARGS)
 
 bench: setup $(DEV_READY)  ## measure against the baselines, and write bench/results
 	@$(BIN)/python -m bench $(ARGS)

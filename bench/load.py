@@ -159,7 +159,7 @@ async def _load(job: Job) -> Figures:
     async with asyncio.timeout(job.warm_seconds + job.seconds + ANSWER_SECONDS):
         await asyncio.gather(*(connection.ended for connection in connections))
     taken = sorted(took for made in connections for at, took in made.taken if begin <= at < end)
-    if len(taken) < 100:
+    if len(taken) < 20:
         raise RuntimeError(f"only {len(taken)} answers: too few to say anything")
     cuts = statistics.quantiles(taken, n=100)
     return Figures(len(taken), len(taken) / job.seconds, *(round(1000 * cuts[at], 3) for at in (49, 94, 98)))

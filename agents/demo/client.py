@@ -13,10 +13,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 class Refused(Exception):
     """The API said no. `code` is the problem's code, such as `human_owned` or `lease_lost`."""
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        self.status = status
+    def __init__(self, path: str, status: int, problem: dict[str, Any]) -> None:
         self.code = str(problem.get("code", ""))
-        super().__init__(f"{status} {self.code}: {problem.get('detail', '')}".rstrip(": "))
+        super().__init__(f"{path} was answered {status} {self.code}: {problem.get('detail', '')}".rstrip(": "))
 
 
 class KeyRefused(Exception):
@@ -68,7 +67,7 @@ def _read(answer: httpx.Response) -> Any:
         problem = answer.json()
     except ValueError:
         problem = {}
-    raise Refused(answer.status_code, problem if isinstance(problem, dict) else {})
+    raise Refused(answer.request.url.path, answer.status_code, problem if isinstance(problem, dict) else {})
 
 
 def _retry_after(answer: httpx.Response) -> float:

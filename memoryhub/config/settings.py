@@ -40,7 +40,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "axes",
-    "django_structlog",
 ]
 
 MIDDLEWARE = [
@@ -180,4 +179,3 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
 
 LOGGING = logging_config(env.text("LOG_LEVEL", "INFO"), env.text("LOG_FORMAT", "json"))
-DJANGO_STRUCTLOG_CELERY_ENABLED = True

@@ -37,6 +37,7 @@ def schedule(
 ) -> None:
     """Add a job to this transaction. `handler`: dotted path of `handler(viewer, job)`; due at once without `due_at`."""
     job = Outbox(id=new_id(), team_id=viewer.team, handler=handler, row_id=row_id, generation=generation)
+    job.request_id = viewer.request_id
     if due_at is None:
         current().due.append(job.id)
     else:
@@ -55,17 +56,22 @@ def work_one(job_id: UUID | None = None) -> bool:
     if row is None:
         return False
     job = Outbox.objects.get(id=row[0])
+    with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=str(job.id), handler=job.handler):
+        _work(job)
+    return True
+
+
+def _work(job: Outbox) -> None:
     try:
         with viewer_transaction(system_viewer(job.team_id)):
             if not _lock(job):
-                return True
+                return
             again_at = import_string(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
     except Exception as error:
-        log.exception("outbox_job_failed", job=str(job.id), handler=job.handler, attempts=job.attempts)
+        log.exception("outbox_job_failed", attempts=job.attempts)
         with connection.cursor() as cursor:
             cursor.execute(_FAILED, [type(error).__name__[:200], job.id])
-    return True
 
 
 def _lock(job: Outbox) -> bool:

@@ -8,6 +8,8 @@ from uuid import uuid4
 import structlog
 from django.http import HttpRequest, HttpResponseBase
 
+from memoryhub.interface.health import observe
+
 log = structlog.get_logger("memoryhub.request")
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -30,13 +32,15 @@ class RequestIdMiddleware:
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
+            seconds = time.perf_counter() - started
+            observe(request, response.status_code, seconds)
             # The path only: a query string may hold what somebody searches for.
             log.info(
                 "request",
                 method=request.method,
                 path=request.path,
                 status=response.status_code,
-                ms=round((time.perf_counter() - started) * 1000, 1),
+                ms=round(seconds * 1000, 1),
             )
         response["X-Request-Id"] = request_id
         return response

@@ -25,7 +25,7 @@ def session_viewer(request: HttpRequest, members: list[Membership] | None = None
     `members`: what memberships_of() gave, where the caller has asked already.
     """
     if members is None:
-        members = memberships_of(request.user)  # type: ignore[arg-type]
+        members = memberships_of(request.user)
     wanted = request.session.get(TEAM_KEY)
     chosen = next((member for member in members if member.team_id == wanted), members[0] if members else None)
     return viewer_of(chosen, request_id=request.META.get("HUB_REQUEST_ID", "")) if chosen else None

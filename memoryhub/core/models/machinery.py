@@ -30,6 +30,7 @@ class Outbox(models.Model):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
     handler = models.CharField(max_length=120, help_text="Dotted path of handler(viewer, job).")
     row_id = models.UUIDField(null=True, help_text="What it is about.")
+    request_id = models.CharField(max_length=64, blank=True, help_text="Of the request that caused it, for the logs.")
     generation = models.IntegerField(default=0, help_text="A job of an older generation does nothing.")
     due_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveIntegerField(default=0)

@@ -1,0 +1,88 @@
+"""Agents: add, change. An agent is a member of one team; what it may do and see is its membership's."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from agents.models import Agent
+from memoryhub.core import ledger
+from memoryhub.core.actions import memberships
+from memoryhub.core.errors import Invalid
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Actor, Kind, Role, Sensitivity
+from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.viewers import Viewer
+
+
+@action("agent.add", roles=ADMINS)
+def add(
+    viewer: Viewer,
+    *,
+    name: str,
+    clearance: int,
+    compartments: Iterable[str] = (),
+    group: str = "",
+    description: str = "",
+) -> Agent:
+    """A new agent of the viewer's team. It has no key yet (keys.issue) and can never sign in.
+
+    `name`: 1..100 characters, unique in the team; `group`: at most 60, a word that alerts can be sent to;
+    `description`: at most 300. Raises Conflict (already_exists) when the name is taken, Invalid past the bounds.
+    """
+    if not 1 <= len(name) <= 100:
+        raise Invalid("An agent's name has 1 to 100 characters.")
+    actor = Actor(username=str(new_id()), kind=Kind.AGENT)
+    actor.set_unusable_password()
+    actor.save(force_insert=True)
+    member = memberships.add(
+        viewer, actor=actor, name=name, role=Role.AGENT, clearance=clearance, compartments=compartments
+    )
+    agent = Agent(membership=member, group=group, description=description)
+    _check(agent)
+    agent.save(force_insert=True)
+    _record(viewer, "agent.add", agent, group=group)
+    return agent
+
+
+@action("agent.change", roles=ADMINS)
+def change(
+    viewer: Viewer,
+    *,
+    agent: Agent,
+    clearance: int,
+    compartments: Iterable[str],
+    is_active: bool,
+    group: str,
+    description: str,
+) -> Agent:
+    """Change an agent's rights, group and description. Bounds as of add().
+
+    What is taken away is gone at its next request. Raises Invalid for an agent of another team.
+    """
+    member = memberships.change(
+        viewer,
+        member=agent.membership,
+        role=Role.AGENT,
+        clearance=clearance,
+        compartments=compartments,
+        is_active=is_active,
+    )
+    agent.membership, agent.group, agent.description = member, group, description
+    _check(agent)
+    agent.save(update_fields=["group", "description"])
+    _record(viewer, "agent.change", agent, group=group)
+    return agent
+
+
+def _check(agent: Agent) -> None:
+    try:
+        agent.clean_fields(exclude=["membership"])
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages)) from error
+
+
+def _record(viewer: Viewer, verb: str, agent: Agent, **data: Any) -> None:
+    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    ledger.append(viewer, verb, label=label.id, row_type="agent", row_id=agent.membership_id, data=data)

@@ -1,0 +1,77 @@
+"""API keys: issue, revoke."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models.functions import Now
+
+from agents.keys import make_key
+from agents.models import ApiKey, Scope
+from memoryhub.core import ledger
+from memoryhub.core.errors import Invalid
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Membership, Role, Sensitivity
+from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.viewers import Viewer
+
+
+@action("key.issue", roles=ADMINS)
+def issue(
+    viewer: Viewer,
+    *,
+    member: Membership,
+    scopes: Iterable[str],
+    name: str = "",
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key for an agent of the viewer's team: the row, and the key itself, which is kept nowhere: show it once.
+
+    An agent may have several, so that a key can be rotated with overlap. `name`: at most 100 characters.
+    Raises Invalid for a member who is no active agent of the team, for unknown or no scopes, and for an expiry
+    that is over.
+    """
+    wanted = set(scopes)
+    if member.team_id != viewer.team or member.role != Role.AGENT or not member.is_active:
+        raise Invalid("Keys are for active agents of this team.")
+    if not wanted or not wanted.issubset(Scope.values):
+        raise Invalid(f"A key needs one or more of the scopes {', '.join(Scope.values)}.")
+    if len(name) > 100:
+        raise Invalid("A key's name has at most 100 characters.")
+    key, digest, prefix = make_key()
+    row = ApiKey.objects.create(
+        membership=member, name=name, prefix=prefix, digest=digest, scopes=sorted(wanted), expires_at=expires_at
+    )
+    # By the database's clock, which is also the one that ends it.
+    if ApiKey.objects.filter(id=row.id, expires_at__lte=Now()).exists():
+        raise Invalid("The key would have expired already.")
+    _record(viewer, "key.issue", row)
+    return row, key
+
+
+@action("key.revoke", roles=ADMINS)
+def revoke(viewer: Viewer, *, key: ApiKey) -> ApiKey:
+    """Make a key useless from the next request on; its sockets and long polls end within 2 s. Safe to repeat.
+
+    Raises Invalid for a key of another team.
+    """
+    key = ApiKey.objects.select_for_update(of=("self",)).select_related("membership").get(id=key.id)
+    if key.membership.team_id != viewer.team:
+        raise Invalid("This key is not of this team.")
+    if key.revoked_at is None:
+        key.revoked_at = Now()
+        key.save(update_fields=["revoked_at"])
+        key.refresh_from_db(fields=["revoked_at"])
+        _record(viewer, "key.revoke", key)
+    return key
+
+
+def _record(viewer: Viewer, verb: str, key: ApiKey) -> None:
+    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    ledger.append(
+        viewer,
+        verb,
+        label=label.id,
+        row_type="key",
+        row_id=key.id,
+        data={"agent": str(key.membership_id), "scopes": list(key.scopes)},
+    )

@@ -1,5 +1,19 @@
-"""The desk's pages."""
+"""The desk's addresses: pages, and people's verbs."""
 
-from django.urls import URLPattern
+from django.contrib.auth.views import LogoutView
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from escalations.views import pages, verbs
+
+urlpatterns = [
+    path("", pages.QueuePage.as_view(), name="queue"),
+    path("login/", pages.SignIn.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("team/", pages.SwitchTeam.as_view(), name="team"),
+    path("escalations/next", verbs.Next.as_view(), name="next"),
+    path("escalations/<uuid:escalation_id>/", pages.CasePage.as_view(), name="case"),
+    path("escalations/<uuid:escalation_id>/panel/", pages.CasePanel.as_view(), name="panel"),
+    path("escalations/<uuid:escalation_id>/timeline/", pages.TimelinePage.as_view(), name="timeline"),
+    path("escalations/<uuid:escalation_id>/items/<uuid:item_id>/", pages.ItemPage.as_view(), name="item"),
+    *[path(f"escalations/<uuid:escalation_id>/{name}", view, name=name) for name, view in verbs.VERBS.items()],
+]

@@ -5,7 +5,9 @@ what is there already is not doubled, and an answer that has come meanwhile is t
 """
 
 import asyncio
+import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,13 +55,12 @@ class Agent:
         )
         await self.observe(case, case.words, "user")
 
-    async def observe(self, case: Case, content: str, tag: str, **fields: Any) -> str:
-        """Log an observation; its id. One of a tag and agent in each case."""
+    async def observe(self, case: Case, content: str, tag: str, **fields: Any) -> None:
+        """Log an observation: one of a tag and agent in each case."""
         ref = f"{case.key}:{tag}"
-        logged = await self.hub.post(
+        await self.hub.post(
             "observations", task=case.key, content=content, tags=[tag, "simulated"], client_ref=ref, **fields
         )
-        return str(logged["id"])
 
 
 class Intake(Agent):
@@ -80,21 +81,27 @@ class Worker(Agent):
     """Takes the cases of one kind, under a lease, and asks a person where the case needs one."""
 
     kind = RETURN
-    group: asyncio.TaskGroup
+
+    def __init__(self, hub: Hub, seed: int, pace: float) -> None:
+        super().__init__(hub, seed, pace)
+        self.waiting = asyncio.TaskGroup()  # a long poll for each answer that is due
+        self.news = asyncio.Event()  # an answer has come
 
     async def run(self) -> None:
         """For ever. Raises KeyRefused, alone or in a group."""
-        async with asyncio.TaskGroup() as self.group:
+        async with self.waiting:
             await self.persist(self.resume)
             while True:
                 await self.persist(self.take_next)
 
     async def take_next(self) -> None:
-        """Work on the next case, or rest a little when there is none."""
-        if (taken := await self.next_task()) is None:
-            await self.pause(3, 6)
-        else:
+        """Work on the next case; when there is none, rest a little, or until an answer comes."""
+        self.news.clear()
+        if (taken := await self.next_task()) is not None:
             await self.work(*taken)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.news.wait(), self.draw.uniform(3, 6) * self.pace)
 
     async def resume(self) -> None:
         """Wait again for the answers that an earlier life of this agent has asked for."""
@@ -102,7 +109,7 @@ class Worker(Agent):
         for task in waiting["results"]:
             case = case_of(task)
             if case and (escalation := await self.asked(case)):
-                self.group.create_task(self.await_answer(case, escalation["id"]))
+                self.wait_for_answer(case, escalation)
 
     async def next_task(self) -> tuple[Case, int] | None:
         """A free case of our kind and the fencing token of its lease. Two agents never get the same one."""
@@ -114,27 +121,31 @@ class Worker(Agent):
         return (case, claimed["lease"]["token"]) if case else None
 
     async def work(self, case: Case, token: int) -> None:
-        """Look into it, see what the others found, then decide or ask."""
-        await self.pause(2, 5)
-        mine = await self.observe(case, case.finding, "looked-up", token=token)
-        rests_on = [mine, *await self.findings_of_others(case)]
+        """Look into a case, then decide it or ask; when it was asked and answered, do what the person said."""
         escalation = await self.asked(case)
-        if escalation is None and case.ask and await self.may_ask():
-            escalation = await self.escalate(case)
         if escalation is None:
-            await self.settle(case, token, case.decision, case.reasoning, case.reply, rests_on)
-            return
-        await self.release(case, token)
-        self.group.create_task(self.await_answer(case, escalation["id"]))
+            await self.look_into(case, token)
+            if not case.ask or not await self.may_ask():
+                await self.settle(case, token, case.decision, case.reasoning, case.reply)
+                return
+            escalation = await self.escalate(case)
+        answer = await self.hub.get(f"escalations/{escalation['id']}/answer")
+        if answer is None:
+            await self.release(case, token)
+            self.wait_for_answer(case, escalation)
+        else:
+            await self.acknowledge(escalation)
+            await self.settle(case, token, *conclusion(case, answer))
 
-    async def findings_of_others(self, case: Case) -> list[str]:
-        """The ids of what other agents found out about this case; waits a little for them."""
-        for _ in range(FINDINGS_TRIES if case.research else 0):
+    async def look_into(self, case: Case, token: int) -> None:
+        """Log what we find, and wait a little for what other agents find."""
+        await self.pause(2, 5)
+        await self.observe(case, case.finding, "looked-up", token=token)
+        for _ in range(FINDINGS_TRIES if case.research and case.kind != QUESTION else 0):
             found = await self.hub.get("observations", task=case.key, tags="finding", exclude_own="true")
             if found["results"]:
-                return [row["id"] for row in found["results"]]
+                return
             await self.pause(2, 3)
-        return []
 
     async def asked(self, case: Case) -> dict[str, Any] | None:
         """The escalation of this case, if there is one."""
@@ -162,53 +173,31 @@ class Worker(Agent):
             if refused.code not in ("human_owned", "lease_lost"):  # else the person has it already
                 raise
 
-    async def await_answer(self, case: Case, escalation: str) -> None:
-        """Hold the line until a person has answered, then resume with what they said."""
-        await self.persist(lambda: self._await_answer(case, escalation))
+    def wait_for_answer(self, case: Case, escalation: dict[str, Any]) -> None:
+        """Hold a line to the hub until a person has answered; meanwhile other cases go on."""
+        self.waiting.create_task(self.persist(lambda: self.long_poll(case, escalation)))
 
-    async def _await_answer(self, case: Case, escalation: str) -> None:
+    async def long_poll(self, case: Case, escalation: dict[str, Any]) -> None:
+        """When the answer is there the task is open again, and taken up as any other: so after a restart too."""
         answer = None
         while answer is None:
-            answer = await self.hub.get(f"escalations/{escalation}/answer", wait=LONG_POLL_SECONDS)
+            answer = await self.hub.get(f"escalations/{escalation['id']}/answer", wait=LONG_POLL_SECONDS)
             await asyncio.sleep(0 if answer else 0.5)
         self.say(f"{case.key}: {answer['by'] or 'nobody'} said {answer['decision'] or answer['outcome']}")
-        if answer["outcome"] == "answered":
-            await self.acknowledge(escalation)
-        if (token := await self.claim(case)) is not None:
-            await self.settle(case, token, *conclusion(case, answer))
+        self.news.set()
 
-    async def acknowledge(self, escalation: str) -> None:
-        """Say that the answer has arrived, unless the hub has given up waiting for that."""
+    async def acknowledge(self, escalation: dict[str, Any]) -> None:
+        """Say that we have the answer and resume; needless when it was cancelled, or the hub has given up on us."""
         try:
-            await self.hub.post(f"escalations/{escalation}/acknowledge")
+            await self.hub.post(f"escalations/{escalation['id']}/acknowledge")
         except Refused as refused:
             if refused.code != "wrong_state":
                 raise
 
-    async def claim(self, case: Case) -> int | None:
-        """The token of this case's lease, after waiting for whoever has it; None when it is over."""
-        while True:
-            try:
-                lease = await self.hub.post(f"tasks/{case.key}/claim", ttl_seconds=LEASE_SECONDS)
-                return int(lease["token"])
-            except Refused as refused:
-                if refused.code == "wrong_state":
-                    return None
-                if refused.code not in ("human_owned", "lease_held"):
-                    raise
-            await self.pause(4, 8)
-
-    async def settle(
-        self,
-        case: Case,
-        token: int,
-        decision: dict[str, Any],
-        reasoning: str,
-        reply: str,
-        based_on: list[str] | None = None,
-    ) -> None:
-        """Decide, answer the customer and complete the task."""
+    async def settle(self, case: Case, token: int, decision: dict[str, Any], reasoning: str, reply: str) -> None:
+        """Decide on what was found, answer the customer and complete the task."""
         await self.pause(1, 3)
+        found = await self.hub.get("observations", task=case.key, tags="looked-up,finding", tags_mode="any")
         # One refund an order, whoever decides it: the hub refuses a second active decision of this action_key.
         action_key = {"action_key": f"refund:{case.order}"} if decision["do"] == "refund_payment" else {}
         await self.hub.post(
@@ -216,7 +205,7 @@ class Worker(Agent):
             task=case.key,
             decision=decision,
             reasoning=reasoning,
-            based_on=based_on or [],
+            based_on=[row["id"] for row in found["results"]],
             token=token,
             client_ref=f"{case.key}:decision",
             **action_key,
@@ -264,21 +253,29 @@ class Fraud(Worker):
     """Reviews payments: confidential, compartment `finance`, so that only whoever is cleared for it sees them."""
 
     kind = PAYMENT
+    review_due = 0.0
 
     async def next_task(self) -> tuple[Case, int] | None:
-        """A review of our own, or after a while a new one.
+        """A review that is free, or every few minutes a new one.
 
         Sealed tasks have no metadata that could be searched, so they are taken by key and not by claim-next.
         """
         found = await self.hub.get("tasks", q=f"demo-{PAYMENT}-", limit=20)
         free = [task for task in found["results"] if task["status"] in ("open", "in_progress") and not task["lease"]]
-        case = case_of(free[0]) if free else None
-        if case is None:
-            await self.pause(60, 120)
+        if free:
+            case = case_of(free[0])
+        elif time.monotonic() > self.review_due:
+            self.review_due = time.monotonic() + self.draw.uniform(90, 180) * self.pace
             case = tell(PAYMENT, self.draw.randrange(10**8))
             await self.open_case(case, sensitivity="confidential", compartments=["finance"])
-        token = await self.claim(case)
-        return None if token is None else (case, token)
+        else:
+            case = None
+        return (case, await self.claim(case)) if case else None
+
+    async def claim(self, case: Case) -> int:
+        """The fencing token of the case's lease. Raises Refused: human_owned, lease_held when somebody was quicker."""
+        lease = await self.hub.post(f"tasks/{case.key}/claim", ttl_seconds=LEASE_SECONDS)
+        return int(lease["token"])
 
 
 def case_of(task: dict[str, Any]) -> Case | None:
@@ -300,8 +297,5 @@ def conclusion(case: Case, answer: dict[str, Any]) -> tuple[dict[str, Any], str,
     if verdict in ("respond", "reject"):
         do = "answer_with_their_words" if verdict == "respond" else "refuse"
         return {"do": do}, f"{person} said {verdict}: {message}", message
-    return (
-        case.decision,
-        f"{case.reasoning} A person was asked; the outcome was {verdict or answer['outcome']}.",
-        case.reply,
-    )
+    asked = f"A person was asked ({verdict or answer['outcome']})."
+    return case.decision, f"{case.reasoning} {asked}", case.reply

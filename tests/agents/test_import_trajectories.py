@@ -13,14 +13,13 @@ from agents.imports.runs import read_run
 from agents.imports.steps import NO_QUESTION, NO_REASONING, Ask, Decide, Observe, Rules, plan
 from escalations.actions import answers, claims
 from escalations.models import Escalation
-from memoryhub.core.actions import teams
 from memoryhub.core.errors import HubError
-from memoryhub.core.ids import new_id
-from memoryhub.core.models import SYSTEM_TEAM, Event, Membership, Team
+from memoryhub.core.models import Event, Membership
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer, viewer_of
 from memoryhub.memory.models import Decision, Observation, Task
+from tests.factories import make_person, make_team
 
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = "The parcel is lost and the policy says no. Please decide about an exception."
@@ -70,8 +69,12 @@ HANDED = {
 
 @pytest.fixture
 def team():
-    system = system_viewer(Team.objects.get(slug=SYSTEM_TEAM).id)
-    return teams.add(system, slug=f"import-{new_id().hex}", name="Import")
+    return make_team("import")
+
+
+@pytest.fixture
+def person(team):
+    return make_person(team).viewer
 
 
 @pytest.fixture
@@ -170,10 +173,9 @@ def test_importing_again_doubles_nothing(team, do_import):
         assert Event.objects.filter(team=team).count() == events
 
 
-def test_an_answered_escalation_is_left_as_it_is(team, do_import):
+def test_an_answered_escalation_is_left_as_it_is(team, do_import, person):
     do_import(HANDED)
     [(escalation, _)] = rows(team, Escalation)
-    person = system_viewer(team.id)
     claims.claim(person, escalation_id=escalation.id)
     answers.decide(person, escalation_id=escalation.id, verdict="respond", message="Send it again.")
     assert do_import(HANDED)[0] == 0
@@ -182,11 +184,11 @@ def test_an_answered_escalation_is_left_as_it_is(team, do_import):
     assert rows(team, Task)[0][0].status == "open"
 
 
-def test_what_a_person_has_taken_over_is_left_to_them(team, do_import):
+def test_what_a_person_has_taken_over_is_left_to_them(team, do_import, person):
     run = {**HANDED, "messages": [assistant(call("send_parcel")), *HANDED["messages"]]}
     do_import(run, acting_tools="none")
     [(escalation, _)] = rows(team, Escalation)
-    claims.claim(system_viewer(team.id), escalation_id=escalation.id)
+    claims.claim(person, escalation_id=escalation.id)
     assert do_import(run, acting_tools="none")[0] == 0
     status, _, err = do_import(run)  # the same run, with a decision in it now
     assert (status, counts(team)) == (1, [1, 2, 0, 1])

@@ -1,0 +1,172 @@
+"""manage.py first_run: an administrator, and either the demo team or a first empty one. Again, it changes nothing."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from agents.actions import agents, keys
+from agents.keys import digest_of
+from agents.models import DEFAULT_SCOPES, ApiKey
+from escalations.actions.escalate import DEFAULT_QUEUE
+from escalations.models import Queue
+from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.management.arguments import installation, new_password, refusals
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer, system_viewer
+
+ADMIN = "admin"
+
+
+class Someone(NamedTuple):
+    """A person of the demo team."""
+
+    role: Role
+    clearance: Sensitivity
+    compartments: list[str]
+    told: str
+
+
+PEOPLE = {
+    "sam": Someone(Role.SUPPORT, Sensitivity.INTERNAL, [], "support: claims and answers; sees public and internal"),
+    "lee": Someone(
+        Role.LEAD, Sensitivity.CONFIDENTIAL, ["finance", "pii"], "lead: sees confidential, finance and pii, too"
+    ),
+}
+AGENTS: dict[str, tuple[Sensitivity, list[str], str, str]] = {
+    "demo-intake": (Sensitivity.INTERNAL, [], "intake", "Simulated: opens a task for each customer"),
+    "demo-research": (Sensitivity.INTERNAL, [], "research", "Simulated: finds out what happened"),
+    "demo-returns": (Sensitivity.INTERNAL, [], "returns", "Simulated: decides about returns"),
+    "demo-fraud": (Sensitivity.CONFIDENTIAL, ["finance"], "fraud", "Simulated: looks into payments"),
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Make the first administrator, and the demo team with its people and agents (DEMO=0: an empty team `main`). "
+        "Passwords and keys are written into the data folder, for its owner only."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--data", type=Path, metavar="DIR", default=settings.DATA, help="where logins.txt and demo-keys.json go"
+        )
+
+    def handle(self, *args: Any, data: Path | str, **options: Any) -> None:
+        data = Path(data)
+        logins = _Logins(data / "logins.txt")
+        with refusals():
+            admin = _administrator(logins)
+            if os.environ.get("DEMO", "").strip().lower() not in {"0", "false", "no", "off"}:
+                _demo(admin, logins, data / "demo-keys.json")
+            elif not Team.objects.exclude(slug=SYSTEM_TEAM).exists():
+                _team("main", "Main", admin)
+        if options["verbosity"] > 0:
+            for line in logins.lines.values():
+                self.stdout.write(line)
+
+
+class _Logins:
+    """logins.txt: a line a person, written before the account is made, so that no password is ever lost."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        self.lines = {line.split()[0]: line for line in lines if len(line.split()) >= 2}
+
+    def account(self, username: str, told: str, *, administers: bool = False) -> Actor:
+        """The person's account, made when there is none."""
+        found = Actor.objects.filter(username=username).first()
+        if found is not None:
+            return found
+        password = new_password()
+        self.lines[username] = f"{username:<8}{password:<24}{told}"
+        _write_private(self.file, "".join(f"{line}\n" for line in self.lines.values()))
+        return people.add(installation(), username=username, password=password, is_superuser=administers)
+
+
+def _administrator(logins: _Logins) -> Actor:
+    """The installation's administrator: the one that there is, else `admin`."""
+    found = Actor.objects.filter(kind=Kind.HUMAN, is_superuser=True, is_active=True).order_by("id").first()
+    told = "administrator: teams, people, agents and keys, at /admin/"
+    admin = found or logins.account(ADMIN, told, administers=True)
+    _join(installation(), admin, Role.ADMIN, Sensitivity.INTERNAL, [])
+    return admin
+
+
+def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
+    viewer = _team("demo", "Demo shop", admin)
+    for username, someone in PEOPLE.items():
+        _join(viewer, logins.account(username, someone.told), someone.role, someone.clearance, someone.compartments)
+    known = _read_keys(file)
+    for name, (clearance, compartments, group, description) in AGENTS.items():
+        member = Membership.objects.filter(team_id=viewer.team, name=name).first()
+        if member is None:
+            member = agents.add(
+                viewer,
+                name=name,
+                clearance=clearance,
+                compartments=compartments,
+                group=group,
+                description=description,
+            ).membership
+        if not _has_key(member, known.get(name)):
+            # The file first: were it the other way round, a key could be in use that nobody has.
+            with viewer_transaction(viewer):
+                _, known[name] = keys.issue(viewer, member=member, scopes=DEFAULT_SCOPES, name="first_run")
+                _write_private(file, json.dumps(known, indent=2) + "\n")
+
+
+def _has_key(member: Membership, key: str | None) -> bool:
+    """Whether the file's key is this agent's. A revoked key and an inactive agent count: somebody wanted that."""
+    if not member.is_active:
+        return True
+    digest = digest_of(key) if key else None
+    return digest is not None and ApiKey.objects.filter(membership=member, digest=digest).exists()
+
+
+def _read_keys(file: Path) -> dict[str, str]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(key) for name, key in found.items()} if isinstance(found, dict) else {}
+
+
+def _team(slug: str, name: str, admin: Actor) -> Viewer:
+    """The system's viewer in the team, which is made with its queue and administrator when it is new."""
+    team = Team.objects.filter(slug=slug).first() or teams.add(installation(), slug=slug, name=name)
+    viewer = system_viewer(team.id)
+    if not Membership.objects.filter(team=team, role=Role.ADMIN).exists():
+        with viewer_transaction(viewer):
+            Queue.objects.get_or_create(team_id=viewer.team, name=DEFAULT_QUEUE)
+        _join(viewer, admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
+    return viewer
+
+
+def _join(viewer: Viewer, actor: Actor, role: str, clearance: int, compartments: list[str]) -> None:
+    """Make them a member, unless they are one, whatever their rights are by now."""
+    if not Membership.objects.filter(team_id=viewer.team, actor=actor).exists():
+        memberships.add(
+            viewer, actor=actor, name=actor.username, role=role, clearance=clearance, compartments=compartments
+        )
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Replace the file at once, readable for its owner only."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # made 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,115 @@
+"""The queue as the desk shows it: its filters, its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from escalations import states
+from escalations.models import Escalation, Priority, ReasonCode
+from escalations.selectors import escalations, in_queue_order
+from memoryhub.core.models import Membership, Role, Sensitivity
+from memoryhub.core.verbs import DESK
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.params import Params
+from memoryhub.interface.shapes import LEVELS
+
+# What `status` may be, and the states that it stands for.
+STATUSES: dict[str, tuple[str, ...]] = {
+    "open": states.OPEN,
+    **{state: (state,) for state in (*states.OPEN, states.HANDED_BACK)},
+    "over": (states.CLOSED, states.CANCELLED, states.EXPIRED),
+    "all": states.STATES,
+}
+DEFAULT_STATUS = "open"
+ROWS, MOST_ROWS = 200, 1000
+NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
+PARAMETERS = frozenset((*NAMES, "show"))
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the queue is narrowed by, as the address has it. `owner`: `me`, `none` or a name."""
+
+    status: str = DEFAULT_STATUS
+    priority: str | None = None
+    agent: str | None = None
+    owner: str | None = None
+    sensitivity: str | None = None
+    reason: str | None = None
+    q: str | None = None
+
+    @classmethod
+    def read(cls, params: Params) -> "Filters":
+        """From a query. Raises Invalid."""
+        return cls(
+            status=params.choice("status", STATUSES) or DEFAULT_STATUS,
+            priority=params.choice("priority", Priority.labels),
+            agent=params.text("agent", longest=100),
+            owner=params.text("owner", longest=100),
+            sensitivity=params.choice("sensitivity", LEVELS),
+            reason=params.choice("reason", ReasonCode.values),
+            q=params.text("q", longest=200),
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything but what is there by default was asked."""
+        return self != Filters()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the browser tells rows by that arrive live."""
+        asked = {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+        return asked | {"states": STATUSES[self.status]}
+
+
+def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escalation]:
+    """The rows that fit, in the queue's one order; `limit` + 1 of them, so that one sees whether more follow."""
+    rows = escalations(viewer).filter(state__in=STATUSES[filters.status])
+    if filters.priority:
+        rows = rows.filter(priority=Priority.labels.index(filters.priority))
+    if filters.agent:
+        rows = rows.filter(author__name=filters.agent)
+    if filters.sensitivity:
+        rows = rows.filter(sensitivity=Sensitivity[filters.sensitivity.upper()])
+    if filters.reason:
+        rows = rows.filter(reason_code=filters.reason)
+    if filters.q:
+        # The words of confidential rows are sealed and not looked into; their task's key is plain.
+        words = ("body__question", "body__reason", "task__key")
+        rows = rows.filter(_any_of({f"{word}__icontains": filters.q} for word in words))
+    return list(in_queue_order(_of_owner(viewer, rows, filters.owner))[: limit + 1])
+
+
+def _of_owner(viewer: Viewer, rows: QuerySet[Escalation], owner: str | None) -> QuerySet[Escalation]:
+    match owner:
+        case None:
+            return rows
+        case "me":
+            return rows.filter(owner_id=viewer.membership)
+        case "none":
+            return rows.filter(owner__isnull=True)
+    return rows.filter(owner__name=owner)
+
+
+def _any_of(conditions: Any) -> Q:
+    made = Q()
+    for condition in conditions:
+        made |= Q(**condition)
+    return made
+
+
+def rows_by_id(viewer: Viewer, ids: Sequence[UUID]) -> dict[UUID, Escalation]:
+    """The visible ones of these escalations, as the queue's rows."""
+    return {row.id: row for row in escalations(viewer).filter(id__in=ids)}
+
+
+def colleagues(viewer: Viewer) -> tuple[list[str], list[str]]:
+    """The names to filter by: the team's agents, and the people who can claim. At most 200 each."""
+    found: tuple[list[str], list[str]] = ([], [])
+    members = Membership.objects.filter(team_id=viewer.team, is_active=True, role__in=[Role.AGENT, *DESK])
+    for name, role in members.order_by("name").values_list("name", "role")[:400]:
+        found[0 if role == Role.AGENT else 1].append(name)
+    return found

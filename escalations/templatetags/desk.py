@@ -1,0 +1,219 @@
+"""How the desk shows what agents wrote: as text, with everything made visible that could mislead the eye."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from escalations import selectors
+from escalations.models import Escalation, Priority
+from memoryhub.core.labels import label_by_id
+
+register = template.Library()
+
+# Controls but tab and line feed, bidi marks and overrides, invisible characters (but the joiners, which scripts and
+# emoji need), tags. What is shown in their place is their number.
+_ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+_LONGEST = 4_000  # characters of one text in a list; the item itself, opened alone, shows all
+_MOST_MEMBERS = 60
+_DEEPEST = 8
+_REASONS = {"approval_required": "approval"}
+# What happened, in the words of the desk, by the type of its event.
+_PHRASES = {
+    "escalation.escalate": "asked for a person",
+    "escalation.claim": "took it over",
+    "escalation.release": "put it back into the queue",
+    "escalation.run_out": "ran out of time: back into the queue",
+    "escalation.note": "noted",
+    "escalation.decide": "answered",
+    "escalation.hand_back": "handed it back to the agent",
+    "escalation.finish": "did the work and closed it",
+    "escalation.acknowledge": "has the answer and goes on",
+    "escalation.close_unacknowledged": "closed it: the agent never took the answer",
+    "escalation.cancel": "cancelled it",
+    "escalation.keep": "is still on it",
+    "task.create": "made the task",
+    "task.claim": "claimed the task",
+    "task.renew": "renewed the lease",
+    "task.release": "released the task",
+    "task.complete": "completed the task",
+    "task.fail": "gave the task up as failed",
+    "task.reopen": "reopened the task",
+    "task.update": "changed the task",
+    "observation": "observed",
+    "decision": "decided",
+}
+_VERDICTS = {
+    "approve": "approved",
+    "edit": "approved with changes",
+    "respond": "responded",
+    "reject": "rejected",
+    "ignore": "chose to ignore it",
+    "finish": "finished",
+}
+
+
+@register.filter
+def plain(text: object) -> SafeString:
+    """Untrusted text, escaped, with control, bidi and invisible characters shown as their numbers."""
+    return mark_safe(_ODD.sub(_show_odd, str(conditional_escape("" if text is None else str(text)))))  # noqa: S308
+
+
+def _show_odd(found: re.Match[str]) -> str:
+    number = f"U+{ord(found[0]):04X}"
+    return f'<span class="odd" title="an invisible or control character">{number}</span>'
+
+
+@register.filter
+def one_line(value: Any, longest: int = 160) -> str:
+    """A JSON value in one line of text, cut at `longest` characters."""
+    line = " ".join(_flat(value).split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def _flat(value: Any, depth: int = 0) -> str:
+    if isinstance(value, str):
+        return value[:1000]
+    if isinstance(value, dict):
+        tool, arguments = value.get("tool"), value.get("arguments")
+        if isinstance(tool, str) and isinstance(arguments, dict):
+            return f"{tool}({_members(arguments, depth)})"
+        return _members(value, depth)
+    if isinstance(value, list):
+        return ", ".join(_flat(part, depth + 1) for part in value[:6]) + (", …" if len(value) > 6 else "")
+    return _scalar(value)
+
+
+def _members(value: dict[str, Any], depth: int) -> str:
+    if depth >= 3:
+        return "…"
+    return ", ".join(f"{name}: {_flat(part, depth + 1)}" for name, part in list(value.items())[:8])
+
+
+def _scalar(value: Any) -> str:
+    return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+@register.filter
+def tree(value: Any) -> SafeString:
+    """A JSON value as nested lists of names and values; long ones are cut, and say so."""
+    return _tree(value, 0, _LONGEST)
+
+
+@register.filter
+def whole_tree(value: Any) -> SafeString:
+    """The same, with nothing cut."""
+    return _tree(value, 0, None)
+
+
+def _tree(value: Any, depth: int, longest: int | None) -> SafeString:
+    if isinstance(value, dict | list) and not value:
+        return format_html('<span class="text-secondary">{}</span>', "empty")
+    if isinstance(value, dict):
+        return _list(((plain(name), part) for name, part in value.items()), len(value), depth, longest)
+    if isinstance(value, list):
+        if all(not isinstance(part, dict | list) for part in value) and len(value) <= _MOST_MEMBERS:
+            return plain(", ".join(_scalar(part) for part in value))
+        return _list(((str(index + 1), part) for index, part in enumerate(value)), len(value), depth, longest)
+    text = value if isinstance(value, str) else _scalar(value)
+    if longest is not None and len(text) > longest:
+        return format_html('{}<span class="cut">… {} more characters</span>', plain(text[:longest]), len(text) - longest)
+    return plain(text)
+
+
+def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, longest: int | None) -> SafeString:
+    if longest is not None and depth >= _DEEPEST:
+        return format_html('<span class="cut">… {} more inside</span>', count)
+    most = count if longest is None else min(count, _MOST_MEMBERS)
+    shown = (
+        (name, _tree(part, depth + 1, longest)) for _, (name, part) in zip(range(most), members, strict=False)
+    )
+    rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", shown)
+    more = format_html('<div class="cut">… {} more</div>', count - most) if count > most else ""
+    return format_html('<dl class="tree">{}{}</dl>', rows, more)
+
+
+@register.filter
+def need(row: Escalation) -> str | None:
+    """What a row asks, in one line; None when it is sealed."""
+    asked = selectors.need(row)
+    return None if asked is None else one_line(asked, 220)
+
+
+@register.filter
+def priority_name(row: Escalation) -> str:
+    """low, normal, high or urgent."""
+    return Priority(row.priority).label
+
+
+@register.filter
+def label_name(row: Escalation) -> str:
+    """`confidential+finance`"""
+    return str(label_by_id(row.label_id))
+
+
+@register.filter
+def reason(code: str) -> str:
+    """A reason code, in words."""
+    return _REASONS.get(code, code.replace("_", " "))
+
+
+@register.filter
+def phrase(event_type: str | None) -> str:
+    """What an event says happened."""
+    return _PHRASES.get(event_type or "", (event_type or "").replace(".", " ").replace("_", " "))
+
+
+@register.filter
+def verdict(name: str | None) -> str:
+    """What a person answered, in words."""
+    return _VERDICTS.get(name or "", name or "")
+
+
+@register.filter
+def state(name: str) -> str:
+    """A state, in words."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago, in the largest fitting unit; the browser keeps it up to date."""
+    if moment is None:
+        return ""
+    return _length(int((datetime.now(UTC) - moment).total_seconds()))
+
+
+@register.filter
+def left(moment: datetime | None) -> str:
+    """How long until then."""
+    if moment is None:
+        return ""
+    return _length(int((moment - datetime.now(UTC)).total_seconds()))
+
+
+def _length(seconds: int) -> str:
+    seconds = max(0, seconds)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+@register.filter
+def iso(moment: datetime | None) -> str:
+    """For a `datetime` attribute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+@register.filter
+def clock_time(moment: datetime) -> str:
+    """Day and time in UTC, until the browser shows it in the reader's own zone."""
+    return moment.astimezone(UTC).strftime("%d %b %H:%M")

@@ -1,0 +1,278 @@
+"""An escalation's timeline: what agents observed and decided, what people wrote, what changed; newest first, in pages.
+
+Rows and events have time-ordered ids, so that one keyset runs through all the tables that a page is merged of, and a
+page costs the same at 10 and at 10,000 items.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+
+from escalations.models import Answer, Escalation, Note
+from escalations.selectors import as_of, may_open_private
+from memoryhub.core.access import VISIBLE, label_params, visible_to
+from memoryhub.core.errors import NotFound
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Event, Membership, Role
+from memoryhub.core.sealing import read_text, record_read
+from memoryhub.core.sql import run
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
+
+PAGE = 50
+KINDS = ("observation", "decision", "note", "state")
+SINCE, BEFORE = "since", "before"  # the escalation
+# What changes a state, without what only says that somebody is still there.
+_STATE_ROWS = ("escalation", "task")
+_UNTOLD = ("escalation.keep", "escalation.renew")
+_NOTE = "escalation.note"
+_WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the timeline is narrowed by. `private`: with the agents' reasoning, for the holder of the claim (recorded)."""
+
+    kind: str | None = None
+    agent: str | None = None
+    tag: str | None = None
+    q: str | None = None
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry. `text` None: confidential, and not opened for this reader. `what`: the type of a change's event."""
+
+    id: UUID
+    kind: str
+    seq: int
+    at: datetime
+    author: str
+    author_id: UUID
+    role: str
+    label: str
+    what: str
+    text: dict[str, Any] | None
+    tags: Sequence[str] = ()
+    importance: float | None = None
+    private: bool = False
+    pinned: bool = False
+    status: str = ""
+    data: dict[str, Any] | None = None
+
+    @property
+    def is_confidential(self) -> bool:
+        return self.label.startswith("confidential")
+
+
+def page(
+    viewer: Viewer, row: Escalation, part: str, wanted: Wanted, position: UUID | None = None, *, size: int = PAGE
+) -> tuple[list[Item], UUID | None]:
+    """Up to `size` items below `position`, and the position that the next page goes on from (None: that was all).
+
+    `part`: what is `since` the escalation froze, or `before`. Opening what is confidential or private is recorded.
+    """
+    if wanted.private and may_open_private(viewer, row):
+        memories.open_private(row.task_id)
+    after, up_to = (as_of(row), None) if part == SINCE else (None, as_of(row))
+    filters = memories.Filters(
+        task=row.task_id, after_seq=after, up_to_seq=up_to, agent=wanted.agent, tags=[wanted.tag] if wanted.tag else ()
+    )
+    memory = _memory(viewer, filters, wanted, position, size + 1)
+    # Changes older than this page's memory belong to a later page; without the bound, the search for them would pass
+    # over every event of the task.
+    floor = memory[size].id if len(memory) > size else None
+    events = _events(viewer, row.task_id, filters, wanted, position, floor)[: size + 1]
+    found = sorted([*memory, *events], key=lambda entry: entry.id, reverse=True)[: size + 1]
+    items = items_of(viewer, found[:size], opened=True)
+    return items, found[size - 1].id if len(found) > size else None
+
+
+def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
+    """One item of the escalation's task, opened. Raises NotFound."""
+    if may_open_private(viewer, row):
+        memories.open_private(row.task_id)
+    filters = memories.Filters(task=row.task_id, ids=[item_id])
+    found: list[Any] = [
+        *memories.observations(viewer, filters, limit=1),
+        *memories.decisions(viewer, filters, limit=1),
+        *_changes(viewer).filter(task_id=row.task_id, id=item_id),
+    ]
+    if not found:
+        raise NotFound()
+    return items_of(viewer, found[:1], opened=True)[0]
+
+
+def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[Item]]:
+    """Event id -> its items, for frames that all viewers share: nothing confidential is opened.
+
+    `events` come with `actor` and `seq` (annotated). A batch of observations is one event with many items.
+    """
+    ids = [event.id for event in events]
+    rows: list[Any] = [event for event in events if is_told(event)]
+    filters = memories.Filters(events=ids)
+    if any(event.type == "observation.log" for event in events):
+        rows += memories.observations(viewer, filters, limit=10_000)
+    if any(event.type.startswith("decision.") for event in events):
+        rows += memories.decisions(viewer, filters, limit=10_000)
+    made: dict[UUID, list[Item]] = {}
+    for found, entry in zip(rows, items_of(viewer, rows, opened=False), strict=True):
+        made.setdefault(found.id if isinstance(found, Event) else found.event_id, []).append(entry)
+    return made
+
+
+def is_told(event: Event) -> bool:
+    """Whether the event is itself an item of its task's timeline."""
+    return event.row_type in _STATE_ROWS and event.type not in _UNTOLD
+
+
+def _memory(viewer: Viewer, filters: memories.Filters, wanted: Wanted, position: Any, limit: int) -> list[Any]:
+    found: list[Any] = []
+    if wanted.kind in (None, "observation"):
+        mine = _containing(viewer, "observation", filters, wanted, position, limit)
+        found += memories.observations(viewer, mine, position=position, limit=limit)
+    if wanted.kind in (None, "decision") and not wanted.tag:
+        mine = _containing(viewer, "decision", filters, wanted, position, limit)
+        found += memories.decisions(viewer, mine, position=position, limit=limit)
+    return sorted(found, key=lambda row: row.id, reverse=True)
+
+
+def _containing(
+    viewer: Viewer, table: str, filters: memories.Filters, wanted: Wanted, position: Any, limit: int
+) -> memories.Filters:
+    """The filters, narrowed to rows whose words contain what is looked for. Sealed words are not looked into."""
+    if not wanted.q:
+        return filters
+    where = {
+        "r.id < %(position)s::uuid": position,
+        "s.seq > %(after)s::bigint": filters.after_seq,
+        "s.seq <= %(up_to)s::bigint": filters.up_to_seq,
+        "m.name = %(agent)s": filters.agent,
+        "r.tags @> %(tags)s::varchar[]": list(filters.tags) or None,
+    }
+    params = label_params(viewer) | {
+        "task": filters.task,
+        "words": _like(wanted.q),
+        "position": position,
+        "after": filters.after_seq,
+        "up_to": filters.up_to_seq,
+        "agent": filters.agent,
+        "tags": list(filters.tags),
+        "limit": limit,
+    }
+    conditions = "".join(f" and {condition}" for condition, value in where.items() if value is not None)
+    rows = run(
+        f"select r.id from {table} r join event_seq s on s.event_id = r.event_id"  # noqa: S608  (our own words only)
+        f" join membership m on m.id = r.author_id where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
+        f" and r.{VISIBLE} and r.body::text ilike %(words)s{conditions} order by r.id desc limit %(limit)s::int",
+        params,
+    )
+    return replace(filters, ids=[found for (found,) in rows])
+
+
+def _like(words: str) -> str:
+    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _changes(viewer: Viewer) -> QuerySet[Event]:
+    """The visible changes of states, and notes."""
+    rows = Event.objects.filter(row_type__in=_STATE_ROWS, audience__isnull=True).exclude(type__in=_UNTOLD)
+    return visible_to(viewer, rows.select_related("actor").annotate(seq=F("clock__seq")))
+
+
+def _events(
+    viewer: Viewer, task: UUID, filters: memories.Filters, wanted: Wanted, position: UUID | None, floor: UUID | None
+) -> QuerySet[Event]:
+    rows = _changes(viewer).filter(task_id=task).order_by("-id")
+    if wanted.tag or wanted.kind in ("observation", "decision"):
+        return rows.none()
+    if wanted.kind == "note" or wanted.q:
+        rows = rows.filter(type=_NOTE)
+    elif wanted.kind == "state":
+        rows = rows.exclude(type=_NOTE)
+    if wanted.q:
+        notes = visible_to(viewer, Note.objects.filter(escalation__task_id=task, body__text__icontains=wanted.q))
+        rows = rows.filter(data__note__in=[str(note) for note in notes.values_list("id", flat=True)[:1000]])
+    if wanted.agent:
+        rows = rows.filter(actor__name=wanted.agent)
+    if filters.after_seq is not None:
+        rows = rows.filter(clock__seq__gt=filters.after_seq)
+    if filters.up_to_seq is not None:
+        rows = rows.filter(clock__seq__lte=filters.up_to_seq)
+    if position is not None:
+        rows = rows.filter(id__lt=position)
+    return rows.filter(id__gte=floor) if floor is not None else rows
+
+
+def items_of(viewer: Viewer, rows: Sequence[Any], *, opened: bool) -> list[Item]:
+    """Observations, decisions and events (with `actor` and `seq`) as items, in order; `opened`: also what is sealed."""
+    events = [row for row in rows if isinstance(row, Event)]
+    words = _words(viewer, events)
+    authors = {row.author_id for row in rows if not isinstance(row, Event)}
+    roles = dict(Membership.objects.filter(id__in=authors).values_list("id", "role")) if authors else {}
+    made = []
+    for row in rows:
+        if isinstance(row, Event):
+            made.append(_of_event(row, words.get(row.id), opened=opened))
+        else:
+            made.append(_of_memory(row, roles.get(row.author_id, Role.AGENT), opened=opened))
+    return made
+
+
+def _of_memory(row: ObservationRow | DecisionRow, role: str, *, opened: bool) -> Item:
+    kind = "observation" if isinstance(row, ObservationRow) else "decision"
+    made = Item(
+        id=row.id,
+        kind=kind,
+        seq=row.seq,
+        at=row.created_at,
+        author=row.author_name,
+        author_id=row.author_id,
+        role=role,
+        label=str(label_by_id(row.label_id)),
+        what=kind,
+        text=read_text(row, kind) if opened or row.sealed is None else None,
+    )
+    if isinstance(row, DecisionRow):
+        return replace(made, status=row.status)
+    if row.private and opened:
+        record_read("observation", row.id, row.label_id, "private")
+    return replace(made, tags=row.tags, importance=row.importance, private=row.private, pinned=row.pinned)
+
+
+def _of_event(event: Event, words: Note | Answer | None, *, opened: bool) -> Item:
+    sealed = words is not None and words.sealed is not None
+    return Item(
+        id=event.id,
+        kind="note" if event.type == _NOTE else "state",
+        seq=event.seq,  # type: ignore[attr-defined]
+        at=event.at,
+        author=event.actor.name,
+        author_id=event.actor_id,
+        role=event.actor.role,
+        label=str(label_by_id(event.label_id)),
+        what=event.type,
+        text=(read_text(words) if words is not None else {}) if opened or not sealed else None,
+        data=event.data,
+    )
+
+
+def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Note | Answer]:
+    """Event id -> the note or answer that it is about."""
+    notes = {event.data["note"]: event.id for event in events if event.type == _NOTE and "note" in event.data}
+    answers = [event.id for event in events if event.type in _WITH_ANSWER]
+    found: dict[UUID, Note | Answer] = {}
+    if notes:
+        for note in visible_to(viewer, Note.objects.filter(id__in=notes)):
+            found[notes[str(note.id)]] = note
+    if answers:
+        for answer in visible_to(viewer, Answer.objects.filter(clock_id__in=answers)):
+            found[answer.clock_id] = answer
+    return found

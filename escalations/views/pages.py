@@ -1,0 +1,182 @@
+"""The desk's pages: the queue, an escalation, its timeline; signing in, and the active team."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from escalations import arguments, desk, selectors, states, timeline
+from escalations.models import Answer, Escalation, Priority, ReasonCode
+from escalations.summary import summary
+from escalations.views.verbs import form_fields, see
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import NotFound
+from memoryhub.core.models import Role
+from memoryhub.core.sealing import read_text
+from memoryhub.core.verbs import DESK, LEADS
+from memoryhub.interface.pages import Page, SessionView
+from memoryhub.interface.sessions import TEAM_KEY
+from memoryhub.interface.shapes import LEVELS
+from memoryhub.memory import rendering
+from memoryhub.memory.selectors import tasks as task_selectors
+
+
+class SignIn(LoginView):
+    """The sign-in page."""
+
+    redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+class SwitchTeam(SessionView):
+    """POST `team`: the session's active team from now on."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        wanted = form_fields(request).get("team", "")
+        chosen = next((member for member in self.members if str(member.team_id) == wanted), None)
+        if chosen is None:
+            raise NotFound()
+        request.session[TEAM_KEY] = chosen.team_id
+        return see(None)
+
+
+class QueuePage(Page):
+    """What waits for a person, the most urgent first."""
+
+    parameters = desk.PARAMETERS
+
+    def show(self, **url: Any) -> HttpResponse:
+        filters = desk.Filters.read(self.params)
+        limit = self.params.integer("show", low=1, high=desk.MOST_ROWS) or desk.ROWS
+        rows = desk.queue(self.viewer, filters, limit=limit)
+        agents, people = desk.colleagues(self.viewer)
+        # Read by the whole list, since the rows beyond `limit` wait, too.
+        taken = [row for row in rows if row.owner_id]
+        free = len(rows) - len(taken)
+        context = {
+            "rows": rows[:limit],
+            "more": min(limit * 2, desk.MOST_ROWS) if len(rows) > limit else 0,
+            "filters": filters,
+            "live": filters.as_dict(),
+            "notice": "empty" if not rows else "taken" if not free and self._none_mine(taken) else "",
+            "agents": agents,
+            "people": people,
+            "statuses": desk.STATUSES,
+            "priorities": Priority.labels[::-1],
+            "reasons": ReasonCode.values,
+            "levels": LEVELS,
+            "may_claim": self.viewer.role in DESK,
+        }
+        return self.render("escalations/queue.html", context)
+
+    def _none_mine(self, taken: list[Escalation]) -> bool:
+        return all(row.owner_id != self.viewer.membership for row in taken)
+
+
+TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
+
+
+class CasePage(Page):
+    """An escalation: what is asked, what was done, what one may answer; and its timeline's first page."""
+
+    parameters = TIMELINE
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        wanted = read_wanted(self)
+        since, since_next = timeline.page(self.viewer, row, timeline.SINCE, wanted)
+        before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
+        agents, people = desk.colleagues(self.viewer)
+        newest = before if wanted == timeline.Wanted() else []
+        context = {
+            **self.panel(row),
+            "since": since,
+            "since_next": since_next,
+            "before": before,
+            "before_next": before_next,
+            "wanted": wanted,
+            "narrowed": wanted != timeline.Wanted(),
+            "kinds": timeline.KINDS,
+            "agents": [*agents, *people],
+            "withheld": selectors.withheld(self.viewer, row),
+            "summary": summary(self.viewer, row, newest),
+        }
+        return self.render("escalations/case.html", context)
+
+    def panel(self, row: Escalation) -> dict[str, Any]:
+        """What the upper part of the page shows: the request, the claim, the answers."""
+        viewer, text = self.viewer, read_text(row)
+        action = text.get("action") or None
+        mine = row.owner_id == viewer.membership
+        held = row.state in (states.CLAIMED, states.WAITING)
+        answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
+        answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
+        return {
+            "row": row,
+            "text": text,
+            "action": action,
+            "fields": arguments.fields(action.get("arguments") or {}, action.get("schema")) if action else [],
+            "task": rendering.task(task_selectors.tasks(viewer).get(id=row.task_id)),
+            "mine": mine,
+            "may_answer": mine and held and viewer.role in DESK,
+            "may_claim": row.state == states.QUEUED and viewer.role in DESK,
+            "may_release": held and (mine or viewer.role in LEADS) and viewer.role in DESK,
+            "may_cancel": row.state in (states.QUEUED, states.CLAIMED, states.WAITING)
+            and viewer.role in DESK
+            and (mine or row.owner_id is None or viewer.role in LEADS),
+            "may_hand_back": row.state == states.RESOLVED and mine,
+            "is_reader": viewer.role == Role.READER,
+            "is_open": row.state in states.OPEN,
+            "answer": answer,
+            "answer_text": read_text(answer) if answer else {},
+        }
+
+
+class CasePanel(CasePage):
+    """The upper part alone, for a page that hears that something changed."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        return self.render("escalations/_panel.html", self.panel(row))
+
+
+class TimelinePage(Page):
+    """One more page of the timeline."""
+
+    parameters = TIMELINE | {"part", "position"}
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        part = self.params.choice("part", (timeline.SINCE, timeline.BEFORE)) or timeline.BEFORE
+        wanted = read_wanted(self)
+        items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
+        context = {"row": row, "items": items, "next": following, "part": part, "wanted": wanted}
+        return self.render("escalations/_items.html", context)
+
+
+class ItemPage(Page):
+    """One item, opened and whole."""
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        item = timeline.item(self.viewer, row, url["item_id"])
+        return self.render("escalations/_item.html", {"row": row, "item": item, "whole": True})
+
+
+def read_wanted(page: Page) -> timeline.Wanted:
+    """What the timeline's filters ask. Raises Invalid."""
+    params = page.params
+    return timeline.Wanted(
+        kind=params.choice("kind", timeline.KINDS),
+        agent=params.text("agent", longest=100),
+        tag=params.text("tag", longest=100),
+        q=params.text("q", longest=200),
+        private=params.boolean("private") or False,
+    )

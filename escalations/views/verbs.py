@@ -1,0 +1,248 @@
+"""People's verbs: `POST /escalations/{id}/{verb}` with a session and a CSRF token.
+
+Parse, call the one action, and answer in a second transaction: with the escalation for who speaks JSON, else with a
+redirect and a sentence on the next page.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from escalations import arguments as forms
+from escalations import selectors
+from escalations.actions import answers, claims, notes
+from escalations.models import Escalation, Verdict
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, UnsupportedMediaType
+from memoryhub.core.sealing import read_text
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.etags import make_tag
+from memoryhub.interface.headers import check_media_type
+from memoryhub.interface.json import dump, parse_object
+from memoryhub.interface.pages import SessionView, wants_json
+from memoryhub.interface.shapes import JsonObject, Shape, Text, convert
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "")
+_CSRF = "csrfmiddlewaretoken"
+
+
+class Nothing(Shape, kw_only=True):
+    pass
+
+
+class NoteBody(Shape, kw_only=True):
+    text: Text
+
+
+class DecideBody(Shape, kw_only=True):
+    verdict: Literal["approve", "edit", "respond", "reject", "ignore"]
+    message: Text | None = None
+    arguments: JsonObject | None = None
+    done: Text | None = None
+    next: Text | None = None
+    hand_back: bool = True
+
+
+class FinishBody(Shape, kw_only=True):
+    done: Text
+    outcome: Literal["done", "failed"] = "done"
+
+
+class CancelBody(Shape, kw_only=True):
+    reason: Text
+
+
+class Verb(SessionView):
+    """One verb: a subclass's `act` calls the action. `said`: the sentence that a page shows when it is done."""
+
+    shape: ClassVar[type[Shape]] = Nothing
+    said: ClassVar[str]
+    leaves: ClassVar[bool] = False  # a page goes to the queue afterwards, not to the escalation
+
+    def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
+        escalation_id: UUID = url["escalation_id"]
+        try:
+            done = self.act(escalation_id, convert(self.body(request, escalation_id), self.shape))
+        except HubError as error:
+            if wants_json(request) or error.status in (403, 404):
+                raise
+            messages.error(request, error.detail)
+            return see(escalation_id)
+        if wants_json(request):
+            return self.answer(done)
+        messages.success(request, self.said)
+        return see(None if self.leaves else done.id)
+
+    def act(self, escalation_id: UUID, body: Any) -> Escalation:
+        """Call the action."""
+        raise NotImplementedError
+
+    def answer(self, done: Escalation) -> HttpResponse:
+        """The escalation as it is now."""
+        with viewer_transaction(self.viewer, read_only=True):
+            row = selectors.escalation(self.viewer, done.id)
+            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version)})
+
+    def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
+        """What was sent, as JSON or as a form; an absent body is an empty one."""
+        if request.META.get("CONTENT_LENGTH") in ("", "0", None):
+            return {}
+        if (request.content_type or "") not in _FORMS:
+            check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
+            return parse_object(request.body)
+        if "HTTP_CONTENT_ENCODING" in request.META or request.FILES:
+            raise UnsupportedMediaType("Send a plain form, or JSON.")
+        return self.form(form_fields(request), escalation_id)
+
+    def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
+        """The body that a form's fields stand for. What was left empty is not sent."""
+        return {name: text for name, text in fields.items() if text.strip()}
+
+
+class Claim(Verb):
+    said = "It is yours."
+
+    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
+        return claims.claim(self.viewer, escalation_id=escalation_id)
+
+
+class Release(Verb):
+    said = "It is back in the queue."
+    leaves = True
+
+    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
+        return claims.release(self.viewer, escalation_id=escalation_id)
+
+
+class Keep(Verb):
+    said = "You keep it."
+
+    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
+        return claims.keep(self.viewer, escalation_id=escalation_id)
+
+
+class WriteNote(Verb):
+    shape = NoteBody
+    said = "The note is on the timeline."
+
+    def act(self, escalation_id: UUID, body: NoteBody) -> Escalation:
+        return notes.note(self.viewer, escalation_id=escalation_id, text=body.text).escalation
+
+
+class Decide(Verb):
+    shape = DecideBody
+    said = "Your answer is with the agent."
+
+    def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
+        typed = {name: fields.pop(name) for name in list(fields) if name.startswith(forms.PREFIX + "/")}
+        made = super().form(fields, escalation_id)
+        made["hand_back"] = made.get("hand_back", "true") == "true"
+        if made.get("verdict") == Verdict.EDIT:
+            made["arguments"] = edited(self.viewer, escalation_id, typed)
+        return made
+
+    def act(self, escalation_id: UUID, body: DecideBody) -> Escalation:
+        return answers.decide(
+            self.viewer,
+            escalation_id=escalation_id,
+            verdict=body.verdict,
+            message=body.message or "",
+            arguments=body.arguments,
+            done=body.done or "",
+            next=body.next or "",
+            hand_back=body.hand_back,
+        )
+
+
+class HandBack(Verb):
+    said = "Your answer is with the agent."
+
+    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
+        return answers.hand_back(self.viewer, escalation_id=escalation_id)
+
+
+class Finish(Verb):
+    shape = FinishBody
+    said = "Finished. The agents are told."
+
+    def act(self, escalation_id: UUID, body: FinishBody) -> Escalation:
+        return answers.finish(self.viewer, escalation_id=escalation_id, done=body.done, outcome=body.outcome)
+
+
+class Cancel(Verb):
+    shape = CancelBody
+    said = "Cancelled. The agent is told."
+
+    def act(self, escalation_id: UUID, body: CancelBody) -> Escalation:
+        return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)
+
+
+class Next(Verb):
+    """Claim the most urgent free one: answered with it, or 204 with how many others hold."""
+
+    said = "It is yours."
+
+    def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
+        convert(self.body(request, UUID(int=0)), Nothing)
+        done = claims.next_free(self.viewer)
+        if done is not None:
+            if wants_json(request):
+                return self.answer(done)
+            messages.success(request, self.said)
+            return see(done.id)
+        with viewer_transaction(self.viewer, read_only=True):
+            held = selectors.escalations(self.viewer).filter(owner__isnull=False, state__in=("claimed", "waiting"))
+            count = held.count()
+        if wants_json(request):
+            return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
+        messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")
+        return see(None)
+
+
+def edited(viewer: Viewer, escalation_id: UUID, typed: dict[str, str]) -> dict[str, Any]:
+    """The action's arguments with what a person typed into its inputs. Raises Invalid, NotFound."""
+    with viewer_transaction(viewer, read_only=True):
+        action = read_text(selectors.escalation(viewer, escalation_id)).get("action") or {}
+    proposed = action.get("arguments") or {}
+    return forms.read(forms.fields(proposed, action.get("schema")), proposed, typed)
+
+
+def form_fields(request: HttpRequest) -> dict[str, str]:
+    """A form's fields, each sent once. Raises Invalid for one sent twice, and for NUL."""
+    found: dict[str, str] = {}
+    for name, texts in request.POST.lists():
+        if name == _CSRF:
+            continue
+        if len(texts) != 1:
+            raise Invalid(errors=(FieldError(f"/{name[:100]}", Code.REPEATED, "This was sent twice."),))
+        if "\0" in name or "\0" in texts[0]:
+            raise Invalid("There is a NUL in what was sent.")
+        found[name] = texts[0].replace("\r\n", "\n")
+    return found
+
+
+def see(escalation_id: UUID | None) -> HttpResponse:
+    """303 to the escalation's page, or to the queue."""
+    return HttpResponse(status=303, headers={"Location": f"/escalations/{escalation_id}/" if escalation_id else "/"})
+
+
+def respond(data: Any, headers: dict[str, str]) -> HttpResponse:
+    """JSON that no cache keeps."""
+    headers = {"Cache-Control": "no-store", **headers}
+    return HttpResponse(dump(data), content_type="application/json", headers=headers)
+
+
+VERBS: dict[str, Callable[..., HttpResponseBase]] = {
+    "claim": Claim.as_view(),
+    "release": Release.as_view(),
+    "keep": Keep.as_view(),
+    "note": WriteNote.as_view(),
+    "decide": Decide.as_view(),
+    "hand-back": HandBack.as_view(),
+    "finish": Finish.as_view(),
+    "cancel": Cancel.as_view(),
+}

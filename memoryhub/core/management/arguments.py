@@ -1,0 +1,91 @@
+"""What the commands that call actions share: reading their arguments, refusals as sentences, passwords."""
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.management.base import CommandError, CommandParser
+
+from memoryhub.core import wake
+from memoryhub.core.errors import HubError
+from memoryhub.core.models import SYSTEM_TEAM, Sensitivity, Team
+from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.core.words import read_compartments, read_level
+
+T = TypeVar("T")
+
+
+def argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """A reader that raises ValueError with a sentence, as argparse wants it."""
+
+    def parse(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def add_rights(parser: CommandParser) -> None:
+    """The arguments --clearance and --compartments."""
+    parser.add_argument(
+        "--clearance",
+        type=argument(read_level),
+        default=Sensitivity.INTERNAL.value,
+        metavar="LEVEL",
+        help="the highest level they may read: public, internal (the default) or confidential",
+    )
+    parser.add_argument(
+        "--compartments",
+        type=argument(read_compartments),
+        default=[],
+        metavar="WORDS",
+        help="need-to-know words with commas between, such as finance,pii",
+    )
+
+
+def system_of(slug: str) -> Viewer:
+    """The system's viewer in the team of this slug. Raises CommandError."""
+    team = Team.objects.filter(slug=slug).first()
+    if team is None:
+        slugs = list(Team.objects.order_by("slug").values_list("slug", flat=True)[:20])
+        raise CommandError(f"There is no team {slug!r}. Teams: {', '.join(slugs)}.")
+    return system_viewer(team.id)
+
+
+def installation() -> Viewer:
+    """The system's viewer in the installation's own team."""
+    return system_of(SYSTEM_TEAM)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What an action refuses becomes a CommandError; what it announced is sent before the process ends."""
+    try:
+        yield
+    except HubError as error:
+        raise CommandError(error.detail) from None
+    finally:
+        wake.flush()
+
+
+def new_password() -> str:
+    """A password for a person to type: 20 characters, 120 bits."""
+    return secrets.token_urlsafe(15)
+
+
+def read_password(file: str) -> str:
+    """The first line of a file, or of standard input for `-`. Raises CommandError."""
+    try:
+        text = sys.stdin.readline() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The password cannot be read from {file}: {error}") from None
+    password = text.split("\n", 1)[0].rstrip("\r")
+    if not password:
+        raise CommandError(f"{file} has no password in its first line.")
+    return password

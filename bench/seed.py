@@ -66,19 +66,12 @@ def _make(plan: Plan) -> Seeded:
 
 
 def _agent(admin: Any, name: str) -> tuple[Any, str]:
-    from agents.keys import make_key
-    from agents.models import DEFAULT_SCOPES, Agent, ApiKey
-    from memoryhub.core.ids import new_id
-    from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity
+    from agents.actions import agents, keys
+    from agents.models import DEFAULT_SCOPES
+    from memoryhub.core.models import Sensitivity
 
-    actor = Actor.objects.create(username=str(new_id()), kind=Kind.AGENT, password="!")
-    member = Membership.objects.create(
-        actor=actor, team_id=admin.team, name=name, role=Role.AGENT, clearance=Sensitivity.INTERNAL
-    )
-    Agent.objects.create(membership=member)
-    key, digest, prefix = make_key()
-    ApiKey.objects.create(membership=member, digest=digest, prefix=prefix, scopes=DEFAULT_SCOPES)
-    return member.id, key
+    agent = agents.add(admin, name=name, clearance=Sensitivity.INTERNAL, compartments=[])
+    return agent.membership_id, keys.issue(admin, member=agent.membership, scopes=DEFAULT_SCOPES)[1]
 
 
 def _fill(viewer: Any, key: str, count: int) -> None:

@@ -101,7 +101,12 @@ def _kind(value: Any, rule: dict[str, Any]) -> str:
 
 
 def _bounds(rule: dict[str, Any]) -> list[str]:
-    words = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
+    words = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+    }
     return [f"{word} {rule[name]}" for name, word in words.items() if isinstance(rule.get(name), int | float)]
 
 

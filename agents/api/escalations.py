@@ -1,4 +1,4 @@
-"""/api/v1/escalations: ask for a person, read one and its package, acknowledge, cancel. (`answer` waits: agents.waiting.)"""
+"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.waiting."""
 
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID

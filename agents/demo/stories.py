@@ -180,7 +180,8 @@ def _question(number: int, draw: random.Random) -> Case:
 
 def _payment(number: int, draw: random.Random) -> Case:
     amount, name, sign = draw.randrange(180, 1900), draw.choice(NAMES), draw.choice(SIGNS)
-    ask, decision, reasoning = None, {"do": "release_payment"}, "No known pattern of fraud fits."
+    decision: dict[str, Any] = {"do": "release_payment"}
+    ask, reasoning = None, "No known pattern of fraud fits."
     if draw.random() < 0.6:
         arguments = {"order": f"order-{number:08d}", "hours": 48}
         decision, reasoning = (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from agents.imports.runs import Run, read_run
 from agents.imports.steps import Ask, Decide, Observe, Rules, Step, plan
@@ -128,8 +129,9 @@ def _known(viewer: Viewer, run: Run, task: Task) -> set[str]:
                 f"The task {run.key} is there already and holds something else; import with a prefix to keep both.",
             )
         known: set[str] = set()
-        for model in (Observation, Decision, Escalation):
-            mine = visible_to(viewer, model._default_manager.filter(task=task, author_id=viewer.membership))
+        stored: tuple[Any, ...] = (Observation.objects, Decision.objects, Escalation.objects)
+        for rows in stored:
+            mine = visible_to(viewer, rows.filter(task=task, author_id=viewer.membership))
             known.update(mine.exclude(client_ref=None).values_list("client_ref", flat=True))
         return known
 

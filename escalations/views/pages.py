@@ -1,6 +1,8 @@
 """The desk's pages: the queue, an escalation, its timeline; signing in, and the active team."""
 
+from dataclasses import asdict
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +17,7 @@ from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import DESK, LEADS
+from memoryhub.interface.json import dump
 from memoryhub.interface.pages import Page, SessionView
 from memoryhub.interface.sessions import TEAM_KEY
 from memoryhub.interface.shapes import LEVELS
@@ -60,9 +63,10 @@ class QueuePage(Page):
         free = len(rows) - len(taken)
         context = {
             "rows": rows[:limit],
-            "more": min(limit * 2, desk.MOST_ROWS) if len(rows) > limit else 0,
+            "more": self._more(limit) if len(rows) > limit < desk.MOST_ROWS else "",
+            "cut": len(rows) > limit,
             "filters": filters,
-            "live": filters.as_dict(),
+            "live": dump(filters.as_dict()).decode(),
             "notice": "empty" if not rows else "taken" if not free and self._none_mine(taken) else "",
             "agents": agents,
             "people": people,
@@ -73,6 +77,10 @@ class QueuePage(Page):
             "may_claim": self.viewer.role in DESK,
         }
         return self.render("escalations/queue.html", context)
+
+    def _more(self, limit: int) -> str:
+        asked = [*self.params.without("show"), ("show", str(min(limit * 2, desk.MOST_ROWS)))]
+        return f"/?{urlencode(asked)}"
 
     def _none_mine(self, taken: list[Escalation]) -> bool:
         return all(row.owner_id != self.viewer.membership for row in taken)
@@ -100,6 +108,7 @@ class CasePage(Page):
             "before": before,
             "before_next": before_next,
             "wanted": wanted,
+            "asked": asked_again(wanted),
             "narrowed": wanted != timeline.Wanted(),
             "kinds": timeline.KINDS,
             "agents": [*agents, *people],
@@ -157,7 +166,7 @@ class TimelinePage(Page):
         part = self.params.choice("part", (timeline.SINCE, timeline.BEFORE)) or timeline.BEFORE
         wanted = read_wanted(self)
         items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
-        context = {"row": row, "items": items, "next": following, "part": part, "wanted": wanted}
+        context = {"row": row, "items": items, "next": following, "part": part, "asked": asked_again(wanted)}
         return self.render("escalations/_items.html", context)
 
 
@@ -180,3 +189,9 @@ def read_wanted(page: Page) -> timeline.Wanted:
         q=params.text("q", longest=200),
         private=params.boolean("private") or False,
     )
+
+
+def asked_again(wanted: timeline.Wanted) -> str:
+    """The filters as the rest of an address, for the next page."""
+    asked = {name: value for name, value in asdict(wanted).items() if value}
+    return "".join(f"&{urlencode({name: 'true' if value is True else value})}" for name, value in asked.items())

@@ -15,7 +15,7 @@ LabelledRow = TypeVar("LabelledRow", bound=Labelled)
 
 
 class _Among(Func):
-    """`label_id = ANY (ARRAY(SELECT …))`: worked out once a statement, and an index condition, unlike `IN (SELECT …)`."""
+    """`label_id = ANY (ARRAY(SELECT …))`: worked out once a statement, and an index condition, as `IN` is not."""
 
     template = "(%(expressions)s))"
     arg_joiner = " = ANY ("

@@ -10,7 +10,7 @@ EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 
 
 def grant_app_role(using: str, **_: Any) -> None:
-    """After every migration, set the app role's rights anew. Does nothing when one login does all (refused by checks)."""
+    """After every migration, set the app role's rights anew; not when one login does all, which checks refuse."""
     role = settings.DATABASES["default"]["USER"]
     connection = connections[using]
     if connection.settings_dict["USER"] == role:

@@ -34,8 +34,9 @@ def append(
 ) -> UUID:
     """Record a change and return the event's id, which the changed rows carry as their clock.
 
-    `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The row is written
-    at the end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for its type becomes outbox rows beside it.
+    `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The event is written at the
+    end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for
+    its type becomes outbox rows beside it.
     Raises RuntimeError outside a writable transaction of this viewer.
     """
     transaction = current()

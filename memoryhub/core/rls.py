@@ -11,6 +11,9 @@ TEAM = "(select nullif(current_setting('hub.team', true), '')::int)"
 LABELS = "((select nullif(current_setting('hub.labels', true), '')::int[])::int[])"
 ACTOR = "(select nullif(current_setting('hub.actor', true), '')::uuid)"
 
+# The team's own viewer, which reads the ledger for all.
+SYSTEM = "(select coalesce(current_setting('hub.system', true), '') = 'on')"
+
 
 def policies(table: str, *, also: str = "true") -> RunSQL:
     """All four policies of a labelled table. `also` narrows what may be read, e.g. to the row's author."""

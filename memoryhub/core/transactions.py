@@ -20,6 +20,7 @@ from memoryhub.core.viewers import Viewer
 
 _ENTER = """
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
+       set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
        set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s::int
            and (%(all)s::bool or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))
        ), '{}'), true)
@@ -54,7 +55,7 @@ class Transaction:
             "clearance": viewer.clearance,
             "compartments": sorted(viewer.compartments),
         }
-        labels = run_first(_ENTER, params)[0][2]
+        labels = run_first(_ENTER, params)[0][3]
         self.labels = frozenset(int(label) for label in labels.strip("{}").split(",") if label)
 
 

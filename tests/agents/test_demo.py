@@ -56,7 +56,7 @@ _numbers = count()
 
 
 @contextmanager
-def demo(environment, ready=lambda: True):
+def demo(environment, ready=lambda words: True):
     with servers.started(f"demo-{next(_numbers)}", COMMAND, ready, environment=environment) as process:
         yield process
 
@@ -95,38 +95,47 @@ def desk(team, server):
         yield act
 
 
+VERDICTS = {
+    "approval_required": ("approve", ""),
+    "missing_information": ("respond", "Yes, it fits."),
+    "safety": ("reject", "We know this customer."),
+}
+
+
 def test_agents_ask_and_do_what_the_person_says(team, server, environment, desk):
+    answered = {}
     with demo({**environment, "MEMORYHUB_URL": server.url}) as process:
-        for reason_code, verdict, message in [
-            ("approval_required", "approve", ""),
-            ("missing_information", "respond", "Yes, it fits."),
-            ("safety", "reject", "We know this customer."),
-        ]:
-            [(asked, text), *_] = until(lambda: seen(team, Escalation, state="queued", reason_code=reason_code))  # noqa: B023
-            assert verdict in asked.allowed
+        while VERDICTS.keys() - answered.keys():
+            asked, text = until(lambda: seen(team, Escalation, state="queued"))[0]
+            otherwise = ("respond" if "respond" in asked.allowed else "reject", "As you think.")
+            verdict, message = VERDICTS.get(asked.reason_code, otherwise)
             desk(asked, "claim")
             desk(asked, "decide", verdict=verdict, message=message)
-
-            [(task, done)] = until(lambda: seen(team, Task, id=asked.task_id, status="done"))  # noqa: B023
-            assert seen(team, Escalation, id=asked.id)[0][0].state == "closed"
-            [(decided, words)] = seen(team, Decision, task=task)
-            assert verdict in words["reasoning"]
-            assert done["outcome"] == words["decision"]
-            if verdict == "approve":
-                assert words["decision"] == {"do": text["action"]["name"], **text["action"]["arguments"]}
-                assert decided.action_key.startswith("refund:order-")
-            else:
-                [(_, reply)] = seen(team, Observation, task=task, tags__contains=["reply"])
-                assert reply["content"] == message
-            if reason_code == "safety":
-                assert (task.sensitivity, task.body) == (Sensitivity.CONFIDENTIAL, None)
-
-        shared = seen(team, Observation, tags__contains=["finding"])
-        assert {row.author.name for row, _ in shared} == {"demo-research"}
-        assert all("(simulated)" in text["title"] for _, text in seen(team, Task))
-
+            answered[asked.reason_code] = asked, text
+        for asked, _ in answered.values():
+            until(lambda: seen(team, Task, id=asked.task_id, status="done"))  # noqa: B023
         process.popen.terminate()
         assert process.popen.wait(timeout=10) == 0
+
+    for reason_code, (verdict, message) in VERDICTS.items():
+        asked, text = answered[reason_code]
+        assert seen(team, Escalation, id=asked.id)[0][0].state == "closed"
+        [(task, done)] = seen(team, Task, id=asked.task_id)
+        [(decided, words)] = seen(team, Decision, task=task)
+        assert verdict in words["reasoning"]
+        assert done["outcome"] == words["decision"]
+        if verdict == "approve":
+            assert words["decision"] == {"do": text["action"]["name"], **text["action"]["arguments"]}
+            assert decided.action_key.startswith("refund:order-")
+        else:
+            [(_, reply)] = seen(team, Observation, task=task, tags__contains=["reply"])
+            assert reply["content"] == message
+        if reason_code == "safety":
+            assert (task.sensitivity, task.body) == (Sensitivity.CONFIDENTIAL, None)
+
+    shared = seen(team, Observation, tags__contains=["finding"])
+    assert {row.author.name for row, _ in shared} == {"demo-research"}
+    assert all("(simulated)" in text["title"] for _, text in seen(team, Task))
 
 
 def test_an_agent_that_was_killed_goes_on_and_doubles_nothing(team, server, environment, desk):
@@ -150,12 +159,12 @@ def test_the_demo_waits_for_a_server_and_outlives_its_restart(team, environment)
     with demo({**environment, "MEMORYHUB_URL": url}):
         for _ in range(2):
             before = len(seen(team, Task))
-            with servers.started("web-again", web_command(port), lambda: servers.answers(f"{url}/readyz")):
+            with servers.started("web-again", web_command(port), lambda words: servers.answers(f"{url}/readyz")):
                 until(lambda: len(seen(team, Task)) > before)  # noqa: B023
 
 
 def test_refused_keys_end_it_with_a_sentence(team, server, environment, agents):
-    with demo({**environment, "MEMORYHUB_URL": server.url}, lambda: bool(seen(team, Task))) as process:
+    with demo({**environment, "MEMORYHUB_URL": server.url}, lambda words: seen(team, Task)) as process:
         for agent in agents:
             keys.revoke(system_viewer(team.id), key=ApiKey.objects.get(id=agent.key_id))
         assert process.popen.wait(timeout=60) == 1

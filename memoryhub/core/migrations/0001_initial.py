@@ -351,7 +351,9 @@ class Migration(migrations.Migration):
                 ("row_id", models.UUIDField(help_text="What it is about.", null=True)),
                 (
                     "request_id",
-                    models.CharField(blank=True, help_text="Of the request that caused it, for the logs.", max_length=64),
+                    models.CharField(
+                        blank=True, help_text="Of the request that caused it, for the logs.", max_length=64
+                    ),
                 ),
                 ("generation", models.IntegerField(default=0, help_text="A job of an older generation does nothing.")),
                 ("due_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import ACTOR, TEAM, policies
+from memoryhub.core.rls import ACTOR, SYSTEM, TEAM, policies
 
 CLOCK = """
 create table event_seq (
@@ -47,7 +47,7 @@ $$;
 """
 
 # The installation's own team, and the one actor that works in the background of every team.
-SYSTEM = """
+ITSELF = """
 with t as (insert into team (slug, name, tell_withheld, acknowledge_hours)
            values ('system', 'System', true, 24) returning id),
      a as (insert into actor (id, username, email, kind, password, is_active, is_staff, is_superuser)
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(NUMBER, "drop trigger zz_number on event; drop function number_at_commit()"),
         migrations.RunSQL(SETTLE, "drop function settle(uuid)"),
-        policies("event", also=f"audience_id is null or audience_id = {ACTOR}"),
+        policies("event", also=f"audience_id is null or audience_id = {ACTOR} or {SYSTEM}"),
         policies("access_log"),
-        migrations.RunSQL(SYSTEM, migrations.RunSQL.noop),
+        migrations.RunSQL(ITSELF, migrations.RunSQL.noop),
     ]

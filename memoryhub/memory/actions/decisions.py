@@ -26,7 +26,22 @@ _COLUMNS = (
     " client_ref"
 )
 _PLACES = ", ".join(
-    f"%s::{kind}" for kind in "uuid int int int jsonb bytea uuid uuid uuid varchar uuid[] varchar varchar".split()
+    f"%s::{kind}"
+    for kind in (
+        "uuid",
+        "int",
+        "int",
+        "int",
+        "jsonb",
+        "bytea",
+        "uuid",
+        "uuid",
+        "uuid",
+        "varchar",
+        "uuid[]",
+        "varchar",
+        "varchar",
+    )
 )
 
 

@@ -109,7 +109,25 @@ _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, tags, importance,"
     " private, pinned, occurred_at, expires_at, client_ref, digest"
 )
-_TYPES = "uuid int int int jsonb bytea uuid uuid uuid varchar[] float8 bool bool timestamptz timestamptz varchar bytea".split()
+_TYPES = (
+    "uuid",
+    "int",
+    "int",
+    "int",
+    "jsonb",
+    "bytea",
+    "uuid",
+    "uuid",
+    "uuid",
+    "varchar[]",
+    "float8",
+    "bool",
+    "bool",
+    "timestamptz",
+    "timestamptz",
+    "varchar",
+    "bytea",
+)
 _PLACES = f"({', '.join(f'%s::{kind}' for kind in _TYPES)})"
 
 

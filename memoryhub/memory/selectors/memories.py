@@ -79,7 +79,10 @@ class DecisionRow(NamedTuple):
     action_key: str | None
 
 
-_COMMON = "r.id, s.seq, r.label_id, r.author_id, m.name, r.created_at, r.body, r.sealed, r.task_id, t.key, r.event_id, r.client_ref"
+_COMMON = (
+    "r.id, s.seq, r.label_id, r.author_id, m.name, r.created_at, r.body, r.sealed, r.task_id, t.key, r.event_id,"
+    " r.client_ref"
+)
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
 _DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key"
 

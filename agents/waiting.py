@@ -1,0 +1,156 @@
+"""GET /api/v1/escalations/{id}/answer: a long poll that, while it waits, holds no thread and no database connection."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from agents.authentication import authenticate
+from escalations import selectors
+from escalations.frames import render
+from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized
+from memoryhub.core.threads import in_thread
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.verbs import require_scope
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.json import dump
+from memoryhub.interface.live import LiveEvent, live
+from memoryhub.interface.middleware import request_id_from
+from memoryhub.interface.params import Params
+from memoryhub.interface.problems import describe, error_of, problem
+from memoryhub.interface.rights import Rights, member_state, sweeper
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_WAIT_SECONDS = 60
+WAITS_PER_KEY = 8
+
+log = structlog.get_logger(__name__)
+
+_waits: Counter[UUID] = Counter()
+
+
+class Waiter:
+    """Wakes one long poll when something happens to its escalation, or its key's rights end."""
+
+    task = None
+
+    def __init__(self, viewer: Viewer, rights: Rights, escalation_id: UUID) -> None:
+        self.viewer, self.rights, self.escalation_id = viewer, rights, escalation_id
+        self.woken = asyncio.Event()
+        self.refused = False
+
+    def hear(self, event: LiveEvent, frame: str | None) -> None:
+        """Wake when it is about the escalation."""
+        if event.row_id == self.escalation_id:
+            self.woken.set()
+
+    def revoke(self, reason: str) -> None:
+        """Wake to be refused."""
+        self.refused = True
+        self.woken.set()
+
+
+async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID) -> None:
+    """The ASGI application. 200 with the answer, 204 when there is none after `wait` seconds (0..60)."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    request_id = request_id_from(headers.get("x-request-id"))
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        waiting = asyncio.create_task(_answer(scope, headers, request_id, escalation_id))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                status, sent, body = waiting.result()
+                await _send(send, status, {**sent, "X-Request-Id": request_id}, body)
+        finally:
+            waiting.cancel()
+            gone.cancel()
+
+
+async def _answer(
+    scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID
+) -> tuple[int, dict[str, str], bytes]:
+    try:
+        found = await _wait(scope, headers, request_id, escalation_id)
+    except Exception as error:
+        if not isinstance(error, HubError):
+            log.error("failed", **describe(error))
+        return problem(error_of(error), request_id)
+    if found is None:
+        return 204, {"Cache-Control": "no-store"}, b""
+    return 200, {"Content-Type": "application/json", "Cache-Control": "no-store"}, dump(found)
+
+
+async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID) -> dict[str, Any] | None:
+    if scope["method"] != "GET":
+        raise MethodNotAllowed("This method is not for this address.", headers={"Allow": "GET"})
+    if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1:
+        raise Unauthorized("Send one Authorization header.")
+    viewer, rights = await in_thread(lambda: _enter(headers.get("authorization"), request_id))
+    require_scope(viewer, "escalations")
+    params = Params(scope["query_string"], {"wait", "dialect"})
+    seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
+    params.choice("dialect", ("hub",))
+    if not seconds:
+        return await in_thread(lambda: _look(viewer, escalation_id))
+    assert viewer.credential is not None
+    if _waits[viewer.credential] >= WAITS_PER_KEY:
+        raise RateLimited(f"A key may wait {WAITS_PER_KEY} times at once.", retry_after=1)
+    _waits[viewer.credential] += 1
+    waiter = Waiter(viewer, rights, escalation_id)
+    sweeper.add(waiter)
+    try:
+        await live.subscribe(waiter, render)
+        return await _until(waiter, seconds)
+    finally:
+        live.unsubscribe(waiter)
+        sweeper.discard(waiter)
+        _waits[viewer.credential] -= 1
+        if not _waits[viewer.credential]:
+            del _waits[viewer.credential]
+
+
+async def _until(waiter: Waiter, seconds: int) -> dict[str, Any] | None:
+    # Subscribed first, looked after: what happens in between wakes it.
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        waiter.woken.clear()
+        found = await in_thread(lambda: _look(waiter.viewer, waiter.escalation_id))
+        left = deadline - asyncio.get_running_loop().time()
+        if found is not None or left <= 0:
+            return found
+        try:
+            await asyncio.wait_for(waiter.woken.wait(), left)
+        except TimeoutError:
+            return None
+        if waiter.refused:
+            raise Unauthorized("A valid API key is needed.")
+
+
+def _enter(header: str | None, request_id: str) -> tuple[Viewer, Rights]:
+    viewer = authenticate(header, request_id)
+    return viewer, Rights(viewer.membership, member_state(viewer.membership), key=viewer.credential)
+
+
+def _look(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:
+    with viewer_transaction(viewer, read_only=True):
+        return selectors.answer_of(viewer, escalation_id)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    if status != 204:
+        encoded.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from escalations.frames import render
 from memoryhub.core.errors import HubError
+from memoryhub.core.failures import describe
 from memoryhub.core.models import Kind, Membership, Role
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
@@ -36,7 +37,7 @@ HELLO_SECONDS = 10.0
 BEAT_SECONDS = 10.0
 
 # Close codes of our own (RFC 6455, 7.4.2).
-BAD_MESSAGE, FORBIDDEN, TOO_SLOW, NO_HELLO = 4400, 4403, 4408, 4410
+BAD_MESSAGE, FORBIDDEN, TOO_SLOW, NO_HELLO, FAILED = 4400, 4403, 4408, 4410, 4500
 
 
 class Hello(Shape, kw_only=True):
@@ -60,6 +61,7 @@ class QueueConsumer(AsyncWebsocketConsumer):
         """Accept a signed-in member of the team, from our own pages only; anyone else gets 403."""
         self._frames: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_FRAMES)
         self._bytes = 0
+        self._reached = 0
         self._early: list[tuple[int, str]] | None = []  # what is heard before the gap is filled
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -104,9 +106,13 @@ class QueueConsumer(AsyncWebsocketConsumer):
         """A frame from the reader: kept until the gap before it is filled, then queued for sending."""
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke("your access has changed")
-        elif frame is not None and self._early is not None:
+        elif frame is None or (event.row_type != "escalation" and event.task_id != self.task):
+            return  # another case's timeline
+        elif event.seq <= self._reached:
+            return  # the reader was behind this socket's own catching up
+        elif self._early is not None:
             self._early.append((event.seq, frame))
-        elif frame is not None:
+        else:
             self._put(frame)
 
     def revoke(self, reason: str) -> None:
@@ -129,14 +135,14 @@ class QueueConsumer(AsyncWebsocketConsumer):
         head = await in_thread(self._head)
         if after > head or head - after > MAX_BEHIND:
             self._put(dump({"type": "resync", "floor": max(0, head - MAX_BEHIND)}).decode())
-            reached = max(head, from_seq)
+            self._reached = max(head, from_seq)
         else:
-            reached = await self._catch_up(after, head)
+            self._reached = await self._catch_up(after, head)
         early, self._early = self._early or [], None
         for seq, frame in early:
-            if seq > reached:
+            if seq > self._reached:
                 self._put(frame)
-        self._put(dump({"type": "ready", "seq": reached}).decode())
+        self._put(dump({"type": "ready", "seq": self._reached}).decode())
         self._spawn(self._beat())
 
     async def _catch_up(self, after: int, head: int) -> int:
@@ -176,7 +182,8 @@ class QueueConsumer(AsyncWebsocketConsumer):
     async def _beat(self) -> None:
         while not self._closing:
             await asyncio.sleep(BEAT_SECONDS)
-            self._put(dump({"type": "beat"}).decode())
+            # Everything up to this `seq` that is for this socket stands in the queue before it.
+            self._put(dump({"type": "beat", "seq": live.seq(self.viewer.team)}).decode())
 
     async def _expect_hello(self) -> None:
         await asyncio.sleep(HELLO_SECONDS)
@@ -200,7 +207,14 @@ class QueueConsumer(AsyncWebsocketConsumer):
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A socket whose work has failed is closed, never left silent: its browser connects again and resumes."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._closing:
+            log.error("socket_failed", **describe(error))
+            self._end(FAILED, "connect again and resume")
 
 
 _closings: set[asyncio.Task[None]] = set()

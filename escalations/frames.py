@@ -35,15 +35,17 @@ def render(viewer: Viewer, events: Sequence[LiveEvent], watched: frozenset[UUID]
         # An escalation that changed several times in this batch is rendered as it is now, once.
         html = {row_id: render_to_string("escalations/_row.html", {"row": row}) for row_id, row in rows.items()}
         return [
-            _frame(event, html, "".join(render_to_string("escalations/_item.html", {"item": item}) for item in found))
-            if (found := items.get(event.id, [])) or event.type.startswith(SHOWN)
-            else None
+            _frame(event, html, "".join(render_to_string("escalations/_item.html", {"item": i}) for i in items[event.id]))
+            if event.id in items
+            else _frame(event, html, "")
             for event in events
         ]
 
 
-def _frame(event: LiveEvent, rows: dict[UUID, str], items: str) -> str:
+def _frame(event: LiveEvent, rows: dict[UUID, str], items: str) -> str | None:
     is_escalation = event.row_type == "escalation"
+    if not is_escalation and not items:
+        return None
     return dump(
         {
             "type": "event",

@@ -37,6 +37,7 @@ def close_unacknowledged(viewer: Viewer, job: Outbox) -> None:
 
 def release_claims_of_member(viewer: Viewer, job: Outbox) -> None:
     """Put back what a member has claimed and may no longer work on (reaction to membership.change)."""
+    assert job.row_id is not None
     member = Membership.objects.select_related("actor", "team").get(id=job.row_id)
     allowed = member.is_active and member.actor.is_active and member.role not in (Role.READER, Role.AGENT)
     held = Escalation.objects.filter(team_id=viewer.team, owner_id=member.id, state__in=[CLAIMED, WAITING])

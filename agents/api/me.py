@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db.models import F
+from django.db.models.functions import Now
 
 from agents.api.doors import Answer, Reading
 from agents.models import Agent
@@ -44,7 +45,9 @@ class Agents(Reading):
         found = list(rows.order_by("-name" if window.backwards else "name")[: window.limit + 1])
         made = page(window, found, lambda row: row.name)
         held: dict[str, list[str]] = {}
-        tasks = task_selectors.tasks(self.viewer).filter(lease_live=True, holder__name__in=[row.name for row in found])
+        tasks = task_selectors.tasks(self.viewer).filter(
+            lease_expires_at__gt=Now(), holder__name__in=[row.name for row in found]
+        )
         for name, key in tasks.values_list("holder__name", "key")[:1000]:
             held.setdefault(name, []).append(key)
         results = [

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
@@ -66,7 +67,7 @@ class Tasks(Reading, Writing):
         if status := self.params.choice("status", STATUSES):
             rows = rows.filter(status=status)
         if holder := self.params.text("held_by", longest=100):
-            rows = rows.filter(holder__name=holder, lease_live=True)
+            rows = rows.filter(holder__name=holder, lease_expires_at__gt=Now())
         if text := self.params.text("q", longest=200):
             rows = rows.filter(Q(key__icontains=text) | Q(body__title__icontains=text))
         return self.paged(keyset(rows), rendering.task)
@@ -103,7 +104,7 @@ class OneTask(Reading, Writing):
     scope = "tasks"
     shape = TaskChange
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
-    http_method_names: ClassVar[list[str]] = ["get", "head", "patch"]
+    http_method_names = ["get", "head", "patch"]
 
     def read(self, **url: Any) -> Answer:
         return task_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
@@ -141,7 +142,7 @@ class Claim(Shape, kw_only=True):
 class ClaimTask(Writing):
     """Take the task's lease. 409 lease_held or human_owned with `held_by` and `lease_expires_at`."""
 
-    shape = Claim
+    shape: ClassVar[type[Shape]] = Claim
     body_optional = True
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 

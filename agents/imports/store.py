@@ -92,8 +92,9 @@ def import_runs(
 
 
 def explain(error: HubError) -> str:
-    """A refusal in one line, with the place of each fault."""
-    return " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
+    """A refusal in one line, with the place of each fault; what is a body to the parser is a line here."""
+    told = " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
+    return told.replace("The body", "The line")
 
 
 def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:

@@ -21,7 +21,7 @@ from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
 
-_http = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)
+_http = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
 

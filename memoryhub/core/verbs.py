@@ -6,7 +6,7 @@ The same verb names the action, its permission, its event, its URL and its MCP t
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memoryhub.core.errors import Forbidden
 from memoryhub.core.models import Role
@@ -62,6 +62,6 @@ def action(
             with viewer_transaction(viewer):
                 return function(viewer, *args, **kwargs)
 
-        return act
+        return cast(Callable[Concatenate[Viewer, P], R], act)
 
     return declare

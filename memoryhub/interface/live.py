@@ -200,6 +200,11 @@ class Live:
                 reader.stop()
                 del self._readers[subscriber.viewer.team]
 
+    def seq(self, team: int) -> int:
+        """Up to which `seq` the team's subscribers have heard everything."""
+        reader = self._readers.get(team)
+        return reader.seq if reader else 0
+
     async def _listen(self) -> None:
         """Pass bells on. Without Valkey the readers poll, and nothing is lost but a second."""
         layer = get_channel_layer()

@@ -96,7 +96,7 @@ def desk(team, server):
 
 
 VERDICTS = {
-    "approval_required": ("approve", ""),
+    "approval_required": ("approve", "As agreed."),
     "missing_information": ("respond", "Yes, it fits."),
     "safety": ("reject", "We know this customer."),
 }

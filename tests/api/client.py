@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from django.db import connection
 from django.test import Client
 
 from memoryhub.core.models import Sensitivity, Team
@@ -14,6 +17,7 @@ from tests.factories import TestAgent, make_agent
 
 ROOT = "/api/v1/"
 PROBLEM = "application/problem+json"
+R = TypeVar("R")
 
 
 class Reply(NamedTuple):
@@ -106,3 +110,18 @@ def make_api(
     """The API for a new agent of the team; options as of make_agent."""
     agent = make_agent(team, clearance, compartments, **options)
     return Api(agent.key, agent)
+
+
+def at_once(*functions: Callable[[], R]) -> list[R]:
+    """What each returns, when they are begun at one moment, a thread and a connection each."""
+    barrier = Barrier(len(functions))
+
+    def run(function: Callable[[], R]) -> R:
+        try:
+            barrier.wait(timeout=10)
+            return function()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(run, functions))

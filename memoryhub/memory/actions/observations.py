@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from psycopg.types.json import Jsonb
 
 from memoryhub.core import ledger
-from memoryhub.core.errors import Forbidden
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
 from memoryhub.core.models import Sensitivity
@@ -20,7 +20,7 @@ from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import hold_task
+from memoryhub.memory.actions.leases import hold_task, now
 from memoryhub.memory.selectors.tasks import TaskRef
 
 
@@ -60,31 +60,46 @@ class _Row:
 
 @action("observation.log", roles=AGENTS | DESK, scope="memory:write")
 def log(viewer: Viewer, *, item: NewObservation, token: int | None = None) -> Logged:
-    """Log one observation. Raises Forbidden above one's clearance, Conflict (lease_lost) for an old token.
+    """Log one observation. Raises Forbidden above one's clearance, Conflict (lease_lost) for an old token, Invalid for
+    an expiry that is over.
 
     Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one.
     """
+    _refuse_expired(item, _clock([item]))
     if item.task is not None:
         hold_task(viewer, item.task.id, token=token, decides=False)
     return _insert(viewer, [_Row(item, _label(viewer, item))])[0]
 
 
 @action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
-def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged | Forbidden]:
+def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged | HubError]:
     """Log many at once, one event a label; the result of each, in order. A refused one does not stop the others."""
-    results: list[Logged | Forbidden] = []
+    at = _clock(items)
+    results: list[Logged | HubError] = []
     rows: list[_Row] = []
     places: list[int] = []
     for item in items:
         try:
+            _refuse_expired(item, at)
             rows.append(_Row(item, _label(viewer, item)))
             places.append(len(results))
             results.append(Logged(rows[-1].id, created=True))
-        except Forbidden as error:
+        except HubError as error:
             results.append(error)
     for place, logged in zip(places, _insert(viewer, rows), strict=True):
         results[place] = logged
     return results
+
+
+def _clock(items: Sequence[NewObservation]) -> datetime | None:
+    """The database's clock, by which expiries are judged; None when nothing expires."""
+    return now() if any(item.expires_at for item in items) else None
+
+
+def _refuse_expired(item: NewObservation, at: datetime | None) -> None:
+    # Stored, it would never be seen, not even in its own answer.
+    if at is not None and item.expires_at is not None and item.expires_at <= at:
+        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is over already."),))
 
 
 def _label(viewer: Viewer, item: NewObservation) -> LabelRef:

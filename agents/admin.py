@@ -1,0 +1,155 @@
+"""Admin pages of agents and their keys. A key is shown once, in the answer to the request that issued it."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from agents.actions import agents, keys
+from agents.models import DEFAULT_SCOPES, Agent, ApiKey, Scope
+from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.models import Membership, Role, Sensitivity
+
+
+class AgentForm(ActionForm):
+    """An agent, with what its membership says of its rights."""
+
+    clearance = forms.TypedChoiceField(choices=Sensitivity.choices, coerce=int, initial=Sensitivity.INTERNAL)
+    compartments = CompartmentsField()
+    is_active = forms.BooleanField(required=False, initial=True, label="Active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            member = self.instance.membership
+            for name in ("clearance", "compartments", "is_active"):
+                self.initial[name] = getattr(member, name)
+
+
+class NewAgentForm(AgentForm):
+    """Its name is for good."""
+
+    name = forms.CharField(max_length=100, help_text="What the team calls it; unique in the team.")
+
+
+@admin.register(Agent)
+class AgentAdmin(HubAdmin):
+    """The team's agents."""
+
+    can_add = can_change = True
+    team_path = "membership__team"
+    form, add_form = AgentForm, NewAgentForm
+    add_fields = ("name", "group", "description", "clearance", "compartments")
+    fields = ("membership", "group", "description", "clearance", "compartments", "is_active", "last_seen_at")
+    readonly_fields = ("membership", "last_seen_at")
+    list_display = ("name", "group", "clearance", "compartments", "is_active", "last_seen_at")
+    list_select_related = ("membership",)
+    ordering = ("membership__name",)
+    search_fields = ("membership__name", "group")
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        cleaned = form.cleaned_data
+        rights = {name: cleaned[name] for name in ("clearance", "compartments", "group", "description")}
+        if change:
+            agents.change(viewer_of_page(), agent=obj, is_active=cleaned["is_active"], **rights)
+        else:
+            obj.membership = agents.add(viewer_of_page(), name=cleaned["name"], **rights).membership
+
+    @admin.display(description="name")
+    def name(self, row: Agent) -> str:
+        """What the team calls it."""
+        return row.membership.name
+
+    @admin.display(description="clearance")
+    def clearance(self, row: Agent) -> str:
+        """The highest level that it may read."""
+        return row.membership.get_clearance_display()
+
+    @admin.display(description="compartments")
+    def compartments(self, row: Agent) -> str:
+        """Its need-to-know words."""
+        return ", ".join(row.membership.compartments)
+
+    @admin.display(description="active", boolean=True)
+    def is_active(self, row: Agent) -> bool:
+        """Whether its keys work."""
+        return row.membership.is_active
+
+
+class NewKeyForm(ActionForm):
+    """What a key is for."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, initial=DEFAULT_SCOPES, widget=forms.CheckboxSelectMultiple
+    )
+    days = forms.IntegerField(
+        min_value=1, max_value=3650, required=False, label="Ends after days", help_text="Empty: it does not end."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        agents = Membership.objects.filter(team_id=viewer_of_page().team, role=Role.AGENT, is_active=True)
+        self.fields["membership"] = forms.ModelChoiceField(agents.order_by("name"), label="Agent")
+
+
+class KeyForm(ActionForm):
+    """A key can only be ended."""
+
+    revoke = forms.BooleanField(required=False, help_text="It is refused from the next request on, for good.")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(HubAdmin):
+    """The keys of the team's agents."""
+
+    can_add = can_change = True
+    team_path = "membership__team"
+    form, add_form = KeyForm, NewKeyForm
+    add_fields = ("membership", "name", "scopes", "days")
+    fields = (
+        *("membership", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at", "revoke"),
+    )
+    readonly_fields = fields[:-1]
+    list_display = ("prefix", "membership", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("membership",)
+    ordering = ("-id",)
+    search_fields = ("prefix__exact", "membership__name")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        ended = isinstance(obj, ApiKey) and obj.revoked_at is not None
+        return not ended and super().has_change_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        ended = isinstance(obj, ApiKey) and obj.revoked_at is not None
+        return self.readonly_fields if ended else super().get_fields(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        cleaned = form.cleaned_data
+        if change:
+            if cleaned["revoke"]:
+                keys.revoke(viewer_of_page(), key=obj)
+            return
+        days = cleaned["days"]
+        made, obj.shown_once = keys.issue(  # type: ignore[attr-defined]
+            viewer_of_page(),
+            member=cleaned["membership"],
+            scopes=cleaned["scopes"],
+            name=cleaned["name"],
+            expires_at=timezone.now() + timedelta(days=days) if days else None,
+        )
+        obj.pk = made.pk
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The key itself, in this answer and nowhere else: a message would be kept in a cookie or a session."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Key issued",
+            "agent": obj.membership.name,
+            "key": obj.shown_once,  # type: ignore[attr-defined]
+        }
+        return TemplateResponse(request, "admin/key_shown.html", context)

@@ -1,0 +1,27 @@
+"""Queues: change. A team's first one is made by its first escalation."""
+
+from escalations.models import Queue
+from memoryhub.core import ledger
+from memoryhub.core.errors import Invalid
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.viewers import Viewer
+
+
+@action("queue.change", roles=ADMINS)
+def change(viewer: Viewer, *, queue: Queue, claim_minutes: int) -> Queue:
+    """Set how long a claim holds without an action or keystroke: 1..1440 minutes; for escalations from now on.
+
+    Raises Invalid past the bounds and for a queue of another team.
+    """
+    if queue.team_id != viewer.team:
+        raise Invalid("This queue is not of this team.")
+    if not 1 <= claim_minutes <= 1440:
+        raise Invalid("A claim holds from 1 to 1440 minutes.")
+    queue.claim_minutes = claim_minutes
+    queue.save(update_fields=["claim_minutes"])
+    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    data = {"queue": queue.name, "claim_minutes": claim_minutes}
+    ledger.append(viewer, "queue.change", label=label.id, row_type="queue", row_id=None, data=data)
+    return queue

@@ -1,0 +1,52 @@
+"""Admin pages of the desk: queues, and escalations for looking."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from escalations.actions import queues
+from escalations.models import Escalation, Queue
+from escalations.states import STATES
+from memoryhub.core.admin_base import HubAdmin, LabelledAdmin, viewer_of_page
+
+
+@admin.register(Queue)
+class QueueAdmin(HubAdmin):
+    """The team's queues."""
+
+    can_change = True
+    fields = ("name", "claim_minutes")
+    readonly_fields = ("name",)
+    list_display = ("name", "claim_minutes")
+    ordering = ("name",)
+
+    def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
+        queues.change(viewer_of_page(), queue=obj, claim_minutes=obj.claim_minutes)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """By state, which is data and no column's choices."""
+
+    title, parameter_name = "state", "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state.replace("_", " ")) for state in STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=self.value()) if self.value() in STATES else queryset
+
+
+@admin.register(Escalation)
+class EscalationAdmin(LabelledAdmin):
+    """Escalations, newest first. Answered on the desk, not here."""
+
+    fields = (
+        *("task", "state", "priority", "reason_code", "allowed", "label_text", "author", "created_at", "seq"),
+        *("queue", "assigned_to", "owner", "claimed_at", "claim_expires_at", "round", "handed_back_at", "closed_at"),
+        *("unacknowledged", "text"),
+    )
+    list_display = ("created_at", "task", "state", "priority", "reason_code", "label_text", "author", "owner")
+    list_select_related = (*LabelledAdmin.list_select_related, "task", "owner")
+    list_filter = (StateFilter,)

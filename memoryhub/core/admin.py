@@ -1,0 +1,202 @@
+"""Admin pages of the kernel: teams and people (in the installation's team), memberships, ledger, access log, outbox."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import update_session_auth_hash
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+
+from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.actions.memberships import HUMAN_ROLES
+from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import AccessLog, Actor, Event, Kind, Membership, Outbox, Team
+
+
+@admin.register(Team)
+class TeamAdmin(HubAdmin):
+    """Every team of the installation."""
+
+    in_system, in_teams, can_add, can_change = True, False, True, True
+    add_fields = ("slug", "name")
+    fields = ("slug", "name", "tell_withheld", "acknowledge_hours")
+    readonly_fields = ("slug",)
+    list_display = ("slug", "name", "created_at")
+    ordering = ("slug",)
+    search_fields = ("slug", "name")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return Team.objects.order_by("slug")
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        viewer = viewer_of_page()
+        if change:
+            rules: dict[str, Any] = {"tell_withheld": obj.tell_withheld, "acknowledge_hours": obj.acknowledge_hours}
+            teams.change(viewer, team=obj, name=obj.name, **rules)
+        else:
+            obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
+
+
+class PersonForm(ActionForm):
+    """An account. A password is set when both fields are filled; its rules are tested by the action."""
+
+    password1 = forms.CharField(
+        label="Password",
+        required=False,
+        max_length=200,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters. Setting one ends the person's sessions.",
+    )
+    password2 = forms.CharField(
+        label="Password again",
+        required=False,
+        max_length=200,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean_password2(self) -> str:
+        """The same twice."""
+        again: str = self.cleaned_data["password2"]
+        if self.cleaned_data.get("password1", "") != again:
+            raise forms.ValidationError("The two passwords differ.")
+        return again
+
+
+@admin.register(Actor)
+class PersonAdmin(HubAdmin):
+    """The people of the installation. What they may do is in their memberships."""
+
+    in_system, in_teams, can_add, can_change = True, False, True, True
+    form = PersonForm
+    add_fields = ("username", "email", "is_staff", "is_superuser", "password1", "password2")
+    fields = ("username", "email", "is_active", "is_staff", "is_superuser", "password1", "password2")
+    readonly_fields = ("username",)
+    list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_superuser")
+    lookups = ("is_active__exact", "is_superuser__exact")
+    ordering = ("username",)
+    search_fields = ("username", "email")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return Actor.objects.filter(kind=Kind.HUMAN).order_by("username")
+
+    def save_model(self, request: HttpRequest, obj: Actor, form: Any, change: bool) -> None:
+        viewer = viewer_of_page()
+        password = form.cleaned_data["password1"]
+        rights: dict[str, Any] = {"email": obj.email, "is_staff": obj.is_staff, "is_superuser": obj.is_superuser}
+        if not change:
+            obj.pk = people.add(viewer, username=obj.username, password=password or None, **rights).pk
+            return
+        people.change(viewer, person=obj, is_active=obj.is_active, **rights)
+        if password:
+            people.set_password(viewer, person=obj, password=password)
+            if obj.pk == request.user.pk:
+                update_session_auth_hash(request, obj)
+
+
+class MembershipForm(ActionForm):
+    """A person's rights in the team."""
+
+    role = forms.ChoiceField(choices=[(role.value, role.label) for role in HUMAN_ROLES])
+    compartments = CompartmentsField()
+
+
+class NewMembershipForm(MembershipForm):
+    """Somebody with an account, by user name: a team's administrator is shown no list of all people."""
+
+    username = forms.CharField(max_length=150, label="User name", help_text="Of somebody who has an account.")
+
+    def clean_username(self) -> Actor:
+        """The active account."""
+        found = Actor.objects.filter(username=self.cleaned_data["username"], kind=Kind.HUMAN, is_active=True).first()
+        if found is None:
+            raise forms.ValidationError("Nobody who is active has this user name.")
+        return found
+
+
+@admin.register(Membership)
+class MembershipAdmin(HubAdmin):
+    """The people of the active team."""
+
+    in_system = can_add = can_change = True
+    form, add_form = MembershipForm, NewMembershipForm
+    add_fields = ("username", "name", "role", "clearance", "compartments")
+    fields = ("actor", "name", "role", "clearance", "compartments", "is_active")
+    readonly_fields = ("actor", "name")
+    list_display = ("name", "actor", "role", "clearance", "compartments", "is_active")
+    list_select_related = ("actor",)
+    list_filter = ("role", "is_active")
+    lookups = ("role__exact", "is_active__exact")
+    ordering = ("name",)
+    search_fields = ("name", "actor__username")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(actor__kind=Kind.HUMAN)
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        viewer = viewer_of_page()
+        rights: dict[str, Any] = {"role": obj.role, "clearance": obj.clearance, "compartments": obj.compartments}
+        if change:
+            memberships.change(viewer, member=obj, is_active=obj.is_active, **rights)
+        else:
+            obj.actor = form.cleaned_data["username"]
+            obj.pk = memberships.add(viewer, actor=obj.actor, name=obj.name, **rights).pk
+
+
+class RecordAdmin(HubAdmin):
+    """What is only ever read, in the installation's team as well."""
+
+    in_system = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.fields
+
+    @admin.display(description="label")
+    def label_text(self, row: Any) -> str:
+        """Its label in words."""
+        return str(label_by_id(row.label_id))
+
+
+@admin.register(Event)
+class EventAdmin(RecordAdmin):
+    """The ledger, newest first."""
+
+    fields = ("seq", "type", "actor", "at", "label_text", "row_type", "row_id", "task_id", "data")
+    list_display = ("seq", "at", "type", "actor", "label_text", "row_type", "row_id")
+    list_select_related = ("actor", "clock")
+    ordering = ("-clock__seq",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        viewer = viewer_of_page()
+        rows = super().get_queryset(request).filter(clock__team_id=viewer.team)  # by the clock's index
+        return rows.filter(Q(audience=None) | Q(audience_id=viewer.membership))
+
+    @admin.display(description="seq")
+    def seq(self, row: Event) -> int:
+        """Its place on the team's clock."""
+        return row.clock.seq
+
+
+@admin.register(AccessLog)
+class AccessLogAdmin(RecordAdmin):
+    """Who opened what is confidential, newest first."""
+
+    fields = ("at", "reader", "reason", "label_text", "row_type", "row_id")
+    list_display = ("at", "reader", "reason", "label_text", "row_type", "row_id")
+    list_select_related = ("reader",)
+    ordering = ("-id",)
+
+
+@admin.register(Outbox)
+class OutboxAdmin(RecordAdmin):
+    """Work for later, and how it went."""
+
+    fields = (
+        *("handler", "row_id", "generation", "created_at", "due_at", "attempts", "claimed_until", "done_at", "failure"),
+    )
+    list_display = ("handler", "due_at", "attempts", "done_at", "failure")
+    ordering = ("-id",)

@@ -1,0 +1,67 @@
+"""Admin pages of the memory: for looking only. What is sealed is opened on a row's own page, and recorded."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
+
+from memoryhub.core.access import visible_to
+from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
+from memoryhub.memory.models import Decision, Observation, Task
+
+
+@admin.register(Task)
+class TaskAdmin(LabelledAdmin):
+    """The team's tasks, newest first."""
+
+    fields = (
+        *("key", "status", "label_text", "author", "created_at", "seq", "version", "reopen_count"),
+        *("holder", "lease_expires_at", "human_owned", "ended_at", "text"),
+    )
+    list_display = ("key", "status", "label_text", "author", "holder", "created_at")
+    list_select_related = (*LabelledAdmin.list_select_related, "holder")
+    list_filter = ("status",)
+    lookups = ("status__exact",)
+    search_fields = ("key__exact",)
+    search_help_text = "A task's whole key."
+
+
+class OfTask(LabelledAdmin):
+    """Rows of a task, whose key is shown where the viewer may see the task."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        tasks = visible_to(viewer_of_page(), Task.objects.filter(id=OuterRef("task_id")))
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.annotate(task_key=Subquery(tasks.values("key")[:1]))
+
+    @admin.display(description="task")
+    def task_text(self, row: Any) -> str | None:
+        """Its task's key."""
+        key: str | None = row.task_key
+        return key
+
+
+@admin.register(Observation)
+class ObservationAdmin(OfTask):
+    """Observations, newest first; private ones only for their author."""
+
+    fields = (
+        *("task_text", "author", "label_text", "tags", "importance", "private", "pinned"),
+        *("created_at", "seq", "occurred_at", "expires_at", "client_ref", "text"),
+    )
+    list_display = ("created_at", "task_text", "author", "label_text", "tags", "private")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(Q(private=False) | Q(author_id=viewer_of_page().membership))
+
+
+@admin.register(Decision)
+class DecisionAdmin(OfTask):
+    """Decisions, newest first."""
+
+    fields = (
+        *("task_text", "author", "status", "label_text", "action_key", "based_on"),
+        *("created_at", "seq", "client_ref", "text"),
+    )
+    list_display = ("created_at", "task_text", "author", "status", "label_text", "action_key")

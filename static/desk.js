@@ -1,0 +1,269 @@
+// What all of the desk's pages share: people's verbs, what is said back, the keyboard, the clocks.
+const main = document.getElementById("main");
+const announcer = document.getElementById("announcer");
+const toasts = document.getElementById("toasts");
+const token = () => document.querySelector("#verb-form input[name=csrfmiddlewaretoken]").value;
+const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+
+// ---- what is said
+
+let waiting = [];
+function announce(text) {
+  waiting.push(text);
+  if (waiting.length > 1) return;
+  setTimeout(() => {
+    announcer.textContent = waiting.length > 3 ? `${waiting.length} changes in the queue` : waiting.join(". ");
+    waiting = [];
+  }, 700);
+}
+
+function toast(text, kind = "info") {
+  const line = document.createElement("div");
+  line.className = "toast-line";
+  line.dataset.kind = kind;
+  line.setAttribute("role", kind === "error" ? "alert" : "status");
+  line.textContent = text;
+  toasts.append(line);
+  fade(line);
+}
+
+function fade(line) {
+  setTimeout(() => line.remove(), line.dataset.kind === "error" ? 12_000 : 5_000);
+}
+toasts.querySelectorAll(".toast-line").forEach(fade);
+
+document.addEventListener("hub:say", (event) => toast(event.detail));
+document.addEventListener("hub:announce", (event) => announce(event.detail));
+
+// What is to be said on the next page, for a verb that leads to one.
+const LATER = "say-later";
+try {
+  const said = sessionStorage.getItem(LATER);
+  if (said) {
+    sessionStorage.removeItem(LATER);
+    toast(said);
+  }
+} catch {
+  // storage is switched off
+}
+function sayLater(text) {
+  try {
+    sessionStorage.setItem(LATER, text);
+  } catch {
+    // then it is not said
+  }
+}
+
+// ---- people's verbs
+
+const DONE = {
+  claim: "It is yours.",
+  release: "It is back in the queue.",
+  keep: "You keep it.",
+  note: "The note is on the timeline.",
+  decide: "Your answer is with the agent.",
+  "hand-back": "Your answer is with the agent.",
+  finish: "Finished. The agents are told.",
+  cancel: "Cancelled. The agent is told.",
+};
+
+function confirmed(question) {
+  if (!question) return Promise.resolve(true);
+  const dialog = document.getElementById("confirm");
+  document.getElementById("confirm-words").textContent = question;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  document.getElementById("confirm-yes").focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const button = event.submitter;
+  const verb = button?.dataset.verb ?? form.dataset.verb;
+  if (!verb) return;
+  event.preventDefault();
+  if (form.dataset.sending) return;
+  form.dataset.sending = verb;
+  try {
+    if (await confirmed(button?.dataset.confirm ?? form.dataset.confirm)) {
+      await send(verb, button?.hasAttribute("formaction") ? button.formAction : form.action, form);
+    }
+  } finally {
+    delete form.dataset.sending;
+  }
+});
+
+async function send(verb, address, form) {
+  let answer;
+  try {
+    answer = await fetch(address, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(form)),
+      headers: { Accept: "application/json", "X-CSRFToken": token() },
+    });
+  } catch {
+    refused(form, "It was not sent: no connection. What you wrote is kept.");
+    return;
+  }
+  const data = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (!answer.ok) {
+    if (answer.status === 401) location.reload();
+    refused(form, data?.errors?.map((fault) => fault.detail).join(" ") || data?.detail || `It was refused (${answer.status}).`);
+    emit("hub:refused", { verb, status: answer.status, problem: data });
+    return;
+  }
+  const here = main.dataset.escalation;
+  if (verb === "next" && !data) {
+    const held = Number(answer.headers.get("X-Held"));
+    toast(held ? `Nothing is free; ${held} in somebody's hands.` : "Nothing waits.");
+  } else if (verb === "next" || (verb === "claim" && data.id !== here)) {
+    sayLater(DONE.claim);
+    location.assign(`/escalations/${data.id}/`);
+  } else {
+    emit("hub:done", { verb, data, form });
+    if (verb === "release") {
+      sayLater(DONE.release);
+      location.assign("/");
+    } else {
+      toast(DONE[verb]);
+    }
+  }
+}
+
+function refused(form, words) {
+  const place = form.querySelector(".act-error");
+  if (place) {
+    place.textContent = words;
+    place.hidden = false;
+  } else {
+    toast(words, "error");
+  }
+}
+
+// A verb without a form; true when it was done.
+async function post(escalation, verb) {
+  try {
+    const headers = { Accept: "application/json", "X-CSRFToken": token() };
+    return (await fetch(`/escalations/${escalation}/${verb}`, { method: "POST", headers })).ok;
+  } catch {
+    return false;
+  }
+}
+document.addEventListener("hub:post", async (event) => {
+  const { escalation, verb } = event.detail;
+  if (await post(escalation, verb)) emit("hub:done", { verb });
+});
+
+// ---- clocks
+
+const UNITS = [
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "min"],
+];
+function length(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  for (const [size, unit] of UNITS) {
+    if (whole >= 2 * size || (unit === "min" && whole >= size)) return `${Math.floor(whole / size)} ${unit}`;
+  }
+  return `${whole} s`;
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function tick(root = document) {
+  const now = Date.now();
+  for (const time of root.querySelectorAll("time.since[datetime]:not([datetime=''])")) {
+    set(time, length((now - Date.parse(time.dateTime)) / 1000));
+  }
+  for (const time of root.querySelectorAll("time.until[datetime]:not([datetime=''])")) {
+    const left = (Date.parse(time.dateTime) - now) / 1000;
+    set(time, time.classList.contains("hint") ? `${length(left)} left` : length(left));
+    time.classList.toggle("is-near", left < 120);
+  }
+  for (const time of root.querySelectorAll("time.moment:not([data-told]), time.item-time:not([data-told])")) {
+    const at = new Date(time.dateTime);
+    time.dataset.told = "1";
+    time.title = at.toLocaleString();
+    const sameDay = at.toDateString() === new Date().toDateString();
+    const options = { hour: "2-digit", minute: "2-digit", ...(sameDay ? {} : { day: "numeric", month: "short" }) };
+    time.textContent = at.toLocaleString([], options);
+  }
+}
+tick();
+setInterval(() => {
+  if (!document.hidden) tick();
+}, 1_000);
+document.addEventListener("hub:tick", () => tick());
+document.addEventListener("htmx:afterSettle", () => tick());
+
+// ---- the keyboard
+
+const keysDialog = document.getElementById("keys");
+const keysOn = document.getElementById("keys-on");
+const KEYS = "keys-off";
+try {
+  keysOn.checked = !localStorage.getItem(KEYS);
+} catch {
+  // storage is switched off: they are on
+}
+keysOn.addEventListener("change", () => {
+  try {
+    if (keysOn.checked) localStorage.removeItem(KEYS);
+    else localStorage.setItem(KEYS, "1");
+  } catch {
+    // for this page only
+  }
+});
+document.getElementById("keys-button").addEventListener("click", () => keysDialog.showModal());
+
+document.addEventListener("keydown", (event) => {
+  const field = event.target.closest?.("input, textarea, select, [contenteditable]");
+  const form = event.target.closest?.("form.act");
+  if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    form.requestSubmit();
+    return;
+  }
+  if (field && event.key === "Escape") field.blur();
+  if (field || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "?") keysDialog.showModal();
+  else if (!keysOn.checked) return;
+  else if (event.key === "/") document.getElementById("search")?.focus();
+  else if (event.key === "n") document.querySelector("[data-verb=next]")?.click() ?? next();
+  else {
+    emit("hub:key", event);
+    return;
+  }
+  event.preventDefault();
+});
+
+function next() {
+  if (main.dataset.role !== "reader") send("next", "/escalations/next", document.getElementById("verb-form"));
+}
+
+// ---- the rest
+
+document.getElementById("team")?.addEventListener("change", (event) => event.target.form.submit());
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => {
+    let words = "It could not be loaded: no connection.";
+    try {
+      if (event.detail.xhr?.status) words = JSON.parse(event.detail.xhr.responseText).detail;
+    } catch {
+      words = "It could not be loaded.";
+    }
+    emit("hub:failed", words);
+  });
+}

@@ -1,0 +1,110 @@
+// The live connection: resumes by seq, says how it stands, and hands each frame to the page as the event `hub:frame`.
+const main = document.getElementById("main");
+const badge = document.getElementById("live");
+const words = badge.querySelector(".live-words");
+
+const SILENCE = 25_000; // the server beats every 10 s
+const SLOWEST = 15_000;
+const NOT_ALLOWED = 4403;
+
+let seq = Number(main.dataset.seq);
+let socket = null;
+let heard = Date.now();
+let failures = 0;
+let timer = null;
+let wasLive = false;
+
+function say(state) {
+  const since = new Date(heard).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const text = { live: "live", connecting: "connecting", reconnecting: "reconnecting", stale: `stale since ${since}` }[state];
+  if (badge.dataset.state !== state) badge.dataset.state = state;
+  if (words.textContent !== text) words.textContent = text;
+}
+
+function connect() {
+  clearTimeout(timer);
+  timer = null;
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const mine = new WebSocket(`${scheme}://${location.host}/ws/t/${main.dataset.team}/queue/`);
+  socket = mine;
+  mine.addEventListener("open", () => {
+    const task = main.dataset.task;
+    mine.send(JSON.stringify(task ? { after: seq, task } : { after: seq }));
+  });
+  mine.addEventListener("message", (message) => {
+    if (socket !== mine) return;
+    heard = Date.now();
+    take(JSON.parse(message.data));
+  });
+  mine.addEventListener("close", (event) => {
+    if (socket === mine) lost(event.code);
+  });
+}
+
+function take(frame) {
+  if (frame.type === "ready") {
+    if (wasLive && failures) document.dispatchEvent(new CustomEvent("hub:say", { detail: "Connected again, and caught up." }));
+    failures = 0;
+    wasLive = true;
+    seq = Math.max(seq, frame.seq);
+    say("live");
+    // Tests and scripts wait for this.
+    main.dataset.live = "ready";
+  } else if (frame.type === "event") {
+    seq = Math.max(seq, frame.seq);
+    document.dispatchEvent(new CustomEvent("hub:frame", { detail: frame }));
+  } else if (frame.type === "resync") {
+    document.dispatchEvent(new CustomEvent("hub:resync"));
+  }
+}
+
+function lost(code) {
+  socket = null;
+  failures += 1;
+  delete main.dataset.live;
+  if (code === NOT_ALLOWED) {
+    location.reload(); // rights have changed, or the session has ended: the page itself says which
+    return;
+  }
+  say(failures > 2 ? "stale" : "reconnecting");
+  if (failures % 4 === 0) checkSession();
+  const wait = Math.min(SLOWEST, 500 * 2 ** Math.min(failures - 1, 5));
+  timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+}
+
+// A refused handshake does not say why; an ordinary request does.
+async function checkSession() {
+  try {
+    const answer = await fetch("/escalations/next", { headers: { Accept: "application/json" } });
+    if (answer.status === 401 || answer.status === 403) location.reload();
+  } catch {
+    // no connection: the next attempt comes
+  }
+}
+
+function reconnectNow() {
+  if (!socket) connect();
+}
+
+setInterval(() => {
+  if (socket && Date.now() - heard > SILENCE) {
+    const dead = socket;
+    lost(0);
+    dead.close();
+  }
+}, 5_000);
+addEventListener("online", reconnectNow);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) reconnectNow();
+});
+addEventListener("pagehide", () => {
+  const open = socket;
+  socket = null;
+  clearTimeout(timer);
+  open?.close();
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) reconnectNow();
+});
+
+connect();

@@ -1,0 +1,224 @@
+// The queue: rows come, change and go by themselves, but never under the pointer or the focus.
+const main = document.getElementById("main");
+const newer = document.getElementById("newer");
+const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+const title = document.title;
+
+let pending = new Map(); // what would move rows that somebody is pointing at: id -> row, or null for one to remove
+let recent = []; // frames that a page loaded meanwhile may not know yet
+
+const queue = () => document.getElementById("queue");
+const body = () => document.getElementById("rows");
+const filters = () => JSON.parse(queue().dataset.filters);
+const busy = () => body().matches(":hover") || body().contains(document.activeElement);
+
+function parse(html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  return holder.content.querySelector("tr");
+}
+
+function fits(row, asked) {
+  const { state, priority, agent, owner, ownerName, sensitivity, reason } = row.dataset;
+  if (!asked.states.includes(state)) return false;
+  if (asked.priority && row.querySelector(".pri").textContent !== asked.priority) return false;
+  if (asked.agent && agent !== asked.agent) return false;
+  if (asked.sensitivity && sensitivity !== asked.sensitivity) return false;
+  if (asked.reason && reason !== asked.reason) return false;
+  if (asked.owner === "me" && owner !== main.dataset.me) return false;
+  if (asked.owner === "none" && owner) return false;
+  if (asked.owner && !["me", "none"].includes(asked.owner) && ownerName !== asked.owner) return false;
+  return !asked.q || row.querySelector(".need").textContent.toLowerCase().includes(asked.q.toLowerCase());
+}
+
+// The queue's one order: the most urgent first, the oldest of equals first (ids are in order of time).
+function before(a, b) {
+  const difference = Number(b.dataset.priority) - Number(a.dataset.priority);
+  return difference ? difference < 0 : a.dataset.order < b.dataset.order;
+}
+
+function place(row) {
+  const next = [...body().children].find((other) => other !== row && before(row, other));
+  body().insertBefore(row, next ?? null);
+}
+
+function mark(row, how) {
+  row.classList.remove("is-new", "is-changed");
+  row.classList.add(how);
+  setTimeout(() => row.classList.remove(how), 4_000);
+}
+
+function own(row) {
+  row.classList.toggle("is-mine", row.dataset.owner === main.dataset.me && row.dataset.state !== "queued");
+}
+
+function apply(frame, quiet = false) {
+  if (!frame.row || !frame.escalation) return;
+  const row = parse(frame.row);
+  const standing = document.getElementById(row.id);
+  const here = standing ?? pending.get(row.id);
+  if (here && Number(here.dataset.version) > Number(row.dataset.version)) return;
+  own(row);
+  if (!fits(row, filters())) {
+    leave(row.id, standing, row);
+  } else if (standing) {
+    change(standing, row, frame, quiet);
+  } else {
+    arrive(row, quiet);
+  }
+  states();
+}
+
+function leave(id, standing, row) {
+  if (!standing) {
+    pending.delete(id);
+  } else if (busy()) {
+    pending.set(id, null);
+    standing.classList.add("is-gone");
+    window.Idiomorph.morph(standing.querySelector(".owner"), row.querySelector(".owner"));
+    standing.dataset.state = row.dataset.state;
+  } else {
+    standing.remove();
+  }
+}
+
+function change(standing, row, frame, quiet) {
+  if (standing.outerHTML === row.outerHTML) return;
+  const hasMoved = standing.dataset.priority !== row.dataset.priority;
+  const changed = standing.dataset.version !== row.dataset.version;
+  window.Idiomorph.morph(standing, row);
+  const now = document.getElementById(row.id);
+  if (pending.get(row.id) === null) pending.delete(row.id);
+  if (changed && !quiet) {
+    mark(now, "is-changed");
+    if (frame.event === "escalation.claim" && row.dataset.owner !== main.dataset.me) {
+      emit("hub:announce", `${row.dataset.ownerName} has taken ${row.querySelector(".task-key").textContent}`);
+    }
+  }
+  if (hasMoved && !busy()) place(now);
+}
+
+function arrive(row, quiet) {
+  const known = pending.has(row.id);
+  if (!known && !quiet) {
+    const asked = row.querySelector(".need a").textContent;
+    emit("hub:announce", `New, ${row.querySelector(".pri").textContent}: ${asked}, from ${row.dataset.agent}`);
+  }
+  if (busy()) {
+    pending.set(row.id, row);
+  } else {
+    place(row);
+    if (!quiet) mark(row, "is-new");
+  }
+}
+
+// Empty, all taken, and how many are new: said by what stands in the table.
+function states() {
+  const rows = [...body().children].filter((row) => !row.classList.contains("is-gone"));
+  const free = rows.filter((row) => row.dataset.state === "queued").length;
+  const mine = rows.some((row) => row.classList.contains("is-mine"));
+  const held = rows.some((row) => ["claimed", "waiting"].includes(row.dataset.state));
+  const fresh = [...pending.values()].filter(Boolean).length;
+  document.getElementById("nothing").hidden = rows.length > 0 || fresh > 0;
+  document.getElementById("taken-notice").hidden = free > 0 || mine || !held || fresh > 0;
+  document.getElementById("newer-count").textContent = fresh;
+  newer.hidden = !fresh;
+  document.title = free ? `(${free}) ${title}` : title;
+}
+
+function settle() {
+  for (const [id, row] of pending) {
+    const standing = document.getElementById(id);
+    if (!row) standing?.remove();
+    else if (!standing) {
+      place(row);
+      mark(row, "is-new");
+    }
+  }
+  pending = new Map();
+  states();
+  emit("hub:tick");
+}
+
+function settleWhenQuiet() {
+  setTimeout(() => {
+    if (pending.size && !busy()) settle();
+  }, 300);
+}
+
+document.addEventListener("hub:frame", ({ detail: frame }) => {
+  recent = [...recent.slice(-499), frame];
+  apply(frame);
+});
+document.addEventListener("hub:resync", async () => {
+  emit("hub:say", "Away for long: the list is loaded anew.");
+  await reload();
+});
+newer.addEventListener("click", settle);
+main.addEventListener("pointerout", settleWhenQuiet);
+main.addEventListener("focusout", settleWhenQuiet);
+
+// ---- loading anew: by the filters, or since too much was missed
+
+async function reload() {
+  const error = document.getElementById("error-notice");
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("queue");
+    if (!fresh) location.reload(); // signed out
+    window.Idiomorph.morph(queue(), fresh);
+    error.hidden = true;
+    loaded();
+  } catch (fault) {
+    failed(`The list could not be loaded. ${fault.message}`);
+  }
+}
+
+function loaded() {
+  pending = new Map();
+  for (const row of body().children) own(row);
+  // What came while the page was on its way may be newer than the page; applied twice it does no harm.
+  const known = Number(queue().dataset.seq);
+  for (const frame of recent) if (frame.seq > known) apply(frame, true);
+  states();
+  emit("hub:tick");
+}
+
+function failed(words) {
+  const error = document.getElementById("error-notice");
+  error.querySelector(".words").textContent = words;
+  error.hidden = false;
+}
+document.getElementById("retry").addEventListener("click", reload);
+document.addEventListener("hub:failed", ({ detail }) => failed(detail));
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target.id !== "queue" && event.detail.elt.id !== "queue") return;
+  document.getElementById("error-notice").hidden = true;
+  loaded();
+});
+document.addEventListener("hub:refused", ({ detail }) => {
+  if (detail.status === 409) reload();
+});
+
+// ---- keys
+
+document.addEventListener("hub:key", ({ detail: event }) => {
+  const rows = [...body().children];
+  const at = rows.indexOf(document.activeElement.closest("tr"));
+  const row = rows[at];
+  if (event.key === "j") rows[Math.min(at + 1, rows.length - 1)]?.focus();
+  else if (event.key === "k") rows[Math.max(at - 1, 0)]?.focus();
+  else if (event.key === "Enter" && event.target === row) row?.querySelector(".need a").click();
+  else if (event.key === "c") row?.querySelector(".claim")?.click();
+  else return;
+  event.preventDefault();
+});
+body().closest("main").addEventListener("click", (event) => {
+  const row = event.target.closest("#rows tr");
+  if (row && !event.target.closest("a, button") && !getSelection().toString()) row.querySelector(".need a").click();
+});
+
+for (const row of body().children) own(row);
+states();

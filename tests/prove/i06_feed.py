@@ -1,0 +1,187 @@
+"""I6: every committed change reaches every subscriber that may see it, in commit order; a resume fills the gaps.
+
+Writers of three labels commit side by side, some slowly. Browsers' sockets read, are cut at random and resume by `seq`.
+Valkey cuts the doorbell again and again. The control reads the same ledger by its time-ordered ids, as one would
+without a clock, and must lose events: ids become visible out of commit order.
+"""
+
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+import redis
+from django.db import connection
+from websockets.exceptions import ConnectionClosed
+
+from memoryhub.core.models import Team
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.memory.actions import observations, tasks
+from memoryhub.memory.actions.observations import NewObservation
+from tests.factories import Person, make_agent, make_person, make_team
+from tests.live.desk import open_socket, sign_in
+
+LABELS: list[tuple[int, list[str]]] = [(0, []), (1, []), (2, ["finance"])]
+WRITERS = 8
+
+
+@dataclass
+class Heard:
+    """What one subscriber was sent."""
+
+    person: Person
+    seqs: list[int] = field(default_factory=list)
+    disorder: int = 0
+    cuts: int = 0
+
+
+@dataclass
+class Result:
+    """What the harness saw."""
+
+    events: int
+    lost: int
+    foreign: int
+    disorder: int
+    cuts: int
+    bells_cut: int
+    control_lost: int
+
+
+def run(url: str, events: int, *, seed: int = 1) -> Result:
+    """Write `events` observations and compare what everybody was sent with the ledger."""
+    team = make_team("i06")
+    agent = make_agent(team, clearance=2, compartments=["finance"]).viewer
+    task, _ = tasks.create(agent, key="i06", title="Everything reaches everybody", sensitivity=0, compartments=[])
+    people = [make_person(team, clearance=level, compartments=words) for level, words in LABELS for _ in range(2)]
+    heard = [Heard(person) for person in people]
+    over, stop = threading.Event(), threading.Event()
+    readers = [threading.Thread(target=_subscribe, args=(url, team, task.id, one, over, seed)) for one in heard]
+    cutter = _Cutter(stop)
+    control = _PlainIds(team.id, stop)
+    for thread in (*readers, cutter, control):
+        thread.start()
+
+    writers = [
+        threading.Thread(target=_write, args=(agent, task, events // WRITERS, random.Random(seed * 100 + number)))
+        for number in range(WRITERS)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    expected = _expected(team.id)
+    stop.set()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(set(one.seqs) != set(expected[index // 2]) for index, one in enumerate(heard)):
+        time.sleep(0.1)
+    for index, one in enumerate(heard):
+        print(one.person.name, len(set(one.seqs)), len(one.seqs), max(one.seqs), sorted(set(expected[index // 2]) - set(one.seqs))[:5], len(set(expected[index // 2])))
+    print(time.monotonic()-deadline)
+    over.set()
+    for thread in (*readers, cutter, control):
+        thread.join()
+    return Result(
+        events=len(expected[2]),
+        lost=sum(len(set(expected[index // 2]) - set(one.seqs)) for index, one in enumerate(heard)),
+        foreign=sum(len(set(one.seqs) - set(expected[index // 2])) for index, one in enumerate(heard)),
+        disorder=sum(one.disorder for one in heard),
+        cuts=sum(one.cuts for one in heard),
+        bells_cut=cutter.cut,
+        control_lost=len(set(control.all_ids()) - set(control.seen)),
+    )
+
+
+def _write(agent: Any, task: Any, count: int, dice: random.Random) -> None:
+    try:
+        for number in range(count):
+            level, words = LABELS[dice.randrange(3)]
+            item = NewObservation(content=f"event {number}", task=task, sensitivity=level, compartments=words)
+            with viewer_transaction(agent):
+                observations.log(agent, item=item)
+                if dice.random() < 0.02:
+                    time.sleep(dice.random() * 0.05)  # made early, committed late
+    finally:
+        connection.close()
+
+
+def _subscribe(url: str, team: Team, task: UUID, heard: Heard, over: threading.Event, seed: int) -> None:
+    dice = random.Random(f"{seed}{heard.person.name}")
+    session, after = sign_in(heard.person), 0
+    connection.close()
+    while not over.is_set():
+        with open_socket(url, team.slug, session) as socket:
+            socket.send(orjson.dumps({"after": after, "task": str(task)}).decode())
+            left, last = dice.randrange(50, 1500), 0
+            while left and not over.is_set():
+                try:
+                    frame = orjson.loads(socket.recv(timeout=0.2))
+                except TimeoutError:
+                    continue
+                except ConnectionClosed:
+                    break
+                if frame["type"] == "event" and frame["event"] == "observation.log":
+                    heard.seqs.append(frame["seq"])
+                    heard.disorder += frame["seq"] <= last
+                    after = last = frame["seq"]
+                    left -= 1
+            heard.cuts += not over.is_set()
+
+
+def _expected(team: int) -> list[list[int]]:
+    """The `seq`s that a reader of each label is to be sent."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+        return [
+            [
+                seq
+                for (seq,) in owner.execute(
+                    "select s.seq from event_seq s join event e on e.id = s.event_id join label l on l.id = e.label_id"
+                    " where s.team_id = %s and e.type = 'observation.log' and l.sensitivity <= %s order by s.seq",
+                    [team, level],
+                )
+            ]
+            for level, _ in LABELS
+        ]
+
+
+class _Cutter(threading.Thread):
+    """Cuts the doorbell's connections to Valkey, so that bells are lost."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self.stop, self.cut = stop, 0
+
+    def run(self) -> None:
+        with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+            while not self.stop.wait(0.7):
+                self.cut += int(client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))  # type: ignore[no-untyped-call]
+
+
+class _PlainIds(threading.Thread):
+    """The control: reads on from the greatest id that it has seen."""
+
+    def __init__(self, team: int, stop: threading.Event) -> None:
+        super().__init__()
+        self.team, self.stop = team, stop
+        self.seen: list[UUID] = []
+
+    def run(self) -> None:
+        last = UUID(int=0)
+        with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+            while True:
+                rows = owner.execute("select id from event where team_id = %s and id > %s order by id", [self.team, last])
+                found = [row[0] for row in rows]
+                self.seen += found
+                last = found[-1] if found else last
+                if self.stop.is_set() and not found:
+                    return
+                time.sleep(0.002)
+
+    def all_ids(self) -> list[UUID]:
+        with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as owner:
+            return [row[0] for row in owner.execute("select id from event where team_id = %s", [self.team])]

@@ -85,7 +85,7 @@ class NewKeyForm(ActionForm):
     """What a key is for."""
 
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, initial=DEFAULT_SCOPES, widget=forms.CheckboxSelectMultiple
+        choices=[(scope, scope) for scope in Scope.values], initial=DEFAULT_SCOPES, widget=forms.CheckboxSelectMultiple
     )
     days = forms.IntegerField(
         min_value=1, max_value=3650, required=False, label="Ends after days", help_text="Empty: it does not end."

@@ -1,6 +1,7 @@
 """GET /api/v1/escalations/{id}/answer: a long poll that, while it waits, holds no thread and no database connection."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -10,49 +11,56 @@ import structlog
 
 from agents.authentication import authenticate
 from escalations import selectors
-from escalations.frames import render
 from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized
+from memoryhub.core.failures import describe
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.health import REQUESTS
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent, live
 from memoryhub.interface.middleware import request_id_from
 from memoryhub.interface.params import Params
-from memoryhub.interface.problems import describe, error_of, problem
-from memoryhub.interface.rights import Rights, member_state, sweeper
+from memoryhub.interface.problems import error_of, problem
+from memoryhub.interface.rights import Rights, sweeper
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Reply = tuple[int, dict[str, str], bytes]
 
 MAX_WAIT_SECONDS = 60
 WAITS_PER_KEY = 8
+DOOR = "api/v1/escalations/<uuid:escalation_id>/answer"
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("memoryhub.request")
 
 _waits: Counter[UUID] = Counter()
 
 
 class Waiter:
-    """Wakes one long poll when something happens to its escalation, or its key's rights end."""
+    """Wakes one long poll when something happens to its escalation, or to the rights it rests on."""
 
     task = None
+    render = None
 
-    def __init__(self, viewer: Viewer, rights: Rights, escalation_id: UUID) -> None:
-        self.viewer, self.rights, self.escalation_id = viewer, rights, escalation_id
+    def __init__(self, viewer: Viewer, escalation_id: UUID) -> None:
+        self.viewer, self.rights, self.escalation_id = viewer, Rights(viewer), escalation_id
         self.woken = asyncio.Event()
-        self.refused = False
+        self.revoked = False
 
-    def hear(self, event: LiveEvent, frame: str | None) -> None:
+    def hear(self, event: LiveEvent, frame: Any) -> None:
         """Wake when it is about the escalation."""
         if event.row_id == self.escalation_id:
             self.woken.set()
 
-    def revoke(self, reason: str) -> None:
-        """Wake to be refused."""
-        self.refused = True
+    def beat(self, seq: int) -> None:
+        """Nothing to do."""
+
+    def revoke(self) -> None:
+        """Wake to look a last time, with the key as it is now."""
+        self.revoked = True
         self.woken.set()
 
 
@@ -61,21 +69,27 @@ async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request_id = request_id_from(headers.get("x-request-id"))
     with structlog.contextvars.bound_contextvars(request_id=request_id):
-        waiting = asyncio.create_task(_answer(scope, headers, request_id, escalation_id))
+        started = time.perf_counter()
+        answering = asyncio.create_task(_answer(scope, headers, request_id, escalation_id))
         gone = asyncio.create_task(_disconnected(receive))
         try:
-            await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                status, sent, body = waiting.result()
+            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                status, sent, body = answering.result()
+                _note(scope, status, time.perf_counter() - started)
                 await _send(send, status, {**sent, "X-Request-Id": request_id}, body)
         finally:
-            waiting.cancel()
+            answering.cancel()
             gone.cancel()
 
 
-async def _answer(
-    scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID
-) -> tuple[int, dict[str, str], bytes]:
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    """As the middleware does for other requests; the time, which is mostly waiting, is not in the histogram."""
+    REQUESTS.labels(DOOR, scope["method"], str(status)).inc()
+    log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+
+
+async def _answer(scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID) -> Reply:
     try:
         found = await _wait(scope, headers, request_id, escalation_id)
     except Exception as error:
@@ -92,22 +106,26 @@ async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalati
         raise MethodNotAllowed("This method is not for this address.", headers={"Allow": "GET"})
     if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1:
         raise Unauthorized("Send one Authorization header.")
-    viewer, rights = await in_thread(lambda: _enter(headers.get("authorization"), request_id))
-    require_scope(viewer, "escalations")
+    key = headers.get("authorization")
+    viewer = await in_thread(lambda: _enter(key, request_id))
     params = Params(scope["query_string"], {"wait", "dialect"})
     seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
     params.choice("dialect", ("hub",))
+
+    async def look() -> dict[str, Any] | None:
+        # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
+        return await in_thread(lambda: _look(_enter(key, request_id), escalation_id))
+
     if not seconds:
-        return await in_thread(lambda: _look(viewer, escalation_id))
+        return await look()
     assert viewer.credential is not None
     if _waits[viewer.credential] >= WAITS_PER_KEY:
         raise RateLimited(f"A key may wait {WAITS_PER_KEY} times at once.", retry_after=1)
+    waiter = Waiter(viewer, escalation_id)
     _waits[viewer.credential] += 1
-    waiter = Waiter(viewer, rights, escalation_id)
     sweeper.add(waiter)
     try:
-        await live.subscribe(waiter, render)
-        return await _until(waiter, seconds)
+        return await _until(waiter, look, seconds)
     finally:
         live.unsubscribe(waiter)
         sweeper.discard(waiter)
@@ -116,26 +134,28 @@ async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalati
             del _waits[viewer.credential]
 
 
-async def _until(waiter: Waiter, seconds: int) -> dict[str, Any] | None:
-    # Subscribed first, looked after: what happens in between wakes it.
+async def _until(
+    waiter: Waiter, look: Callable[[], Awaitable[dict[str, Any] | None]], seconds: int
+) -> dict[str, Any] | None:
     deadline = asyncio.get_running_loop().time() + seconds
+    # Subscribed first, looked after: what happens in between wakes it.
+    await live.subscribe(waiter)
     while True:
         waiter.woken.clear()
-        found = await in_thread(lambda: _look(waiter.viewer, waiter.escalation_id))
+        found = await look()
         left = deadline - asyncio.get_running_loop().time()
-        if found is not None or left <= 0:
+        if found is not None or left <= 0 or waiter.revoked:
             return found
         try:
             await asyncio.wait_for(waiter.woken.wait(), left)
         except TimeoutError:
             return None
-        if waiter.refused:
-            raise Unauthorized("A valid API key is needed.")
 
 
-def _enter(header: str | None, request_id: str) -> tuple[Viewer, Rights]:
+def _enter(header: str | None, request_id: str) -> Viewer:
     viewer = authenticate(header, request_id)
-    return viewer, Rights(viewer.membership, member_state(viewer.membership), key=viewer.credential)
+    require_scope(viewer, "escalations")
+    return viewer
 
 
 def _look(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:

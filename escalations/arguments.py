@@ -15,12 +15,18 @@ MAX_FIELDS, MAX_DEPTH = 60, 6
 LONG = 80  # characters from which on a text gets several lines
 _ABSENT = object()
 _WHOLE = re.compile(r"[-+]?[0-9]{1,16}")
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
 _TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input. `kind`: text, long, integer, number, boolean, choice or json; `value` as it stands in the input."""
+    """One input. `kind`: text, long, lines, integer, number, boolean, choice or json; `value` as it stands there."""
 
     path: tuple[str, ...]
     kind: str
@@ -66,22 +72,30 @@ def _fields(node: Mapping[str, Any], schema: dict[str, Any], path: tuple[str, ..
 
 
 def _field(path: tuple[str, ...], value: Any, rule: dict[str, Any], required: bool) -> Field:
-    kind, choices = _kind(value, rule), ()
+    kind = _kind(value, rule)
+    choices: tuple[tuple[str, str], ...] = ()
     if kind == "choice":
         choices = tuple((_json(choice), str(choice)) for choice in rule["enum"])
     elif kind == "boolean":
         choices = (("true", "yes"), ("false", "no"))
-    shown = "" if value is _ABSENT else value if kind in ("text", "long") else _json(value)
     said = rule.get("description")
     return Field(
         path=path,
         kind=kind,
-        value=shown,
+        value=_shown(value, kind),
         choices=choices,
         required=required,
         present=value is not _ABSENT,
-        help=" ".join([said[:300] if isinstance(said, str) else "", *_bounds(rule)]).strip(),
+        help=" ".join([said[:300] if isinstance(said, str) else "", _bounds(rule)]).strip(),
     )
+
+
+def _shown(value: Any, kind: str) -> str:
+    if value is _ABSENT:
+        return ""
+    if kind == "lines":
+        return "\n".join(value)
+    return str(value) if kind in ("text", "long") else _json(value)
 
 
 def _kind(value: Any, rule: dict[str, Any]) -> str:
@@ -97,17 +111,20 @@ def _kind(value: Any, rule: dict[str, Any]) -> str:
         kind = "number"
     if kind == "text" and isinstance(value, str) and (len(value) > LONG or "\n" in value):
         kind = "long"
-    return kind
+    return "lines" if _is_lines(value) else kind
 
 
-def _bounds(rule: dict[str, Any]) -> list[str]:
-    words = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "exclusiveMinimum": "more than",
-        "exclusiveMaximum": "less than",
-    }
-    return [f"{word} {rule[name]}" for name, word in words.items() if isinstance(rule.get(name), int | float)]
+def _is_lines(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(isinstance(part, str) and _is_line(part) for part in value)
+
+
+def _is_line(text: str) -> bool:
+    return text.strip() != "" and text.isprintable()
+
+
+def _bounds(rule: dict[str, Any]) -> str:
+    found = [f"{word} {rule[name]}" for name, word in _BOUNDS.items() if isinstance(rule.get(name), int | float)]
+    return f"({', '.join(found)})" if found else ""
 
 
 def _json(value: Any) -> str:
@@ -144,6 +161,8 @@ def _value(field: Field, text: str) -> Any:
     text = text.replace("\r\n", "\n")
     if field.kind in ("text", "long"):
         return text
+    if field.kind == "lines":
+        return [line for line in text.split("\n") if line.strip()]
     text = text.strip()
     if field.kind == "integer":
         if not _WHOLE.fullmatch(text) or abs(int(text)) > MAX_NUMBER:

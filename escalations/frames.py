@@ -3,7 +3,8 @@
 A frame carries no sealed text. What depends on the viewer is decided in the browser, and enforced on click.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import F
@@ -17,46 +18,66 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
 
-# Administration is not the desk's business.
-SHOWN = ("escalation.", "task.", "observation.", "decision.")
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An event's frames. `plain`: for every desk, None when no row changes. `full`: for those with its task open."""
+
+    plain: str | None
+    full: str | None
 
 
-def render(viewer: Viewer, events: Sequence[LiveEvent], watched: frozenset[UUID]) -> list[str | None]:
-    """A frame for each event, None for what the desk does not show. `viewer`: the team's own; one read for all.
+def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
+    """The frames of each event; those of administration are empty. One read for all.
 
-    `watched`: the tasks whose timeline somebody has open; only their items are rendered.
+    `watched`: the tasks whose timeline somebody has open; only their items are rendered. An escalation that changed
+    several times among these events is rendered as it is now, once.
     """
-    shown = [event for event in events if event.type.startswith(SHOWN)]
     with viewer_transaction(viewer, read_only=True):
-        rows = rows_by_id(viewer, list({e.row_id for e in shown if e.row_type == "escalation" and e.row_id}))
-        asked = [event.id for event in shown if event.task_id in watched]
-        known = Event.objects.filter(id__in=asked).select_related("actor").annotate(seq=F("clock__seq"))
-        items = items_of_events(viewer, list(known)) if asked else {}
-        # An escalation that changed several times in this batch is rendered as it is now, once.
-        html = {row_id: render_to_string("escalations/_row.html", {"row": row}) for row_id, row in rows.items()}
-        return [
-            _frame(event, html, "".join(render_to_string("escalations/_item.html", {"item": i}) for i in items[event.id]))
-            if event.id in items
-            else _frame(event, html, "")
-            for event in events
-        ]
+        rows = _rows(viewer, events)
+        items = _items(viewer, [event for event in events if event.task_id in watched])
+    return [_frame(event, rows, items.get(event.id, "")) for event in events]
 
 
-def _frame(event: LiveEvent, rows: dict[UUID, str], items: str) -> str | None:
-    is_escalation = event.row_type == "escalation"
-    if not is_escalation and not items:
-        return None
-    return dump(
-        {
-            "type": "event",
-            "seq": event.seq,
-            "event": event.type,
-            "escalation": event.row_id if is_escalation else None,
-            "task": event.task_id,
-            "by": event.actor,
-            "at": event.at,
-            "state": event.data.get("state"),
-            "row": rows.get(event.row_id) if is_escalation and event.row_id else None,
-            "item": items or None,
-        }
-    ).decode()
+def _rows(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[tuple[UUID, int], str]:
+    """(escalation, label) -> its row. One whose label is no longer the event's is not for all who may see the event."""
+    changed = {event.row_id for event in events if event.row_type == "escalation" and event.row_id}
+    if not changed:
+        return {}
+    found = rows_by_id(viewer, list(changed)).values()
+    return {(row.id, row.label_id): render_to_string("escalations/_row.html", {"row": row}) for row in found}
+
+
+def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
+    """Event -> its items of the task's timeline, likewise of the event's own label only."""
+    if not events:
+        return {}
+    known = Event.objects.filter(id__in=[event.id for event in events]).select_related("actor")
+    found = items_of_events(viewer, list(known.annotate(seq=F("clock__seq"))))
+    labels = {event.id: str(event.label) for event in events}
+    return {
+        event: "".join(
+            render_to_string("escalations/_item.html", {"item": item}) for item in items if item.label == labels[event]
+        )
+        for event, items in found.items()
+    }
+
+
+def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> Frame:
+    escalation = event.row_id if event.row_type == "escalation" else None
+    if escalation is None and not items:
+        return Frame(None, None)
+    members = {
+        "type": "event",
+        "seq": event.seq,
+        "event": event.type,
+        "escalation": escalation,
+        "task": event.task_id,
+        "by": event.actor,
+        "at": event.at,
+        "state": event.data.get("state"),
+        "row": rows.get((escalation, event.label.id)) if escalation else None,
+        "item": None,
+    }
+    plain = dump(members).decode() if escalation else None
+    return Frame(plain, dump({**members, "item": items}).decode() if items else plain)

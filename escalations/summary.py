@@ -28,7 +28,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`decisions`: the latest, newest first. `tried`: the last few with results, oldest first. `found`: what matters."""
+    """`decisions`: the latest, newest first. `tried`: the last of them with results, oldest first."""
 
     decisions: list[Item]
     tried: list[Tried]

@@ -36,7 +36,7 @@ _WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the timeline is narrowed by. `private`: with the agents' reasoning, for the holder of the claim (recorded)."""
+    """What the timeline is narrowed by. `private`: with the agents' reasoning, for who holds the claim (recorded)."""
 
     kind: str | None = None
     agent: str | None = None
@@ -168,7 +168,7 @@ def _containing(
     }
     conditions = "".join(f" and {condition}" for condition, value in where.items() if value is not None)
     rows = run(
-        f"select r.id from {table} r join event_seq s on s.event_id = r.event_id"  # noqa: S608  (our own words only)
+        f"select r.id from {table} r join event_seq s on s.event_id = r.event_id"
         f" join membership m on m.id = r.author_id where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
         f" and r.{VISIBLE} and r.body::text ilike %(words)s{conditions} order by r.id desc limit %(limit)s::int",
         params,

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from django.contrib.auth.hashers import make_password
+
 from agents.actions import agents, keys
 from agents.models import DEFAULT_SCOPES, Agent
 from memoryhub.core.actions import memberships, people, teams
@@ -29,6 +31,12 @@ def make_team(prefix: str = "team") -> Team:
     """A team of its own for a test."""
     slug = unique(prefix)
     return teams.add(installation(), slug=slug, name=f"Team {slug}")
+
+
+@cache
+def _hash() -> str:
+    """Of PASSWORD: made once, since hashing is slow on purpose."""
+    return make_password(PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,10 @@ def make_person(
     """A person with an account and a membership in the team."""
     name = name or unique(role)
     actor = people.add(
-        installation(), username=unique(name), password=PASSWORD, is_staff=is_staff, is_superuser=is_superuser
+        installation(), username=unique(name), password=None, is_staff=is_staff, is_superuser=is_superuser
     )
+    actor.password = _hash()
+    actor.save(update_fields=["password"])
     return Person(actor, join(team, actor, role, clearance, compartments, name=name))
 
 

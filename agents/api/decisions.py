@@ -7,6 +7,7 @@ from msgspec import Meta
 from agents.api.doors import Answer, Outcome, Reading, Writing
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import Token, given, level
+from memoryhub.core.errors import NotFound
 from memoryhub.interface.shapes import Content, Key, NewRow, Text, Uuid
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import decisions
@@ -53,5 +54,7 @@ class Decisions(Reading, Writing):
         return Outcome(201 if created else 200, str(row_id))
 
     def render(self, outcome: Outcome) -> Answer:
-        row = memories.decisions(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)[0]
-        return Answer({**rendering.decision(row), "duplicate": outcome.status == 200}, outcome.status)
+        rows = memories.decisions(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)
+        if not rows:  # a replay by somebody who may no longer see it
+            raise NotFound()
+        return Answer({**rendering.decision(rows[0]), "duplicate": outcome.status == 200}, outcome.status)

@@ -1,5 +1,6 @@
 """/api/v1/observations: log one, log many, list."""
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
@@ -83,7 +84,7 @@ class Observations(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         rows = memories.observations(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)
-        if not rows:  # it has expired meanwhile
+        if not rows:  # expired meanwhile, or a replay by somebody who may no longer see it
             raise NotFound()
         return Answer({**rendering.observation(rows[0]), "duplicate": outcome.status == 200}, outcome.status)
 
@@ -129,6 +130,9 @@ class ObservationBatch(Writing):
             if isinstance(result, Logged):
                 results[index] |= {"status": "created" if result.created else "duplicate", "id": str(result.id)}
             else:
+                result.errors = tuple(
+                    replace(fault, pointer=f"/items/{index}{fault.pointer}") for fault in result.errors
+                )
                 refuse(results[index], result)
         return Outcome(207 if any(result["status"] == "error" for result in results) else 200, results)
 

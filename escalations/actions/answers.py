@@ -5,8 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from jsonschema.validators import Draft202012Validator
-
+from escalations import schemas
 from escalations.actions.common import free, lock, require_owner, save, write_answer
 from escalations.models import Escalation, Verdict
 from escalations.states import ANSWERED, CLOSED, RESOLVED, next_state
@@ -75,15 +74,8 @@ def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments
     if arguments is None:
         raise NotAllowed(errors=(FieldError("/arguments", "missing", "Send the edited arguments."),))
     schema = (read_text(escalation).get("action") or {}).get("schema")
-    if schema is not None:
-        faults = [
-            FieldError(
-                "/arguments" + "".join(f"/{part}" for part in fault.absolute_path), "schema", fault.message[:300]
-            )
-            for fault in Draft202012Validator(schema).iter_errors(dict(arguments))
-        ]
-        if faults:
-            raise NotAllowed(errors=tuple(faults[:20]))
+    if schema is not None and (faults := schemas.faults(schema, arguments)):
+        raise NotAllowed(errors=faults)
 
 
 def _check_reader(escalation: Escalation) -> None:

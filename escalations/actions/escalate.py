@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jsonschema import SchemaError
-from jsonschema.validators import Draft202012Validator
-
+from escalations import schemas
 from escalations.actions.common import record, write_note
 from escalations.models import Escalation, Priority, Queue, Verdict
 from escalations.states import OPEN
@@ -84,12 +82,8 @@ def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> Non
         raise Invalid(errors=(FieldError("/allowed", "too_short", "Name at least one answer that you can take."),))
     if action is None and {Verdict.APPROVE, Verdict.EDIT} & set(allowed):
         raise Invalid(errors=(FieldError("/action", "missing", "approve and edit need the action they are about."),))
-    if action and action.get("schema") is not None:
-        try:
-            Draft202012Validator.check_schema(action["schema"])
-        except SchemaError as error:
-            detail = f"This is no JSON Schema: {error.message[:200]}"
-            raise Invalid(errors=(FieldError("/action/schema", "invalid", detail),)) from error
+    if action and action.get("schema") is not None and (fault := schemas.check(action["schema"], action["arguments"])):
+        raise Invalid(errors=(FieldError("/action/schema", Code.INVALID, fault),))
 
 
 def _assignee(task: Task, name: str) -> Membership:

@@ -124,7 +124,9 @@ def _tree(value: Any, depth: int, longest: int | None) -> SafeString:
         return _list(((str(index + 1), part) for index, part in enumerate(value)), len(value), depth, longest)
     text = value if isinstance(value, str) else _scalar(value)
     if longest is not None and len(text) > longest:
-        return format_html('{}<span class="cut">… {} more characters</span>', plain(text[:longest]), len(text) - longest)
+        return format_html(
+            '{}<span class="cut">… {} more characters</span>', plain(text[:longest]), len(text) - longest
+        )
     return plain(text)
 
 
@@ -132,9 +134,7 @@ def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, longest: i
     if longest is not None and depth >= _DEEPEST:
         return format_html('<span class="cut">… {} more inside</span>', count)
     most = count if longest is None else min(count, _MOST_MEMBERS)
-    shown = (
-        (name, _tree(part, depth + 1, longest)) for _, (name, part) in zip(range(most), members, strict=False)
-    )
+    shown = ((name, _tree(part, depth + 1, longest)) for _, (name, part) in zip(range(most), members, strict=False))
     rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", shown)
     more = format_html('<div class="cut">… {} more</div>', count - most) if count > most else ""
     return format_html('<dl class="tree">{}{}</dl>', rows, more)

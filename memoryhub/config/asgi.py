@@ -2,6 +2,9 @@
 
 import os
 import re
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import django
@@ -28,20 +31,34 @@ _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application."""
     if scope["type"] == "websocket":
-        await _socket(scope, receive, send)
+        await _sockets(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif found := _ANSWER.fullmatch(scope["path"]):
         await answer(scope, receive, send, UUID(found[1]))
     else:
-        await _http(scope, receive, send)  # type: ignore[arg-type]
+        await _http(_plain(scope), _whole(receive), send)  # type: ignore[arg-type]
 
 
-async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
-    try:
-        await _sockets(scope, receive, send)
-    except ValueError:  # no such address: the handshake is refused like any other
-        await send({"type": "websocket.close", "code": 4404})
+def _plain(scope: Scope) -> Scope:
+    """The request as WSGI can tell it: no header that another could be mistaken for, and a query in ASCII."""
+    headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
+    query = scope["query_string"]
+    if not query.isascii():
+        query = quote(query, safe="".join(map(chr, range(0x21, 0x7F)))).encode()
+    return {**scope, "headers": headers, "query_string": query}
+
+
+def _whole(receive: Receive) -> Receive:
+    """A body that breaks off is an error, never a shorter body."""
+
+    async def receive_or_fail() -> MutableMapping[str, Any]:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away")
+        return message
+
+    return receive_or_fail
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

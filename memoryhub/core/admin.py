@@ -15,11 +15,20 @@ from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import AccessLog, Actor, Event, Kind, Membership, Outbox, Team
 
 
+class TeamForm(ActionForm):
+    """A team's name and rules."""
+
+    acknowledge_hours = forms.IntegerField(
+        min_value=1, max_value=720, help_text=str(Team._meta.get_field("acknowledge_hours").help_text)
+    )
+
+
 @admin.register(Team)
 class TeamAdmin(HubAdmin):
     """Every team of the installation."""
 
     in_system, in_teams, can_add, can_change = True, False, True, True
+    form, add_form = TeamForm, ActionForm
     add_fields = ("slug", "name")
     fields = ("slug", "name", "tell_withheld", "acknowledge_hours")
     readonly_fields = ("slug",)
@@ -120,7 +129,7 @@ class NewMembershipForm(MembershipForm):
 
 @admin.register(Membership)
 class MembershipAdmin(HubAdmin):
-    """The people of the active team."""
+    """The members of the active team. Agents are changed on pages of their own."""
 
     in_system = can_add = can_change = True
     form, add_form = MembershipForm, NewMembershipForm
@@ -134,8 +143,9 @@ class MembershipAdmin(HubAdmin):
     ordering = ("name",)
     search_fields = ("name", "actor__username")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(actor__kind=Kind.HUMAN)
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        is_person = not isinstance(obj, Membership) or obj.actor.kind == Kind.HUMAN
+        return is_person and super().has_change_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         viewer = viewer_of_page()

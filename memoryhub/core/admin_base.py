@@ -123,6 +123,17 @@ class HubAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return () if obj is None else super().get_readonly_fields(request, obj)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """A page with one button."""
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().changeform_view(request, object_id, form_url, {**one_button, **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Call the action. `obj` has been filled from the form and is not saved."""
         raise NotImplementedError
@@ -148,7 +159,7 @@ class HubAdmin(ModelAdmin):
 class LabelledAdmin(HubAdmin):
     """Rows of the memory, for looking: lists show no free text; a row's own page opens it, which is recorded."""
 
-    list_select_related: tuple[str, ...] = ("label", "author", "clock")
+    list_select_related: ClassVar[tuple[str, ...]] = ("label", "author", "clock")
     ordering = ("-id",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:

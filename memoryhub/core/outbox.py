@@ -7,6 +7,7 @@ import structlog
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from memoryhub.core.failures import describe
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Outbox
 from memoryhub.core.transactions import current, viewer_transaction
@@ -69,7 +70,7 @@ def _work(job: Outbox) -> None:
             again_at = import_string(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
     except Exception as error:
-        log.exception("outbox_job_failed", attempts=job.attempts)
+        log.error("outbox_job_failed", attempts=job.attempts, **describe(error))
         with connection.cursor() as cursor:
             cursor.execute(_FAILED, [type(error).__name__[:200], job.id])
 

@@ -104,10 +104,12 @@ def unseal(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int)
     """Open a sealed value without recording it. Use read_text; this is for the work on keys."""
     key_id = int.from_bytes(sealed[1:5])
     try:
+        if sealed[0] != _FORMAT:
+            raise ValueError("this is no format of ours")
         key = _keys.get(key_id) or _open_key(TeamKey.objects.get(id=key_id))
         team = label_by_id(label_id).team
         plain = key.decrypt(sealed[5:17], sealed[17:], _associated(table, row_id, team, label_id, version))
-    except (InvalidTag, TeamKey.DoesNotExist, KeyError) as error:
+    except (InvalidTag, TeamKey.DoesNotExist, LookupError, ValueError) as error:  # the last two: cut short, or foreign
         log.error("sealed_content_unavailable", table=table, row=str(row_id), error=type(error).__name__)
         return dict(UNAVAILABLE)
     opened: dict[str, Any] = msgspec.json.decode(plain)

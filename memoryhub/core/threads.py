@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 # Apart from the web threads: what sockets and long polls ask is short, and must not wait behind slow requests.
 _pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
-# What all of them wait for (the reading of new events, the check of rights) must not wait behind a thousand that arrive.
+# What all of them wait for (new events, the check of rights) must not wait behind a thousand that arrive at once.
 _first = ThreadPoolExecutor(max_workers=2, thread_name_prefix="live-first")
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -18,15 +18,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
-from memoryhub.core.admin_base import REFUSAL
-from memoryhub.core.errors import Code, Conflict, Forbidden, HubError, NotFound
+from memoryhub.core.admin_base import REFUSAL, HubAdmin
+from memoryhub.core.errors import Forbidden, HubError
 from memoryhub.core.models import Actor, Role
 from memoryhub.core.transactions import viewer_transaction
+from memoryhub.interface.problems import answer, error_of
 from memoryhub.interface.sessions import TEAM_KEY, memberships_of, session_viewer
 
 View = Callable[..., HttpResponseBase]
 # One's own password, Django's log and its other conveniences go past the actions.
 _NOT_OURS = {"logout", "password_change", "password_change_done", "autocomplete", "view_on_site"}
+_REFUSALS = (HubError, DatabaseError, Http404, PermissionDenied, SuspiciousOperation)
 
 
 class HubAdminSite(AdminSite):
@@ -35,6 +37,11 @@ class HubAdminSite(AdminSite):
     site_header = site_title = "memoryhub administration"
     index_title = "Administration"
     site_url = "/"
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Pages with our locks only: what other packages bring (groups, failed sign-ins) knows no teams."""
+        if admin_class is not None and issubclass(admin_class, HubAdmin):
+            super().register(model_or_iterable, admin_class, **options)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the person administers the session's active team."""
@@ -60,24 +67,23 @@ class HubAdminSite(AdminSite):
         return update_wrapper(guarded if cacheable else never_cache(guarded), view)
 
     def _act(self, request: HttpRequest, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-        """Run the view and its rendering in one transaction. A refusal undoes it all and is shown on the form."""
+        """Run the view and its rendering in one transaction. What is refused is undone whole, and told on the form."""
         viewer = request.hub_viewer  # type: ignore[attr-defined]
+        writes = request.method == "POST"
         try:
-            with viewer_transaction(viewer, read_only=request.method != "POST"):
+            with viewer_transaction(viewer, read_only=not writes):
                 return _rendered(view())
-        except IntegrityError:
-            refusal: HubError = Conflict(Code.CONFLICT, "Somebody else changed this at the same time. Try again.")
-        except HubError as error:
-            refusal = error
-        except (Http404, PermissionDenied) as error:
-            return self._refuse(request, NotFound() if isinstance(error, Http404) else Forbidden("Not in this team."))
-        if request.method == "POST":
+        except _REFUSALS as exc:
+            answer(exc, request)  # which logs what is to be logged
+            refusal = error_of(exc)
+            has_form = writes and isinstance(exc, HubError | DatabaseError)
+        if has_form:
             setattr(request, REFUSAL, refusal)
-            with viewer_transaction(viewer, read_only=True):
-                try:
+            try:
+                with viewer_transaction(viewer, read_only=True):
                     return _rendered(view())
-                except HubError as error:
-                    refusal = error  # no form showed it
+            except _REFUSALS as exc:
+                refusal = error_of(exc)
         return self._refuse(request, refusal)
 
     def _refuse(self, request: HttpRequest, error: HubError) -> HttpResponse:

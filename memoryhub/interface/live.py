@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ import structlog
 from channels.layers import get_channel_layer
 
 from memoryhub.core import wake
+from memoryhub.core.errors import Unavailable
+from memoryhub.core.failures import describe
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.sql import run
 from memoryhub.core.threads import in_thread
@@ -27,6 +29,8 @@ from memoryhub.core.viewers import Viewer, system_viewer
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0  # how late a lost bell can make a reader
+BEAT_SECONDS = 10.0
+JOIN_SECONDS = 5.0
 PAGE = 500
 
 
@@ -47,26 +51,38 @@ class LiveEvent:
     at: datetime
 
     def is_for(self, viewer: Viewer) -> bool:
-        """Whether this viewer may hear of it."""
+        """Whether this viewer may hear of it: the label and the audience allow it, or it is about their own rights."""
+        if self.row_id == viewer.membership:
+            return True
         return viewer.dominates(self.label.sensitivity, self.label.compartments) and (
             self.audience is None or self.audience == viewer.membership
         )
 
 
+# Makes what is sent of each event, once for all who may see it; `watched`: the tasks that somebody has open.
+Render = Callable[[Viewer, Sequence[LiveEvent], Collection[UUID]], Sequence[Any]]
+
+
 class Subscriber(Protocol):
-    """A socket or a long poll. hear() must not wait."""
+    """A socket or a long poll. Its methods neither wait nor raise."""
 
-    viewer: Viewer
-
-    def hear(self, event: LiveEvent, frame: str | None) -> None:
-        """An event that the viewer may see, with the frame that all who may see it share."""
+    @property
+    def viewer(self) -> Viewer: ...
 
     @property
     def task(self) -> UUID | None:
         """The task whose items it wants in its frames."""
 
+    @property
+    def render(self) -> Render | None:
+        """What makes its frames; None: the event itself is enough."""
 
-Render = Callable[[Viewer, Sequence[LiveEvent], frozenset[UUID]], Sequence[str | None]]
+    def hear(self, event: LiveEvent, frame: Any) -> None:
+        """An event that the viewer may see, and what `render` made of it."""
+
+    def beat(self, seq: int) -> None:
+        """Everything up to `seq` was heard. Every BEAT_SECONDS, for as long as the ledger can be read."""
+
 
 _READ = """
 select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.data::text, e.at
@@ -76,9 +92,10 @@ order by s.seq limit %(limit)s::int
 """
 
 
-def read_head(team: int) -> int:
-    """The team's last `seq`."""
-    ((head,),) = run("select coalesce(max(seq), 0) from event_seq where team_id = %s::int", [team])
+def read_head(viewer: Viewer) -> int:
+    """The last `seq` of the viewer's team."""
+    with viewer_transaction(viewer, read_only=True):
+        ((head,),) = run("select coalesce(max(seq), 0) from event_seq where team_id = %s::int", [viewer.team])
     return int(head)
 
 
@@ -89,16 +106,15 @@ def read_events(viewer: Viewer, after: int, *, limit: int = PAGE) -> tuple[list[
     no event up to it is hidden only because its label is newer than the list.
     """
     with viewer_transaction(viewer, read_only=True) as transaction:
-        head = read_head(viewer.team)
+        head = read_head(viewer)
         if head <= after:
             return [], after
         transaction.enter()
         rows = run(_READ, {"team": viewer.team, "after": after, "head": head, "limit": limit})
         made = [_event(row) for row in rows if row[1] is not None]
-        reached = rows[-1][0] if rows else head
-    if made:
-        settle(made[-1].id)
-    return made, reached
+        if made:
+            settle(made[-1].id)
+    return made, rows[-1][0]
 
 
 def _event(row: tuple[Any, ...]) -> LiveEvent:
@@ -110,64 +126,91 @@ def _event(row: tuple[Any, ...]) -> LiveEvent:
 class TeamReader:
     """Reads one team's ledger for all of this process's subscribers."""
 
-    def __init__(self, team: int, render: Render) -> None:
+    def __init__(self, team: int) -> None:
         self.team = team
-        self.seq = 0
-        self.subscribers: set[Subscriber] = set()
-        self._render = render
+        self.seq: int | None = None  # up to which everything was delivered; None: not yet known
+        self._subscribers: set[Subscriber] = set()
+        self._joining: dict[Subscriber, asyncio.Future[int]] = {}
         self._bell = asyncio.Event()
-        self._started = asyncio.Event()
+        self._beaten = 0.0
         self._task = asyncio.create_task(self._run(), name=f"live-{team}")
 
-    def ring(self) -> None:
-        """There may be something new."""
+    def ring(self, seq: int) -> None:
+        """The ledger has reached `seq`."""
+        if self.seq is None or seq > self.seq:
+            self._bell.set()
+
+    async def join(self, subscriber: Subscriber) -> int:
+        """Take part; the `seq` after which it hears everything. Raises TimeoutError while the database is away."""
+        # Between two reads only: what is being read just now was not rendered with this subscriber in mind.
+        entered = self._joining[subscriber] = asyncio.get_running_loop().create_future()
         self._bell.set()
+        return await asyncio.wait_for(entered, JOIN_SECONDS)
 
-    def stop(self) -> None:
-        """Nobody listens any more."""
+    def leave(self, subscriber: Subscriber) -> bool:
+        """Take no further part. Whether nobody is left, and the reader has stopped."""
+        self._joining.pop(subscriber, None)
+        self._subscribers.discard(subscriber)
+        if self._joining or self._subscribers:
+            return False
         self._task.cancel()
-
-    async def started(self) -> int:
-        """The `seq` from which on subscribers hear everything."""
-        await self._started.wait()
-        return self.seq
+        return True
 
     async def _run(self) -> None:
         while True:
             try:
-                if not self._started.is_set():
-                    self.seq = await in_thread(self._head)
-                    self._started.set()
                 while await self._deliver():
                     pass
             except Exception as error:
-                # The database is away: whoever listens gets everything when it is back.
-                log.warning("live_reader_waits", team=self.team, error=type(error).__name__)
+                # The database is away: whoever listens gets everything when it is back, and no beat meanwhile.
+                log.warning("live_reader_waits", team=self.team, **describe(error))
                 await asyncio.sleep(POLL_SECONDS)
+                continue
+            self._beat()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)
-            self._bell.clear()
-
-    def _head(self) -> int:
-        with viewer_transaction(system_viewer(self.team), read_only=True):
-            return read_head(self.team)
 
     async def _deliver(self) -> bool:
-        after, watched = self.seq, frozenset(who.task for who in self.subscribers if who.task is not None)
-        events, frames, reached = await in_thread(functools.partial(self._read, after, watched))
-        for event, frame in zip(events, frames, strict=True):
-            for who in list(self.subscribers):
+        """Read and deliver a page; whether there may be more."""
+        self._bell.clear()
+        if self.seq is None:
+            self.seq = await in_thread(lambda: read_head(system_viewer(self.team)), first=True)
+        self._admit(self.seq)
+        watched = {who.task for who in self._subscribers if who.task is not None}
+        renders = {who.render for who in self._subscribers if who.render is not None}
+        read = functools.partial(self._read, self.seq, renders, watched)
+        events, frames, reached = await in_thread(read, first=True)
+        for place, event in enumerate(events):
+            for who in tuple(self._subscribers):
                 if event.is_for(who.viewer):
-                    who.hear(event, frame)
+                    who.hear(event, frames[who.render][place] if who.render else None)
         self.seq = reached
         return len(events) == PAGE
 
-    def _read(self, after: int, watched: frozenset[UUID]) -> tuple[list[LiveEvent], Sequence[str | None], int]:
+    def _admit(self, seq: int) -> None:
+        for subscriber, entered in self._joining.items():
+            self._subscribers.add(subscriber)
+            if not entered.done():
+                entered.set_result(seq)
+        self._joining.clear()
+
+    def _read(
+        self, after: int, renders: Collection[Render], watched: Collection[UUID]
+    ) -> tuple[list[LiveEvent], dict[Render, Sequence[Any]], int]:
         viewer = system_viewer(self.team)
-        events, reached = read_events(viewer, after)
-        if len(events) != reached - after:
-            raise RuntimeError("the ledger has a gap: an event is not visible to its team's own viewer")
-        return events, self._render(viewer, events, watched) if events else [], reached
+        with viewer_transaction(viewer, read_only=True):
+            events, reached = read_events(viewer, after)
+            if len(events) != reached - after:
+                raise RuntimeError("the ledger has a gap: an event is not visible to its team's own viewer")
+            return events, {render: render(viewer, events, watched) for render in renders if events}, reached
+
+    def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._beaten < BEAT_SECONDS or self.seq is None:
+            return
+        self._beaten = now
+        for who in tuple(self._subscribers):
+            who.beat(self.seq)
 
 
 class Live:
@@ -176,34 +219,29 @@ class Live:
     def __init__(self) -> None:
         self._readers: dict[int, TeamReader] = {}
         self._listening: asyncio.Task[None] | None = None
-        self.subscribers: set[Subscriber] = set()
 
-    async def subscribe(self, subscriber: Subscriber, render: Render) -> int:
-        """From the `seq` that is returned on, the subscriber hears every event that it may see."""
+    async def subscribe(self, subscriber: Subscriber) -> int:
+        """From the `seq` that is returned on, the subscriber hears every event that it may see.
+
+        Raises Unavailable while the database is away. Whatever happens, unsubscribe() afterwards.
+        """
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen(), name="live-bell")
         team = subscriber.viewer.team
         reader = self._readers.get(team)
         if reader is None:
-            reader = self._readers[team] = TeamReader(team, render)
-        reader.subscribers.add(subscriber)
-        self.subscribers.add(subscriber)
-        return await reader.started()
+            reader = self._readers[team] = TeamReader(team)
+        try:
+            return await reader.join(subscriber)
+        except TimeoutError:
+            raise Unavailable() from None
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
-        """It hears nothing more; a reader without subscribers stops."""
-        self.subscribers.discard(subscriber)
-        reader = self._readers.get(subscriber.viewer.team)
-        if reader is not None:
-            reader.subscribers.discard(subscriber)
-            if not reader.subscribers:
-                reader.stop()
-                del self._readers[subscriber.viewer.team]
-
-    def seq(self, team: int) -> int:
-        """Up to which `seq` the team's subscribers have heard everything."""
+        """It hears nothing more; a reader without subscribers stops. Safe to repeat."""
+        team = subscriber.viewer.team
         reader = self._readers.get(team)
-        return reader.seq if reader else 0
+        if reader is not None and reader.leave(subscriber):
+            del self._readers[team]
 
     async def _listen(self) -> None:
         """Pass bells on. Without Valkey the readers poll, and nothing is lost but a second."""
@@ -215,9 +253,11 @@ class Live:
                 while True:
                     message = await layer.receive(channel)
                     if reader := self._readers.get(message["team"]):
-                        reader.ring()
+                        reader.ring(message["seq"])
             except Exception as error:
                 log.warning("doorbell_away", error=type(error).__name__)
+                with contextlib.suppress(Exception):
+                    await layer.flush()  # a subscription that was half made is not kept
                 await asyncio.sleep(POLL_SECONDS)
 
 

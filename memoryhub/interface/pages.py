@@ -37,7 +37,7 @@ class SessionView(View):
             refuse_keys(request)
             if not request.user.is_authenticated:
                 return sign_in(request)
-            self.members = memberships_of(request.user)  # type: ignore[arg-type]
+            self.members = memberships_of(request.user)
             viewer = session_viewer(request, self.members)
             if viewer is None:
                 raise Forbidden("You are in no team. Ask an administrator to add you to one.")
@@ -47,7 +47,7 @@ class SessionView(View):
             return refuse(request, exc)
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        allowed = ", ".join(self._allowed_methods())
+        allowed = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))
         raise MethodNotAllowed("This method is not for this address.", headers={"Allow": allowed})
 
 
@@ -98,8 +98,13 @@ def refuse_keys(request: HttpRequest) -> None:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """Whether the client speaks JSON: it sends it, or does not accept a page."""
-    return request.content_type == "application/json" or "text/html" not in request.headers.get("Accept", "")
+    """Whether an answer that is no page is due: to the API, to a script, to who sends JSON or accepts no page."""
+    accept = request.headers.get("Accept", "")
+    if request.path.startswith("/api/") or "HX-Request" in request.headers or request.content_type == "application/json":
+        return True
+    if request.method in ("GET", "HEAD"):
+        return "json" in accept and "text/html" not in accept
+    return "text/html" not in accept
 
 
 def sign_in(request: HttpRequest) -> HttpResponse:

@@ -20,7 +20,7 @@ def memberships_of(actor: Actor | AnonymousUser) -> list[Membership]:
 
 
 def session_viewer(request: HttpRequest, members: list[Membership] | None = None) -> Viewer | None:
-    """The viewer of the session's active team, else of the person's first team; None without any.
+    """The viewer of the session's active team, else of the person's first, which then is it; None without any.
 
     `members`: what memberships_of() gave, where the caller has asked already.
     """
@@ -28,4 +28,7 @@ def session_viewer(request: HttpRequest, members: list[Membership] | None = None
         members = memberships_of(request.user)
     wanted = request.session.get(TEAM_KEY)
     chosen = next((member for member in members if member.team_id == wanted), members[0] if members else None)
+    if chosen is not None and chosen.team_id != wanted:
+        # Kept, so that one who is added to a team does not find themselves in it from one click to the next.
+        request.session[TEAM_KEY] = chosen.team_id
     return viewer_of(chosen, request_id=request.META.get("HUB_REQUEST_ID", "")) if chosen else None

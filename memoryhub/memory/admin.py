@@ -1,6 +1,6 @@
 """Admin pages of the memory: for looking only. What is sealed is opened on a row's own page, and recorded."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -32,8 +32,8 @@ class OfTask(LabelledAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         tasks = visible_to(viewer_of_page(), Task.objects.filter(id=OuterRef("task_id")))
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(task_key=Subquery(tasks.values("key")[:1]))
+        rows = super().get_queryset(request).annotate(task_key=Subquery(tasks.values("key")[:1]))
+        return cast(QuerySet[Any], rows)
 
     @admin.display(description="task")
     def task_text(self, row: Any) -> str | None:
@@ -53,7 +53,8 @@ class ObservationAdmin(OfTask):
     list_display = ("created_at", "task_text", "author", "label_text", "tags", "private")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(Q(private=False) | Q(author_id=viewer_of_page().membership))
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.filter(Q(private=False) | Q(author_id=viewer_of_page().membership))
 
 
 @admin.register(Decision)

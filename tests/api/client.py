@@ -63,7 +63,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> Reply:
-        """Any request. `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI variables."""
+        """Any request. `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI."""
         sent = dict(headers or {})
         if self.key is not None:
             sent.setdefault("Authorization", f"Bearer {self.key}")

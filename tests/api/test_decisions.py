@@ -5,6 +5,7 @@ import pytest
 
 from memoryhub.core.models import Sensitivity, Team
 from tests.api.client import Api, Reply, at_once, make_api
+from tests.factories import make_team
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 
@@ -54,12 +55,10 @@ def test_an_active_action_key_is_unique_in_the_team(team: Team, api: Api) -> Non
     assert reply.refusal == (409, "action_conflict")
     assert (reply.data["decision"], reply.data["held_by"]) == (first["id"], api.name)
     assert decide(other, "u", action_key="refund:2").status == 201
-    assert decide(make_team_mate_elsewhere(), "t", action_key="refund:1").status == 201
+    assert decide(make_stranger(), "t", action_key="refund:1").status == 201
 
 
-def make_team_mate_elsewhere() -> Api:
-    from tests.factories import make_team
-
+def make_stranger() -> Api:
     stranger = make_api(make_team())
     stranger.make("tasks", {"key": "t", "title": "T"})
     return stranger
@@ -85,7 +84,7 @@ def test_of_several_at_once_with_one_action_key_one_is_recorded(team: Team, api:
 def test_what_it_rests_on_must_be_visible(team: Team, api: Api) -> None:
     high = make_api(team, CONFIDENTIAL)
     hidden = high.make("observations", {"content": "x", "task": "t", "sensitivity": "confidential"})["id"]
-    foreign = make_team_mate_elsewhere().make("observations", {"content": "x"})["id"]
+    foreign = make_stranger().make("observations", {"content": "x"})["id"]
     replies = [decide(api, based_on=[row]) for row in (hidden, foreign, "0198c0de-0000-7000-8000-000000000000")]
     assert [reply.refusal for reply in replies] == [(404, "not_found")] * 3
     assert len({reply.data["detail"] for reply in replies}) == 1

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from escalations.actions import claims
 from memoryhub.core.models import Sensitivity, Team
 from tests.api.client import Api, at_once, make_api
 from tests.factories import Person
@@ -181,8 +182,6 @@ def test_a_token_is_checked_only_when_it_is_brought(team: Team, api: Api, task: 
 
 
 def test_observations_still_flow_while_a_person_has_the_task(api: Api, task: str, person: Person) -> None:
-    from escalations.actions import claims
-
     body = {"task": task, "reason_code": "other", "reason": "r", "question": "q"}
     claims.claim(person.viewer, escalation_id=api.make("escalations", body)["id"])
     assert log(api, task=task)["task"] == task
@@ -214,6 +213,7 @@ def test_a_batch_has_a_result_an_item(team: Team, api: Api, task: str) -> None:
     assert shown == ["created", "duplicate", 400, 404, 403, 400, 400, "created", "duplicate", "created", 400]
     assert results[7]["id"] == results[8]["id"]
     assert results[2]["error"]["errors"][0]["pointer"] == "/items/2/nope"
+    assert results[10]["error"]["errors"][0]["pointer"] == "/items/10/expires_at"
     assert results[2]["error"]["code"] == "invalid"
     assert contents(api) == ["i", "g", "a", "there"]
     assert contents(make_api(team)) == ["g", "a", "there"]

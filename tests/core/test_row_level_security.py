@@ -24,7 +24,6 @@ from memoryhub.memory.models import Observation
 from tests.core.trials import GUARDED, LABELLED, LEDGER, Trial, count, make_trial
 from tests.factories import make_agent, make_person, make_team
 
-
 Connection = psycopg.Connection[Any]
 REFUSED = "row-level security"
 

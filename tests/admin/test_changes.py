@@ -1,0 +1,232 @@
+import re
+
+import pytest
+
+from agents.authentication import authenticate
+from agents.models import Agent, ApiKey
+from escalations.models import Escalation, Queue
+from memoryhub.core.errors import Unauthorized
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, Team
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import system_viewer
+from tests.admin.pages import address, events, fill, signed_in, text
+from tests.factories import PASSWORD, make_agent, make_person, make_team, unique
+
+
+def test_a_person_is_added_to_the_team_by_user_name(team, browser):
+    newcomer = make_person(make_team())
+    page = address("core_membership", "add")
+    form = {
+        "username": newcomer.username,
+        "name": "Ann",
+        "role": "lead",
+        "clearance": 2,
+        "compartments": "pii, finance",
+    }
+    assert browser.post(page, form).status_code == 302
+    member = Membership.objects.get(team=team, actor=newcomer.actor)
+    assert (member.name, member.role, member.clearance) == ("Ann", "lead", 2)
+    assert member.compartments == ["finance", "pii"]
+    assert events(team)[-1] == ("membership.add", member.id)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"username": "nobody-at-all"},
+        {"compartments": "Not Good!"},
+        {"compartments": "x" * 41},
+        {"role": "agent"},
+        {"role": "system"},
+        {"clearance": "3"},
+        {"name": ""},
+        {"name": "\0"},
+        {"username": "\0"},
+    ],
+)
+def test_a_bad_form_is_told_and_changes_nothing(team, browser, change):
+    newcomer = make_person(make_team())
+    before = events(team)
+    form = {"username": newcomer.username, "name": "Ben", "role": "lead", "clearance": 1, "compartments": "", **change}
+    answer = browser.post(address("core_membership", "add"), form)
+    assert answer.status_code == 200
+    assert "errorlist" in text(answer)
+    assert events(team) == before
+    assert not Membership.objects.filter(team=team, actor=newcomer.actor).exists()
+
+
+def test_what_an_action_refuses_is_told_on_the_form_and_undone(team, browser, chief):
+    newcomer = make_person(make_team())
+    page = address("core_membership", "add")
+    form = {"username": newcomer.username, "name": chief.name, "role": "lead", "clearance": 1}
+    before, actors = events(team), Actor.objects.count()
+    answer = browser.post(page, form)
+    assert answer.status_code == 200
+    assert "is taken in this team" in text(answer)
+    own = address("core_membership", "change", chief.membership.id)
+    answer = browser.post(own, {"role": "admin", "clearance": 2, "compartments": "", "is_active": "on"})
+    assert answer.status_code == 200
+    assert "cannot change your own rights" in text(answer)
+    # An agent's account is made before its name is found to be taken.
+    answer = browser.post(address("agents_agent", "add"), {"name": chief.name, "clearance": 1})
+    assert "is taken in this team" in text(answer)
+    assert (events(team), Actor.objects.count()) == (before, actors)
+    assert Membership.objects.get(id=chief.membership.id).clearance == 1
+
+
+def test_a_members_rights_are_changed_by_the_action(team, browser):
+    person = make_person(team)
+    page = address("core_membership", "change", person.membership.id)
+    assert browser.get(page).status_code == 200
+    assert browser.post(page, {"role": "lead", "clearance": 2, "compartments": "pii"}).status_code == 302
+    member = Membership.objects.get(id=person.membership.id)
+    assert (member.role, member.clearance, member.compartments, member.is_active) == ("lead", 2, ["pii"], False)
+    assert (member.name, member.actor_id) == (person.name, person.actor.id)
+    assert events(team)[-1] == ("membership.change", member.id)
+
+
+def test_agents_are_listed_among_the_members_but_changed_on_their_own_pages(team, browser):
+    agent = make_agent(team)
+    page = address("core_membership", "change", agent.membership.id)
+    assert agent.name in text(browser.get(address("core_membership")))
+    assert "_save" not in text(browser.get(page))
+    system = Membership.objects.get(team=team, role="system")
+    for member in (agent.membership, system):
+        form = {"role": "admin", "clearance": 2, "compartments": "", "is_active": "on"}
+        assert browser.post(address("core_membership", "change", member.id), form).status_code == 403
+        assert Membership.objects.get(id=member.id).role == member.role
+
+
+def test_an_agent_and_its_key_which_is_shown_once(team, browser):
+    name = unique("research")
+    form = {"name": name, "group": "research", "description": "Looks up", "clearance": 1, "compartments": "pii"}
+    assert browser.post(address("agents_agent", "add"), form).status_code == 302
+    agent = Agent.objects.get(membership__team=team, membership__name=name)
+    assert (agent.group, agent.membership.compartments) == ("research", ["pii"])
+
+    form = {"membership": str(agent.pk), "name": "first", "scopes": ["tasks", "memory:read"], "days": "7"}
+    answer = browser.post(address("agents_apikey", "add"), form)
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    [key] = set(re.findall(r"mh_agent_\w+", text(answer)))
+    assert authenticate(f"Bearer {key}", "r").scopes == {"tasks", "memory:read"}
+    row = ApiKey.objects.get(membership=agent.membership)
+    assert row.expires_at is not None
+    for page in (address("agents_apikey"), address("agents_apikey", "change", row.id)):
+        assert key not in text(browser.get(page))
+    assert key not in str(dict(browser.session.items()))
+    assert key not in str(browser.cookies)
+
+    page = address("agents_agent", "change", agent.pk)
+    form = {"group": "", "description": "", "clearance": 0, "compartments": "", "is_active": "on"}
+    assert browser.get(page).status_code == 200
+    assert browser.post(page, form).status_code == 302
+    assert authenticate(f"Bearer {key}", "r").clearance == 0
+
+    page = address("agents_apikey", "change", row.id)
+    assert browser.post(page, {}).status_code == 302
+    assert authenticate(f"Bearer {key}", "r")
+    assert browser.post(page, {"revoke": "on"}).status_code == 302
+    with pytest.raises(Unauthorized):
+        authenticate(f"Bearer {key}", "r")
+    assert browser.get(page).status_code == 200
+    assert browser.post(page, {"revoke": "on"}).status_code == 403
+    assert [verb for verb, _ in events(team)[-5:]] == [
+        "agent.add",
+        "key.issue",
+        "membership.change",
+        "agent.change",
+        "key.revoke",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"scopes": []}, {"scopes": ["root"]}, {"days": "0"}, {"days": "x"}, {"membership": "x"}]
+)
+def test_a_bad_key_form_issues_nothing(team, browser, change):
+    agent = make_agent(team)
+    form = {"membership": str(agent.membership.id), "name": "", "scopes": ["tasks"], "days": "", **change}
+    answer = browser.post(address("agents_apikey", "add"), form)
+    assert answer.status_code == 200
+    assert "mh_agent_" not in text(answer)
+    assert ApiKey.objects.filter(membership=agent.membership).count() == 1
+
+
+def test_a_key_of_another_teams_agent_cannot_be_issued(browser):
+    agent = make_agent(make_team())
+    answer = browser.post(
+        address("agents_apikey", "add"), {"membership": str(agent.membership.id), "scopes": ["tasks"]}
+    )
+    assert "errorlist" in text(answer)
+    assert ApiKey.objects.filter(membership=agent.membership).count() == 1
+
+
+def test_a_queues_claim_time_is_changed_by_the_action(team, browser):
+    made = fill(make_agent(team))
+    with viewer_transaction(system_viewer(team.id)):
+        queue = Escalation.objects.get(id=made["escalations_escalation"]).queue
+    page = address("escalations_queue", "change", queue.id)
+    assert browser.post(page, {"claim_minutes": "45"}).status_code == 302
+    assert Queue.objects.get(id=queue.id).claim_minutes == 45
+    assert events(team)[-1][0] == "queue.change"
+    for minutes in ("0", "1441", "x", ""):
+        assert browser.post(page, {"claim_minutes": minutes}).status_code == 200
+    assert Queue.objects.get(id=queue.id).claim_minutes == 45
+
+
+def test_the_installations_administrator_adds_teams_and_people(installer):
+    client, username, slug = signed_in(installer), unique("new"), unique("team")
+    system = Team.objects.get(slug=SYSTEM_TEAM)
+    form = {"username": username, "email": "", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post(address("core_actor", "add"), form).status_code == 302
+    person = Actor.objects.get(username=username)
+    assert person.check_password(PASSWORD)
+    assert events(system)[-1] == ("person.add", person.id)
+
+    assert client.post(address("core_team", "add"), {"slug": slug, "name": "New"}).status_code == 302
+    team = Team.objects.get(slug=slug)
+    assert Membership.objects.get(team=team, actor=installer.actor).role == "admin"
+    page = address("core_team", "change", team.id)
+    assert client.post(page, {"name": "Newer", "acknowledge_hours": "12"}).status_code == 302
+    team.refresh_from_db()
+    assert (team.name, team.tell_withheld, team.acknowledge_hours, team.slug) == ("Newer", False, 12, slug)
+    answer = client.post(page, {"name": "Newer", "acknowledge_hours": "0"})
+    assert answer.status_code == 200
+
+    other = "another long passphrase"
+    page = address("core_actor", "change", person.id)
+    form = {"email": "a@example.org", "is_active": "on", "password1": other, "password2": other}
+    assert client.post(page, form).status_code == 302
+    person.refresh_from_db()
+    assert (person.email, person.check_password(other)) == ("a@example.org", True)
+    assert [verb for verb, _ in events(system)[-2:]] == ["person.change", "person.set_password"]
+
+
+def test_a_weak_or_mistyped_password_is_told_and_changes_nothing(installer):
+    client, username = signed_in(installer), unique("new")
+    for first, second in (("short", "short"), (PASSWORD, PASSWORD + "!"), (PASSWORD, "")):
+        form = {"username": username, "email": "", "password1": first, "password2": second}
+        answer = client.post(address("core_actor", "add"), form)
+        assert answer.status_code == 200
+        assert "errorlist" in text(answer)
+        assert PASSWORD not in text(answer)
+    assert not Actor.objects.filter(username=username).exists()
+
+
+def test_ones_own_password_is_changed_without_being_signed_out_and_ends_other_sessions(installer):
+    client, elsewhere = signed_in(installer), signed_in(installer)
+    other = "another long passphrase"
+    form = {
+        "email": "",
+        "is_active": "on",
+        "is_staff": "on",
+        "is_superuser": "on",
+        "password1": other,
+        "password2": other,
+    }
+    assert client.post(address("core_actor", "change", installer.actor.id), form).status_code == 302
+    assert client.get("/admin/").status_code == 200
+    assert elsewhere.get("/admin/").status_code == 302
+    del form["is_superuser"]
+    answer = client.post(address("core_actor", "change", installer.actor.id), form)
+    assert "cannot take your own administration away" in text(answer)

@@ -1,0 +1,165 @@
+"""Non-interference, small (I11): what a low reader is answered is the same whether or not hidden rows exist."""
+
+import json
+import re
+from typing import Any
+
+from memoryhub.core.models import Sensitivity, Team
+from tests.api.client import Api, Reply, make_api
+from tests.factories import make_person, make_team
+
+HIGH = {"sensitivity": "confidential", "compartments": ["finance"]}
+NONE = "0198c0de-0000-7000-8000-000000000000"
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+# A cursor's text is as long as what it points to, and signed; `seq` may have gaps (DESIGN, section 2).
+_CURSOR = re.compile(r"cursor=[A-Za-z0-9_-]+")
+_SEQ = re.compile(r'"(seq|as_of)": \d+')
+
+
+def plain(reply: Reply, team: Team) -> str:
+    """The whole answer, with ids, times, cursors and the team's own name taken out."""
+    headers = {name: value for name, value in reply.headers.items() if name not in ("X-Request-Id", "Content-Length")}
+    data = {**reply.data} if isinstance(reply.data, dict) else reply.data
+    if isinstance(data, dict):
+        data.pop("request_id", None)
+    text = json.dumps([reply.status, data, headers], sort_keys=True).replace(team.slug, "TEAM")
+    for pattern, put in ((_ID, "ID"), (_TIME, "TIME"), (_CURSOR, "CURSOR"), (_SEQ, r'"\1": 0')):
+        text = pattern.sub(put, text)
+    return text
+
+
+def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
+    """A low reader's small memory, between hidden rows of every kind when asked; the reader and the ids that it knows."""
+    low = make_api(team, name="low")
+    high = make_api(team, Sensitivity.CONFIDENTIAL, ["finance"], name="high")
+    make_person(team, name="Ada")
+    make_person(team, clearance=Sensitivity.CONFIDENTIAL, compartments=["finance"], name="Grace")
+    ids: dict[str, str] = {}
+    hide(high, hidden, "before")
+    low.make("tasks", {"key": "t", "title": "T"})
+    low.make("tasks", {"key": "u", "title": "U"})
+    ids["observation"] = low.make("observations", {"task": "t", "content": "seen", "tags": ["x"]})["id"]
+    if hidden:
+        high.make("tasks", {"key": "t", "title": "Twin", **HIGH})
+        high.make("observations", {"task": "u", "content": "hidden", "tags": ["x"], "client_ref": "ref", **HIGH})
+        high.make("observations", {"task": "u", "content": "reasoning", "private": True, "sensitivity": "internal"})
+        high.make("decisions", {"task": "u", "decision": "d", "reasoning": "r", **HIGH})
+        high.make("tasks/t/claim?label=confidential%2Bfinance")
+    low.make("observations", {"task": "u", "content": "more", "tags": ["x"]})
+    ids["decision"] = low.make("decisions", {"task": "t", "decision": "d", "reasoning": "r", "action_key": "k"})["id"]
+    ids["escalation"] = low.make("escalations", {**ASKED, "task": "u"})["id"]
+    hide(high, hidden, "after")
+    return low, ids
+
+
+ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
+
+
+def hide(high: Api, hidden: bool, key: str) -> None:
+    if not hidden:
+        return
+    high.make("tasks", {"key": key, "title": "Hidden", **HIGH})
+    high.make("observations", {"task": key, "content": "x", "tags": ["x"]})
+    high.make("decisions", {"task": key, "decision": "x", "reasoning": "y", "action_key": key})
+    made = high.make("escalations", {"task": key, **ASKED, "client_ref": key})["id"]
+    high.make(f"escalations/{made}/cancel", {"reason": "x"})
+
+
+READS = [
+    "me",
+    "agents",
+    "agents?limit=1",
+    "tasks",
+    "tasks?limit=1",
+    "tasks?q=hidden",
+    "tasks?q=t",
+    "tasks?status=escalated",
+    "tasks?held_by=high",
+    "tasks/t",
+    "tasks/t?label=internal",
+    "tasks/t?label=confidential%2Bfinance",
+    "tasks/before",
+    "observations",
+    "observations?limit=1",
+    "observations?tags=x",
+    "observations?agent=high",
+    "observations?exclude_own=true",
+    "observations?task=u",
+    "observations?task=before",
+    "observations?task=none",
+    "decisions",
+    "decisions?limit=1",
+    "decisions?agent=high",
+    "decisions?task=after",
+    "escalations",
+    "escalations?limit=1",
+    "escalations?state=cancelled",
+    "escalations?task=before",
+    "escalations/{escalation}",
+    "escalations/{escalation}/package",
+    "escalations/{escalation}/package?limit=1",
+    f"escalations/{NONE}",
+    f"escalations/{NONE}/package",
+]
+WRITES: list[tuple[str, Any]] = [
+    # Refused
+    ("tasks/before/claim", {}),
+    ("tasks/before/renew", {"token": 1}),
+    ("tasks/before/complete", {"token": 1}),
+    ("tasks/before/reopen", {"reason": "x"}),
+    ("tasks/t/renew", {"token": 1}),
+    ("tasks/t/claim?label=confidential%2Bfinance", {}),
+    ("tasks", {"key": "before", "title": "x", **HIGH}),
+    ("observations", {"task": "after", "content": "x"}),
+    ("observations", {"content": "x", **HIGH}),
+    ("decisions", {"task": "before", "decision": "x", "reasoning": "y"}),
+    ("decisions", {"task": "t", "decision": "x", "reasoning": "y", "based_on": [NONE]}),
+    ("decisions", {"task": "t", "decision": "x", "reasoning": "y", "action_key": "k"}),
+    ("escalations", {"task": "before", **ASKED}),
+    ("escalations", {"task": "t", **ASKED, "assigned_to": "high"}),
+    (f"escalations/{NONE}/acknowledge", {}),
+    ("escalations/{escalation}/acknowledge", {}),
+    # Done, where a hidden row has the same key
+    ("tasks", {"key": "t", "title": "x"}),
+    ("tasks", {"key": "before", "title": "Mine", "client_ref": "ref"}),
+    ("observations", {"content": "x", "client_ref": "ref"}),
+    ("observations", {"task": "u", "content": "hidden", "dedupe": True}),
+    ("observations/batch", {"items": [{"content": "x", "task": "after"}, {"content": "x", "task": "t"}]}),
+    ("escalations", {"task": "before", **ASKED, "client_ref": "before"}),
+    ("tasks/t/claim", {}),
+    ("tasks/claim-next", {}),
+    ("tasks/claim-next", {}),
+]
+
+
+def test_a_low_readers_answers_do_not_depend_on_hidden_rows() -> None:
+    answers = []
+    for hidden in (False, True):
+        team = make_team()
+        low, ids = make_world(team, hidden=hidden)
+        told = [(f"GET {path}", low.get(path.format(**ids))) for path in READS]
+        told += [(f"POST {path} {body}", low.post(path.format(**ids), body)) for path, body in WRITES]
+        told += [(f"GET {path}, then", low.get(path.format(**ids))) for path in READS]
+        for path, reply in told[: len(READS)]:
+            while reply.data.get("next"):  # every page, to its end
+                reply = low.get(reply.data["next"])
+                told.append((f"{path} …", reply))
+        answers.append([(name, plain(reply, team)) for name, reply in told])
+    without, with_hidden = answers
+    for one, other in zip(without, with_hidden, strict=True):
+        assert one == other
+    refused = [text for name, text in without if name.startswith("POST")]
+    assert sum(text.startswith("[4") for text in refused) == 16
+
+
+def test_the_comparison_sees_a_difference() -> None:
+    """The control: the same world with one visible row more."""
+    texts = []
+    for extra in (False, True):
+        team = make_team()
+        low, _ = make_world(team, hidden=False)
+        if extra:
+            low.make("observations", {"content": "seen"})
+        texts.append(plain(low.get("observations"), team))
+    assert texts[0] != texts[1]

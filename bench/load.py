@@ -112,6 +112,9 @@ class _Connection(asyncio.Protocol):
         self.received = bytearray()
         self.stopping = False
 
+    def itself(self) -> "_Connection":
+        return self
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._send()
@@ -151,7 +154,7 @@ async def _load(job: Job) -> Figures:
     for index in range(job.connections):
         request = bytes.fromhex(job.requests[index % len(job.requests)])
         connection = _Connection(request, str(job.status).encode(), loop.create_future())
-        await loop.create_connection(lambda made=connection: made, "127.0.0.1", job.port)
+        await loop.create_connection(connection.itself, "127.0.0.1", job.port)
         connections.append(connection)
     begin = time.perf_counter() + job.warm_seconds
     end = begin + job.seconds

@@ -84,9 +84,9 @@ def compare(
     at_least: bool = True,
 ) -> Line:
     """The line of two contenders: the median of each, and the median of the rounds' ratios."""
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(rounds[ours], rounds[baseline], strict=True))
-    medians = (statistics.median(rounds[name]) for name in (ours, baseline))
-    return Line(target, what, *medians, unit=unit, ratio=ratio, goal=goal, at_least=at_least)
+    ratio = statistics.median(one / other for one, other in zip(rounds[ours], rounds[baseline], strict=True))
+    mine, theirs = (statistics.median(rounds[name]) for name in (ours, baseline))
+    return Line(target, what, mine, theirs, unit=unit, ratio=ratio, goal=goal, at_least=at_least)
 
 
 def machine() -> dict[str, Any]:

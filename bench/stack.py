@@ -91,12 +91,7 @@ class Stack:
     def end(self, server: subprocess.Popen[bytes]) -> None:
         """End a process that was started here."""
         self.running.remove(server)
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(timeout=8)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        _end(server)
 
     def flush_takes(self, microseconds: int) -> None:
         """Make each flush of the log wait so much longer (0: none), as on a slower disk: PostgreSQL's commit_delay.
@@ -123,16 +118,25 @@ def free_port() -> int:
 def stack() -> Iterator[Stack]:
     """Servers for one run, in a temporary directory; all that was started is ended, and the data deleted."""
     data = Path(tempfile.mkdtemp(prefix="memoryhub-bench-"))
-    made: Stack | None = None
+    running: list[subprocess.Popen[bytes]] = []
     try:
-        made = Stack(data, embedded.start(data))
+        made = Stack(data, embedded.start(data), running)
         yield made
     finally:
-        for server in list(made.running) if made else []:
-            made.end(server)  # type: ignore[union-attr]
+        for server in running:
+            _end(server)
         embedded.remove(data)
         shutil.rmtree(data, ignore_errors=True)
 
 
 def _named(url: str, database: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(timeout=8)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

@@ -39,7 +39,7 @@ class Agents(Reading):
     def read(self, **url: Any) -> Answer:
         rows = Agent.objects.filter(membership__team_id=self.viewer.team, membership__is_active=True)
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        rows = rows.annotate(name=F("membership__name"))
+        rows = rows.annotate(name=F("membership__name"), role=F("membership__role"))
         if window.position is not None:
             rows = rows.filter(name__lt=window.position) if window.backwards else rows.filter(name__gt=window.position)
         found = list(rows.order_by("-name" if window.backwards else "name")[: window.limit + 1])
@@ -53,6 +53,7 @@ class Agents(Reading):
         results = [
             {
                 "name": row.name,
+                "role": row.role,
                 "group": row.group,
                 "description": row.description,
                 "last_seen_at": row.last_seen_at,

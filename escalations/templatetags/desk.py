@@ -27,7 +27,7 @@ _DEEPEST = 8
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
 _PHRASES = {
-    "escalation.escalate": "asked for a person",
+    "escalation.escalate": "escalated",
     "escalation.claim": "took it over",
     "escalation.release": "put it back into the queue",
     "escalation.run_out": "ran out of time: back into the queue",

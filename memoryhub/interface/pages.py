@@ -100,7 +100,8 @@ def refuse_keys(request: HttpRequest) -> None:
 def wants_json(request: HttpRequest) -> bool:
     """Whether an answer that is no page is due: to the API, to a script, to who sends JSON or accepts no page."""
     accept = request.headers.get("Accept", "")
-    if request.path.startswith("/api/") or "HX-Request" in request.headers or request.content_type == "application/json":
+    is_script = "HX-Request" in request.headers or request.content_type == "application/json"
+    if is_script or request.path.startswith("/api/"):
         return True
     if request.method in ("GET", "HEAD"):
         return "json" in accept and "text/html" not in accept

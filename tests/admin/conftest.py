@@ -1,28 +1,34 @@
-import pytest
+"""Imported before Django is set up, so the fixtures import what they need when they run."""
 
-from memoryhub.core.models import SYSTEM_TEAM, Team
-from tests.admin.pages import signed_in
-from tests.factories import make_person, make_team
+import pytest
 
 
 @pytest.fixture
 def team():
+    from tests.factories import make_team
+
     return make_team()
 
 
 @pytest.fixture
 def chief(team):
     """An administrator of the team, who sees what is internal."""
+    from tests.factories import make_person
+
     return make_person(team, "admin", is_staff=True)
 
 
 @pytest.fixture
 def browser(chief):
+    from tests.admin.pages import signed_in
+
     return signed_in(chief)
 
 
 @pytest.fixture
 def installer():
     """An administrator of the installation."""
-    team = Team.objects.get(slug=SYSTEM_TEAM)
-    return make_person(team, "admin", is_staff=True, is_superuser=True)
+    from memoryhub.core.models import SYSTEM_TEAM, Team
+    from tests.factories import make_person
+
+    return make_person(Team.objects.get(slug=SYSTEM_TEAM), "admin", is_staff=True, is_superuser=True)

@@ -6,6 +6,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from memoryhub.core.actions import memberships
 from memoryhub.core.models import Idempotency, Membership, Sensitivity, Team
@@ -148,8 +149,6 @@ def test_a_concurrent_second_waits_for_the_first(api: Api, key: str, owner_sql: 
     got: list[Any] = []
 
     def send() -> None:
-        from django.db import connection
-
         got.append(api.post("tasks/t/claim", {}, key=key))
         connection.close()
 
@@ -170,10 +169,9 @@ def test_a_concurrent_second_waits_for_the_first(api: Api, key: str, owner_sql: 
 
 def wait_for_locks(owner_sql: Any, count: int) -> None:
     """Until so many of this database's connections wait for a lock."""
+    waiting = """select count(*) from pg_locks where not granted
+        and pid in (select pid from pg_stat_activity where datname = current_database())"""
     for _ in range(500):
-        waiting = (
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        )
         owner_sql.execute("select pg_stat_clear_snapshot()")
         if owner_sql.execute(waiting).fetchone()[0] >= count:
             return

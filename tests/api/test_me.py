@@ -32,7 +32,7 @@ def test_agents_lists_the_team_with_what_each_holds(team: Team, api: Api) -> Non
     rows = {row["name"]: row for row in api.results("agents")}
     assert set(rows) == {api.name, other.name}
     assert rows[other.name]["holds"] == ["held"]
-    assert rows[other.name]["group"] == "research"
+    assert (rows[other.name]["role"], rows[other.name]["group"]) == ("agent", "research")
     assert rows[other.name]["last_seen_at"]
     assert rows[api.name]["holds"] == []
 

@@ -1,5 +1,6 @@
 """The whole product in one thin line, in real browsers: from an agent's API call to two people's screens and back."""
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -142,8 +143,8 @@ def test_who_lacks_the_clearance_gets_no_row_no_count_no_frame(server: Server, n
     assert secret not in lows.content()
     assert not [frame for frame in frames if secret in frame or "secret-7" in frame]
     assert lows.request.get(f"/escalations/{secret}/").status == 404
-    hidden, absent = (lows.request.get(f"/escalations/{one}/").json() for one in (secret, plain[:-4] + "0000"))
-    assert {**hidden, "request_id": ""} == {**absent, "request_id": ""}
+    hidden, absent = (lows.request.get(f"/escalations/{one}/").text() for one in (secret, plain[:-4] + "0000"))
+    assert re.sub(r"[0-9a-f]{32}", "", hidden) == re.sub(r"[0-9a-f]{32}", "", absent)
     assert "secret" not in before
     highs.goto(f"/escalations/{secret}/")
     expect(highs.get_by_role("heading", name="May I refund 80 for secret-7?")).to_be_visible()

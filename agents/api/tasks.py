@@ -92,10 +92,10 @@ class Tasks(Reading, Writing):
 class TaskChange(Shape, kw_only=True):
     # The status is what this is about, so here it is no read-only member.
     read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
-    title: Line | None = None
-    requester: Annotated[str, Meta(max_length=200)] | None = None
-    metadata: JsonObject | None = None
-    status: Literal["open", "blocked", "cancelled"] | None = None
+    title: Line | UnsetType = UNSET
+    requester: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    metadata: JsonObject | UnsetType = UNSET
+    status: Literal["open", "blocked", "cancelled"] | UnsetType = UNSET
 
 
 class OneTask(Reading, Writing):
@@ -122,10 +122,10 @@ class OneTask(Reading, Writing):
                 self.viewer,
                 task=task,
                 expected_version=tag.version,
-                title=body.title,
-                requester=body.requester,
-                metadata=body.metadata,
-                status=body.status,
+                title=given(body.title),
+                requester=given(body.requester),
+                metadata=given(body.metadata),
+                status=given(body.status),
             )
         except PreconditionFailed as error:
             raise PreconditionFailed(error.detail, current=rendering.task(one(self.viewer, task.id))) from error

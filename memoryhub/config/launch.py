@@ -130,7 +130,7 @@ def _environment(data: Path) -> dict[str, str]:
     # config.env reads it, so that `manage.py` in a second terminal meets the same system.
     embedded.write_private(data / "runtime.env", lines)
     ours = {"MEMORYHUB_DATA": str(data), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"}
-    return {"LOG_FORMAT": "text", **os.environ, **values, **ours}
+    return {"LOG_FORMAT": "text", "LOG_LEVEL": "WARNING", **os.environ, **values, **ours}
 
 
 def _kept(path: Path) -> dict[str, str]:

@@ -53,7 +53,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn.access": {"level": "WARNING"},
-            # Celery tells of each sweep, twice a second.
+            # These tell of each sweep and each sign-in.
+            "axes": {"level": "WARNING"},
             "celery": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
             # Statement logging would put content into the log.

@@ -25,6 +25,7 @@ REDIS_URL = env.text("REDIS_URL")
 REDIS_PREFIX = env.text("REDIS_PREFIX", "memoryhub")
 
 INSTALLED_APPS = [
+    "memoryhub.config",
     "memoryhub.core",
     "memoryhub.memory",
     "escalations",
@@ -174,6 +175,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)

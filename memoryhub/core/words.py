@@ -4,7 +4,8 @@ import re
 
 from memoryhub.core.models import Sensitivity
 
-_COMPARTMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
+COMPARTMENT = r"[a-z0-9][a-z0-9_-]{0,39}"
+_COMPARTMENT = re.compile(COMPARTMENT, re.ASCII)
 MOST_COMPARTMENTS = 20
 
 

@@ -12,6 +12,7 @@ import orjson
 from msgspec import UNSET, Meta, UnsetType, inspect
 
 from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.words import COMPARTMENT as WORD
 from memoryhub.interface.json import escape_pointer
 
 MAX_CONTENT_BYTES = 256 * 1024
@@ -29,7 +30,7 @@ _VISIBLE = f"[^{_UNSEEN}]"
 _LINE = f"^(?=[^{_CONTROLS}]*{_END})[^{_CONTROLS}]*{_VISIBLE}"
 _KEY = rf"^[A-Za-z0-9._:@~-]{{1,200}}{_END}"
 _TAG = f"^(?=[^,{_CONTROLS}]*{_END}){_VISIBLE}(?:.*{_VISIBLE})?{_END}"
-COMPARTMENT = rf"^[a-z0-9][a-z0-9_-]{{0,39}}{_END}"
+COMPARTMENT = rf"^{WORD}{_END}"
 
 # What is said when a pattern does not fit; by the form in which msgspec names it.
 _EMPTY = (Code.EMPTY, "This must have something to read in it.")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from escalations.actions import claims
 from escalations.actions.common import save
@@ -22,10 +22,11 @@ from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now
+from memoryhub.memory.actions.tasks import lock as lock_task
 from tests.core.trials import ask, make_task
 from tests.factories import make_agent, make_person, make_team
 
-RACERS = 8
+RACERS = 10
 
 Claim = Callable[[Viewer, UUID], object]
 
@@ -38,7 +39,6 @@ class Race:
     won: list[tuple[UUID, str]] = field(default_factory=list)
     told: list[tuple[UUID, str]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
-    overlapping: int = 0  # rounds in which a loser was told the winner's name: the racers really met
 
     @property
     def double(self) -> int:
@@ -111,6 +111,33 @@ def _attempt(race: Race, lock: threading.Lock, person: Viewer, escalation: UUID,
             race.told.append((escalation, told))
         else:
             race.other.append(other or "nothing")
+
+
+def claim_while_next_looks(escalation: UUID, claimer: Viewer, looker: Viewer) -> list[object]:
+    """What both get when `next_free` comes to an escalation whose claimer has locked its task, and not yet itself."""
+    got: list[object] = []
+
+    def look() -> None:
+        try:
+            got.append(claims.next_free(looker))
+        except Exception as error:
+            got.append(error)
+        finally:
+            connection.close()
+
+    looking = threading.Thread(target=look)
+    with viewer_transaction(claimer):
+        task = visible_to(claimer, Escalation.objects.filter(id=escalation)).values_list("task_id", flat=True)[0]
+        lock_task(claimer, task)
+        looking.start()
+        looking.join(0.5)  # by now it waits for the task, or has passed it over
+        try:
+            got.append(claims.claim(claimer, escalation_id=escalation))
+        except OperationalError as error:
+            got.append(error)
+            transaction.set_rollback(True)
+    looking.join()
+    return got
 
 
 def run_next(people: list[Viewer]) -> tuple[list[UUID], int]:

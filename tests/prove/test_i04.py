@@ -41,14 +41,21 @@ def test_exactly_one_of_all_who_try_wins(full: bool) -> None:
 
 def test_the_control_is_caught(full: bool) -> None:
     """Reading first and writing then, without the lock between: several win."""
-    escalations, people = harness.make_escalations(200 if full else 40)
+    escalations, people = harness.make_escalations(200 if full else 12)
     race = harness.run(escalations, people, harness.claim_unlocked)
     assert race.double > 0
     assert len(race.won) > len(escalations)
 
 
 def test_no_two_people_get_the_same_next_one(full: bool) -> None:
-    escalations, people = harness.make_escalations(1_000 if full else 150)
+    escalations, people = harness.make_escalations(1_000 if full else 60)
     got, _ = harness.run_next(people)
     assert sorted(got) == sorted(escalations)
     assert None not in owners(people[0]).values()
+
+
+def test_claim_and_next_do_not_wait_for_each_other_in_a_circle() -> None:
+    (escalation,), (claimer, looker) = harness.make_escalations(1, 2)
+    got = harness.claim_while_next_looks(escalation, claimer, looker)
+    assert not [found for found in got if isinstance(found, Exception)]
+    assert owners(claimer) == {escalation: claimer.name}

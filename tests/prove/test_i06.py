@@ -13,4 +13,4 @@ def test_no_event_is_lost_or_disordered_over_cuts_and_lost_bells(server: Server,
     assert result.cuts > 10, "the sockets were not cut"
     assert result.bells_cut > 0, "the doorbell was not cut"
     assert result.control_lost > 0, "the control lost nothing, so this harness would not see a loss either"
-    assert (result.lost, result.foreign, result.disorder) == (0, 0, 0), result
+    assert (result.lost, result.foreign, result.disorder, result.resyncs) == (0, 0, 0, 0), result

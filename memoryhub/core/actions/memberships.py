@@ -8,7 +8,9 @@ from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
+from memoryhub.core.words import read_compartments
 
+MOST_NAME = 100
 HUMAN_ROLES = (Role.READER, Role.SUPPORT, Role.LEAD, Role.ADMIN)
 
 
@@ -17,7 +19,9 @@ def add(
     viewer: Viewer, *, actor: Actor, name: str, role: str, clearance: int, compartments: Iterable[str] = ()
 ) -> Membership:
     """Add an actor to the viewer's team. Raises Conflict when they are in it or the name is taken."""
-    _check(actor.kind, role)
+    words = _check(actor.kind, role, clearance, compartments)
+    if not name.strip() or len(name) > MOST_NAME:
+        raise Invalid(f"A name has 1 to {MOST_NAME} characters.")
     members = Membership.objects.filter(team_id=viewer.team)
     if members.filter(actor=actor).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"{actor.username} is in this team already.")
@@ -29,7 +33,7 @@ def add(
         name=name,
         role=role,
         clearance=clearance,
-        compartments=sorted(set(compartments)),
+        compartments=words,
     )
     _record(viewer, "membership.add", member)
     return member
@@ -51,19 +55,24 @@ def change(
     """
     if member.team_id != viewer.team or member.role == Role.SYSTEM:
         raise Invalid("This member is not of this team.")
-    words = sorted(set(compartments))
     if member.id == viewer.membership:
         raise Invalid("You cannot change your own rights; ask another administrator.")
-    _check(member.actor.kind, role)
+    words = _check(member.actor.kind, role, clearance, compartments)
     member.role, member.clearance, member.compartments, member.is_active = role, clearance, words, is_active
     member.save(update_fields=["role", "clearance", "compartments", "is_active"])
     _record(viewer, "membership.change", member)
     return member
 
 
-def _check(kind: str, role: str) -> None:
+def _check(kind: str, role: str, clearance: int, compartments: Iterable[str]) -> list[str]:
     if (kind == Kind.AGENT) != (role == Role.AGENT) or (kind == Kind.HUMAN and role not in HUMAN_ROLES):
         raise Invalid(f"The role {role} is not for this kind of member.")
+    if clearance not in Sensitivity.values:
+        raise Invalid("A clearance is public, internal or confidential.")
+    try:
+        return read_compartments(" ".join(compartments))
+    except ValueError as error:
+        raise Invalid(str(error)) from error
 
 
 def _record(viewer: Viewer, verb: str, member: Membership) -> None:

@@ -1,7 +1,7 @@
 """Teams: add, change. The installation's administrators do this, in the ledger of the team `system`."""
 
 from memoryhub.core import ledger
-from memoryhub.core.errors import Code, Conflict, Forbidden
+from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
 from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.sealing import make_team_key
@@ -42,8 +42,9 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
 def change(viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int) -> Team:
     """Change a team's name and rules. Hours within 1..720."""
     require_installation(viewer)
+    if not 1 <= acknowledge_hours <= 720 or not name.strip():
+        raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
-    team.full_clean()
     team.save(update_fields=["name", "tell_withheld", "acknowledge_hours"])
     _record(viewer, "team.change", team)
     return team

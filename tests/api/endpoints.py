@@ -1,0 +1,151 @@
+"""Every address of the API, from its own table, with a request that it takes: what is new must be added here."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.api.doors import Endpoint, Reading, Writing
+from agents.api.urls import urlpatterns
+from memoryhub.core.models import Team
+from tests.api.client import Api, Reply, make_api
+
+LABEL = {"sensitivity": "internal", "compartments": []}
+TOKEN = {"token": 1}
+WHEN = "2026-01-31T09:30:00Z"
+ITEM = {
+    "content": {"saw": "text"},
+    "task": "free",
+    "tags": ["tag"],
+    "importance": 0.5,
+    "occurred_at": WHEN,
+    "expires_at": "2999-01-31T09:30:00Z",
+    "private": False,
+    "pinned": False,
+    "dedupe": False,
+    **LABEL,
+}
+ACTION = {"name": "refund", "arguments": {"order": "o"}, "schema": {"type": "object"}}
+
+# A body with every field that the address takes; each would be taken by the world that make_world() makes.
+BODIES: dict[str, dict[str, Any]] = {
+    "tasks": {"key": "new", "title": "Title", "requester": "Ada", "metadata": {"a": "b"}, "client_ref": "r", **LABEL},
+    "tasks/claim-next": {"status": "open", "metadata": {"kind": "mail"}, "ttl_seconds": 60},
+    "tasks/{free}": {"title": "New", "requester": "Ada", "metadata": {"a": "b"}, "status": "blocked"},
+    "tasks/{free}/claim": {"ttl_seconds": 60},
+    "tasks/{held}/renew": {**TOKEN, "ttl_seconds": 60},
+    "tasks/{held}/release": TOKEN,
+    "tasks/{held}/complete": {**TOKEN, "outcome": {"a": "b"}},
+    "tasks/{held}/fail": {**TOKEN, "outcome": {"a": "b"}},
+    "tasks/{done}/reopen": {"reason": "It came back."},
+    "observations": {**ITEM, "client_ref": "r"},
+    "observations/batch": {"items": [ITEM]},
+    "decisions": {
+        "task": "free",
+        "decision": {"do": "text"},
+        "reasoning": "Since.",
+        "based_on": [],
+        "action_key": "k",
+        "client_ref": "r",
+        **LABEL,
+    },
+    "escalations": {
+        "task": "free",
+        "reason_code": "other",
+        "reason": "No rule.",
+        "question": "What now?",
+        "allowed": ["edit", "respond"],
+        "action": ACTION,
+        "recommendation": "None.",
+        "priority": "high",
+        "client_ref": "r",
+    },
+    "escalations/{answered}/acknowledge": {},
+    "escalations/{queued}/cancel": {"reason": "Solved."},
+}
+# Which row of the world each address is about.
+ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
+ROWS |= {"escalations": "queued", "acknowledge": "answered"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """An address; `{name}` in its path is an entry of World.rows."""
+
+    path: str
+    view: type[Endpoint] = field(compare=False)
+
+    @property
+    def reads(self) -> bool:
+        return issubclass(self.view, Reading)
+
+    @property
+    def method(self) -> str | None:
+        """Of its write; None for what is only read."""
+        if not issubclass(self.view, Writing):
+            return None
+        return "PATCH" if hasattr(self.view, "patch") else "POST"
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def _doors() -> list[Door]:
+    found = []
+    for pattern in urlpatterns:
+        route = str(pattern.pattern)
+        noun, verb = route.partition("/")[0], route.rpartition("/")[2]
+        row = ROWS.get(verb) or ROWS.get(noun)
+        view = pattern.callback.view_class  # type: ignore[union-attr]
+        if issubclass(view, Endpoint):
+            found.append(Door(re.sub(r"<[a-z]+:[a-z_]+>", f"{{{row}}}", route), view))
+    return found
+
+
+DOORS = _doors()
+READERS = [door for door in DOORS if door.reads]
+WRITERS = [door for door in DOORS if door.method]
+
+
+@dataclass
+class World:
+    """A team with a row for every address to be about, and an agent who may do it all."""
+
+    team: Team
+    api: Api
+    rows: dict[str, str]
+    etags: dict[str, str]
+
+    def send(self, door: Door, body: Any, **sent: Any) -> Reply:
+        """The door's write, with the If-Match that it needs."""
+        assert door.method
+        headers = {**self.headers(door), **sent.pop("headers", {})}
+        return self.api.send(door.method, door.path.format(**self.rows), body, headers=headers, **sent)
+
+    def headers(self, door: Door) -> dict[str, str]:
+        return {"If-Match": self.etags["free"]} if door.method == "PATCH" else {}
+
+    def get(self, door: Door, query: str = "") -> Reply:
+        return self.api.get(f"{door.path.format(**self.rows)}{query}")
+
+
+def make_world(team: Team) -> World:
+    """What BODIES rests on."""
+    from escalations.actions import answers, claims
+    from tests.factories import make_person
+
+    api = make_api(team)
+    rows = {"free": "free", "held": "held", "done": "done"}
+    etags = {}
+    for key in ("free", "held", "done", "asked", "told"):
+        reply = api.post("tasks", {"key": key, "title": key, "metadata": {"kind": "mail"} if key == "free" else {}})
+        etags[key] = reply.headers["ETag"]
+    for key in ("held", "done"):
+        assert api.make(f"tasks/{key}/claim")["token"] == 1
+    api.make("tasks/done/complete", TOKEN)
+    asked = {"reason_code": "other", "reason": "r", "question": "q"}
+    rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
+    rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]
+    person = make_person(team)
+    claims.claim(person.viewer, escalation_id=rows["answered"])
+    answers.decide(person.viewer, escalation_id=rows["answered"], verdict="respond", message="Yes.")
+    return World(team, api, rows, etags)

@@ -1,0 +1,223 @@
+"""The desk in a real browser: what moves, what stays, what is kept, and whether everybody can use it."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from escalations.actions import answers, claims, notes
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.memory.actions import observations
+from memoryhub.memory.actions.observations import NewObservation
+from memoryhub.memory.selectors.tasks import by_key
+from tests.browser.test_first_light import live, sign_in
+from tests.conftest import Server
+from tests.desk.desks import ACTION, Desk, make_desk
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return make_desk()
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds, by WCAG 2.2 AA and good practice."""
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {fault['nodes'][0]['html'][:200]}" for fault in found]
+
+
+def case(page: Page, escalation) -> Page:
+    page.goto(f"/escalations/{escalation.id}/")
+    live(page)
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_everybody_can_use_it(new_page: NewPage, desk: Desk, scheme: str, width: int):
+    made = desk.escalate(allowed=["approve", "edit", "reject"], action=ACTION, recommendation="Do it.", priority=3)
+    desk.escalate(priority=2)
+    page = new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto("/login/")
+    assert faults(page) == []
+    sign_in(page, desk.sam)
+    assert faults(page) == []
+    page.keyboard.press("?")
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    case(page, made)
+    for key in ("e", "a", "x"):
+        page.keyboard.press(key)
+        expect(page.locator("form.act.is-open")).to_have_count(1)
+        assert faults(page) == []
+        page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("document.querySelector('h1').outerHTML = '<img src=x>'")
+    assert faults(page) != []  # the control: axe does find faults here
+
+
+def test_rows_do_not_move_under_the_pointer(new_page: NewPage, desk: Desk):
+    first = desk.escalate("first")
+    page = sign_in(new_page(), desk.sam)
+    page.locator(f"#e-{first.id}").hover()
+    before = page.locator(f"#e-{first.id}").bounding_box()
+    urgent = desk.escalate("urgent", priority=3)
+    expect(page.get_by_role("button", name="1 new: show")).to_be_visible()
+    assert page.locator("#rows tr").count() == 1
+    assert page.locator(f"#e-{first.id}").bounding_box()["height"] == before["height"]
+    page.mouse.move(5, 5)
+    expect(page.locator("#rows tr").first).to_have_id(f"e-{urgent.id}")
+    expect(page.get_by_role("button", name="new: show")).to_be_hidden()
+    # One that leaves the list stays, greyed, while somebody points at the table.
+    page.locator(f"#e-{urgent.id}").hover()
+    claims.claim(desk.lee.viewer, escalation_id=first.id)
+    answers.finish(desk.lee.viewer, escalation_id=first.id, done="Done.")
+    expect(page.locator(f"#e-{first.id}")).to_have_class(re.compile("is-gone"))
+    page.mouse.move(5, 5)
+    expect(page.locator(f"#e-{first.id}")).to_have_count(0)
+
+
+def test_what_arrives_is_announced_and_filtered(new_page: NewPage, desk: Desk):
+    page = sign_in(new_page(), desk.sam)
+    page.get_by_label("Priority").select_option("urgent")
+    expect(page).to_have_url(re.compile("priority=urgent"))
+    expect(page.get_by_text("Nothing fits these filters")).to_be_visible()
+    quiet, loud = desk.escalate("quiet", priority=1), desk.escalate("loud", priority=3)
+    expect(page.locator(f"#e-{loud.id}")).to_be_visible()
+    expect(page.locator(f"#e-{quiet.id}")).to_have_count(0)
+    expect(page.locator("#announcer")).to_contain_text("New, urgent: May I do loud?, from returns")
+    page.go_back()
+    live(page)
+    expect(page.locator("#rows tr")).to_have_count(2)
+
+
+def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):
+    first, second = desk.escalate("first", priority=2), desk.escalate("second", allowed=["respond", "reject"])
+    page = sign_in(new_page(), desk.sam)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.locator(f"#e-{second.id}")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(str(second.id)))
+    live(page)
+    page.keyboard.press("c")
+    expect(page.locator("#panel")).to_have_attribute("data-state", "claimed")
+    page.keyboard.press("r")
+    page.keyboard.type("cannot be seen as shortcuts: n x ?")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
+    expect(page.locator("#since")).to_contain_text("cannot be seen as shortcuts: n x ?")
+    page.keyboard.press("n")
+    expect(page).to_have_url(re.compile(str(first.id)))
+    expect(page.get_by_text("It is yours for")).to_be_visible()
+
+
+def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewPage, desk: Desk):
+    made = desk.escalate("draft", allowed=["respond"])
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Respond").click()
+    page.get_by_label("Your answer").fill("Half an answer")
+    page.reload()
+    live(page)
+    page.get_by_role("button", name="Respond").click()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer")
+    page.get_by_label("Your answer").press_sequentially(" and more")
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="A note meanwhile.")
+    expect(page.locator("#since")).to_contain_text("A note meanwhile.")
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    claims.release(desk.lee.viewer, escalation_id=made.id)
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+    expect(page.locator("#standing")).to_contain_text("lee has it")
+    expect(page.get_by_label("Your answer")).to_be_disabled()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")
+    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
+    expect(page.locator("#panel")).to_contain_text("Lee's answer.")
+
+
+def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):
+    made = desk.escalate("schema", allowed=["edit"], action=ACTION)
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_label("amount").fill("500")
+    page.get_by_role("button", name="Approve with changes").click()
+    expect(page.locator("#form-edit .act-error")).to_contain_text("100")
+    expect(page.get_by_label("amount")).to_have_value("500")
+
+
+def test_destructive_verbs_ask_first(new_page: NewPage, desk: Desk):
+    made = desk.escalate()
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Release").click()
+    page.get_by_role("button", name="No, go back").click()
+    expect(page.locator("#panel")).to_have_attribute("data-state", "claimed")
+    page.get_by_role("button", name="Release").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(page).to_have_url(re.compile("/$"))
+    expect(page.locator(f"#e-{made.id}")).to_have_attribute("data-state", "queued")
+
+
+def test_the_timeline_loads_as_one_scrolls(new_page: NewPage, desk: Desk):
+    made = desk.escalate("scroll")
+    with viewer_transaction(desk.agent.viewer):
+        task = by_key(desk.agent.viewer, "scroll")
+        items = [NewObservation(content=f"number {number};", task=task, tags=["t"]) for number in range(120)]
+        observations.log_batch(desk.agent.viewer, items=items)
+    page = case(sign_in(new_page(), desk.sam), made)
+    items = page.locator("#since li[data-item]")
+    expect(items).to_have_count(50)
+    for _ in range(6):
+        page.locator("#since li").last.scroll_into_view_if_needed()
+        page.wait_for_timeout(200)
+    expect(items).to_have_count(120)
+    page.locator("#since .tag").first.click()
+    expect(page).to_have_url(re.compile("tag=t"))
+    page.get_by_label("Search inside the timeline").fill("number 7;")
+    expect(items).to_have_count(1)
+
+
+def test_confidential_items_that_arrive_are_opened_on_demand(new_page: NewPage, desk: Desk):
+    made = desk.escalate("open")
+    page = case(sign_in(new_page(), desk.lee), made)
+    viewer = desk.lee.viewer
+    with viewer_transaction(viewer):
+        new = NewObservation(content="The secret word.", task=by_key(viewer, "open"), sensitivity=2)
+        observations.log(viewer, item=new)
+    button = page.get_by_role("button", name="Confidential: open to read")
+    expect(button).to_be_visible()
+    assert "The secret word." not in page.content()
+    button.click()
+    expect(page.locator("#since")).to_contain_text("The secret word.")
+
+
+def test_after_a_break_the_page_catches_up_by_itself(new_page: NewPage, desk: Desk):
+    page = sign_in(new_page(), desk.sam)
+    page.context.set_offline(True)
+    page.evaluate("dispatchEvent(new Event('pagehide'))")  # what the browser does with the socket
+    made = desk.escalate()
+    expect(page.locator(f"#e-{made.id}")).to_have_count(0)
+    page.context.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator(f"#e-{made.id}")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("live")
+
+
+def test_a_claim_that_ends_soon_is_said_and_kept_with_one_key(new_page: NewPage, desk: Desk, owner_sql, server: Server):
+    made = desk.escalate()
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    owner_sql.execute(
+        "update escalation set claim_expires_at = now() + interval '90 seconds' where id = %s", [str(made.id)]
+    )
+    page = case(sign_in(new_page(), desk.sam), made)
+    expect(page.get_by_text("Your claim ends in")).to_be_visible()
+    page.keyboard.press("h")
+    expect(page.get_by_text("Your claim ends in")).to_be_hidden()
+    expect(page.locator("#standing")).to_contain_text("29 min")

@@ -85,7 +85,7 @@ def _apply(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[Vali
         return run
 
     keywords = {name: counted(run) for name, run in Draft202012Validator.VALIDATORS.items()}
-    bounded = validators.extend(Draft202012Validator, {**keywords, **dict.fromkeys(_NOT_APPLIED, _nothing)})
+    bounded = validators.extend(Draft202012Validator, {**keywords, **dict.fromkeys(_NOT_APPLIED, _nothing)})  # type: ignore[no-untyped-call]
     return list(islice(bounded(schema, registry=Registry()).iter_errors(dict(arguments)), MAX_FAULTS))
 
 

@@ -34,6 +34,13 @@ _NOTE = "escalation.note"
 _WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
 
 
+# Which part an item is of is told by its `seq`. Its id, made by some process's clock a moment before COMMIT, only
+# bounds where to look, by far more than clocks differ or transactions last; without the bound, one part is searched
+# through for the other.
+_MARGIN_MS = 3_600_000
+_BELOW_TIME = 80  # bits of a UUIDv7 below its time
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the timeline is narrowed by. `private`: with the agents' reasoning, for who holds the claim (recorded)."""
@@ -81,17 +88,25 @@ def page(
     if wanted.private and may_open_private(viewer, row):
         memories.open_private(row.task_id)
     after, up_to = (as_of(row), None) if part == SINCE else (None, as_of(row))
+    floor = _id_near(row, -_MARGIN_MS) if part == SINCE else None
+    if position is None and part == BEFORE:
+        position = _id_near(row, _MARGIN_MS)
     filters = memories.Filters(
         task=row.task_id, after_seq=after, up_to_seq=up_to, agent=wanted.agent, tags=[wanted.tag] if wanted.tag else ()
     )
-    memory = _memory(viewer, filters, wanted, position, size + 1)
+    memory = _memory(viewer, filters, wanted, position, floor, size + 1)
     # Changes older than this page's memory belong to a later page; without the bound, the search for them would pass
     # over every event of the task.
-    floor = memory[size].id if len(memory) > size else None
+    floor = memory[size].id if len(memory) > size else floor
     events = _events(viewer, row.task_id, filters, wanted, position, floor)[: size + 1]
     found = sorted([*memory, *events], key=lambda entry: entry.id, reverse=True)[: size + 1]
     items = items_of(viewer, found[:size], opened=True)
     return items, found[size - 1].id if len(found) > size else None
+
+
+def _id_near(row: Escalation, milliseconds: int) -> UUID:
+    """The smallest id of the moment that is so much later than the escalation's own."""
+    return UUID(int=((row.id.int >> _BELOW_TIME) + milliseconds) << _BELOW_TIME)
 
 
 def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
@@ -132,48 +147,64 @@ def is_told(event: Event) -> bool:
     return event.row_type in _STATE_ROWS and event.type not in _UNTOLD
 
 
-def _memory(viewer: Viewer, filters: memories.Filters, wanted: Wanted, position: Any, limit: int) -> list[Any]:
+def _memory(
+    viewer: Viewer, filters: memories.Filters, wanted: Wanted, position: UUID | None, floor: UUID | None, limit: int
+) -> list[Any]:
     found: list[Any] = []
     if wanted.kind in (None, "observation"):
-        mine = _containing(viewer, "observation", filters, wanted, position, limit)
+        mine = _narrowed(viewer, "observation", filters, wanted, position, floor, limit)
         found += memories.observations(viewer, mine, position=position, limit=limit)
     if wanted.kind in (None, "decision") and not wanted.tag:
-        mine = _containing(viewer, "decision", filters, wanted, position, limit)
+        mine = _narrowed(viewer, "decision", filters, wanted, position, floor, limit)
         found += memories.decisions(viewer, mine, position=position, limit=limit)
     return sorted(found, key=lambda row: row.id, reverse=True)
 
 
-def _containing(
-    viewer: Viewer, table: str, filters: memories.Filters, wanted: Wanted, position: Any, limit: int
+def _narrowed(
+    viewer: Viewer,
+    table: str,
+    filters: memories.Filters,
+    wanted: Wanted,
+    position: UUID | None,
+    floor: UUID | None,
+    limit: int,
 ) -> memories.Filters:
-    """The filters, narrowed to rows whose words contain what is looked for. Sealed words are not looked into."""
-    if not wanted.q:
+    """The filters, narrowed to the ids of a page whose words contain what is looked for, or that lies above `floor`.
+
+    Sealed words are not looked into.
+    """
+    if not wanted.q and floor is None:
         return filters
-    where = {
-        "r.id < %(position)s::uuid": position,
-        "s.seq > %(after)s::bigint": filters.after_seq,
-        "s.seq <= %(up_to)s::bigint": filters.up_to_seq,
-        "m.name = %(agent)s": filters.agent,
-        "r.tags @> %(tags)s::varchar[]": list(filters.tags) or None,
-    }
     params = label_params(viewer) | {
         "task": filters.task,
-        "words": _like(wanted.q),
+        "words": _like(wanted.q) if wanted.q else None,
         "position": position,
+        "floor": floor,
         "after": filters.after_seq,
         "up_to": filters.up_to_seq,
         "agent": filters.agent,
-        "tags": list(filters.tags),
+        "tags": list(filters.tags) or None,
         "limit": limit,
     }
-    conditions = "".join(f" and {condition}" for condition, value in where.items() if value is not None)
+    conditions = "".join(f" and {condition}" for name, condition in _NARROWING.items() if params[name] is not None)
     rows = run(
         f"select r.id from {table} r join event_seq s on s.event_id = r.event_id"
         f" join membership m on m.id = r.author_id where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
-        f" and r.{VISIBLE} and r.body::text ilike %(words)s{conditions} order by r.id desc limit %(limit)s::int",
+        f" and r.{VISIBLE}{conditions} order by r.id desc limit %(limit)s::int",
         params,
     )
     return replace(filters, ids=[found for (found,) in rows])
+
+
+_NARROWING = {
+    "words": "r.body::text ilike %(words)s",
+    "position": "r.id < %(position)s::uuid",
+    "floor": "r.id >= %(floor)s::uuid",
+    "after": "s.seq > %(after)s::bigint",
+    "up_to": "s.seq <= %(up_to)s::bigint",
+    "agent": "m.name = %(agent)s",
+    "tags": "r.tags @> %(tags)s::varchar[]",
+}
 
 
 def _like(words: str) -> str:

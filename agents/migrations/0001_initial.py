@@ -9,43 +9,87 @@ import memoryhub.core.ids
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('membership', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='agent', serialize=False, to='core.membership')),
-                ('group', models.CharField(blank=True, help_text='A word that alerts can be sent to, e.g. research.', max_length=60)),
-                ('description', models.CharField(blank=True, max_length=300)),
-                ('last_seen_at', models.DateTimeField(editable=False, null=True)),
+                (
+                    "membership",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="agent",
+                        serialize=False,
+                        to="core.membership",
+                    ),
+                ),
+                (
+                    "group",
+                    models.CharField(
+                        blank=True, help_text="A word that alerts can be sent to, e.g. research.", max_length=60
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=300)),
+                ("last_seen_at", models.DateTimeField(editable=False, null=True)),
             ],
             options={
-                'db_table': 'agent',
+                "db_table": "agent",
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('prefix', models.CharField(help_text='The first characters, to tell keys apart.', max_length=20)),
-                ('digest', models.BinaryField(unique=True)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('memory:read', 'Memory Read'), ('memory:write', 'Memory Write'), ('tasks', 'Tasks'), ('escalations', 'Escalations'), ('alerts', 'Alerts'), ('insights:read', 'Insights Read'), ('import', 'Import')], max_length=20), default=list, size=None)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('last_used_at', models.DateTimeField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('membership', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='core.membership')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=memoryhub.core.ids.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=100)),
+                ("prefix", models.CharField(help_text="The first characters, to tell keys apart.", max_length=20)),
+                ("digest", models.BinaryField(unique=True)),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("memory:read", "Memory Read"),
+                                ("memory:write", "Memory Write"),
+                                ("tasks", "Tasks"),
+                                ("escalations", "Escalations"),
+                                ("alerts", "Alerts"),
+                                ("insights:read", "Insights Read"),
+                                ("import", "Import"),
+                            ],
+                            max_length=20,
+                        ),
+                        default=list,
+                        size=None,
+                    ),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "membership",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="api_keys", to="core.membership"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'db_table': 'api_key',
+                "verbose_name": "API key",
+                "db_table": "api_key",
             },
         ),
     ]

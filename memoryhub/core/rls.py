@@ -26,7 +26,7 @@ def policies(table: str, *, also: str = "true") -> RunSQL:
         f"create policy {table}_drop on {table} for delete using ({seen})",
     ]
     undo = [f"drop policy {table}_{verb} on {table}" for verb in ("read", "make", "change", "drop")]
-    return RunSQL(create, [*undo, f"alter table {table} disable row level security"])
+    return RunSQL(";\n".join(create), ";\n".join([*undo, f"alter table {table} disable row level security"]))
 
 
 def label_key(table: str) -> RunSQL:

@@ -97,4 +97,4 @@ def _take() -> tuple[dict[int, int], list[str]]:
 def _enqueue(jobs: list[str]) -> None:
     from memoryhub.core.tasks import work
 
-    work.apply_async(args=[jobs], retry=False, expires=300)
+    work.apply_async(args=(jobs,), retry=False, expires=300)

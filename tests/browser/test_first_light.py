@@ -114,7 +114,7 @@ def told(count: int, server: Server, team: int) -> set[str]:
     from memoryhub.core.viewers import system_viewer
 
     with viewer_transaction(system_viewer(team), read_only=True):
-        changes = [type_ for type_ in Event.objects.filter(row_type="escalation").values_list("type", flat=True)]
+        changes = list(Event.objects.filter(row_type="escalation").values_list("type", flat=True))
     assert count >= len([change for change in changes if change != "escalation.keep"])
     return {change.partition(".")[2] for change in changes}
 

@@ -88,7 +88,12 @@ def _expel(one: Watched) -> None:
 def _deactivate(one: Watched) -> None:
     actor = one.person.actor
     people.change(
-        installation(), person=actor, email="", is_active=False, is_staff=actor.is_staff, is_superuser=actor.is_superuser
+        installation(),
+        person=actor,
+        email="",
+        is_active=False,
+        is_staff=actor.is_staff,
+        is_superuser=actor.is_superuser,
     )
 
 
@@ -119,7 +124,9 @@ def run(url: str, each: int, *, seed: int = 1) -> Result:
     waiting = [make_agent(team) for _ in range(each)]
     over = threading.Event()
     threads = [threading.Thread(target=_write, args=(writer, task, over))]
-    threads += [threading.Thread(target=_watch, args=(url, team, task, one, over, dice.random() * 2)) for one in watched]
+    threads += [
+        threading.Thread(target=_watch, args=(url, team, task, one, over, dice.random() * 2)) for one in watched
+    ]
     seconds: list[float] = []
     threads += [threading.Thread(target=_wait, args=(url, team, agent, seconds, dice.random())) for agent in waiting]
     for thread in threads:

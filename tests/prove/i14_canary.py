@@ -146,7 +146,7 @@ def tell(word: str, level: str, agent: Agent, desk: Desk) -> None:
 
 
 def provoke(word: str, agent: Agent, desk: Desk, owner: psycopg.Connection[Any]) -> list[tuple[int, str]]:
-    """Faulty requests with the word in them, and errors of the database that quote the row; the answers' status and id."""
+    """Faulty requests with the word in them, and errors of the database that quote the row: each status and id."""
     answers = [
         agent.http.post("observations", content=f'{{"content": "{word}", '.encode(), headers=_TYPE),
         agent.http.post("observations", content=f'{{"content": "{word}\0"}}'.encode(), headers=_TYPE),

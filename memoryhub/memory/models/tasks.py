@@ -27,7 +27,7 @@ class Task(Labelled):
     key = models.CharField(max_length=200)
     status = models.CharField(max_length=12, choices=TaskStatus.choices, default=TaskStatus.OPEN)
     version = models.IntegerField(default=1)
-    text_version = models.IntegerField(default=1)  # type: ignore[assignment]
+    text_version = models.IntegerField(default=1)
     reopen_count = models.IntegerField(default=0)
     client_ref = models.CharField(max_length=200, null=True)
     # The lease. The fencing token only ever grows; a holder without a live expiry holds nothing.

@@ -1,0 +1,262 @@
+"""What the desk's socket sends: who sees what, resuming, and a client that does not read."""
+
+import json
+import os
+import socket as sockets
+import time
+from uuid import uuid4
+
+import orjson
+import pytest
+import redis
+
+from escalations.actions import claims, notes
+from memoryhub.core.models import EventSeq, Sensitivity
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import system_viewer
+from memoryhub.memory.actions import observations
+from memoryhub.memory.actions.observations import NewObservation
+from tests.conftest import Server
+from tests.core.trials import ask, make_task
+from tests.factories import Person, make_agent, make_person, make_team
+from tests.live.desk import close_code, frames, open_socket, sign_in
+
+
+def head(team: int) -> int:
+    with viewer_transaction(system_viewer(team), read_only=True):
+        return EventSeq.objects.filter(team_id=team).count()
+
+
+def desk(server: Server, person: Person, after: int, task: object = None):
+    """A person's socket that has caught up, and what it was sent on the way."""
+    socket = open_socket(server.url, person.membership.team.slug, sign_in(person))
+    socket.send(json.dumps({"after": after, **({"task": str(task)} if task else {})}))
+    return socket, frames(socket)
+
+
+def heard(socket, count: int, seconds: float = 10) -> list[dict]:
+    return [orjson.loads(socket.recv(timeout=seconds)) for _ in range(count)]
+
+
+def silent(socket, seconds: float = 1.5) -> bool:
+    """Whether nothing but beats comes."""
+    try:
+        while orjson.loads(socket.recv(timeout=seconds))["type"] == "beat":
+            pass
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_an_escalation_is_told_at_once_with_its_row(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    socket, first = desk(server, sam, head(team.id))
+    with socket:
+        assert [frame["type"] for frame in first] == ["ready"]
+        escalation = ask(agent, task, "brown cow")
+        (frame,) = heard(socket, 1)
+        assert (frame["event"], frame["escalation"], frame["task"]) == (
+            "escalation.escalate",
+            str(escalation.id),
+            str(task.id),
+        )
+        assert frame["by"] == agent.name
+        assert frame["seq"] == head(team.id)
+        assert "brown cow" in frame["row"]
+        assert frame["item"] is None
+        claims.claim(sam.viewer, escalation_id=escalation.id)
+        (frame,) = heard(socket, 1)
+        assert frame["event"] == "escalation.claim"
+        assert sam.name in frame["row"]
+
+
+def test_a_frame_is_for_those_whose_clearance_dominates_the_label(server: Server):
+    team = make_team()
+    agent = make_agent(team, Sensitivity.CONFIDENTIAL, ["finance"]).viewer
+    people = {
+        "high": make_person(team, "support", Sensitivity.CONFIDENTIAL, ["finance", "pii"]),
+        "level only": make_person(team, "support", Sensitivity.CONFIDENTIAL),
+        "words only": make_person(team, "support", Sensitivity.INTERNAL, ["finance"]),
+        "other words": make_person(team, "support", Sensitivity.CONFIDENTIAL, ["pii"]),
+    }
+    after = head(team.id)
+    opened = {name: desk(server, person, after)[0] for name, person in people.items()}
+    # The label itself is new: whoever listed the team's labels before does not know of it.
+    hidden = ask(agent, make_task(agent, Sensitivity.CONFIDENTIAL, ["finance"]), "canary")
+    (frame,) = heard(opened["high"], 1)
+    assert frame["escalation"] == str(hidden.id)
+    assert "canary" not in json.dumps(frame), "a shared frame carries no sealed text"
+    assert "Confidential: open to read" in frame["row"]
+    shown = ask(agent, make_task(agent), "public word")
+    for name in ("level only", "words only", "other words"):
+        (frame,) = heard(opened[name], 1)
+        assert frame["escalation"] == str(shown.id), name
+    # The same after a break, from the ledger.
+    for name, person in people.items():
+        again, missed = desk(server, person, after)
+        asked = [frame["escalation"] for frame in missed if frame["type"] == "event"]
+        assert asked == ([str(hidden.id), str(shown.id)] if name == "high" else [str(shown.id)]), name
+        assert "canary" not in json.dumps(missed)
+        again.close()
+    for socket in opened.values():
+        socket.close()
+
+
+def test_items_come_for_the_task_that_is_open_only(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    mine, other = make_task(agent), make_task(agent)
+    ours = ask(agent, mine)
+    after = head(team.id)
+    watching, _ = desk(server, sam, after, mine.id)
+    at_queue, _ = desk(server, sam, after)
+    with watching, at_queue:
+        observations.log(agent, item=NewObservation(content="not yours", task=other))
+        observations.log(agent, item=NewObservation(content="my own thought", task=mine, private=True))
+        observations.log(agent, item=NewObservation(content="seen <b>live</b>", task=mine))
+        (frame,) = heard(watching, 1)
+        assert frame["event"] == "observation.log"
+        assert "seen &lt;b&gt;live&lt;/b&gt;" in frame["item"]
+        claims.claim(sam.viewer, escalation_id=ours.id)
+        notes.note(sam.viewer, escalation_id=ours.id, text="a note of mine")
+        _, note = heard(watching, 2)
+        assert "a note of mine" in note["item"]
+        plain = heard(at_queue, 2)
+        assert [frame["event"] for frame in plain] == ["escalation.claim", "escalation.note"]
+        assert all(frame["row"] and frame["item"] is None for frame in plain)
+        assert silent(watching)
+
+
+def test_a_task_of_another_team_or_none_opens_nothing(server: Server):
+    other = make_agent(make_team()).viewer
+    task = make_task(other)
+    team = make_team()
+    sam = make_person(team)
+    for watched in (task.id, uuid4()):
+        socket, first = desk(server, sam, 0, watched)
+        with socket:
+            assert {frame.get("task") for frame in first} <= {None}
+            observations.log(other, item=NewObservation(content="elsewhere", task=task))
+            assert silent(socket, 1)
+
+
+def test_a_resume_sends_what_was_missed_in_order_and_no_gap(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    made = [observations.log(agent, item=NewObservation(content=f"n{i}", task=task)) for i in range(600)]
+    socket, first = desk(server, sam, 0, task.id)
+    with socket:
+        seqs = [frame["seq"] for frame in first if frame["type"] == "event" and frame["event"] == "observation.log"]
+        assert len(seqs) == len(made)
+        assert seqs == sorted(set(seqs))
+        assert first[-1]["seq"] >= seqs[-1]
+    again, rest = desk(server, sam, seqs[-11], task.id)
+    with again:
+        assert [frame["seq"] for frame in rest if frame["type"] == "event"] == seqs[-10:]
+
+
+def test_a_cursor_of_the_future_or_too_old_is_told_so(server: Server, owner_sql):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    socket, first = desk(server, sam, head(team.id) + 1)
+    with socket:
+        assert [frame["type"] for frame in first] == ["resync", "ready"]
+        ask(agent, make_task(agent))
+        assert heard(socket, 1)[0]["event"] == "escalation.escalate", "and goes on live"
+    # 10,001 events behind, of a team that wrote them all at once.
+    with viewer_transaction(agent):
+        from memoryhub.core import ledger
+        from memoryhub.core.labels import ensure_label
+
+        label = ensure_label(agent, Sensitivity.INTERNAL).id
+        for _ in range(10_001):
+            ledger.append(agent, "task.claim", label=label, row_type="task", row_id=None)
+    now = head(team.id)
+    socket, first = desk(server, sam, now - 10_001)
+    with socket:
+        assert [frame["type"] for frame in first] == ["resync", "ready"]
+        assert first[0]["floor"] == now - 10_000
+        assert first[1]["seq"] == now
+    socket, first = desk(server, sam, now - 10_000)
+    with socket:
+        assert [frame["type"] for frame in first] == ["ready"]
+
+
+def test_lost_bells_only_delay_and_the_doorbell_comes_back(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    socket, _ = desk(server, sam, head(team.id), task.id)
+    with socket, redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") > 0
+        observations.log(agent, item=NewObservation(content="no bell", task=task))
+        assert heard(socket, 1, seconds=3)[0]["event"] == "observation.log"
+        time.sleep(3)
+        delays = []
+        for number in range(6):
+            begun = time.monotonic()
+            observations.log(agent, item=NewObservation(content=f"bell {number}", task=task))
+            heard(socket, 1)
+            delays.append(time.monotonic() - begun)
+            time.sleep(0.3 + number / 10)
+    assert sorted(delays)[3] < 0.5, f"slower than the poll alone would be: {delays}"
+
+
+def test_a_beat_says_how_far_all_was_sent(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    socket, _ = desk(server, sam, head(team.id))
+    with socket:
+        observations.log(agent, item=NewObservation(content="not for the queue", task=task))
+        time.sleep(2)
+        beats = [frame["seq"] for frame in heard(socket, 2, seconds=13)]
+    assert beats[-1] == head(team.id)
+
+
+@pytest.mark.prove
+def test_a_socket_that_stops_reading_is_ended_and_delays_nobody(server: Server, full: bool):
+    """I17."""
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    after = head(team.id)
+    # A small window, so that little is hidden in the kernel's buffers.
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+    slow = open_socket(server.url, team.slug, sign_in(sam), sock=raw, max_queue=1, ping_interval=None)
+    slow.send(json.dumps({"after": after, "task": str(task.id)}))
+    well, _ = desk(server, sam, after, task.id)
+    before, delays, ends = memory(server), [], ended(server)
+    for number in range(10_000 if full else 3_000):
+        begun = time.monotonic()
+        observations.log(agent, item=NewObservation(content=f"{number} {'x' * 500}", task=task))
+        if number % 10 == 0:
+            heard(well, 10 if number else 1)
+            delays.append(time.monotonic() - begun)
+    assert ended(server) > ends, "the slow socket was not ended"
+    assert memory(server) - before < 32 * 1024 * 1024
+    delays.sort()
+    early, late = delays[: len(delays) // 2], delays
+    assert late[int(len(late) * 0.99)] < max(0.5, 4 * early[int(len(early) * 0.99)])
+    well.close()
+    assert close_code(slow) in (4408, None)
+
+
+def memory(server: Server) -> int:
+    import psutil
+
+    return psutil.Process(server.process.popen.pid).memory_info().rss
+
+
+def ended(server: Server) -> float:
+    import httpx
+
+    token = {"Authorization": f"Bearer {os.environ['METRICS_TOKEN']}"}
+    lines = httpx.get(f"{server.url}/metrics", headers=token).text.splitlines()
+    found = [line for line in lines if line.startswith('memoryhub_sockets_ended_total{code="4408"}')]
+    return float(found[0].split()[-1]) if found else 0.0

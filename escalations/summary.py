@@ -6,7 +6,7 @@ from uuid import UUID
 
 from escalations.models import Escalation
 from escalations.selectors import frozen
-from escalations.timeline import Item, items_of
+from escalations.timeline import SEQ, Item, items_of
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
@@ -37,9 +37,9 @@ class Summary:
 
 _RESULTS = f"""
 select d.id, o.id from unnest(%(ids)s::uuid[], %(authors)s::uuid[]) d(id, author) cross join lateral (
-    select r.id from observation r join event_seq s on s.event_id = r.event_id
+    select r.id from observation r
     where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int and r.{VISIBLE} and r.author_id = d.author
-      and not r.private and r.id > d.id and s.seq <= %(up_to)s::bigint order by r.id limit 1) o
+      and not r.private and r.id > d.id and {SEQ} <= %(up_to)s::bigint order by r.task_id, r.id limit 1) o
 """
 
 

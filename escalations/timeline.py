@@ -153,10 +153,10 @@ def _memory(
     found: list[Any] = []
     if wanted.kind in (None, "observation"):
         mine = _narrowed(viewer, "observation", filters, wanted, position, floor, limit)
-        found += memories.observations(viewer, mine, position=position, limit=limit)
+        found += memories.observations(viewer, mine, limit=limit)
     if wanted.kind in (None, "decision") and not wanted.tag:
         mine = _narrowed(viewer, "decision", filters, wanted, position, floor, limit)
-        found += memories.decisions(viewer, mine, position=position, limit=limit)
+        found += memories.decisions(viewer, mine, limit=limit)
     return sorted(found, key=lambda row: row.id, reverse=True)
 
 
@@ -169,12 +169,7 @@ def _narrowed(
     floor: UUID | None,
     limit: int,
 ) -> memories.Filters:
-    """The filters, narrowed to the ids of a page whose words contain what is looked for, or that lies above `floor`.
-
-    Sealed words are not looked into.
-    """
-    if not wanted.q and floor is None:
-        return filters
+    """The ids of one page of a table, newest first. Sealed words are not looked into for what is searched."""
     params = label_params(viewer) | {
         "task": filters.task,
         "words": _like(wanted.q) if wanted.q else None,
@@ -188,21 +183,22 @@ def _narrowed(
     }
     conditions = "".join(f" and {condition}" for name, condition in _NARROWING.items() if params[name] is not None)
     rows = run(
-        f"select r.id from {table} r join event_seq s on s.event_id = r.event_id"
-        f" join membership m on m.id = r.author_id where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
-        f" and r.{VISIBLE}{conditions} order by r.id desc limit %(limit)s::int",
+        f"select r.id from {table} r where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
+        f" and r.{VISIBLE}{conditions} order by r.task_id desc, r.id desc limit %(limit)s::int",
         params,
     )
-    return replace(filters, ids=[found for (found,) in rows])
+    return memories.Filters(ids=[found for (found,) in rows])
 
 
+# No joins: a planner that begins with the events or the author reads the whole task for a page of it.
+SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
 _NARROWING = {
     "words": "r.body::text ilike %(words)s",
     "position": "r.id < %(position)s::uuid",
     "floor": "r.id >= %(floor)s::uuid",
-    "after": "s.seq > %(after)s::bigint",
-    "up_to": "s.seq <= %(up_to)s::bigint",
-    "agent": "m.name = %(agent)s",
+    "after": f"{SEQ} > %(after)s::bigint",
+    "up_to": f"{SEQ} <= %(up_to)s::bigint",
+    "agent": "r.author_id = (select m.id from membership m where m.team_id = %(team)s::int and m.name = %(agent)s)",
     "tags": "r.tags @> %(tags)s::varchar[]",
 }
 

@@ -15,7 +15,7 @@ from memoryhub.core.viewers import Viewer, system_viewer
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 60  # a worker that has not finished by then is taken for dead
+LEASE_SECONDS = 15  # a worker that has not finished by then is taken for dead; if it lives, the row lock keeps it once
 
 _CLAIM = """
 update outbox set claimed_until = statement_timestamp() + make_interval(secs => %(lease)s), attempts = attempts + 1

@@ -8,13 +8,14 @@ from celery import shared_task
 from django.db import connection
 
 from memoryhub.core import outbox
+from memoryhub.core.wake import WORK
 
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.5  # a sweep ends before the next begins
 
 
-@shared_task(name="memoryhub.core.tasks.work")
+@shared_task(name=WORK)
 def work(jobs: list[str]) -> None:
     """Do these jobs, unless another worker has them."""
     for job in jobs:

@@ -11,10 +11,12 @@ import time
 from uuid import UUID
 
 import structlog
+from celery import current_app
 from channels.layers import get_channel_layer
 
 log = structlog.get_logger(__name__)
 
+WORK = "memoryhub.core.tasks.work"  # the Celery task that does outbox rows by id
 BELL = "bell"  # the channel layer group that every web process listens to
 
 _condition = threading.Condition()
@@ -95,6 +97,5 @@ def _take() -> tuple[dict[int, int], list[str]]:
 
 
 def _enqueue(jobs: list[str]) -> None:
-    from memoryhub.core.tasks import work
-
-    work.apply_async(args=(jobs,), retry=False, expires=300)
+    # By name: the task's module imports the outbox, which imports the transactions that ring here.
+    current_app.send_task(WORK, args=(jobs,), retry=False, expires=300, ignore_result=True)

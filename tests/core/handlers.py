@@ -1,5 +1,6 @@
 """Outbox handlers for the tests. What they did is in the ledger, where every process can look."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,3 +45,9 @@ def only_the_newest(viewer: Viewer, job: Outbox) -> None:
     """Leave a mark unless a newer generation has been scheduled for the row."""
     if not Outbox.objects.filter(row_id=job.row_id, generation__gt=job.generation).exists():
         leave_a_mark(viewer, job)
+
+
+def leave_a_mark_slowly(viewer: Viewer, job: Outbox) -> None:
+    """Take long enough for a worker to be killed at it."""
+    leave_a_mark(viewer, job)
+    time.sleep(0.2)

@@ -41,7 +41,7 @@ def test_only_a_member_of_the_team_from_our_own_page_may_open_it(server: Server)
 def test_a_second_origin_is_refused(server: Server):
     team = make_team()
     session = sign_in(make_person(team))
-    assert refused(server.url, team.slug, session, more={"Origin": "http://evil.example"}) == 403
+    assert refused(server.url, team.slug, session, more={"Origin": "http://evil.example"}) in (400, 403)
 
 
 def test_a_team_of_the_past_and_an_inactive_person_are_refused(server: Server):
@@ -54,7 +54,7 @@ def test_a_team_of_the_past_and_an_inactive_person_are_refused(server: Server):
 
 
 @pytest.mark.parametrize(
-    "path", ["ws", "ws/t//queue/", "ws/t/x/queue", "ws/t/x/other/", "ws/t/x y/queue/", "ws/t/x/queue/%0A"]
+    "path", ["ws", "ws/t//queue/", "ws/t/x/queue", "ws/t/x/other/", "ws/t/x%20y/queue/", "ws/t/x/queue/%0A"]
 )
 def test_an_unknown_address_is_refused(server: Server, path: str):
     team = make_team()

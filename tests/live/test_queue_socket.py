@@ -232,9 +232,10 @@ def test_a_socket_that_stops_reading_is_ended_and_delays_nobody(server: Server, 
     slow.send(json.dumps({"after": after, "task": str(task.id)}))
     well, _ = desk(server, sam, after, task.id)
     before, delays, ends = memory(server), [], ended(server)
+    long = {f"key{key}": "x" * 200 for key in range(20)}  # the kernel alone takes 4 MB of what is not read
     for number in range(10_000 if full else 3_000):
         begun = time.monotonic()
-        observations.log(agent, item=NewObservation(content=f"{number} {'x' * 500}", task=task))
+        observations.log(agent, item=NewObservation(content=long | {"n": number}, task=task))
         if number % 10 == 0:
             heard(well, 10 if number else 1)
             delays.append(time.monotonic() - begun)

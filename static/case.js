@@ -120,6 +120,8 @@ async function load() {
     window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true });
     open(opened);
     restore();
+    // The agents' private reasoning opens for who holds the claim.
+    document.getElementById("private-choice").hidden = fresh.dataset.owner !== me || fresh.dataset.state !== "claimed";
     emit("hub:tick");
     warn();
   } catch {

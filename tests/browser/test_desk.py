@@ -133,7 +133,7 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
     claims.release(desk.lee.viewer, escalation_id=made.id)
     claims.claim(desk.lee.viewer, escalation_id=made.id)
-    expect(page.locator("#standing")).to_contain_text("lee has it")
+    expect(page.locator("#standing")).to_contain_text("lee has had it")
     expect(page.get_by_label("Your answer")).to_be_disabled()
     expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
     answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")

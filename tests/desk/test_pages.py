@@ -210,7 +210,7 @@ def test_the_case_shows_what_a_person_needs_in_order(desk: Desk, sam: Client):
     assert "It is yours for" in mine
     assert 'name="arguments/to/name" value="Maria"' in mine
     theirs = browser_of(desk.lee).get(f"/escalations/{made.id}/").text
-    assert "<strong><bdi>sam</bdi></strong> has it since" in theirs
+    assert "<strong><bdi>sam</bdi></strong> has had it for" in theirs
 
 
 def test_what_came_since_is_divided_off(desk: Desk, sam: Client):

@@ -1,6 +1,6 @@
 """I6: every committed change reaches every subscriber that may see it, in commit order; a resume fills the gaps.
 
-Writers of three labels commit side by side, some slowly. Browsers' sockets read, are cut at random and resume by `seq`.
+Writers of many labels, some made meanwhile, commit side by side, some slowly. Browsers' sockets read, are cut at random and resume by `seq`.
 Valkey cuts the doorbell again and again. The control reads the same ledger by its time-ordered ids, as one would
 without a clock, and must lose events: ids become visible out of commit order.
 """
@@ -28,7 +28,9 @@ from memoryhub.memory.actions.observations import NewObservation
 from tests.factories import Person, make_agent, make_person, make_team
 from tests.live.desk import open_socket, sign_in
 
-LABELS: list[tuple[int, list[str]]] = [(0, []), (1, []), (2, ["finance"])]
+# Of the last, labels of ever new words are made while everybody reads (ADR 2).
+WORDS = [f"w{number}" for number in range(15)]
+LABELS: list[tuple[int, list[str]]] = [(0, []), (1, []), (2, ["finance", *WORDS])]
 WRITERS = 8
 
 
@@ -60,7 +62,7 @@ class Result:
 def run(url: str, events: int, *, seed: int = 1) -> Result:
     """Write `events` observations and compare what everybody was sent with the ledger."""
     team = make_team("i06")
-    agent = make_agent(team, clearance=2, compartments=["finance"]).viewer
+    agent = make_agent(team, clearance=2, compartments=LABELS[2][1]).viewer
     task, _ = tasks.create(agent, key="i06", title="Everything reaches everybody", sensitivity=0, compartments=[])
     people = [make_person(team, clearance=level, compartments=words) for level, words in LABELS for _ in range(2)]
     heard = [Heard(person) for person in people]
@@ -105,6 +107,7 @@ def _write(agent: Any, task: Any, count: int, dice: random.Random) -> None:
     try:
         for number in range(count):
             level, words = LABELS[dice.randrange(3)]
+            words = dice.sample(words, k=min(3, len(words)))
             item = NewObservation(content=f"event {number}", task=task, sensitivity=level, compartments=words)
             with viewer_transaction(agent):
                 observations.log(agent, item=item)

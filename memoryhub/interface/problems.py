@@ -16,7 +16,6 @@ from django.core.exceptions import (
 )
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
-from django.views import csrf
 from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
@@ -96,13 +95,6 @@ def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
 def json_error_view(request: HttpRequest, status: int, exc: BaseException | None = None) -> HttpResponse:
     """For Django's handler400, 403, 404 and 500 on paths that speak JSON: unknown addresses, refused hosts, crashes."""
     return answer(exc if exc is not None else _of_status(status), request)
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """CSRF_FAILURE_VIEW: Django's page for a form in a browser, a problem for everybody else."""
-    if "text/html" in request.headers.get("Accept", "") and "HX-Request" not in request.headers:
-        return csrf.csrf_failure(request, reason)
-    return answer(Forbidden("The CSRF token is missing or wrong. Load the page again."), request)
 
 
 def error_of(exc: BaseException) -> HubError:

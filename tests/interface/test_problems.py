@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from memoryhub.core import errors
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError
-from memoryhub.interface.problems import csrf_failure, exception_handler, json_error_view, problem
+from memoryhub.interface.problems import exception_handler, json_error_view, problem
 
 SECRET = "the customer's IBAN"
 
@@ -169,11 +169,6 @@ def test_no_request_still_gets_an_answer() -> None:
     response = exception_handler(ValueError(), {})
     assert len(body_of(response)["request_id"]) == 32
 
-
-def test_csrf_failures() -> None:
-    assert body_of(csrf_failure(_request(), "x"))["code"] == "forbidden"
-    assert body_of(csrf_failure(_request(HTTP_ACCEPT="text/html", HTTP_HX_REQUEST="true")))["status"] == 403
-    assert csrf_failure(_request(HTTP_ACCEPT="text/html"))["Content-Type"].startswith("text/html")
 
 
 def test_every_error_has_a_status_and_code_of_its_own() -> None:

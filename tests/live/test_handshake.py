@@ -64,10 +64,11 @@ def test_an_unknown_address_is_refused(server: Server, path: str):
 @pytest.mark.parametrize(
     "message",
     [
-        "", "{", "[]", "null", '"x"', "{}", '{"after": -1}', '{"after": "1"}', '{"after": 1.5}', '{"after": true}', '{"after": null}',
-        '{"after": 9007199254740993}', '{"after": 1, "after": 2}', '{"after": 0, "team": 1}', '{"after": 0, "type": "x"}',
-        '{"after": 0, "task": "x"}', '{"after": 0, "task": 7}', '{"after": 0, "task": "\\u0000"}', '{"after": NaN}', b'{"after": 0}',
-        '{"after": 0, "task": "' + "x" * 2_000_000 + '"}', '{"after": ' + "[" * 10_000 + "]" * 10_000 + "}",
+        "", "{", "[]", "null", '"x"', "{}", b'{"after": 0}', '{"after": -1}', '{"after": "1"}', '{"after": 1.5}',
+        '{"after": true}', '{"after": null}', '{"after": NaN}', '{"after": 9007199254740993}',
+        '{"after": 1, "after": 2}', '{"after": 0, "team": 1}', '{"after": 0, "type": "x"}', '{"after": 0, "task": "x"}', '{"after": 0, "task": 7}',
+        '{"after": 0, "task": "\\u0000"}', '{"after": 0, "task": "' + "x" * 2_000_000 + '"}',
+        '{"after": ' + "[" * 10_000 + "]" * 10_000 + "}",
     ],
 )  # fmt: skip
 def test_a_bad_hello_ends_the_socket(server: Server, message: str | bytes):

@@ -142,7 +142,19 @@ def system(name: str) -> Iterator[System]:
             finally:
                 made.end()
                 gate.close()
-        admin.execute(f"drop database {database} with (force)")
+        _drop(admin, database)
+
+
+def _drop(admin: psycopg.Connection[Any], database: str) -> None:
+    """Drop it as soon as PostgreSQL has noticed that the killed processes are gone (the owner may not end sessions)."""
+    for attempt in range(100):
+        try:
+            admin.execute(f"drop database {database}")
+            return
+        except psycopg.errors.ObjectInUse:
+            if attempt == 99:
+                raise
+            time.sleep(0.1)
 
 
 @dataclass

@@ -79,9 +79,13 @@ class DecisionRow(NamedTuple):
     action_key: str | None
 
 
+# Looked up for each row, not joined: a join lets the planner begin at the ledger and sort a task's whole memory.
+_SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
+_AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
+_TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
 _COMMON = (
-    "r.id, s.seq, r.label_id, r.author_id, m.name, r.created_at, r.body, r.sealed, r.task_id, t.key, r.event_id,"
-    " r.client_ref"
+    f"r.id, {_SEQ}, r.label_id, r.author_id, {_AUTHOR}, r.created_at, r.body, r.sealed, r.task_id, {_TASK_KEY},"
+    " r.event_id, r.client_ref"
 )
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
 _DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key"
@@ -112,17 +116,18 @@ def decisions(
     return [DecisionRow(*row) for row in _rows(viewer, "decision", _DECISION, [], filters, position, backwards, limit)]
 
 
+_MEMBER = "(select id from membership where team_id = %(team)s::int and name = %({})s::varchar)"
 # What narrows both; a condition is only there when its filter is, so that the planner sees what is asked.
 _CONDITIONS = {
     "task": "r.task_id = %(task)s::uuid",
     "ids": "r.id = any (%(ids)s::uuid[])",
     "events": "r.event_id = any (%(events)s::uuid[])",
-    "agent": "m.name = %(agent)s::varchar",
-    "exclude_agent": "m.name <> %(exclude_agent)s::varchar",
+    "agent": f"r.author_id = {_MEMBER.format('agent')}",
+    "exclude_agent": f"r.author_id is distinct from {_MEMBER.format('exclude_agent')}",
     "since": "r.created_at >= %(since)s::timestamptz",
     "until": "r.created_at < %(until)s::timestamptz",
-    "after_seq": "s.seq > %(after_seq)s::bigint",
-    "up_to_seq": "s.seq <= %(up_to_seq)s::bigint",
+    "after_seq": f"{_SEQ} > %(after_seq)s::bigint",
+    "up_to_seq": f"{_SEQ} <= %(up_to_seq)s::bigint",
 }
 
 
@@ -149,8 +154,7 @@ def _rows(
         where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
     order = "asc" if backwards else "desc"
     return run(
-        f"select {columns} from {table} r join membership m on m.id = r.author_id"
-        f" join event_seq s on s.event_id = r.event_id left join task t on t.id = r.task_id and t.{VISIBLE}"
+        f"select {columns} from {table} r"
         f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
         f" order by r.id {order} limit %(limit)s::int",
         params,

@@ -53,7 +53,10 @@ function take(frame) {
   } else if (frame.type === "event") {
     seq = Math.max(seq, frame.seq);
     document.dispatchEvent(new CustomEvent("hub:frame", { detail: frame }));
+  } else if (frame.type === "beat") {
+    seq = Math.max(seq, frame.seq);
   } else if (frame.type === "resync") {
+    seq = 0; // the "ready" that follows tells where the fresh page goes on
     document.dispatchEvent(new CustomEvent("hub:resync"));
   }
 }

@@ -37,6 +37,8 @@ def web_command(port: int) -> list[str]:
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--log-level", "warning", "--no-access-log", "--no-server-header"),
         *("--timeout-graceful-shutdown", "3"),
+        # A client says one short sentence on a socket; and what all sockets share is not compressed for each.
+        *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
     ]
 
 

@@ -170,7 +170,6 @@ def test_no_request_still_gets_an_answer() -> None:
     assert len(body_of(response)["request_id"]) == 32
 
 
-
 def test_every_error_has_a_status_and_code_of_its_own() -> None:
     def make(kind: type[HubError]) -> HubError:
         build: Callable[..., HubError] = kind

@@ -66,7 +66,8 @@ def test_an_unknown_address_is_refused(server: Server, path: str):
     [
         "", "{", "[]", "null", '"x"', "{}", b'{"after": 0}', '{"after": -1}', '{"after": "1"}', '{"after": 1.5}',
         '{"after": true}', '{"after": null}', '{"after": NaN}', '{"after": 9007199254740993}',
-        '{"after": 1, "after": 2}', '{"after": 0, "team": 1}', '{"after": 0, "type": "x"}', '{"after": 0, "task": "x"}', '{"after": 0, "task": 7}',
+        '{"after": 1, "after": 2}', '{"after": 0, "team": 1}',
+        '{"after": 0, "type": "x"}', '{"after": 0, "task": "x"}', '{"after": 0, "task": 7}',
         '{"after": 0, "task": "\\u0000"}', '{"after": 0, "task": "' + "x" * 2_000_000 + '"}',
         '{"after": ' + "[" * 10_000 + "]" * 10_000 + "}",
     ],

@@ -54,7 +54,7 @@ def test_confidential_words_stand_nowhere_in_the_clear(
             for _ in range(25 if full else 1):
                 harness.tell(hidden.word, "confidential", agent, desk)
                 harness.tell(shown.word, "internal", agent, desk)
-            heard.append(told_until_quiet(socket))
+                heard.append(told_until_quiet(socket))
         answers = harness.provoke(faulty.word, agent, desk, owner_sql)
         wake.flush()
         with redis.Redis.from_url(os.environ["REDIS_URL"]) as valkey:  # the control: a message with the other word

@@ -13,7 +13,7 @@ from tests.api.test_bad_input import KEYS, WRONG, leaves, replaced
 from tests.factories import make_team
 
 FEW = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

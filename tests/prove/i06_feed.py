@@ -1,8 +1,8 @@
 """I6: every committed change reaches every subscriber that may see it, in commit order; a resume fills the gaps.
 
-Writers of many labels, some made meanwhile, commit side by side, some slowly. Browsers' sockets read, are cut at random
-and resume by `seq`. Valkey cuts the doorbell again and again. The control reads the same ledger by its time-ordered ids, as one would
-without a clock, and must lose events: ids become visible out of commit order.
+Writers of many labels, some made meanwhile, commit side by side, some slowly. Browsers' sockets read, are cut at
+random and resume by `seq`. Valkey cuts the doorbell again and again. The control reads the same ledger by its
+time-ordered ids, as one would without a clock, and must lose events: ids become visible out of commit order.
 """
 
 import contextlib

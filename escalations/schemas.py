@@ -17,7 +17,7 @@ from referencing.exceptions import Unresolvable
 from memoryhub.core.errors import FieldError
 from memoryhub.interface.json import escape_pointer
 
-MAX_STEPS = 100_000  # about a quarter of a second
+MAX_STEPS = 50_000  # a quarter of a second
 MAX_FAULTS = 20
 _NOT_APPLIED = ("pattern", "patternProperties")
 _REFERENCES = ("$ref", "$dynamicRef")

@@ -48,11 +48,14 @@ def next_free(viewer: Viewer) -> Escalation | None:
     One that somebody is taking at this moment is passed over, not waited for.
     """
     queued = Escalation.objects.filter(state=QUEUED).order_by("-priority", "id")
-    for escalation_id in visible_to(viewer, queued).values_list("id", flat=True)[:50]:
-        free_one = Escalation.objects.select_for_update(no_key=True, skip_locked=True)
-        if not visible_to(viewer, free_one).filter(id=escalation_id, state=QUEUED).exists():
+    # The task first, as everywhere: who claims this very one at this moment must not wait for us in a circle.
+    free_task = Task.objects.select_for_update(no_key=True, skip_locked=True)
+    for escalation_id, task_id in visible_to(viewer, queued).values_list("id", "task_id")[:50]:
+        if not visible_to(viewer, free_task).filter(id=task_id).exists():
             continue
         escalation, task = lock(viewer, escalation_id)
+        if escalation.state != QUEUED:
+            continue
         escalation.state = next_state("claim", escalation.state)
         return _take(viewer, escalation, task)
     return None

@@ -3,7 +3,8 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 
@@ -15,3 +16,14 @@ app.autodiscover_tasks(["memoryhub.core"])
 @setup_logging.connect
 def keep_our_logging(**_: object) -> None:
     """Celery would set up its own; Django's settings have done so already."""
+
+
+@worker_init.connect
+def refuse_unsafe_login(**_: object) -> None:
+    """A worker does not start with a login that row-level security does not bind."""
+    from memoryhub.core import checks
+
+    try:
+        checks.refuse_unsafe_login()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error

@@ -19,9 +19,12 @@ from memoryhub.config.frontend import install_frontend
 
 
 def migrate() -> None:
-    """Apply what is missing of the migrations, as the owner."""
+    """Apply what is missing of the migrations, as the owner; stop here when the login that serves is not safe."""
+    from memoryhub.core.checks import refuse_unsafe_login
+
     call_command("migrate", database="owner", verbosity=0, interactive=False)
     connections["owner"].close()
+    refuse_unsafe_login()
 
 
 def collect_static(data: Path) -> None:

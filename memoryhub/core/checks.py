@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
 
@@ -37,6 +38,17 @@ def check_serving_role(databases: Any = None, **_: Any) -> list[CheckMessage]:
     if version < 170000:
         found.append(Error("PostgreSQL 17 or newer is needed (ADR 1).", id="memoryhub.E004"))
     return found
+
+
+def refuse_unsafe_login() -> None:
+    """For what serves, when it starts. Raises ImproperlyConfigured with the sentence of what makes the login unsafe.
+
+    A database that cannot be reached is no reason: it may come back, and nothing is served from it until then.
+    """
+    unsafe = [found for found in check_serving_role(databases=["default"]) if found.id != "memoryhub.E001"]
+    connection.close()
+    if unsafe:
+        raise ImproperlyConfigured(" ".join(f"{found.msg} {found.hint or ''}".strip() for found in unsafe))
 
 
 @register(Tags.security)

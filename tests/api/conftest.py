@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from memoryhub.core.models import Team
     from tests.api.client import Api
+    from tests.api.endpoints import World
     from tests.factories import Person
+
+
+TABLES = ("event", "task", "observation", "decision", "escalation", "escalation_note", "escalation_answer", "label")
 
 
 @pytest.fixture
@@ -33,3 +38,27 @@ def person(team: Team) -> Person:
     from tests.factories import make_person
 
     return make_person(team)
+
+
+@pytest.fixture(scope="module")
+def whole_world() -> World:
+    """Made once a module: what is refused changes nothing."""
+    from tests.api.endpoints import make_world
+    from tests.factories import make_team
+
+    return make_world(make_team())
+
+
+@pytest.fixture
+def world(whole_world: World, owner_sql: Any) -> Iterator[World]:
+    """The world, which must be as it was when the test ends."""
+    team = [whole_world.team.id]
+
+    def stored() -> list[Any]:
+        states = owner_sql.execute("select key, version, status from task where team_id = %s order by 1", team)
+        counts = [owner_sql.execute(f"select count(*) from {table} where team_id = %s", team) for table in TABLES]
+        return [states.fetchall(), *(count.fetchone() for count in counts)]
+
+    before = stored()
+    yield whole_world
+    assert stored() == before

@@ -8,10 +8,9 @@ import pytest
 
 from escalations.actions import answers, claims, notes
 from escalations.selectors import answer_of
-from memoryhub.core import outbox
 from memoryhub.core.actions import memberships
 from memoryhub.core.errors import Conflict, Forbidden, NotAllowed, NotFound
-from memoryhub.core.models import Membership, Outbox, Role, Sensitivity, Team
+from memoryhub.core.models import Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from tests.api.client import Api, at_once, make_api
@@ -308,98 +307,3 @@ def test_another_teams_is_not_found(api: Api) -> None:
     stranger = make_person(make_team(), Role.ADMIN, Sensitivity.CONFIDENTIAL)
     with pytest.raises(NotFound):
         claims.claim(stranger.viewer, escalation_id=row)
-
-
-# Timers
-
-
-def timer(row: UUID, handler: str, generation: int, owner_sql: Any) -> Outbox:
-    """The escalation's job, due now."""
-    job = Outbox.objects.get(row_id=row, handler=f"escalations.timers.{handler}", generation=generation)
-    owner_sql.execute("update outbox set due_at = now() - interval '1 second' where id = %s", [job.id])
-    return job
-
-
-def expire(row: UUID, owner_sql: Any) -> None:
-    owner_sql.execute("update escalation set claim_expires_at = now() - interval '1 second' where id = %s", [row])
-
-
-def state(api: Api, row: UUID) -> str:
-    return str(shown(api, row)["state"])
-
-
-def test_a_claim_runs_out(api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    job = timer(row, "run_out", 1, owner_sql)
-    # Woken early, or after it was prolonged: due again at its end.
-    assert outbox.work_one(job.id)
-    job.refresh_from_db()
-    assert (state(api, row), job.done_at) == ("claimed", None)
-    assert job.due_at.isoformat().replace("+00:00", "Z") == shown(api, row)["claim_expires_at"]
-    expire(row, owner_sql)
-    job = timer(row, "run_out", 1, owner_sql)
-    assert outbox.work_one(job.id)
-    job.refresh_from_db()
-    assert (state(api, row), job.failure) == ("queued", "")
-    assert job.done_at is not None
-    after = shown(api, row)
-    assert (after["owner"], after["claim_expires_at"]) == (None, None)
-    assert api.get("tasks/t").data["human_owned"] is False
-    assert outbox.work_one(job.id) is False  # done once
-
-
-def test_a_timer_of_an_older_claim_does_nothing(team: Team, api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    claims.release(person.viewer, escalation_id=row)
-    claims.claim(make_person(team).viewer, escalation_id=row)
-    expire(row, owner_sql)
-    version = shown(api, row)["version"]
-    assert outbox.work_one(timer(row, "run_out", 1, owner_sql).id)
-    assert (state(api, row), shown(api, row)["version"]) == ("claimed", version)
-    assert outbox.work_one(timer(row, "run_out", 2, owner_sql).id)
-    assert state(api, row) == "queued"
-
-
-def test_keeping_a_claim_prolongs_it_and_the_tasks_lease(api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    before = shown(api, row)["claim_expires_at"]
-    claims.keep(person.viewer, escalation_id=row)
-    after = shown(api, row)["claim_expires_at"]
-    assert after > before
-    assert api.get("tasks/t").data["lease"]["expires_at"] == after
-    job = timer(row, "run_out", 1, owner_sql)
-    assert outbox.work_one(job.id)
-    job.refresh_from_db()
-    assert job.due_at.isoformat().replace("+00:00", "Z") == after
-
-
-def test_an_answer_that_nobody_takes_is_closed_and_marked(api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    answers.decide(person.viewer, escalation_id=row, verdict="respond", message="Yes.")
-    assert outbox.work_one(timer(row, "close_unacknowledged", 1, owner_sql).id)
-    after = shown(api, row)
-    assert (after["state"], after["unacknowledged"]) == ("closed", True)
-    assert answer(api, row)["message"] == "Yes."
-    assert api.post(f"escalations/{row}/acknowledge").refusal == (409, "wrong_state")
-
-
-def test_an_acknowledged_answer_is_not_marked(api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    answers.decide(person.viewer, escalation_id=row, verdict="respond", message="Yes.")
-    api.make(f"escalations/{row}/acknowledge")
-    assert outbox.work_one(timer(row, "close_unacknowledged", 1, owner_sql).id)
-    assert shown(api, row)["unacknowledged"] is False
-
-
-def test_what_a_member_may_no_longer_work_on_goes_back(team: Team, api: Api, person: Person, owner_sql: Any) -> None:
-    row = escalate(api)
-    claims.claim(person.viewer, escalation_id=row)
-    change(team, person.membership, role=Role.READER)
-    job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
-    assert outbox.work_one(job.id)
-    assert state(api, row) == "queued"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.api.bad import KEYS, WRONG, leaves, replaced
 from tests.api.client import PROBLEM, Reply
 from tests.api.endpoints import BODIES, DOORS, READERS, WRITERS, World, make_world
-from tests.api.test_bad_input import KEYS, WRONG, leaves, replaced
 from tests.factories import make_team
 
 FEW = settings(

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+from escalations.actions.answers import give_back
 from escalations.actions.claims import requeue
 from escalations.actions.common import lock, save
 from escalations.models import Escalation
-from escalations.states import CLAIMED, HANDED_BACK, WAITING, next_state
+from escalations.states import CLAIMED, HANDED_BACK, RESOLVED, WAITING, next_state
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Membership, Outbox, Role
 from memoryhub.core.viewers import Viewer, viewer_of
@@ -13,14 +14,21 @@ from memoryhub.memory.actions.leases import now
 
 
 def run_out(viewer: Viewer, job: Outbox) -> datetime | None:
-    """End a claim whose lease has run out; due again at its new end when it was prolonged."""
+    """End a claim whose lease has run out; due again at its new end when it was prolonged.
+
+    What was decided and not handed back goes to the agent now: it waits for nothing else.
+    """
     assert job.row_id is not None
     escalation, task = lock(viewer, job.row_id)
-    if escalation.generation != job.generation or escalation.state != CLAIMED or escalation.claim_expires_at is None:
+    held = escalation.state in (CLAIMED, RESOLVED)
+    if escalation.generation != job.generation or not held or escalation.claim_expires_at is None:
         return None
     if escalation.claim_expires_at > now():
         return escalation.claim_expires_at
-    requeue(viewer, escalation, task, "run_out")
+    if escalation.state == RESOLVED:
+        give_back(viewer, escalation, task)
+    else:
+        requeue(viewer, escalation, task, "run_out")
     return None
 
 

@@ -57,7 +57,7 @@ def decide(
         text["arguments"] = dict(arguments or {})  # type: ignore[assignment]
     write_answer(viewer, escalation, Verdict(verdict), text, event)
     if hand_back:
-        _hand_back(viewer, escalation, task)
+        give_back(viewer, escalation, task)
     return escalation
 
 
@@ -91,11 +91,12 @@ def hand_back(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     escalation, task = lock(viewer, escalation_id)
     next_state("hand_back", escalation.state)
     require_owner(viewer, escalation)
-    _hand_back(viewer, escalation, task)
+    give_back(viewer, escalation, task)
     return escalation
 
 
-def _hand_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
+def give_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
+    """Hand a locked, decided escalation back: the task is open and free, and the agent is told."""
     escalation.state = next_state("hand_back", escalation.state)
     escalation.handed_back_at = now()
     escalation.claim_expires_at = None

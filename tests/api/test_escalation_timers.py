@@ -112,3 +112,15 @@ def test_what_a_member_may_no_longer_work_on_goes_back(
     job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
     assert outbox.work_one(job.id)
     assert state(api, row) == "queued"
+
+
+def test_what_was_decided_and_left_lying_goes_to_the_agent_when_the_claim_runs_out(
+    api: Api, person: Person, row: UUID, owner_sql: Any
+):
+    answers.decide(person.viewer, escalation_id=row, verdict="respond", message="Do it.", hand_back=False)
+    assert shown(api, row)["state"] == "resolved"
+    job = timer(row, "run_out", 1, owner_sql)
+    expire(row, owner_sql)
+    assert outbox.work_one(job.id)
+    assert shown(api, row)["state"] == "handed_back"
+    assert api.get("tasks/t").data["human_owned"] is False

@@ -21,7 +21,8 @@ def run(*command: str, **environment: str) -> str:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        # The browser's fixture sets the last one in this process; no installation has it.
+        env={**os.environ, **environment, "DJANGO_ALLOW_ASYNC_UNSAFE": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,6 +1,7 @@
 """Shapes: every fault is refused with its place and kind; nothing is made to fit."""
 
-import gc
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from memoryhub.interface.shapes import (
     When,
     convert,
 )
+from tests.servers import ROOT
 
 
 class Action(Shape, kw_only=True):
@@ -212,18 +214,31 @@ def test_every_shape_has_a_json_schema() -> None:
     assert schema["properties"]["priority"]["enum"] == ["high", "low", "normal", "urgent"]
 
 
+REFUSED = """
+import django
+django.setup()
+from typing import Any
+from memoryhub.interface.shapes import Key, Shape, convert
+
+class Bad(Shape, kw_only=True):
+    value: dict[str, Any] | Key
+
+class Outer(Shape, kw_only=True):
+    bad: list[Bad] | None = None
+
+for shape in (Bad, Outer):
+    try:
+        convert({"value": "x"}, shape)
+    except TypeError as error:
+        print(error, flush=True)
+"""
+
+
 def test_a_pattern_beside_an_object_is_refused_before_it_kills_the_process() -> None:
-    # In msgspec 0.22 such a type corrupts memory at the next garbage collection.
-    class Bad(Shape, kw_only=True):
-        value: dict[str, Any] | Key
-
-    class Outer(Shape, kw_only=True):
-        bad: list[Bad] | None = None
-
-    for shape in (Bad, Outer):
-        with pytest.raises(TypeError, match="pattern"):
-            convert({"value": "x"}, shape)
-    gc.collect()
+    # In msgspec 0.22 such a type corrupts memory at the next garbage collection, even when it is only looked at: so
+    # this is tried in a process of its own.
+    done = subprocess.run([sys.executable, "-c", REFUSED], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.count("a text with a pattern") == 2
 
 
 ANY = st.recursive(

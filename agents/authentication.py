@@ -1,5 +1,9 @@
 """The one way in for agents, shared by all doors: a bearer key (RFC 6750) becomes a viewer."""
 
+from typing import Any
+
+from django.db import OperationalError, connection
+
 from agents.keys import digest_of
 from memoryhub.core.errors import Unauthorized
 from memoryhub.core.sql import run
@@ -20,13 +24,23 @@ update agent set last_seen_at = statement_timestamp() from k where agent.members
 """
 
 
+def _find(digest: bytes) -> list[tuple[Any, ...]]:
+    # The first statement of a request tells as well as Django's check whether the kept connection still lives.
+    connection.health_check_done = True  # type: ignore[attr-defined]  # missing in the stubs
+    try:
+        return run(_FIND, [digest])
+    except OperationalError:
+        connection.close()  # the server has ended it since
+        return run(_FIND, [digest])
+
+
 def authenticate(header: str | None, request_id: str) -> Viewer:
     """The viewer of an Authorization header. Raises Unauthorized, with one text for whatever is wrong with the key."""
     scheme, _, key = (header or "").partition(" ")
     digest = digest_of(key) if scheme.lower() == "bearer" else None
     if digest is None:
         raise _refusal()
-    rows = run(_FIND, [digest])
+    rows = _find(digest)
     if not rows:
         raise _refusal()
     (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, note_use) = rows[0]

@@ -16,7 +16,6 @@ import psycopg
 from bench.stack import PYTHON, Database, Stack
 
 _EVENT = re.compile(r'insert\s+into\s+"?event"?\s', re.IGNORECASE)
-_SELECT = re.compile(r"^\s*select\s", re.IGNORECASE)
 
 
 def record(stack: Stack, database: Database, member: str, *, ledger: bool) -> str:
@@ -30,10 +29,9 @@ def _script(member: UUID, *, ledger: bool) -> str:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
     django.setup()
 
-    from django.db import connection
-
     from bench.seed import OBSERVATION
     from memoryhub.core.models import Event, Membership
+    from memoryhub.core.pipeline import Pipeline
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.actions import observations
@@ -43,32 +41,28 @@ def _script(member: UUID, *, ledger: bool) -> str:
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     with viewer_transaction(viewer, read_only=True):
         item = NewObservation(**OBSERVATION, task=tasks.ref(viewer, "bench"))
-    inside: list[str] = []
-    after: list[str] = []
-    execute = psycopg.Cursor.execute
+    sent: list[str] = []
+    exchange = Pipeline.exchange
 
-    def listen(cursor: Any, query: Any, params: Any = None, **settings: Any) -> Any:
-        text = psycopg.ClientCursor(cursor.connection).mogrify(query, params)
-        (inside if connection.in_atomic_block else after).append(text)
-        return execute(cursor, query, params, **settings)
+    def listen(pipeline: Pipeline, statements: Any, *, begin: bool) -> Any:
+        cursor = psycopg.ClientCursor(pipeline.raw)
+        sent.extend(["begin"] * begin + [cursor.mogrify(text, params or None) for text, params in statements])
+        return exchange(pipeline, statements, begin=begin)
 
     observations.log(viewer, item=item)  # labels are kept from now on
-    # Below Django, since the product's hot paths go past its cursor.
-    with mock.patch.object(psycopg.Cursor, "execute", listen):
+    # Where the hot paths' statements leave for the server, past Django's cursor.
+    with mock.patch.object(Pipeline, "exchange", listen):
         logged = observations.log(viewer, item=item)
     with viewer_transaction(viewer, read_only=True):
         event = Event.objects.get(row_id=logged.id)
 
-    assert sum(bool(_EVENT.search(text)) for text in inside) == 1, "the event is written by one statement of its own"
+    assert sum(bool(_EVENT.search(text)) for text in sent) == 1, "the event is written by one statement of its own"
+    assert sent.index("commit") == len(sent) - 2, "after COMMIT there is only the wait for the disk"
     if not ledger:
-        inside = [text for text in inside if not _EVENT.search(text)]
-        after = []
-    # The ids that the application makes are drawn with the first statement, at no further round trip.
-    first, count = _SELECT.subn("select uuidv7() as row_id, uuidv7() as clock_id, ", inside[0], count=1)
-    assert count == 1, "the first statement sets the viewer, by a select"
-    lines = ["begin;", _one_line(first) + " \\gset"]
-    lines += [_one_line(text) + ";" for text in inside[1:]]
-    lines += ["commit;", *(_one_line(text) + ";" for text in after)]
+        sent = [text for text in sent[:-1] if not _EVENT.search(text)]
+    # The ids that the application makes are drawn first. Then all goes in one trip, as the product sends it.
+    lines = ["select uuidv7() as row_id, uuidv7() as clock_id \\gset", "\\startpipeline"]
+    lines += [*(_one_line(text) + ";" for text in sent), "\\endpipeline"]
     script = "\n".join(lines) + "\n"
     for made, name in ((logged.id, "row_id"), (event.id, "clock_id")):
         # psycopg writes an id without its dashes.

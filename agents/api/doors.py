@@ -54,6 +54,7 @@ class Endpoint(APIView):
     params: Params
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        request._request.get_host()  # refuses a foreign Host
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)

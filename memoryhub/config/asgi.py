@@ -2,8 +2,6 @@
 
 import os
 import re
-from collections.abc import MutableMapping
-from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -12,7 +10,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 django.setup()
 
-from a2wsgi import WSGIMiddleware  # noqa: E402
 from channels.routing import URLRouter  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
@@ -20,11 +17,12 @@ from django.conf import settings  # noqa: E402
 from agents.waiting import Receive, Scope, Send, answer  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
+from memoryhub.interface.bridge import Bridge  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
 
-_http = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+_http = Bridge(wsgi_application, workers=settings.WEB_THREADS, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
 
@@ -37,7 +35,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif found := _ANSWER.fullmatch(scope["path"]):
         await answer(scope, receive, send, UUID(found[1]))
     else:
-        await _http(_plain(scope), _whole(receive), send)  # type: ignore[arg-type]
+        await _http(_plain(scope), receive, send)
 
 
 def _plain(scope: Scope) -> Scope:
@@ -47,18 +45,6 @@ def _plain(scope: Scope) -> Scope:
     if not query.isascii():
         query = quote(query, safe="".join(map(chr, range(0x21, 0x7F)))).encode()
     return {**scope, "headers": headers, "query_string": query}
-
-
-def _whole(receive: Receive) -> Receive:
-    """A body that breaks off is an error, never a shorter body."""
-
-    async def receive_or_fail() -> MutableMapping[str, Any]:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client went away")
-        return message
-
-    return receive_or_fail
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

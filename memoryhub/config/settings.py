@@ -58,6 +58,12 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
+# All that requests under /api/ pass through (config.wsgi): keys, not sessions; JSON, not pages.
+API_MIDDLEWARE = [
+    "memoryhub.interface.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+]
+
 ROOT_URLCONF = "memoryhub.config.urls"
 WSGI_APPLICATION = "memoryhub.config.wsgi.application"
 ASGI_APPLICATION = "memoryhub.config.asgi.application"

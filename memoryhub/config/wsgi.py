@@ -2,13 +2,23 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.exception import convert_exception_to_response
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 
-application = get_wsgi_application()
+_pages = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402
 
 from memoryhub.core.checks import refuse_unsafe_login  # noqa: E402  (its models need Django to be set up)
 
@@ -16,3 +26,26 @@ try:
     refuse_unsafe_login()
 except ImproperlyConfigured as error:
     sys.exit(str(error))
+
+
+class _ApiHandler(WSGIHandler):
+    """Django's handler with the few layers that an agent's request needs: no session, no form, no static file."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Build the chain of settings.API_MIDDLEWARE, none of which looks at views, templates or exceptions."""
+        chain = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]  # missing in the stubs
+        for path in reversed(settings.API_MIDDLEWARE):
+            chain = convert_exception_to_response(import_string(path)(chain))
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        self._middleware_chain = chain
+
+
+_api = _ApiHandler()
+
+
+def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """The WSGI application."""
+    handler = _api if environ.get("PATH_INFO", "").startswith("/api/") else _pages
+    return handler(environ, start_response)

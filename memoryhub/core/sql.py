@@ -1,41 +1,88 @@
-"""The statements of the hot paths: prepared once a connection, bound by the server; several may share a round trip."""
+"""The statements of the hot paths: prepared once a connection, bound by the server, as many as may in one round trip.
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+`later()` leaves a statement for the next trip; `run()` sends it with all that wait, in order. A statement whose
+rows nobody needs at once costs no trip of its own. What waits when a transaction fails is forgotten.
+"""
+
+import threading
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from django.db import connection
+from psycopg.pq import TransactionStatus
 
-# psycopg's own loader for times, in C. Django puts one in Python before it, which costs a page more than all else.
-_TIMES = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
-
-Params = Sequence[Any] | Mapping[str, Any]
+from memoryhub.core.pipeline import Params, Pipeline, Rows
 
 
-def run(statement: str, params: Params = (), *, many: bool = False) -> list[tuple[Any, ...]]:
-    """Execute one statement and return its rows. `many`: expected, so that it pays to prepare for them.
+class Statement:
+    """A statement that was sent, or waits to be."""
 
-    Raises Django's database errors.
-    """
-    return _execute(statement, params, pipelined=False, many=many)
+    __slots__ = ("found", "params", "text")
+
+    def __init__(self, text: str, params: Params) -> None:
+        self.text, self.params = text, params
+        self.found: Rows | None = None
+
+    def rows(self) -> Rows:
+        """What it found; sends it, and all that waits, unless that was done. Raises Django's database errors."""
+        if self.found is None:
+            send()
+        assert self.found is not None, "it was forgotten with its transaction"
+        return self.found
 
 
-def run_first(statement: str, params: Params = ()) -> list[tuple[Any, ...]]:
-    """As run(), for the first statement of a transaction: BEGIN travels with it."""
-    return _execute(statement, params, pipelined=True, many=False)
+class _Here(threading.local):
+    """What this thread has: statements that wait, and its connection's pipeline."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Statement] = []
+        self.pipeline: Pipeline | None = None
 
 
-def _execute(statement: str, params: Params, *, pipelined: bool, many: bool) -> list[tuple[Any, ...]]:
+_here = _Here()
+
+
+def run(text: str, params: Params = ()) -> Rows:
+    """Send one statement, after all that wait, and return its rows. Raises Django's database errors, of those too."""
+    return later(text, params).rows()
+
+
+def later(text: str, params: Params = ()) -> Statement:
+    """Leave a statement for the next round trip; its errors are raised then."""
+    statement = Statement(text, params)
+    _here.waiting.append(statement)
+    return statement
+
+
+def forget() -> None:
+    """Never send what still waits: its transaction is over."""
+    _here.waiting.clear()
+
+
+def send() -> None:
+    """Send all that waits. Raises Django's database errors: that of the first to fail."""
+    waiting = _here.waiting
+    if not waiting:
+        return
+    _here.waiting = []
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
-    raw: psycopg.Connection[Any] = connection.connection
+    raw = connection.connection
     if connection.queries_logged:
         # Tests count queries; what goes past Django's cursor is counted, too.
-        connection.queries_log.append({"sql": statement, "time": "0"})
+        connection.queries_log.extend({"sql": statement.text, "time": "0"} for statement in waiting)
+    pipeline = _here.pipeline
+    if pipeline is None or pipeline.raw is not raw:
+        pipeline = _here.pipeline = Pipeline(raw)
     with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(raw)
-        if many and _TIMES is not None:
-            cursor.adapters.register_loader("timestamptz", _TIMES)
-        with raw.pipeline() if pipelined else nullcontext():
-            cursor.execute(statement, params, prepare=True)
-        return cursor.fetchall() if cursor.description else []
+        # As psycopg does before the first statement of a transaction.
+        begin = not raw.autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE
+        found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
+    for statement, rows in zip(waiting, found, strict=True):
+        statement.found = rows
+
+
+def send_first(execute: Callable[..., Any], text: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Django's execute wrapper: what waits comes before a statement of the ORM, too."""
+    send()
+    return execute(text, params, many, context)

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from memoryhub.core import wake
+from memoryhub.core import sql, wake
 from memoryhub.core.models import AccessLog, Outbox
-from memoryhub.core.sql import run, run_first
 from memoryhub.core.viewers import Viewer
 
 _ENTER = """
@@ -37,13 +36,13 @@ class Transaction:
 
     viewer: Viewer
     read_only: bool
-    labels: frozenset[int] = frozenset()
     events: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[Outbox] = field(default_factory=list)
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
     settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
     seq: int | None = None
+    _entered: sql.Statement | None = None
 
     def enter(self) -> None:
         """(Re)set the viewer's settings; again after a label was made in this transaction."""
@@ -55,8 +54,14 @@ class Transaction:
             "clearance": viewer.clearance,
             "compartments": sorted(viewer.compartments),
         }
-        labels = run_first(_ENTER, params)[0][3]
-        self.labels = frozenset(int(label) for label in labels.strip("{}").split(",") if label)
+        self._entered = sql.later(_ENTER, params)
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """The ids of the labels that row-level security lets this viewer see."""
+        assert self._entered is not None
+        labels = self._entered.rows()[0][3]
+        return frozenset(int(label) for label in labels.strip("{}").split(",") if label)
 
 
 _local = threading.local()
@@ -83,34 +88,38 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         yield outer
         return
     mine = Transaction(viewer, read_only)
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=True), connection.execute_wrapper(sql.send_first):
         mine.enter()
         _local.transaction = mine
         try:
             yield mine
-            _flush(mine)
+            _finish(mine)
         finally:
             _local.transaction = None
-    if mine.events:
-        mine.seq = settle(mine.events[-1]["id"])
+            sql.forget()
+    if mine.seq is not None:
         wake.ring(viewer.team, mine.seq)
-    elif mine.settled:
-        settle(mine.settled)
     wake.work(mine.due)
 
 
-def _flush(mine: Transaction) -> None:
+def _finish(mine: Transaction) -> None:
+    """Write what was gathered, the events last, and COMMIT; then wait for the disk: all of it in one round trip."""
     if mine.reads:
         AccessLog.objects.bulk_create(mine.reads.values())
     if mine.jobs:
         Outbox.objects.bulk_create(mine.jobs)
     for event in mine.events:
-        run(_APPEND, event)
+        sql.later(_APPEND, event)
+    if mine.events:
+        sql.later("commit")  # Django's own, which follows, finds nothing left to commit and sends nothing
+        mine.seq = settle(mine.events[-1]["id"])
+    elif mine.settled:
+        settle(mine.settled)
 
 
 def settle(event_id: UUID) -> int:
     """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
-    ((seq,),) = run("select settle(%s::uuid)", [event_id])
+    ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)

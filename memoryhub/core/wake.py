@@ -17,6 +17,7 @@ from channels.layers import get_channel_layer
 log = structlog.get_logger(__name__)
 
 WORK = "memoryhub.core.tasks.work"  # the Celery task that does outbox rows by id
+GATHER_SECONDS = 0.005  # after each sending: what is rung meanwhile becomes one bell
 BELL = "bell"  # the channel layer group that every web process listens to
 
 _condition = threading.Condition()
@@ -77,6 +78,7 @@ def _run() -> None:
             log.warning("wake_up_lost", error=type(error).__name__, bells=len(bells), jobs=len(jobs))
         finally:
             _sending.clear()
+        time.sleep(GATHER_SECONDS)
 
 
 async def _ring(bells: dict[int, int]) -> None:

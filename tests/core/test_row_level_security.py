@@ -16,6 +16,7 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import EventSeq, Sensitivity
 from memoryhub.core.sealing import read_text
+from memoryhub.core.sql import send
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
@@ -36,10 +37,17 @@ def trial() -> Trial:
     return made
 
 
+def raw() -> Connection:
+    """The app role's connection inside this transaction, with the viewer's settings, which wait to be sent."""
+    send()
+    made: Connection = connection.connection
+    return made
+
+
 def shown(viewer: Viewer, table: str) -> int:
     """How many rows of a table the app role's connection shows this viewer, without any filter."""
     with viewer_transaction(viewer, read_only=True):
-        return count(connection.connection, table)
+        return count(raw(), table)
 
 
 def hidden_row(owner: Connection, trial: Trial, table: str) -> dict[str, Any]:
@@ -72,9 +80,9 @@ def test_another_team_sees_nothing(trial: Trial, table: str) -> None:
     stranger = make_person(make_team(), "admin", Sensitivity.CONFIDENTIAL, ["finance"]).viewer
     with viewer_transaction(stranger, read_only=True):
         statement = sql.SQL("select count(*) from {} where team_id <> %s").format(sql.Identifier(table))
-        assert connection.connection.execute(statement, [stranger.team]).fetchone() == (0,)
+        assert raw().execute(statement, [stranger.team]).fetchone() == (0,)
         by_id = sql.SQL("select count(*) from {} where team_id = %s").format(sql.Identifier(table))
-        assert connection.connection.execute(by_id, [trial.team.id]).fetchone() == (0,)
+        assert raw().execute(by_id, [trial.team.id]).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("table", [*LABELLED, *LEDGER])
@@ -87,7 +95,7 @@ def test_a_hidden_label_cannot_be_written(owner_sql: Connection, trial: Trial, t
             pytest.raises(errors.InsufficientPrivilege, match=REFUSED),
             viewer_transaction(trial.low.viewer),
         ):
-            connection.connection.execute(insert, [json.dumps(made)])
+            raw().execute(insert, [json.dumps(made)])
 
 
 @pytest.mark.parametrize("table", LABELLED)
@@ -95,14 +103,14 @@ def test_hidden_rows_are_not_changed(owner_sql: Connection, trial: Trial, table:
     row, name = hidden_row(owner_sql, trial, table), sql.Identifier(table)
     with viewer_transaction(trial.low.viewer):
         for statement in ("update {} set sensitivity = 0 where id = %s", "delete from {} where id = %s"):
-            assert connection.connection.execute(sql.SQL(statement).format(name), [row["id"]]).rowcount == 0
+            assert raw().execute(sql.SQL(statement).format(name), [row["id"]]).rowcount == 0
         everything = sql.SQL("update {} set created_at = created_at where label_id = %s").format(name)
-        assert connection.connection.execute(everything, [trial.hidden_label]).rowcount == 0
+        assert raw().execute(everything, [trial.hidden_label]).rowcount == 0
         locked = sql.SQL("select 1 from {} where id = %s for update").format(name)
-        assert connection.connection.execute(locked, [row["id"]]).rowcount == 0
+        assert raw().execute(locked, [row["id"]]).rowcount == 0
     up = sql.SQL("update {} set label_id = %s, sensitivity = 2").format(name)
     with pytest.raises(errors.InsufficientPrivilege, match=REFUSED), viewer_transaction(trial.low.viewer):
-        connection.connection.execute(up, [trial.hidden_label])
+        raw().execute(up, [trial.hidden_label])
     assert hidden_row(owner_sql, trial, table) == row
 
 
@@ -110,7 +118,7 @@ def test_a_row_cannot_be_moved_to_another_team(trial: Trial) -> None:
     other = make_team().id
     for table in LABELLED:
         with pytest.raises(errors.InsufficientPrivilege), viewer_transaction(trial.low.viewer):
-            connection.connection.execute(sql.SQL("update {} set team_id = %s").format(sql.Identifier(table)), [other])
+            raw().execute(sql.SQL("update {} set team_id = %s").format(sql.Identifier(table)), [other])
 
 
 @pytest.mark.parametrize("table", LABELLED)
@@ -196,7 +204,7 @@ def settings_now() -> list[str]:
 def test_settings_end_with_the_transaction(trial: Trial) -> None:
     with viewer_transaction(system_viewer(trial.team.id)):
         assert all(settings_now())
-        assert count(connection.connection, "task") == 2
+        assert count(raw(), "task") == 2
     assert settings_now() == [""] * 4
     assert Observation.objects.count() == EventSeq.objects.count() == 0
     with pytest.raises(ZeroDivisionError), viewer_transaction(trial.high.viewer):

@@ -16,7 +16,7 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import run
+from memoryhub.core.sql import later, run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
@@ -179,7 +179,11 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
             row.digest,
         ]
     statement = f"insert into observation ({_COLUMNS}) values {', '.join([_PLACES] * len(rows))}"
-    made = {found for (found,) in run(f"{statement} on conflict do nothing returning id", values)}
+    if not any(row.item.client_ref or row.digest for row in rows):
+        later(statement, values)  # nothing can stand in the way, so nobody waits to hear of it
+        made = {row.id for row in rows}
+    else:
+        made = {found for (found,) in run(f"{statement} on conflict do nothing returning id", values)}
     _record(viewer, [row for row in rows if row.id in made], events)
     return [Logged(row.id, created=True) if row.id in made else _existing(viewer, row) for row in rows]
 

@@ -158,7 +158,6 @@ def _rows(
         f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
         f" order by r.id {order} limit %(limit)s::int",
         params,
-        many=limit > 1,
     )
 
 

@@ -1,0 +1,139 @@
+"""Several prepared statements in one round trip, by libpq's pipeline mode (ADR 4).
+
+psycopg's own pipeline drives each step of each statement from Python; here the whole exchange is one generator of its
+low-level layer (psycopg.pq), which takes less than half of the processor's time. Values are adapted by psycopg.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
+
+Params = Sequence[Any] | Mapping[str, Any]
+Rows = list[tuple[Any, ...]]
+Values = Sequence[Any] | None
+
+MAX_PREPARED = 200  # statements a connection
+MAX_LENGTH = 4096  # characters; a longer one (a batch) is planned each time
+# psycopg's own loader for times, in C. Django puts one in Python before it, which costs a page more than all else.
+_TIMES = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
+_PLACE = re.compile(r"%\((\w+)\)s|%s")
+
+
+class Pipeline:
+    """One connection's prepared statements, and exchanges of them with the server."""
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self.raw = raw
+        self._prepared: dict[str, bytes] = {}  # the longest unused first
+        self._made = 0
+        self._context = psycopg.Cursor(raw)
+        if _TIMES is not None:
+            self._context.adapters.register_loader("timestamptz", _TIMES)
+
+    def exchange(self, statements: Sequence[tuple[str, Params]], *, begin: bool) -> list[Rows]:
+        """Run the statements in order, after BEGIN when asked, and return the rows of each.
+
+        Raises psycopg.Error, that of the first to fail; those after it were not run. Outside a transaction, all of them
+        are one.
+        """
+        # Before anything is sent: a value that cannot be adapted leaves the connection as it is.
+        commands = [(text, *self._adapted(text, params)) for text, params in statements]
+        with self.raw.lock:
+            results = self.raw.wait(self._exchange(commands, begin))
+        return [self._rows(result) for result in results]
+
+    def _adapted(self, text: str, params: Params) -> tuple[bytes, Values]:
+        query, names = _numbered(text) if len(text) <= MAX_LENGTH else _numbered.__wrapped__(text)
+        values = [params[name] for name in names] if isinstance(params, Mapping) and names is not None else list(params)
+        if not values:
+            return query, None
+        # As text and without types: the server takes them from the statement, whatever size a number happens to have.
+        return query, Transformer(self._context).dump_sequence(values, [PyFormat.TEXT] * len(values))
+
+    def _exchange(self, commands: Sequence[tuple[str, bytes, Values]], begin: bool) -> PQGen[list[PGresult]]:
+        pgconn = self.raw.pgconn
+        fresh: list[str] = []
+        is_wanted: list[bool] = []  # of each command sent, its result
+        pgconn.enter_pipeline_mode()
+        try:
+            if begin:
+                pgconn.send_query_params(b"BEGIN", None)
+                is_wanted.append(False)
+            for text, query, values in commands:
+                if len(text) > MAX_LENGTH:
+                    pgconn.send_query_params(query, values)
+                else:
+                    name = self._prepared.pop(text, None)
+                    if name is None:
+                        fresh.append(text)
+                        name, sent = self._prepare(query)
+                        is_wanted += [False] * sent
+                    self._prepared[text] = name
+                    pgconn.send_query_prepared(name, values)
+                is_wanted.append(True)
+            pgconn.pipeline_sync()
+            yield from send(pgconn)
+            results: list[PGresult] = []
+            for _ in is_wanted:
+                results += yield from fetch_many(pgconn)
+            yield from fetch_many(pgconn)  # the sync's own
+        finally:
+            self._leave()
+        for result in results:
+            if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+                for text in fresh:  # perhaps never prepared
+                    self._prepared.pop(text, None)
+                raise error_from_result(result, encoding=self.raw.info.encoding)
+        return [result for result, wanted in zip(results, is_wanted, strict=True) if wanted]
+
+    def _prepare(self, query: bytes) -> tuple[bytes, int]:
+        """Queue the preparing of a statement, in place of the longest unused one; its name, and how many commands."""
+        sent = 1
+        if len(self._prepared) >= MAX_PREPARED:
+            oldest = self._prepared.pop(next(iter(self._prepared)))
+            self.raw.pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
+            sent = 2
+        self._made += 1
+        name = b"hub_%d" % self._made
+        self.raw.pgconn.send_prepare(name, query)
+        return name, sent
+
+    def _rows(self, result: PGresult) -> Rows:
+        if result.status != ExecStatus.TUPLES_OK:
+            return []
+        transformer = Transformer(self._context)
+        transformer.set_pgresult(result)
+        return transformer.load_rows(0, result.ntuples, tuple)
+
+    def _leave(self) -> None:
+        pgconn = self.raw.pgconn
+        if pgconn.status != ConnStatus.OK:
+            return
+        try:
+            pgconn.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            pgconn.finish()  # broken off with results still to come: this connection is of no use
+
+
+@lru_cache(maxsize=1000)
+def _numbered(text: str) -> tuple[bytes, tuple[str, ...] | None]:
+    """A statement with `$1` for `%s` and `%(name)s`, and the names in their order; None: by place."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1] or str(len(names))
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    query = _PLACE.sub(number, text)
+    return query.encode(), tuple(names) if "%(" in text else None

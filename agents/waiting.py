@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 
 from agents.authentication import authenticate
 from escalations import selectors
@@ -17,6 +18,7 @@ from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.headers import check_address
 from memoryhub.interface.health import REQUESTS
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent, live
@@ -102,6 +104,8 @@ async def _answer(scope: Scope, headers: dict[str, str], request_id: str, escala
 
 
 async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID) -> dict[str, Any] | None:
+    is_secure = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto") if settings.HTTPS else None)
+    check_address(headers.get("host", ""), is_secure=is_secure)
     if scope["method"] != "GET":
         raise MethodNotAllowed("This method is not for this address.", headers={"Allow": "GET"})
     if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1:

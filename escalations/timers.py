@@ -7,9 +7,10 @@ from escalations.actions.claims import requeue
 from escalations.actions.common import lock, save
 from escalations.models import Escalation
 from escalations.states import CLAIMED, HANDED_BACK, RESOLVED, WAITING, next_state
+from memoryhub.core import outbox
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Membership, Outbox, Role
-from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 from memoryhub.memory.actions.leases import now
 
 
@@ -41,6 +42,13 @@ def close_unacknowledged(viewer: Viewer, job: Outbox) -> None:
     escalation.state = next_state("close_unacknowledged", escalation.state)
     escalation.closed_at, escalation.unacknowledged = now(), True
     save(viewer, "close_unacknowledged", escalation)
+
+
+def release_claims_of_person(viewer: Viewer, job: Outbox) -> None:
+    """The same in each of a person's teams, whose ledgers are their own (reaction to person.change)."""
+    for member in Membership.objects.filter(actor=job.row_id):
+        handler = "escalations.timers.release_claims_of_member"
+        outbox.schedule(system_viewer(member.team_id), handler, row_id=member.id)
 
 
 def release_claims_of_member(viewer: Viewer, job: Outbox) -> None:

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
 
@@ -149,6 +151,21 @@ def test_with_servers_named_from_outside_it_starts_none(launch: Starter, data: P
     assert "DATABASE_URL" not in (data / "runtime.env").read_text()
 
 
+def test_with_the_settings_of_a_public_installation_it_starts_without_a_demo(launch: Starter, data: Path) -> None:
+    outside = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "MASTER_KEY")}
+    with launch(**outside, HTTPS="1", ALLOWED_HOSTS="hub.example.org", DEMO="") as running:
+        assert running.ready()
+        assert running.part("agents.demo") is None
+        assert "demo" not in running.log.read_text()
+        address = f"http://127.0.0.1:{running.port}/api/v1/"
+        for path in ("me", f"escalations/{uuid4()}/answer"):
+            plain = httpx.post if path == "me" else httpx.get
+            answer = plain(address + path, headers={"Host": "hub.example.org"}, timeout=30)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        proxied = {"Host": "hub.example.org", "X-Forwarded-Proto": "https"}
+        assert httpx.get(address + "me", headers=proxied, timeout=30).json()["code"] == "unauthorized"
+
+
 def test_what_cannot_be_started_is_refused_with_a_sentence(data: Path) -> None:
     import socket
 
@@ -157,6 +174,10 @@ def test_what_cannot_be_started_is_refused_with_a_sentence(data: Path) -> None:
         assert f"port {port} cannot be used" in refusal(data, PORT=port)
     assert "PORT must be a number" in refusal(data, PORT="80a")
     assert "set all three" in refusal(data, PORT=str(servers.free_port()), REDIS_URL="redis://127.0.0.1:1/0")
+    assert "DEMO must be 1 or 0" in refusal(data, PORT=str(servers.free_port()), DEMO="banana")
+    assert "SECRET_KEY must have at least 40" in refusal(data, PORT=str(servers.free_port()), SECRET_KEY="x")
+    assert not (data / "runtime.env").exists()  # a weak one is not kept
+    (data / "master.key").unlink()
     (data / "runtime.env").write_text("SECRET_KEY=x\n")
     assert "master.key is gone" in refusal(data, PORT=str(servers.free_port()))
     assert not (data / "servers").exists()

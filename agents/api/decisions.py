@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import NotFound
@@ -39,9 +39,11 @@ class Decisions(Reading, Writing):
         return self.paged(fetch, rendering.decision)
 
     def write(self, body: NewDecision, **url: Any) -> Outcome:
+        with named_by("/task"):
+            task = task_selectors.ref(self.viewer, body.task)
         row_id, created = decisions.record(
             self.viewer,
-            task=task_selectors.ref(self.viewer, body.task),
+            task=task,
             decision=body.decision,
             reasoning=body.reasoning,
             based_on=body.based_on,

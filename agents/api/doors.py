@@ -5,7 +5,8 @@ Write: key -> viewer -> body -> one transaction (idempotency record, action, led
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,11 +17,11 @@ from rest_framework.views import APIView
 
 from agents.authentication import authenticate
 from memoryhub.core import idempotency
-from memoryhub.core.errors import TooLarge
+from memoryhub.core.errors import NotFound, TooLarge
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.headers import check_media_type, idempotency_key
+from memoryhub.interface.headers import check_address, check_media_type, idempotency_key
 from memoryhub.interface.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.pagination import Page, page, read_window
 from memoryhub.interface.params import Params
@@ -54,7 +55,8 @@ class Endpoint(APIView):
     params: Params
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        request._request.get_host()  # refuses a foreign Host
+        meta = request.META
+        check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
@@ -148,6 +150,15 @@ class Writing(Endpoint):
     def render(self, outcome: Outcome) -> Answer:
         """The answer, read anew."""
         raise NotImplementedError
+
+
+@contextmanager
+def named_by(pointer: str) -> Iterator[None]:
+    """What is not found in this block is named by this field of the body."""
+    try:
+        yield
+    except NotFound:
+        raise NotFound(pointer) from None
 
 
 def respond(answer: Answer) -> HttpResponse:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta, field
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
+from agents.api.doors import Answer, Outcome, Reading, Writing, keyset, named_by
 from agents.api.tasks import Reason
 from escalations import selectors
 from escalations.actions import answers
@@ -74,9 +74,11 @@ class Escalations(Reading, Writing):
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         action = body.action
+        with named_by("/task"):
+            task = task_selectors.by_key(self.viewer, body.task)
         made, created = escalate(
             self.viewer,
-            task=task_selectors.by_key(self.viewer, body.task),
+            task=task,
             reason_code=body.reason_code,
             reason=body.reason,
             question=body.question,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
 from memoryhub.interface.json import escape_pointer
@@ -78,7 +78,8 @@ class Observations(Reading, Writing):
         return self.paged(fetch, rendering.observation)
 
     def write(self, body: OneItem, **url: Any) -> Outcome:
-        task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        with named_by("/task"):
+            task = task_selectors.ref(self.viewer, body.task) if body.task else None
         logged = observations.log(self.viewer, item=new_observation(body, task), token=body.token)
         return Outcome(201 if logged.created else 200, str(logged.id))
 
@@ -122,7 +123,7 @@ class ObservationBatch(Writing):
             if item is None:
                 continue
             if item.task and item.task not in tasks:
-                refuse(results[index], NotFound())
+                refuse(results[index], NotFound(f"/items/{index}/task"))
                 continue
             ready.append((index, new_observation(item, tasks[item.task] if item.task else None)))
         logged = observations.log_batch(self.viewer, items=[item for _, item in ready])

@@ -8,7 +8,7 @@ from uuid import UUID
 from escalations import schemas
 from escalations.actions.common import free, lock, require_owner, save, write_answer
 from escalations.models import Escalation, Verdict
-from escalations.states import ANSWERED, CLOSED, RESOLVED, next_state
+from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, next_state
 from memoryhub.core import outbox
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
 from memoryhub.core.labels import label_by_id
@@ -44,8 +44,12 @@ def decide(
     """
     escalation, task = lock(viewer, escalation_id)
     if escalation.state in (RESOLVED, *ANSWERED):
+        found = escalation.state if escalation.state in (CANCELLED, EXPIRED) else "decided"
         raise Conflict(
-            Code.ALREADY_DECIDED, "This escalation is decided.", state=escalation.state, version=escalation.version
+            Code.ALREADY_DECIDED,
+            f"This escalation is {found}.",
+            state=escalation.state,
+            version=escalation.version,
         )
     require_owner(viewer, escalation)
     _check_verdict(escalation, verdict, message, arguments)
@@ -135,8 +139,13 @@ def finish(viewer: Viewer, *, escalation_id: UUID, done: str, outcome: str = "do
 
 @action("escalation.acknowledge", roles=AGENTS, scope="escalations")
 def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """The agent has the answer and resumes; repeating it is fine. Raises Conflict (wrong_state)."""
+    """The agent that escalated has the answer and resumes; repeating it is fine.
+
+    Raises Conflict: not_owner, wrong_state.
+    """
     escalation, _ = lock(viewer, escalation_id)
+    if escalation.author_id != viewer.membership:
+        raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may acknowledge.", state=escalation.state)
     if escalation.state == CLOSED and not escalation.unacknowledged:
         return escalation
     escalation.state = next_state("acknowledge", escalation.state)

@@ -66,9 +66,9 @@ def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UU
     )
 
 
-def write_note(viewer: Viewer, escalation: Escalation, text: str) -> Note:
+def write_note(viewer: Viewer, escalation: Escalation, text: str, *, client_ref: str | None = None) -> Note:
     """Add a note under the escalation's label, with its event."""
-    note = Note(id=new_id(), escalation=escalation)
+    note = Note(id=new_id(), escalation=escalation, client_ref=client_ref)
     label = label_by_id(escalation.label_id)
     note.team_id, note.label_id, note.sensitivity = label.team, label.id, label.sensitivity
     note.author_id = viewer.membership

@@ -5,7 +5,7 @@ from typing import Any
 
 from escalations import schemas
 from escalations.actions.common import record, write_note
-from escalations.models import Escalation, Priority, Queue, Verdict
+from escalations.models import Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed
 from memoryhub.core.ids import new_id
@@ -42,22 +42,21 @@ def escalate(
 
     A task has at most one open escalation: a second request gets that one, with what it asks added as a note (a
     repeated `client_ref` adds nothing). The package is the task's memory as of this event, so nothing is copied.
-    Raises Conflict (wrong_state) when the task is over; Invalid for an `allowed` that does not fit the `action`;
-    NotAllowed for an `assigned_to` who may not see the task or is no active person.
+    Raises Conflict: wrong_state when the task is over, already_exists for a `client_ref` of another task's; Invalid for
+    an `allowed` that does not fit the `action`; NotAllowed for an `assigned_to` who may not see the task or is no
+    active person.
     """
     _check_request(allowed, action)
     task = lock_task(viewer, task.id)
-    if client_ref is not None:
-        mine = Escalation.objects.filter(author_id=viewer.membership, label_id=task.label_id, client_ref=client_ref)
-        if (repeated := mine.first()) is not None:
-            current().settled = repeated.clock_id
-            return repeated, False
+    if client_ref is not None and (repeated := _repeated(viewer, task, client_ref)) is not None:
+        return repeated, False
+    assignee = _assignee(task, assigned_to) if assigned_to else None
     standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=task.id, state__in=OPEN).first()
     if standing is not None:
-        write_note(viewer, standing, f"{reason}\n\n{question}".strip())
+        write_note(viewer, standing, f"{reason}\n\n{question}".strip(), client_ref=client_ref)
         return standing, False
     if task.status in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be escalated.", status=task.status)
+        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be escalated.", state=task.status)
 
     team = Team.objects.get(id=viewer.team)
     queue, _ = Queue.objects.get_or_create(team=team, name=DEFAULT_QUEUE)
@@ -68,13 +67,27 @@ def escalate(
     made.body, made.sealed = columns["body"], columns["sealed"]
     made.author_id, made.client_ref = viewer.membership, client_ref
     made.reason_code, made.allowed, made.priority = reason_code, list(dict.fromkeys(allowed)), priority
-    made.assigned_to = _assignee(task, assigned_to) if assigned_to else None
+    made.assigned_to = assignee
     made.policy = {"claim_minutes": queue.claim_minutes, "acknowledge_hours": team.acknowledge_hours}
     made.clock_id = record(viewer, "escalate", made, priority=Priority(priority).label, reason_code=reason_code)
     made.save(force_insert=True)
     task.status = TaskStatus.ESCALATED
     save_task(task)
     return made, True
+
+
+def _repeated(viewer: Viewer, task: Task, client_ref: str) -> Escalation | None:
+    """What this author's earlier request with the same `client_ref` made, or was added to as a note."""
+    mine: dict[str, Any] = {"author_id": viewer.membership, "label_id": task.label_id, "client_ref": client_ref}
+    found: Escalation | Note | None = Escalation.objects.filter(**mine).first()
+    found = found or Note.objects.select_related("escalation").filter(**mine).first()
+    if found is None:
+        return None
+    escalation = found.escalation if isinstance(found, Note) else found
+    if escalation.task_id != task.id:
+        raise Conflict(Code.ALREADY_EXISTS, "This client_ref was used for an escalation of another task.")
+    current().settled = found.clock_id
+    return escalation
 
 
 def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> None:

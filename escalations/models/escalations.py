@@ -111,10 +111,20 @@ class Note(Labelled):
     """What a person, or the agent that asked a second time, wrote on an escalation. Text: `text`."""
 
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="notes")
+    # Of the request that became this note, so that repeating it adds nothing.
+    client_ref = models.CharField(max_length=200, null=True)
 
     class Meta(Labelled.Meta):
         db_table = "escalation_note"
         abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"],
+                name="escalation_note_client_ref",
+                condition=Q(client_ref__isnull=False),
+            ),
+        ]
 
 
 class Answer(Labelled):

@@ -19,11 +19,11 @@ def keep_our_logging(**_: object) -> None:
 
 
 @worker_init.connect
-def refuse_unsafe_login(**_: object) -> None:
+def refuse_unsafe_start(**_: object) -> None:
     """A worker does not start with a login that row-level security does not bind."""
     from memoryhub.core import checks
 
     try:
-        checks.refuse_unsafe_login()
+        checks.refuse_unsafe_start()
     except ImproperlyConfigured as error:
         raise SystemExit(str(error)) from error

@@ -5,13 +5,18 @@ Where DATABASE_URL is not set, the values that `make run` wrote for its embedded
 """
 
 import base64
+import binascii
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from memoryhub.core.flags import read_flag
+
+MIN_SECRET = 40
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
 
@@ -43,12 +48,26 @@ def text(name: str, default: str | None = None) -> str:
 
 def flag(name: str, default: bool) -> bool:
     """1/true/yes/on or 0/false/no/off."""
-    value = text(name, "1" if default else "0").lower()
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
+    try:
+        return read_flag(name, default)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
+
+
+def secret(name: str) -> str:
+    """A secret of at least 40 characters."""
+    value = text(name)
+    if len(value) < MIN_SECRET:
+        raise ImproperlyConfigured(f"{name} must have at least {MIN_SECRET} characters.")
+    return value
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    """One of these words."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
 
 
 def number(name: str, default: int, *, low: int, high: int) -> int:
@@ -99,9 +118,12 @@ def master_keys() -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
     for entry in raw.replace(",", "\n").split():
         name, _, encoded = entry.rpartition(":")
-        key = base64.b64decode(encoded, validate=True)
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            key = b""
         if len(key) != 32:
-            raise ImproperlyConfigured("A master key must be 32 bytes, in base64.")
+            raise ImproperlyConfigured("MASTER_KEY: a master key must be 32 bytes, in base64.")
         keys[name or "1"] = key
     if not keys:
         raise ImproperlyConfigured("MASTER_KEY holds no key.")

@@ -18,12 +18,14 @@ from pathlib import Path
 from memoryhub.config.steps import step
 from memoryhub.config.supervisor import Supervisor, say
 from memoryhub.core import embedded, processes
+from memoryhub.core.flags import read_flag, wants_demo
 from memoryhub.core.server_home import CannotStart
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 URLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
 KEPT = ("SECRET_KEY", "METRICS_TOKEN")
+MIN_SECRET = 40  # characters, as config.env, which this process does without, wants it
 
 
 class Refused(Exception):
@@ -74,13 +76,15 @@ def main() -> int:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = processes.hold(data / "launch.lock")
         port = _port()
+        _refuse_flags()
         # What a launcher that was killed has left behind, and only that: each carries our mark.
         processes.end(processes.marked(data), seconds=3)
         _refuse_taken(port)
         environment = _environment(data)
         _prepare(environment)
-        supervisor = Supervisor(_commands(port, data), environment, ROOT)
-        with step("web, worker, beat, demo"):
+        commands = _commands(port, data)
+        supervisor = Supervisor(commands, environment, ROOT)
+        with step(", ".join(commands)):
             if not supervisor.wait_for("web", lambda: _ready(port), seconds=READY_SECONDS):
                 raise Refused("The web process does not become ready; its own words stand above.")
         _announce(port, data, time.monotonic() - begun)
@@ -105,6 +109,14 @@ def _port() -> int:
     return int(text)
 
 
+def _refuse_flags() -> None:
+    try:
+        wants_demo()
+        read_flag("DEBUG", False)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
 def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,6 +136,10 @@ def _environment(data: Path) -> dict[str, str]:
     if not (os.environ.get("MASTER_KEY") or os.environ.get("MASTER_KEY_FILE")):
         _make_master_key(data, new=not kept)
     values = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(48) for name in KEPT}
+    if len(values["SECRET_KEY"]) < MIN_SECRET:
+        raise Refused(
+            f"SECRET_KEY must have at least {MIN_SECRET} characters."
+        )  # it would be kept, and used from now on
     if not named:
         with step("PostgreSQL and Valkey"):
             servers = embedded.start(data, say=lambda line: say(f"    {line}"))
@@ -160,7 +176,7 @@ def _prepare(environment: dict[str, str]) -> None:
 
 def _commands(port: int, data: Path) -> dict[str, list[str]]:
     commands = {"web": web_command(port), "worker": worker_command(), "beat": beat_command(data)}
-    if os.environ.get("DEMO", "").strip().lower() not in {"0", "false", "no", "off"}:
+    if wants_demo():
         commands["demo"] = [sys.executable, "-m", "agents.demo"]
     return commands
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
@@ -20,11 +21,11 @@ from memoryhub.config.frontend import install_frontend
 
 def migrate() -> None:
     """Apply what is missing of the migrations, as the owner; stop here when the login that serves is not safe."""
-    from memoryhub.core.checks import refuse_unsafe_login
+    from memoryhub.core.checks import refuse_unsafe_start
 
     call_command("migrate", database="owner", verbosity=0, interactive=False)
     connections["owner"].close()
-    refuse_unsafe_login()
+    refuse_unsafe_start()
 
 
 def collect_static(data: Path) -> None:
@@ -67,4 +68,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))

@@ -7,4 +7,5 @@ transaction of the event, so it is done if and only if the event happened, at le
 REACTIONS: dict[str, tuple[str, ...]] = {
     # A person who may no longer see or work on an escalation does not keep it claimed.
     "membership.change": ("escalations.timers.release_claims_of_member",),
+    "person.change": ("escalations.timers.release_claims_of_person",),
 }

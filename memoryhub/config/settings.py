@@ -9,7 +9,7 @@ ROOT = env.ROOT
 DATA = env.DATA
 
 DEBUG = env.flag("DEBUG", False)
-SECRET_KEY = env.text("SECRET_KEY")
+SECRET_KEY = env.secret("SECRET_KEY")
 MASTER_KEYS = env.master_keys()
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -58,7 +58,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-# All that requests under /api/ pass through (config.wsgi): keys, not sessions; JSON, not pages.
+# All that requests of programs pass through (config.wsgi): keys, not sessions; JSON, not pages.
 API_MIDDLEWARE = [
     "memoryhub.interface.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -105,6 +105,8 @@ SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "memoryhub.interface.pages.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+# The API refuses plain HTTP by itself, with a problem; probes come from beside the process.
+SECURE_REDIRECT_EXEMPT = ["^api/", "^healthz$", "^readyz$", "^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 if HTTPS:
@@ -186,4 +188,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
 
-LOGGING = logging_config(env.text("LOG_LEVEL", "INFO"), env.text("LOG_FORMAT", "json"))
+LOGGING = logging_config(
+    env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    env.choice("LOG_FORMAT", "json", ("json", "text")),
+)

@@ -20,16 +20,16 @@ _pages = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
 
-from memoryhub.core.checks import refuse_unsafe_login  # noqa: E402  (its models need Django to be set up)
+from memoryhub.core.checks import refuse_unsafe_start  # noqa: E402  (its models need Django to be set up)
 
 try:
-    refuse_unsafe_login()
+    refuse_unsafe_start()
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 
 
 class _ApiHandler(WSGIHandler):
-    """Django's handler with the few layers that an agent's request needs: no session, no form, no static file."""
+    """Django's handler with the few layers that a program's request needs: no session, no form, no static file."""
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain of settings.API_MIDDLEWARE, none of which looks at views, templates or exceptions."""
@@ -43,9 +43,10 @@ class _ApiHandler(WSGIHandler):
 
 
 _api = _ApiHandler()
+_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")  # whoever probes a process knows no public host name
 
 
 def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
     """The WSGI application."""
-    handler = _api if environ.get("PATH_INFO", "").startswith("/api/") else _pages
+    handler = _api if environ.get("PATH_INFO", "").startswith(_FOR_PROGRAMS) else _pages
     return handler(environ, start_response)

@@ -16,6 +16,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    REQUEST_TIMEOUT = "request_timeout"
     CONFLICT = "conflict"
     ALREADY_EXISTS = "already_exists"
     LEASE_HELD = "lease_held"
@@ -78,12 +79,15 @@ class HubError(Exception):
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
-        detail = detail or " ".join(error.detail for error in errors)
+        # Of several faults each is told with its place, since the sentences alone would not tell which is which.
+        told = [f"{error.pointer}: {error.detail}" if len(errors) > 1 else error.detail for error in errors]
+        detail = detail or " ".join(told)
         super().__init__(detail)
         self.detail = detail
         self.code = code or type(self).code
         self.errors = errors
         self.headers = headers or {}
+        assert not extra.keys() & {"status", "type", "title", "request_id"}, "RFC 9457's own members"
         self.extra = extra
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,12 +118,13 @@ class Forbidden(HubError):
 
 
 class NotFound(HubError):
-    """404, with one text for hidden and absent."""
+    """404, with one text for hidden and absent. `pointer`: the field of the body that names it."""
 
     status, code = 404, Code.NOT_FOUND
 
-    def __init__(self) -> None:
-        super().__init__("There is nothing here that you may see.")
+    def __init__(self, pointer: str | None = None) -> None:
+        text = "There is nothing here that you may see."
+        super().__init__(text, errors=(FieldError(pointer, Code.NOT_FOUND, text),) if pointer else ())
 
 
 class MethodNotAllowed(HubError):
@@ -132,6 +137,12 @@ class NotAcceptable(HubError):
     """406"""
 
     status, code = 406, Code.NOT_ACCEPTABLE
+
+
+class TooSlow(HubError):
+    """408"""
+
+    status, code = 408, Code.REQUEST_TIMEOUT
 
 
 class Conflict(HubError):

@@ -100,7 +100,7 @@ class Pipeline:
         sent = 1
         if len(self._prepared) >= MAX_PREPARED:
             oldest = self._prepared.pop(next(iter(self._prepared)))
-            self.raw.pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
+            self.raw.pgconn.send_close_prepared(oldest)
             sent = 2
         self._made += 1
         name = b"hub_%d" % self._made

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.models import AccessLog, TeamKey
@@ -45,11 +46,26 @@ def _open_key(row: TeamKey) -> AESGCM:
     return _keys.setdefault(row.id, AESGCM(key))
 
 
+def find_lost_master_keys() -> list[str]:
+    """The ids of the master keys that wrapped a team's data key and that MASTER_KEY does not hold (any more)."""
+    lost = []
+    for row in TeamKey.objects.order_by("master", "-id").distinct("master"):
+        try:
+            _open_key(row)
+        except (InvalidTag, KeyError):
+            lost.append(row.master)
+    return lost
+
+
 def _current_key(team: int) -> tuple[int, AESGCM]:
     key_id, until = _current.get(team, (0, 0.0))
     if until < time.monotonic():
         row = TeamKey.objects.filter(team_id=team).latest("id")
-        _open_key(row)
+        try:
+            _open_key(row)
+        except (InvalidTag, KeyError):
+            log.error("data_key_does_not_open", team=team, master=row.master)
+            raise Unavailable("What is confidential cannot be sealed now.", retry_after=60) from None
         key_id = row.id
         _current[team] = (key_id, time.monotonic() + _KEY_SECONDS)
     return key_id, _keys[key_id]

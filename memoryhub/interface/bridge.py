@@ -9,8 +9,12 @@ import io
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 from a2wsgi.wsgi import build_environ
+
+from memoryhub.core.errors import TooSlow
+from memoryhub.interface.problems import problem
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,15 +42,18 @@ class Bridge:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._gather(receive)
-        except (ConnectionResetError, TimeoutError):
+        except ConnectionResetError:
             return  # a body that breaks off is never taken for a shorter one
+        except TimeoutError:
+            status, told, answer = problem(TooSlow("The body took too long to arrive."), uuid4().hex)
+            sent = [(name.lower().encode(), value.encode()) for name, value in {**told, "Connection": "close"}.items()]
+            await _send(send, status, sent, answer)
+            return
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["CONTENT_LENGTH"] = str(len(body))  # without it Django reads nothing of a chunked body
         answering = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, environ)
-        status, headers, answer = await answering
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        await _send(send, *await answering)
 
     async def _gather(self, receive: Receive) -> bytes:
         body, more = await _receive(receive)
@@ -72,11 +79,18 @@ class Bridge:
             if hasattr(parts, "close"):
                 parts.close()
         status, headers = begun[-1]
-        sent = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        code = int(status[:3])
-        if code not in (204, 304) and not any(name == b"content-length" for name, _ in sent):
-            sent.append((b"content-length", b"%d" % len(answer)))
-        return code, sent, answer
+        return (
+            int(status[:3]),
+            [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+            answer,
+        )
+
+
+async def _send(send: Send, status: int, headers: Headers, answer: bytes) -> None:
+    if status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
+        headers = [*headers, (b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 async def _receive(receive: Receive) -> tuple[bytes, bool]:

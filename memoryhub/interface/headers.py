@@ -1,10 +1,22 @@
-"""Request headers that doors check: media type, Idempotency-Key."""
+"""Request headers that doors check: host and scheme, media type, Idempotency-Key."""
 
 import re
 
-from memoryhub.core.errors import Invalid, UnsupportedMediaType
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from memoryhub.core.errors import Forbidden, Invalid, UnsupportedMediaType
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def check_address(host: str, *, is_secure: bool) -> None:
+    """Raises Invalid for a Host that is not ours, Forbidden for plain HTTP where HTTPS is due."""
+    domain, _ = split_domain_port(host)
+    if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
+        raise Invalid("This host is not served here.")
+    if settings.HTTPS and not is_secure:
+        raise Forbidden("Use https: what was sent has just crossed the network in the open.")
 
 
 def check_media_type(content_type: str | None, content_encoding: str | None = None) -> None:

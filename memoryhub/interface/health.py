@@ -1,6 +1,8 @@
 """Is it alive, is it ready, what does it count."""
 
+import functools
 import hmac
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -10,10 +12,11 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
-from memoryhub.core.errors import Unauthorized
+from memoryhub.core.errors import MethodNotAllowed, Unauthorized
 from memoryhub.interface.json import dump
 from memoryhub.interface.problems import problem_response
 
+View = Callable[[HttpRequest], HttpResponse]
 REQUESTS = Counter(
     "memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"]
 )
@@ -28,11 +31,27 @@ def observe(request: HttpRequest, status: int, seconds: float) -> None:
     SECONDS.labels(door).observe(seconds)
 
 
+def _safe(view: View) -> View:
+    """Only reading: another method is refused as everywhere else."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return problem_response(
+                MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET"}), request
+            )
+        return view(request)
+
+    return answer
+
+
+@_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers. Asks nothing of the database."""
     return _json({"status": "ok"})
 
 
+@_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Whether it can serve: each dependency's state; 503 while one that it cannot do without is missing."""
     database, broker = _database(), _broker()
@@ -42,6 +61,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return _json(body, 200 if ready else 503)
 
 
+@_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for the holder of METRICS_TOKEN; without one set there is nothing here."""
     sent = request.headers.get("Authorization", "")

@@ -7,11 +7,11 @@ import pytest
 
 from escalations.actions import answers, claims
 from memoryhub.core import outbox
-from memoryhub.core.actions import memberships
-from memoryhub.core.models import Membership, Outbox, Role, Team
+from memoryhub.core.actions import memberships, people
+from memoryhub.core.models import Actor, Membership, Outbox, Role, Team
 from memoryhub.core.viewers import system_viewer
 from tests.api.client import Api
-from tests.factories import Person, make_person
+from tests.factories import Person, installation, join, make_person, make_team
 
 
 @pytest.fixture
@@ -112,6 +112,25 @@ def test_what_a_member_may_no_longer_work_on_goes_back(
     job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
     assert outbox.work_one(job.id)
     assert state(api, row) == "queued"
+
+
+def test_what_somebody_had_whose_account_is_deactivated_goes_back_in_every_team(
+    api: Api, person: Person, row: UUID, owner_sql: Any
+) -> None:
+    other = make_team()
+    join(other, person.actor)
+    actor = Actor.objects.get(id=person.actor.id)
+    people.change(installation(), person=actor, email="", is_active=False, is_staff=False, is_superuser=False)
+    job = Outbox.objects.filter(row_id=actor.id, handler__endswith="release_claims_of_person").latest("id")
+    assert outbox.work_one(job.id)
+    of_teams = Outbox.objects.filter(
+        team_id__in=[person.membership.team_id, other.id], handler__endswith="release_claims_of_member"
+    )
+    assert len(of_teams) == 2
+    for job in of_teams:
+        assert outbox.work_one(job.id)
+    assert state(api, row) == "queued"
+    assert api.get("tasks/t").data["human_owned"] is False
 
 
 def test_what_was_decided_and_left_lying_goes_to_the_agent_when_the_claim_runs_out(

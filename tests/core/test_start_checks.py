@@ -10,10 +10,15 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionHandler
 
 from memoryhub.config import env
-from memoryhub.core import checks, embedded, server_home
+from memoryhub.core import checks, embedded, sealing, server_home
+from memoryhub.core.models import Sensitivity
+from tests.api.client import make_api
+from tests.factories import make_team
 from tests.servers import ROOT, free_port
 
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
@@ -106,6 +111,54 @@ def test_a_member_of_the_owner_is_refused(superuser_url: str, monkeypatch: pytes
             admin.execute(f"create role {role} login {member} password '{password}'")
     assert found(superuser_url.replace("//postgres:", "//member:"), monkeypatch) == ["memoryhub.E003"]
     assert found(superuser_url.replace("//postgres:", "//outsider:"), monkeypatch) == []  # the control
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SECRET_KEY", "short", "SECRET_KEY must have at least 40 characters."),
+        ("MASTER_KEY", "abc", "MASTER_KEY: a master key must be 32 bytes, in base64."),
+        ("WEB_THREADS", "0", "WEB_THREADS must be a whole number from 1 to 200, not '0'."),
+        ("HTTPS", "maybe", "HTTPS must be 1 or 0, not 'maybe'."),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'."),
+    ],
+)
+def test_a_setting_that_is_wrong_is_a_sentence_and_no_traceback(name: str, value: str, sentence: str) -> None:
+    for command in (["manage.py", "check"], ["-m", "memoryhub.config.prepare", "--empty"]):
+        environment = {**os.environ, name: value}
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.strip().splitlines() == [sentence]
+
+
+def test_a_command_without_a_database_says_so() -> None:
+    url = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
+    command = [sys.executable, "manage.py", "issue_key", "somebody", "--team", "some"]
+    environment = {**os.environ, "DATABASE_URL": url}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is `make run` running?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret-word" not in done.stderr
+
+
+def test_another_master_key_is_refused_and_never_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    team = make_team("keys")
+    right = settings.MASTER_KEYS
+    assert checks.check_master_keys(["default"]) == []
+    monkeypatch.setattr(settings, "MASTER_KEYS", dict.fromkeys(right, bytes(32)))
+    monkeypatch.setattr(sealing, "_keys", {})
+    monkeypatch.setattr(sealing, "_current", {})
+    assert [found.id for found in checks.check_master_keys(["default"])] == ["memoryhub.E005"]
+    with pytest.raises(ImproperlyConfigured, match="MASTER_KEY does not open"):
+        checks.refuse_unsafe_start()
+    api = make_api(team, Sensitivity.CONFIDENTIAL)
+    refused = api.post("observations", {"content": "x", "sensitivity": "confidential"})
+    assert refused.refusal == (503, "unavailable")
+    # The control: with the key that has wrapped it, also beside a new one.
+    monkeypatch.setattr(settings, "MASTER_KEYS", {"new": os.urandom(32), **right})
+    assert checks.check_master_keys(["default"]) == []
+    assert api.post("observations", {"content": "x", "sensitivity": "confidential"}).status == 201
 
 
 def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

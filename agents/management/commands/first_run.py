@@ -15,6 +15,7 @@ from agents.models import DEFAULT_SCOPES, ApiKey
 from escalations.actions.escalate import DEFAULT_QUEUE
 from escalations.models import Queue
 from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.flags import wants_demo
 from memoryhub.core.management.arguments import installation, new_password, refusals
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
@@ -62,10 +63,10 @@ class Command(BaseCommand):
         logins = _Logins(data / "logins.txt")
         with refusals():
             admin = _administrator(logins)
-            if os.environ.get("DEMO", "").strip().lower() not in {"0", "false", "no", "off"}:
+            if wants_demo():
                 _demo(admin, logins, data / "demo-keys.json")
             elif not Team.objects.exclude(slug=SYSTEM_TEAM).exists():
-                _team("main", "Main", admin)
+                _team("main", "Main", admin, [])
         if options["verbosity"] > 0:
             for line in logins.lines.values():
                 self.stdout.write(line)
@@ -100,7 +101,8 @@ def _administrator(logins: _Logins) -> Actor:
 
 
 def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
-    viewer = _team("demo", "Demo shop", admin)
+    # All words that the demo uses: nobody can widen their own rights, and the access log needs a reader.
+    viewer = _team("demo", "Demo shop", admin, ["finance", "pii"])
     for username, someone in PEOPLE.items():
         _join(viewer, logins.account(username, someone.told), someone.role, someone.clearance, someone.compartments)
     known = _read_keys(file)
@@ -138,14 +140,14 @@ def _read_keys(file: Path) -> dict[str, str]:
     return {str(name): str(key) for name, key in found.items()} if isinstance(found, dict) else {}
 
 
-def _team(slug: str, name: str, admin: Actor) -> Viewer:
+def _team(slug: str, name: str, admin: Actor, compartments: list[str]) -> Viewer:
     """The system's viewer in the team, which is made with its queue and administrator when it is new."""
     team = Team.objects.filter(slug=slug).first() or teams.add(installation(), slug=slug, name=name)
     viewer = system_viewer(team.id)
     if not Membership.objects.filter(team=team, role=Role.ADMIN).exists():
         with viewer_transaction(viewer):
             Queue.objects.get_or_create(team_id=viewer.team, name=DEFAULT_QUEUE)
-        _join(viewer, admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
+        _join(viewer, admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, compartments)
     return viewer
 
 

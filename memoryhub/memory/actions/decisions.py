@@ -65,8 +65,11 @@ def record(
     for something in `based_on` that one may not see; Forbidden for a label above one's clearance or below what the
     decision rests on.
     """
-    hold_task(viewer, task.id, token=token, decides=True)
     label = _label(viewer, task, based_on, sensitivity, compartments)
+    # Before the task is looked at: what was recorded stays recorded, whoever has the task by now.
+    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
+        return repeated, False
+    hold_task(viewer, task.id, token=token, decides=True)
     row_id, event_id = new_id(), new_id()
     text = text_columns("decision", row_id, label, {"decision": decision, "reasoning": reasoning})
     made = run(
@@ -115,7 +118,7 @@ def _label(
     for model in (Observation, Decision) if ids else ():
         bases |= dict(visible_to(viewer, model._default_manager.filter(id__in=ids)).values_list("id", "label_id"))
     if ids - bases.keys():
-        raise NotFound()
+        raise NotFound("/based_on")
     low = [label_by_id(label_id) for label_id in bases.values()]
     if sensitivity is None and compartments is None:
         return ensure_label(viewer, *highest([label_by_id(task.label_id), *low]))
@@ -127,11 +130,17 @@ def _label(
     return label
 
 
-def _existing(viewer: Viewer, label: LabelRef, action_key: str | None, client_ref: str | None) -> UUID:
+def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
     mine = Decision.objects.filter(author_id=viewer.membership, label_id=label.id, client_ref=client_ref).first()
-    if client_ref is not None and mine is not None:
-        current().settled = mine.clock_id
-        return mine.id
+    if mine is None:
+        return None
+    current().settled = mine.clock_id
+    return mine.id
+
+
+def _existing(viewer: Viewer, label: LabelRef, action_key: str | None, client_ref: str | None) -> UUID:
+    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
+        return repeated
     # The holder is named only to those who may see it; a hidden one says no more than that there is one.
     holder = visible_to(viewer, Decision.objects.select_related("author")).filter(
         action_key=action_key, status="active"

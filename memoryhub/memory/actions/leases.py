@@ -37,7 +37,7 @@ def claim(viewer: Viewer, *, task: Task, ttl_seconds: int = 600) -> Task:
     task = lock(viewer, task.id)
     refuse_human_owned(viewer, task)
     if task.status in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", status=task.status)
+        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", state=task.status)
     at = now()
     if task.holder_id and task.lease_expires_at and task.lease_expires_at > at:
         raise Conflict(
@@ -126,7 +126,7 @@ def _end(viewer: Viewer, verb: str, task: Task, token: int, status: TaskStatus, 
     task = _held(viewer, task.id, token)
     if task.status == TaskStatus.ESCALATED:
         raise Conflict(
-            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", status=task.status
+            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", state=task.status
         )
     finish(task, status, outcome)
     save(task)
@@ -147,7 +147,7 @@ def reopen(viewer: Viewer, *, task: Task, reason: str) -> Task:
     """Open a task that was over; counts as rework. Raises Conflict (wrong_state) for one that is not over."""
     task = lock(viewer, task.id)
     if task.status not in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} is not over.", status=task.status)
+        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} is not over.", state=task.status)
     task.status, task.ended_at = TaskStatus.OPEN, None
     task.reopen_count += 1
     set_text(task, {**read_text(task), "reopen_reason": reason})
@@ -164,16 +164,16 @@ def end_lease(task: Task) -> None:
 def _held(viewer: Viewer, task_id: UUID, token: int) -> Task:
     task = lock(viewer, task_id)
     refuse_human_owned(viewer, task)
-    if task.token != token or task.holder_id != viewer.membership or not task.lease_expires_at:
-        raise lease_lost(task.token)
-    if task.lease_expires_at <= now():
-        raise lease_lost(task.token)
+    is_mine = task.token == token and task.holder_id == viewer.membership
+    if not is_mine or not task.lease_expires_at or task.lease_expires_at <= now():
+        raise lease_lost(task.token, has_run_out=is_mine)
     return task
 
 
-def lease_lost(token: int) -> Conflict:
-    """The refusal of an old token."""
-    return Conflict(Code.LEASE_LOST, "This lease is over: its token is not the current one.", current_token=token)
+def lease_lost(token: int, *, has_run_out: bool) -> Conflict:
+    """The refusal of a token that is old, another's, or whose lease `has_run_out`."""
+    why = "its time has run out; claim the task anew" if has_run_out else "its token is not the holder's current one"
+    return Conflict(Code.LEASE_LOST, f"This lease is over: {why}.", current_token=token)
 
 
 _FOR_SHARE = """
@@ -193,5 +193,6 @@ def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool
     ((current, holder, live, human_owned),) = run(_FOR_SHARE, [task_id])
     if decides and human_owned and viewer.is_agent:
         refuse_human_owned(viewer, Task.objects.select_related("holder").get(id=task_id))
-    if token is not None and not (token == current and holder == viewer.membership and live):
-        raise lease_lost(current)
+    is_mine = token == current and holder == viewer.membership
+    if token is not None and not (is_mine and live):
+        raise lease_lost(current, has_run_out=is_mine)

@@ -55,7 +55,17 @@ class _Row:
     item: NewObservation
     label: LabelRef
     id: UUID = field(default_factory=new_id)
-    digest: bytes | None = None
+    digest: bytes | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.item.dedupe:
+            text = json.dumps(self.item.content, sort_keys=True)
+            self.digest = salted_hmac("observation", text, algorithm="sha256").digest()
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether another one may stand in its way."""
+        return self.item.client_ref is not None or self.digest is not None
 
 
 @action("observation.log", roles=AGENTS | DESK, scope="memory:write")
@@ -66,9 +76,17 @@ def log(viewer: Viewer, *, item: NewObservation, token: int | None = None) -> Lo
     Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one.
     """
     _refuse_expired(item, _clock([item]))
-    if item.task is not None:
+    if token is not None and item.task is None:
+        raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token is of a task: name the task."),))
+    row = _Row(item, _label(viewer, item))
+    if token is not None:
+        # Looked for before the lease: what was logged stays logged, whoever has the task by now.
+        repeated = _existing(viewer, row) if row.is_unique else None
+        if repeated is not None:
+            return repeated
+        assert item.task is not None
         hold_task(viewer, item.task.id, token=token, decides=False)
-    return _insert(viewer, [_Row(item, _label(viewer, item))])[0]
+    return _insert(viewer, [row])[0]
 
 
 @action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
@@ -155,10 +173,6 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     for row in rows:
         item, label = row.item, row.label
         text = text_columns("observation", row.id, label, {"content": item.content})
-        if item.dedupe:
-            row.digest = salted_hmac(
-                "observation", json.dumps(item.content, sort_keys=True), algorithm="sha256"
-            ).digest()
         values += [
             row.id,
             viewer.team,
@@ -179,13 +193,29 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
             row.digest,
         ]
     statement = f"insert into observation ({_COLUMNS}) values {', '.join([_PLACES] * len(rows))}"
-    if not any(row.item.client_ref or row.digest for row in rows):
+    if not any(row.is_unique for row in rows):
         later(statement, values)  # nothing can stand in the way, so nobody waits to hear of it
         made = {row.id for row in rows}
     else:
+        run(_FREE, {"author": viewer.membership, **_keys(rows)})
         made = {found for (found,) in run(f"{statement} on conflict do nothing returning id", values)}
     _record(viewer, [row for row in rows if row.id in made], events)
-    return [Logged(row.id, created=True) if row.id in made else _existing(viewer, row) for row in rows]
+    return [Logged(row.id, created=True) if row.id in made else _there(viewer, row) for row in rows]
+
+
+# An expired observation, which nobody sees any more, gives up what makes it unique.
+_FREE = """
+update observation set client_ref = null, digest = null
+where author_id = %(author)s::uuid and expires_at <= statement_timestamp()
+  and (client_ref = any (%(client_refs)s::varchar[]) or digest = any (%(digests)s::bytea[]))
+"""
+
+
+def _keys(rows: list[_Row]) -> dict[str, Any]:
+    return {
+        "client_refs": [row.item.client_ref for row in rows if row.item.client_ref is not None],
+        "digests": [row.digest for row in rows if row.digest is not None],
+    }
 
 
 def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUID]) -> None:
@@ -209,15 +239,22 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
 
 _EXISTING = """
 select id, event_id from observation
-where author_id = %s and label_id = %s
+where author_id = %s and label_id = %s and (expires_at is null or expires_at > statement_timestamp())
   and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid)) order by id limit 1
 """
 
 
-def _existing(viewer: Viewer, row: _Row) -> Logged:
-    """The row that stood in the way: the author's own, of the same label."""
+def _existing(viewer: Viewer, row: _Row) -> Logged | None:
+    """The row that stands in the way: the author's own, of the same label."""
     item = row.item
     asked = [viewer.membership, row.label.id, item.client_ref, row.digest, item.task.id if item.task else None]
-    ((found, event_id),) = run(_EXISTING, asked)
-    current().settled = event_id
-    return Logged(found, created=False)
+    for found, event_id in run(_EXISTING, asked):
+        current().settled = event_id
+        return Logged(found, created=False)
+    return None
+
+
+def _there(viewer: Viewer, row: _Row) -> Logged:
+    found = _existing(viewer, row)
+    assert found is not None, "what stood in the way was not expired, and nothing removes it meanwhile"
+    return found

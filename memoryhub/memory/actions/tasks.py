@@ -99,9 +99,7 @@ def update(
     refuse_human_owned(viewer, task)
     if status is not None and status != task.status:
         if task.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
-            raise Conflict(
-                Code.WRONG_STATE, f"A task that is {task.status} cannot be set {status}.", status=task.status
-            )
+            raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be set {status}.", state=task.status)
         task.status = status
     text = read_text(task)
     changed = {

@@ -1,0 +1,21 @@
+"""Switches in the environment, for those who have no settings yet. Knows nothing of Django."""
+
+import os
+
+_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def read_flag(name: str, default: bool) -> bool:
+    """1/true/yes/on or 0/false/no/off. Raises ValueError with a sentence."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if text.lower() not in _WORDS:
+        raise ValueError(f"{name} must be 1 or 0, not {text!r}.")
+    return _WORDS[text.lower()]
+
+
+def wants_demo() -> bool:
+    """Whether a demo team is to be there: unless said otherwise, on a machine of one's own only. Raises ValueError."""
+    is_public = read_flag("HTTPS", False) or bool(os.environ.get("ALLOWED_HOSTS", "").strip())
+    return read_flag("DEMO", not is_public)

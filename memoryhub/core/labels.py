@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from memoryhub.core.errors import Forbidden
 from memoryhub.core.models import Label, Sensitivity
@@ -9,7 +10,7 @@ from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LabelRef:
     """A label as code passes it on."""
 
@@ -18,8 +19,13 @@ class LabelRef:
     sensitivity: int
     compartments: tuple[str, ...]
 
+    @cached_property
+    def level(self) -> str:
+        """The sensitivity's word; kept, since an enumeration is slow to tell it and every row is answered with it."""
+        return str(Sensitivity(self.sensitivity).label)
+
     def __str__(self) -> str:
-        return "+".join([Sensitivity(self.sensitivity).label, *self.compartments])
+        return "+".join([self.level, *self.compartments])
 
     @property
     def is_sealed(self) -> bool:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.pq import TransactionStatus
 
 from memoryhub.core.pipeline import Params, Pipeline, Rows
@@ -65,16 +65,17 @@ def send() -> None:
     if not waiting:
         return
     _here.waiting = []
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    raw = connection.connection
-    if connection.queries_logged:
+    wrapper = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for each attribute
+    wrapper.close_if_health_check_failed()
+    wrapper.ensure_connection()
+    raw = wrapper.connection
+    if wrapper.queries_logged:
         # Tests count queries; what goes past Django's cursor is counted, too.
-        connection.queries_log.extend({"sql": statement.text, "time": "0"} for statement in waiting)
+        wrapper.queries_log.extend({"sql": statement.text, "time": "0"} for statement in waiting)
     pipeline = _here.pipeline
     if pipeline is None or pipeline.raw is not raw:
         pipeline = _here.pipeline = Pipeline(raw)
-    with connection.wrap_database_errors:
+    with wrapper.wrap_database_errors:
         # As psycopg does before the first statement of a transaction.
         begin = not raw.autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE
         found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)

@@ -27,7 +27,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = request_id_from(request.headers.get("X-Request-Id"))
+        request_id = request_id_from(request.META.get("HTTP_X_REQUEST_ID"))
         request.META["HUB_REQUEST_ID"] = request_id
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):

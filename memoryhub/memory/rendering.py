@@ -3,7 +3,6 @@
 from typing import Any
 
 from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import read_text
 from memoryhub.memory.models import Task
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
@@ -15,7 +14,7 @@ def common(row: Any) -> dict[str, Any]:
     return {
         "id": row.id,
         "seq": row.seq,
-        "sensitivity": Sensitivity(label.sensitivity).label,
+        "sensitivity": label.level,
         "compartments": list(label.compartments),
         "author": row.author_name,
         "created_at": row.created_at,

@@ -214,12 +214,41 @@ def test_settings_end_with_the_transaction(trial: Trial) -> None:
         assert settings_now()[3] == ""  # the system's sight is not inherited
 
 
+ENTER = (
+    "select set_config('hub.actor', '{}', true), set_config('hub.team', %s, true), set_config('hub.labels', %s, true)"
+)
+
+
+def test_nobody_signs_an_event_with_anothers_name(trial: Trial) -> None:
+    high, low = trial.high.viewer, trial.low.viewer
+    with viewer_transaction(high):
+        label = ensure_label(high, Sensitivity.INTERNAL).id
+    write = (
+        "insert into event (id, team_id, label_id, type, actor_id, row_type, data)"
+        f" values (gen_random_uuid(), {high.team}, {label}, 'x', '{high.membership}', 'x', '{{}}')"
+    )
+    with psycopg.connect(os.environ["DATABASE_URL"]) as raw:
+        raw.execute(ENTER.format(low.membership), [str(low.team), f"{{{label}}}"])
+        with pytest.raises(errors.InsufficientPrivilege):
+            raw.execute(write)
+        raw.rollback()
+        raw.execute(ENTER.format(high.membership), [str(high.team), f"{{{label}}}"])
+        raw.execute(write)  # the control: under one's own name it is taken
+        raw.rollback()
+
+
+def test_what_the_ledger_refers_to_is_never_deleted(app_sql: Connection) -> None:
+    for table in ("team", "membership", "label", "actor", "event"):
+        with pytest.raises(errors.InsufficientPrivilege):
+            app_sql.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+
+
 def test_one_transaction_writes_one_teams_ledger(trial: Trial) -> None:
     """A forged second team is stopped by the policy; where somebody changes the settings midway, by the trigger."""
     person = make_person(make_team()).viewer
     with viewer_transaction(person):
         label = ensure_label(person, Sensitivity.INTERNAL).id
-    enter = "select set_config('hub.team', %s, true), set_config('hub.labels', %s, true)"
+    enter = ENTER.format(person.membership)
     ours, theirs = [str(trial.team.id), f"{{{trial.hidden_label}}}"], [str(person.team), f"{{{label}}}"]
     write = (
         "insert into event (id, team_id, label_id, type, actor_id, row_type, data)"

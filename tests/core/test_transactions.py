@@ -147,6 +147,7 @@ def write_for(other: Viewer) -> None:
     with connection.cursor() as cursor:
         settings = [str(other.team), f"{{{label}}}"]
         cursor.execute("select set_config('hub.team', %s, true), set_config('hub.labels', %s, true)", settings)
+        cursor.execute("select set_config('hub.actor', %s, true)", [str(other.membership)])
         cursor.execute(
             "insert into event (id, team_id, label_id, type, actor_id, row_type, data)"
             " values (%s, %s, %s, 'x', %s, 'x', '{}')",

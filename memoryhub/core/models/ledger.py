@@ -1,6 +1,6 @@
 """The ledger: what was changed, by whom, in commit order; and who read what is confidential."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -9,19 +9,28 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.models.people import Membership, Team
 
 
+def _reference(to: Any, *, null: bool = False) -> Any:
+    """To what is never deleted (`app_may`), without a constraint: each is looked at, and its row locked, by every write
+    of the team, inside COMMIT. The policy for inserts holds team, label and actor to the viewer's instead (ADR 5).
+    """
+    return models.ForeignKey(
+        to, null=null, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+
+
 class Event(models.Model):
     """One committed change. Never holds content: readers join to the row, through its label."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
-    label = models.ForeignKey("core.Label", on_delete=models.PROTECT, related_name="+", db_index=False)
+    team = _reference(Team)
+    label = _reference("core.Label")
     type = models.CharField(max_length=60)
-    actor = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+", db_index=False)
+    actor = _reference(Membership)
     row_type = models.CharField(max_length=30)
     row_id = models.UUIDField(null=True)
     task_id = models.UUIDField(null=True)
     # Only this member may see the event (a private observation's); null: all whom the label allows.
-    audience = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    audience = _reference(Membership, null=True)
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
 

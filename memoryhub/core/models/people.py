@@ -56,6 +56,7 @@ class Actor(AbstractBaseUser):
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
+    app_may = "SELECT, INSERT, UPDATE"
     objects: ClassVar[ActorManager] = ActorManager()
 
     class Meta:
@@ -94,6 +95,8 @@ class Team(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    app_may = "SELECT, INSERT, UPDATE"
+
     class Meta:
         db_table = "team"
 
@@ -113,6 +116,8 @@ class Membership(models.Model):
     compartments = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    app_may = "SELECT, INSERT, UPDATE"
 
     class Meta:
         db_table = "membership"

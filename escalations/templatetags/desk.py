@@ -82,13 +82,33 @@ def _flat(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return value[:1000]
     if isinstance(value, dict):
-        tool, arguments = value.get("tool"), value.get("arguments")
-        if isinstance(tool, str) and isinstance(arguments, dict):
-            return f"{tool}({_members(arguments, depth)})"
-        return _members(value, depth)
+        return _call(value, depth) if isinstance(value.get("tool"), str) else _members(value, depth)
     if isinstance(value, list):
         return ", ".join(_flat(part, depth + 1) for part in value[:6]) + (", …" if len(value) > 6 else "")
     return _scalar(value)
+
+
+def _call(value: dict[str, Any], depth: int) -> str:
+    """A tool call, and what it gave: `get_order(id: 7) → paid: 80`."""
+    arguments = value.get("arguments")
+    if arguments is not None and not isinstance(arguments, dict):
+        return _members(value, depth)
+    called = f"{value['tool']}({_members(arguments, depth)})" if arguments is not None else value["tool"]
+    given = ", ".join(
+        _flat(value[name], depth + 1) if name == "result" else f"{name}: {_flat(value[name], depth + 1)}"
+        for name in value
+        if name not in ("tool", "arguments")
+    )
+    return f"{called} → {given}" if given else called
+
+
+@register.filter
+def outcome(content: Any, decision: Any) -> Any:
+    """What an observation says that the decision before it did not: of the same tool's call, only its result."""
+    if not isinstance(content, dict) or not isinstance(decision, dict) or not {"tool", "result"} <= content.keys():
+        return content
+    same = all(content.get(name) == decision.get(name) for name in ("tool", "arguments"))
+    return content["result"] if same else content
 
 
 def _members(value: dict[str, Any], depth: int) -> str:

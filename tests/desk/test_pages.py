@@ -8,10 +8,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from escalations.actions import answers, claims, notes
+from escalations.actions.escalate import escalate
 from memoryhub.core.models import AccessLog
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.actions import decisions, observations
+from memoryhub.memory.actions import decisions, observations, tasks
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
 from tests.desk.desks import ACTION, HTML, JSON, Desk, browser_of, post
@@ -213,6 +214,19 @@ def test_the_case_shows_what_a_person_needs_in_order(desk: Desk, sam: Client):
     assert "<strong><bdi>sam</bdi></strong> has had it for" in theirs
 
 
+def test_what_was_tried_is_told_with_its_result(desk: Desk, sam: Client):
+    viewer, call = desk.agent.viewer, {"tool": "send_voucher", "arguments": {"amount": 200}}
+    with viewer_transaction(viewer):
+        task, _ = tasks.create(viewer, key="tried", title="Tried")
+        decisions.record(viewer, task=task, decision=call, reasoning="")
+        given = {**call, "result": "refused: not a member"}
+        observations.log(viewer, item=NewObservation(content=given, task=task))
+        made, _ = escalate(viewer, task=task, reason_code="other", reason="r", question="q?")
+    page = sam.get(f"/escalations/{made.id}/").text
+    tried = re.sub(r"<[^>]+>", "", page[page.index('class="tried"') : page.index("</ol>")])
+    assert "send_voucher(amount: 200)then refused: not a member" in tried
+
+
 def test_what_came_since_is_divided_off(desk: Desk, sam: Client):
     made = desk.escalate("split")
     log(desk, "split", "It came later.")
@@ -234,13 +248,9 @@ def test_withheld_items_are_counted_and_not_shown(desk: Desk, sam: Client, lee: 
     fraud_made = None
     viewer = fraud.viewer
     with viewer_transaction(viewer):
-        from memoryhub.memory.actions import tasks
-
         task, _ = tasks.create(viewer, key="held", title="Held", sensitivity=1)
         for words in ("first secret", "second secret"):
             observations.log(viewer, item=NewObservation(content=words, task=task, sensitivity=2))
-        from escalations.actions.escalate import escalate
-
         fraud_made, _ = escalate(viewer, task=task, reason_code="other", reason="r", question="q?")
     page = sam.get(f"/escalations/{fraud_made.id}/").text
     assert "2 items above your clearance are not shown" in page

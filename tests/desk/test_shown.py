@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalations.templatetags.desk import ago, one_line, plain, tree, whole_tree
+from escalations.templatetags.desk import ago, one_line, outcome, plain, tree, whole_tree
 
 ODD = ["\u202e", "\u2066", "\u200b", "\x00", "\x1b", "\u061c", "\ufeff", "\U000e0041", "\x85"]
 
@@ -56,6 +56,17 @@ def test_long_values_are_cut_in_lists_and_whole_alone():
 def test_a_tool_call_is_one_line():
     assert one_line({"tool": "refund", "arguments": {"order": "1", "amount": 5}}) == "refund(order: 1, amount: 5)"
     assert len(one_line("word " * 200)) <= 160
+
+
+def test_what_a_tool_gave_is_told():
+    call = {"tool": "refund", "arguments": {"order": "1"}}
+    assert one_line({**call, "result": {"paid": 80}}) == "refund(order: 1) → paid: 80"
+    assert one_line({"tool": "track", "result": "lost", "at": "noon"}) == "track → lost, at: noon"
+    assert one_line({"tool": "track", "arguments": "by hand"}) == "tool: track, arguments: by hand"
+    assert outcome({**call, "result": "done"}, call) == "done"
+    for other in ({"tool": "track", "result": "lost"}, {"result": "lost", "by": "hand"}, "lost"):
+        assert outcome(other, call) == other
+        assert outcome(other, "refund in full") == other
 
 
 def test_times_are_told_in_the_largest_fitting_unit():

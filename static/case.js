@@ -107,6 +107,12 @@ function refresh() {
   coming = setTimeout(load, 120);
 }
 
+// What the reader did to the page stays: what is unfolded, an input's size, the words of a refusal.
+const KEEPING = {
+  beforeAttributeUpdated: (name) => !["open", "style"].includes(name),
+  beforeNodeMorphed: (node) => !(node.matches?.("form.act") && node.querySelector(".act-error:not([hidden])")),
+};
+
 async function load() {
   try {
     const answer = await fetch(`/escalations/${id}/panel/`, { headers: { Accept: "text/html" } });
@@ -117,7 +123,7 @@ async function load() {
       return;
     }
     if (Number(fresh.dataset.version) < Number(panel().dataset.version)) return;
-    window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true });
+    window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true, callbacks: KEEPING });
     open(opened);
     restore();
     // The agents' private reasoning opens for who holds the claim.

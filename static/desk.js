@@ -97,6 +97,7 @@ document.addEventListener("submit", async (event) => {
 });
 
 async function send(verb, address, form) {
+  forget(form);
   let answer;
   try {
     answer = await fetch(address, {
@@ -105,13 +106,13 @@ async function send(verb, address, form) {
       headers: { Accept: "application/json", "X-CSRFToken": token() },
     });
   } catch {
-    refused(form, "It was not sent: no connection. What you wrote is kept.");
+    refused(form, "No answer came: it may not have arrived. What you wrote is kept.");
     return;
   }
   const data = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (!answer.ok) {
     if (answer.status === 401) location.reload();
-    refused(form, data?.errors?.map((fault) => fault.detail).join(" ") || data?.detail || `It was refused (${answer.status}).`);
+    refused(form, data?.errors?.map((fault) => fault.detail).join(" ") || data?.detail || `It was refused (${answer.status}).`, data?.errors);
     emit("hub:refused", { verb, status: answer.status, problem: data });
     return;
   }
@@ -133,14 +134,31 @@ async function send(verb, address, form) {
   }
 }
 
-function refused(form, words) {
+// Said beside the first input that is wrong, which is led to, else beside the form's button: either may be out of sight.
+function refused(form, words, faults = []) {
   const place = form.querySelector(".act-error");
-  if (place) {
-    place.textContent = words;
-    place.hidden = false;
-  } else {
+  if (!place) {
     toast(words, "error");
+    return;
   }
+  const wrong = faults.map((fault) => form.elements.namedItem(fault.pointer.slice(1))).filter((field) => field?.tagName);
+  for (const field of wrong) field.setAttribute("aria-invalid", "true");
+  if (wrong.length) {
+    wrong[0].closest("details")?.setAttribute("open", "");
+    wrong[0].after(place);
+    wrong[0].focus();
+  } else {
+    form.querySelector(".act-send").before(place);
+  }
+  place.textContent = words;
+  place.hidden = false;
+  place.scrollIntoView({ block: "nearest" });
+}
+
+function forget(form) {
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  const place = form.querySelector(".act-error");
+  if (place) place.hidden = true;
 }
 
 // A verb without a form; true when it was done.

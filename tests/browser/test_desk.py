@@ -150,6 +150,20 @@ def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):
     page.get_by_role("button", name="Approve with changes").click()
     expect(page.locator("#form-edit .act-error")).to_contain_text("100")
     expect(page.get_by_label("amount")).to_have_value("500")
+    expect(page.get_by_label("amount")).to_be_focused()
+    expect(page.get_by_label("amount")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".field:has([name='arguments/amount']) .act-error")).to_be_in_viewport()
+    # What happens meanwhile neither takes the words away nor folds what was unfolded.
+    page.locator("#form-edit summary").click()
+    with page.expect_response("**/panel/"):
+        notes.note(desk.lee.viewer, escalation_id=made.id, text="A note meanwhile.")
+    expect(page.locator("#since")).to_contain_text("A note meanwhile.")
+    page.wait_for_timeout(200)
+    expect(page.locator("#form-edit .act-error")).to_contain_text("100")
+    expect(page.get_by_label("What I did")).to_be_visible()
+    page.get_by_label("amount").fill("90")
+    page.get_by_role("button", name="Approve with changes").click()
+    expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
 
 
 def test_destructive_verbs_ask_first(new_page: NewPage, desk: Desk):

@@ -85,16 +85,22 @@ document.addEventListener("submit", async (event) => {
   const verb = button?.dataset.verb ?? form.dataset.verb;
   if (!verb) return;
   event.preventDefault();
+  await submit(verb, button?.hasAttribute("formaction") ? button.formAction : form.action, form, button);
+});
+
+// One verb of a form at a time; its button says so for as long as that takes.
+async function submit(verb, address, form, button = null) {
   if (form.dataset.sending) return;
   form.dataset.sending = verb;
   try {
-    if (await confirmed(button?.dataset.confirm ?? form.dataset.confirm)) {
-      await send(verb, button?.hasAttribute("formaction") ? button.formAction : form.action, form);
-    }
+    if (!(await confirmed(button?.dataset.confirm ?? form.dataset.confirm))) return;
+    button?.setAttribute("aria-busy", "true");
+    await send(verb, address, form);
   } finally {
+    button?.removeAttribute("aria-busy");
     delete form.dataset.sending;
   }
-});
+}
 
 async function send(verb, address, form) {
   forget(form);
@@ -254,7 +260,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "?") keysDialog.showModal();
   else if (!keysOn.checked) return;
   else if (event.key === "/") document.getElementById("search")?.focus();
-  else if (event.key === "n") document.querySelector("[data-verb=next]")?.click() ?? next();
+  else if (event.key === "n") next(event);
   else {
     emit("hub:key", event);
     return;
@@ -262,8 +268,13 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-function next() {
-  if (main.dataset.role !== "reader") send("next", "/escalations/next", document.getElementById("verb-form"));
+// Once a press, and through the form, which sends one thing at a time: two would take two.
+function next(event) {
+  if (event.repeat || main.dataset.role === "reader") return;
+  const button = document.querySelector("[data-verb=next]");
+  const form = document.getElementById("verb-form");
+  if (button) form.requestSubmit(button);
+  else submit("next", "/escalations/next", form);
 }
 
 // ---- the rest

@@ -211,7 +211,7 @@ document.addEventListener("hub:key", ({ detail: event }) => {
   if (event.key === "j") rows[Math.min(at + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(at - 1, 0)]?.focus();
   else if (event.key === "Enter" && event.target === row) row?.querySelector(".need a").click();
-  else if (event.key === "c") row?.querySelector(".claim")?.click();
+  else if (event.key === "c" && !event.repeat) row?.querySelector(".claim")?.click();
   else return;
   event.preventDefault();
 });

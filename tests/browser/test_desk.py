@@ -117,6 +117,23 @@ def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):
     expect(page.get_by_text("It is yours for")).to_be_visible()
 
 
+def test_one_press_takes_one(new_page: NewPage, desk: Desk):
+    made = [desk.escalate(priority=priority) for priority in (3, 2, 1)]
+    page = sign_in(new_page(), desk.sam)
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+    page.keyboard.press("n")
+    expect(page).to_have_url(re.compile(str(made[0].id)))
+    live(page)
+    assert [url.partition("/escalations/")[2] for url in posts] == ["next"]
+    page.keyboard.down("n")
+    page.keyboard.down("n")  # held down, as a keyboard repeats it
+    expect(page).to_have_url(re.compile(str(made[1].id)))
+    live(page)
+    page.goto("/")
+    expect(page.locator("#rows tr.is-mine")).to_have_count(2)
+
+
 def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewPage, desk: Desk):
     made = desk.escalate("draft", allowed=["respond"])
     claims.claim(desk.sam.viewer, escalation_id=made.id)

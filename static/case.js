@@ -76,6 +76,7 @@ document.addEventListener("hub:done", ({ detail: { verb, form } }) => {
     if (["decide", "finish", "cancel"].includes(verb)) for (const name of store.names()) store.drop(name);
     open(null);
   }
+  isOver = verb !== "keep";
   refresh();
 });
 
@@ -102,6 +103,7 @@ document.addEventListener("click", (event) => {
 // ---- the panel, kept up to date
 
 let coming = null;
+let isOver = false; // a verb of this page was done, and what had the focus may be gone
 function refresh() {
   clearTimeout(coming);
   coming = setTimeout(load, 120);
@@ -126,6 +128,8 @@ async function load() {
     window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true, callbacks: KEEPING });
     open(opened);
     restore();
+    if (isOver && document.activeElement === document.body) document.getElementById("standing").focus();
+    isOver = false;
     // The agents' private reasoning opens for who holds the claim.
     document.getElementById("private-choice").hidden = fresh.dataset.owner !== me || fresh.dataset.state !== "claimed";
     emit("hub:tick");
@@ -278,6 +282,10 @@ document.addEventListener("hub:key", ({ detail: event }) => {
     const items = [...timeline().querySelectorAll("li[data-item]")];
     const at = items.indexOf(document.activeElement.closest("li[data-item]"));
     items[Math.max(0, Math.min(items.length - 1, at + (event.key === "j" ? 1 : -1)))]?.focus();
+  } else if (event.key === "Escape" && opened) {
+    const button = panel().querySelector(`[data-opens="${opened}"]`);
+    open(null);
+    button?.focus();
   } else if (event.key === "c") document.getElementById("claim-button")?.click();
   else if (event.key === "h" && panel().dataset.owner === me) keep();
   else if (!(event.key in FORMS) || !toggle(FORMS[event.key])) return;

@@ -117,6 +117,32 @@ def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):
     expect(page.get_by_text("It is yours for")).to_be_visible()
 
 
+def test_the_focus_is_never_lost(new_page: NewPage, desk: Desk):
+    made, other = desk.escalate("first", priority=2, allowed=["respond"]), desk.escalate("second")
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.locator("#claim-button").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#standing")).to_contain_text("It is yours for")
+    expect(page.locator("#standing")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Respond")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Your answer")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(page.locator("form.act.is-open")).to_have_count(0)
+    expect(page.get_by_role("button", name="Respond")).to_be_focused()
+    page.keyboard.press("r")
+    page.keyboard.type("Yes.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#standing")).to_contain_text("Handed back")
+    expect(page.locator("#standing")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Take the next")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(str(other.id)))
+
+
 def test_one_press_takes_one(new_page: NewPage, desk: Desk):
     made = [desk.escalate(priority=priority) for priority in (3, 2, 1)]
     page = sign_in(new_page(), desk.sam)

@@ -72,8 +72,7 @@ function confirmed(question) {
   const dialog = document.getElementById("confirm");
   document.getElementById("confirm-words").textContent = question;
   dialog.returnValue = "no";
-  dialog.showModal();
-  document.getElementById("confirm-yes").focus();
+  dialog.showModal(); // the focus is on "no": a key held too long confirms nothing
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });

@@ -59,6 +59,11 @@ class Filters:
         """Whether anything but what is there by default was asked."""
         return self != Filters()
 
+    @property
+    def folded(self) -> int:
+        """How many of the filters that the page folds away are set."""
+        return sum(value is not None for value in (self.agent, self.sensitivity, self.reason))
+
     def as_dict(self) -> dict[str, Any]:
         """What the browser tells rows by that arrive live."""
         asked = {name: value for name in NAMES if (value := getattr(self, name)) is not None}

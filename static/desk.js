@@ -245,12 +245,20 @@ keysOn.addEventListener("change", () => {
 });
 document.getElementById("keys-button").addEventListener("click", () => keysDialog.showModal());
 
+const SHEETS = "details.menu[open], details.more-filters[open]"; // they lie above the page
+
 document.addEventListener("keydown", (event) => {
   const field = event.target.closest?.("input, textarea, select, [contenteditable]");
   const form = event.target.closest?.("form.act");
   if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     form.requestSubmit();
+    return;
+  }
+  const sheet = event.target.closest?.(SHEETS);
+  if (sheet && event.key === "Escape") {
+    sheet.open = false;
+    sheet.querySelector("summary").focus();
     return;
   }
   if (field && event.key === "Escape") field.blur();
@@ -280,8 +288,8 @@ function next(event) {
 
 document.getElementById("team")?.addEventListener("change", (event) => event.target.form.submit());
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
+  for (const sheet of document.querySelectorAll(SHEETS)) {
+    if (!sheet.contains(event.target)) sheet.open = false;
   }
 });
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {

@@ -96,6 +96,29 @@ def test_what_arrives_is_announced_and_filtered(new_page: NewPage, desk: Desk):
     expect(page.locator("#rows tr")).to_have_count(2)
 
 
+def test_the_folded_filters_say_that_they_are_set_and_cover_nothing(new_page: NewPage, desk: Desk):
+    made = desk.escalate(reason_code="safety")
+    desk.escalate()
+    page = sign_in(new_page(), desk.sam)
+    more = page.locator(".more-filters summary")
+    more.click()
+    page.get_by_label("Reason", exact=True).select_option("safety")
+    expect(page.locator("#rows tr")).to_have_count(1)
+    expect(more).to_have_text("More: 1")
+    page.get_by_label("Reason", exact=True).focus()
+    page.keyboard.press("Escape")
+    expect(page.locator(".more-sheet")).to_be_hidden()
+    expect(more).to_be_focused()
+    more.click()
+    page.get_by_role("heading", name="Queue").click()
+    expect(page.locator(".more-sheet")).to_be_hidden()
+    page.reload()
+    live(page)
+    expect(more).to_have_text("More: 1")
+    expect(page.locator(".more-sheet")).to_be_hidden()
+    expect(page.locator(f"#e-{made.id}")).to_be_visible()
+
+
 def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):
     first, second = desk.escalate("first", priority=2), desk.escalate("second", allowed=["respond", "reject"])
     page = sign_in(new_page(), desk.sam)

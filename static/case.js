@@ -195,9 +195,11 @@ function fits(item) {
   return !q || item.textContent.toLowerCase().includes(q.toLowerCase());
 }
 
+// Gives back what was not there yet.
 function add(html, fresh) {
   const holder = document.createElement("template");
   holder.innerHTML = html;
+  const come = [];
   const since = document.getElementById("since");
   for (const item of [...holder.content.children].sort((a, b) => (a.dataset.item < b.dataset.item ? -1 : 1))) {
     // One that is there already may have been opened meanwhile, which a shared frame is not.
@@ -205,6 +207,7 @@ function add(html, fresh) {
     const next = [...since.children].find((other) => other.dataset.item && other.dataset.item < item.dataset.item);
     since.insertBefore(item, next ?? since.querySelector(".following"));
     window.htmx.process(item);
+    come.push(item);
     if (fresh) {
       item.classList.add("is-new");
       setTimeout(() => item.classList.remove("is-new"), 4_000);
@@ -212,12 +215,40 @@ function add(html, fresh) {
   }
   regroup();
   emit("hub:tick");
+  return come;
 }
+
+// The timeline is often out of sight: that something came is said, and one click away.
+const newer = document.getElementById("newer");
+let unseen = 0;
+
+function tell(items, spoken) {
+  if (spoken) for (const item of items) emit("hub:announce", `${item.dataset.agent} ${item.querySelector(".item-what").textContent}`);
+  count(isInSight() ? 0 : unseen + items.length);
+}
+
+function count(items) {
+  unseen = items;
+  document.getElementById("newer-count").textContent = unseen;
+  newer.hidden = !unseen;
+}
+
+function isInSight() {
+  const { top, bottom } = document.getElementById("since-title").getBoundingClientRect();
+  return bottom > 0 && top < innerHeight - 80;
+}
+
+addEventListener("scroll", () => unseen && isInSight() && count(0), { passive: true });
+newer.addEventListener("click", () => {
+  document.getElementById("since-title").scrollIntoView();
+  document.querySelector("#since li[data-item]")?.focus({ preventScroll: true });
+});
 
 document.addEventListener("hub:frame", ({ detail: frame }) => {
   if (frame.item && frame.task === main.dataset.task) {
     recent = [...recent.slice(-499), frame];
-    add(frame.item, true);
+    const come = add(frame.item, true).filter((item) => item.dataset.agent !== main.dataset.name);
+    if (come.length) tell(come, frame.event !== "escalation.claim"); // who has taken it is said below
   }
   if (frame.escalation === id) {
     const holder = document.createElement("template");

@@ -12,7 +12,7 @@ function announce(text) {
   waiting.push(text);
   if (waiting.length > 1) return;
   setTimeout(() => {
-    announcer.textContent = waiting.length > 3 ? `${waiting.length} changes in the queue` : waiting.join(". ");
+    announcer.textContent = waiting.length > 3 ? `${waiting.length} changes` : waiting.join(". ");
     waiting = [];
   }, 700);
 }

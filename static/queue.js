@@ -120,7 +120,8 @@ function states() {
   const held = rows.some((row) => ["claimed", "waiting"].includes(row.dataset.state));
   const fresh = [...pending.values()].filter(Boolean).length;
   document.getElementById("nothing").hidden = rows.length > 0 || fresh > 0;
-  document.getElementById("taken-notice").hidden = free > 0 || mine || !held || fresh > 0;
+  // It would push the list down: not while somebody points at it.
+  if (!busy()) document.getElementById("taken-notice").hidden = free > 0 || mine || !held || fresh > 0;
   document.getElementById("newer-count").textContent = fresh;
   newer.hidden = !fresh;
   document.title = free ? `(${free}) ${title}` : title;
@@ -140,9 +141,11 @@ function settle() {
   emit("hub:tick");
 }
 
+let quiet = null;
 function settleWhenQuiet() {
-  setTimeout(() => {
-    if (pending.size && !busy()) settle();
+  clearTimeout(quiet);
+  quiet = setTimeout(() => {
+    if (!busy()) settle();
   }, 300);
 }
 

@@ -69,7 +69,7 @@ def test_rows_do_not_move_under_the_pointer(new_page: NewPage, desk: Desk):
     urgent = desk.escalate("urgent", priority=3)
     expect(page.get_by_role("button", name="1 new: show")).to_be_visible()
     assert page.locator("#rows tr").count() == 1
-    assert page.locator(f"#e-{first.id}").bounding_box()["height"] == before["height"]
+    assert page.locator(f"#e-{first.id}").bounding_box() == before
     page.mouse.move(5, 5)
     expect(page.locator("#rows tr").first).to_have_id(f"e-{urgent.id}")
     expect(page.get_by_role("button", name="new: show")).to_be_hidden()
@@ -80,6 +80,37 @@ def test_rows_do_not_move_under_the_pointer(new_page: NewPage, desk: Desk):
     expect(page.locator(f"#e-{first.id}")).to_have_class(re.compile("is-gone"))
     page.mouse.move(5, 5)
     expect(page.locator(f"#e-{first.id}")).to_have_count(0)
+
+
+def test_a_notice_does_not_push_the_list_away_either(new_page: NewPage, desk: Desk):
+    made = desk.escalate()
+    page = sign_in(new_page(), desk.sam)
+    row = page.locator(f"#e-{made.id}")
+    row.hover()
+    before = row.bounding_box()["y"]
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+    expect(row).to_contain_text("lee")
+    assert row.bounding_box()["y"] == before
+    page.mouse.move(5, 5)
+    expect(page.get_by_text("in other people's hands")).to_be_visible()
+
+
+def test_what_comes_out_of_sight_is_said(new_page: NewPage, desk: Desk):
+    made = desk.escalate("far")
+    with viewer_transaction(desk.agent.viewer):
+        task = by_key(desk.agent.viewer, "far")
+        observations.log(desk.agent.viewer, item=NewObservation(content="line\n" * 60, task=task))
+    page = case(sign_in(new_page(viewport={"width": 1280, "height": 400}), desk.sam), made)
+    notes.note(desk.sam.viewer, escalation_id=made.id, text="My own.")
+    expect(page.locator("#since")).to_contain_text("My own.")
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="It is about the tent.")
+    expect(page.locator("#announcer")).to_have_text("lee noted")
+    page.get_by_role("button", name="1 new on the timeline: show").click()
+    expect(page.get_by_text("It is about the tent.")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="on the timeline: show")).to_be_hidden()
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="And the stove.")
+    expect(page.get_by_text("And the stove.")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="on the timeline: show")).to_be_hidden()
 
 
 def test_what_arrives_is_announced_and_filtered(new_page: NewPage, desk: Desk):

@@ -180,6 +180,12 @@ def label_name(row: Escalation) -> str:
 
 
 @register.filter
+def compartments(row: Escalation) -> str:
+    """`finance, pii`"""
+    return ", ".join(label_by_id(row.label_id).compartments)
+
+
+@register.filter
 def reason(code: str) -> str:
     """A reason code, in words."""
     return _REASONS.get(code, code.replace("_", " "))

@@ -15,6 +15,7 @@ from memoryhub.memory.selectors.tasks import by_key
 from tests.browser.test_first_light import live, sign_in
 from tests.conftest import Server
 from tests.desk.desks import ACTION, Desk, make_desk
+from tests.factories import make_agent, make_person
 
 NewPage = Callable[..., Page]
 
@@ -59,6 +60,46 @@ def test_everybody_can_use_it(new_page: NewPage, desk: Desk, scheme: str, width:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate("document.querySelector('h1').outerHTML = '<img src=x>'")
     assert faults(page) != []  # the control: axe does find faults here
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_long_words_push_nothing_out_of_the_screen(new_page: NewPage, desk: Desk, width: int):
+    long = "unbroken" * 12
+    agent = make_agent(desk.team, 2, ["finance", "pii"], name=long)
+    action = {"name": long, "arguments": {long: long * 3, "to": {long: [{long: long}]}}}
+    made = desk.escalate(
+        long * 2, agent=agent, question=long * 3, reason=long * 3, priority=3, allowed=["edit"], action=action
+    )
+    desk.escalate("sealed", agent=agent, sensitivity=2, compartments=["finance", "pii"])
+    person = make_person(desk.team, "lead", 2, ["finance", "pii"], name=f"p-{long}")
+    claims.claim(person.viewer, escalation_id=made.id)
+    notes.note(person.viewer, escalation_id=made.id, text=long * 5)
+    page = sign_in(new_page(viewport={"width": width, "height": 740}), person)
+    for path in ("/", f"/escalations/{made.id}/"):
+        page.goto(path)
+        live(page)
+        page.keyboard.press("e")
+        page.evaluate("document.querySelector('.live-words').textContent = 'stale since 07:15 AM'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("#live").bounding_box()["width"] > 100
+    page.goto("/")
+    asked = page.locator(f"#e-{made.id} .need").bounding_box()["width"]
+    assert asked > width * 0.3
+    sealed = page.locator("tr", has_text="Confidential: open to read")
+    expect(sealed.locator("[data-name=Sensitivity]")).to_have_text("confidential finance, pii")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_case_begins_with_what_is_asked_and_the_buttons(new_page: NewPage, desk: Desk, width: int):
+    made = desk.escalate("order", allowed=["approve", "edit"], action=ACTION, recommendation="Do it.")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(viewport={"width": width, "height": 800}), desk.sam), made)
+    names = ["Why the agent stopped", "Time, and who waits", "What the agent recommends", "What was found", "Timeline"]
+    shown = [page.locator("h1"), page.get_by_role("button", name="Approve")]
+    shown += [page.get_by_role("heading", name=name, exact=True) for name in names]
+    boxes = [place.bounding_box() for place in shown]
+    assert boxes == sorted(boxes, key=lambda box: (box["y"], box["x"]))
+    expect(shown[1]).to_be_in_viewport()
 
 
 def test_rows_do_not_move_under_the_pointer(new_page: NewPage, desk: Desk):

@@ -189,6 +189,11 @@ def test_the_folded_filters_say_that_they_are_set_and_cover_nothing(new_page: Ne
     expect(more).to_have_text("More: 1")
     expect(page.locator(".more-sheet")).to_be_hidden()
     expect(page.locator(f"#e-{made.id}")).to_be_visible()
+    page.set_viewport_size({"width": 360, "height": 740})
+    more.click()
+    sheet = page.locator(".more-sheet").bounding_box()
+    assert sheet["x"] >= 0
+    assert 300 < sheet["width"] <= 360
 
 
 def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):

@@ -24,6 +24,7 @@ _ODD = re.compile(
 _LONGEST = 4_000  # characters of one text in a list; the item itself, opened alone, shows all
 _MOST_MEMBERS = 60
 _DEEPEST = 8
+_CALL = {"tool": 0, "arguments": 1, "result": 2}
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
 _PHRASES = {
@@ -137,7 +138,7 @@ def _tree(value: Any, depth: int, longest: int | None) -> SafeString:
     if isinstance(value, dict | list) and not value:
         return format_html('<span class="text-secondary">{}</span>', "empty")
     if isinstance(value, dict):
-        return _list(((plain(name), part) for name, part in value.items()), len(value), depth, longest)
+        return _list(((plain(name), part) for name, part in _in_order(value)), len(value), depth, longest)
     if isinstance(value, list):
         if all(not isinstance(part, dict | list) for part in value) and len(value) <= _MOST_MEMBERS:
             return plain(", ".join(_scalar(part) for part in value))
@@ -148,6 +149,13 @@ def _tree(value: Any, depth: int, longest: int | None) -> SafeString:
             '{}<span class="cut">… {} more characters</span>', plain(text[:longest]), len(text) - longest
         )
     return plain(text)
+
+
+def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The members; of a tool call what was called with what before what it gave (the database keeps no order)."""
+    if not isinstance(value.get("tool"), str):
+        return value.items()
+    return sorted(value.items(), key=lambda member: _CALL.get(member[0], len(_CALL)))
 
 
 def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, longest: int | None) -> SafeString:

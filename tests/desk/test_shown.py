@@ -64,6 +64,8 @@ def test_what_a_tool_gave_is_told():
     assert one_line({"tool": "track", "result": "lost", "at": "noon"}) == "track → lost, at: noon"
     assert one_line({"tool": "track", "arguments": "by hand"}) == "tool: track, arguments: by hand"
     assert outcome({**call, "result": "done"}, call) == "done"
+    told = re.findall(r"<dt>(\w+)", str(tree({"at": 1, "result": "done", **call})))
+    assert told == ["tool", "arguments", "order", "result", "at"]
     for other in ({"tool": "track", "result": "lost"}, {"result": "lost", "by": "hand"}, "lost"):
         assert outcome(other, call) == other
         assert outcome(other, "refund in full") == other

@@ -50,6 +50,8 @@ def test_everybody_can_use_it(new_page: NewPage, desk: Desk, scheme: str, width:
     page.keyboard.press("?")
     assert faults(page) == []
     page.keyboard.press("Escape")
+    page.goto("/?q=nothing")
+    assert faults(page) == []
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     case(page, made)
     for key in ("e", "a", "x"):

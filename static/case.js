@@ -311,7 +311,13 @@ const FORMS = { a: "form-approve", e: "form-edit", r: "form-respond", x: "form-n
 document.addEventListener("hub:key", ({ detail: event }) => {
   if (event.key === "j" || event.key === "k") {
     const items = [...timeline().querySelectorAll("li[data-item]")];
-    const at = items.indexOf(document.activeElement.closest("li[data-item]"));
+    const item = document.activeElement.closest("li[data-item]");
+    const at = items.indexOf(item);
+    if (event.key === "j" && item?.nextElementSibling?.matches(".following")) {
+      item.nextElementSibling.scrollIntoView({ block: "nearest" }); // which loads it: the rest is not skipped
+      event.preventDefault();
+      return;
+    }
     items[Math.max(0, Math.min(items.length - 1, at + (event.key === "j" ? 1 : -1)))]?.focus();
   } else if (event.key === "Escape" && opened) {
     const button = panel().querySelector(`[data-opens="${opened}"]`);

@@ -111,7 +111,7 @@ async function send(verb, address, form) {
       headers: { Accept: "application/json", "X-CSRFToken": token() },
     });
   } catch {
-    refused(form, "No answer came: it may not have arrived. What you wrote is kept.");
+    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote is kept." : ""}`);
     return;
   }
   const data = answer.status === 204 ? null : await answer.json().catch(() => null);

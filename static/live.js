@@ -89,13 +89,17 @@ function reconnectNow() {
   if (!socket) connect();
 }
 
+function drop() {
+  if (!socket) return;
+  const dead = socket;
+  lost(0);
+  dead.close();
+}
+
 setInterval(() => {
-  if (socket && Date.now() - heard > SILENCE) {
-    const dead = socket;
-    lost(0);
-    dead.close();
-  }
+  if (Date.now() - heard > SILENCE) drop();
 }, 5_000);
+addEventListener("offline", drop); // a socket says nothing of a network that has gone
 addEventListener("online", reconnectNow);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();

@@ -194,7 +194,8 @@ function failed(words) {
   error.querySelector(".words").textContent = words;
   error.hidden = false;
 }
-document.getElementById("retry").addEventListener("click", reload);
+// By the filters as they stand, which the address may not have yet.
+document.getElementById("retry").addEventListener("click", () => document.getElementById("filters").requestSubmit());
 document.addEventListener("hub:failed", ({ detail }) => failed(detail));
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "queue" && event.detail.elt.id !== "queue") return;
@@ -207,11 +208,32 @@ document.addEventListener("hub:refused", ({ detail }) => {
 
 // ---- keys
 
+// Who comes back from a case goes on where they were, not at the top. The row is not focused by itself: nothing may move
+// while one is.
+const PLACE = "queue-place";
+main.addEventListener("focusin", (event) => {
+  const row = event.target.closest("#rows tr");
+  try {
+    if (row) sessionStorage.setItem(PLACE, row.id);
+  } catch {
+    // storage is switched off
+  }
+});
+function lastRow() {
+  try {
+    return document.getElementById(sessionStorage.getItem(PLACE));
+  } catch {
+    return null;
+  }
+}
+
 document.addEventListener("hub:key", ({ detail: event }) => {
   const rows = [...body().children];
   const at = rows.indexOf(document.activeElement.closest("tr"));
   const row = rows[at];
-  if (event.key === "j") rows[Math.min(at + 1, rows.length - 1)]?.focus();
+  const last = at < 0 ? rows.indexOf(lastRow()) : -1;
+  if ("jk".includes(event.key) && last >= 0) rows[last].focus();
+  else if (event.key === "j") rows[Math.min(at + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(at - 1, 0)]?.focus();
   else if (event.key === "Enter" && event.target === row) row?.querySelector(".need a").click();
   else if (event.key === "c" && !event.repeat) row?.querySelector(".claim")?.click();

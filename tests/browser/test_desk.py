@@ -207,6 +207,16 @@ def test_the_keyboard_is_enough(new_page: NewPage, desk: Desk):
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(str(second.id)))
     live(page)
+    page.go_back()
+    live(page)
+    page.keyboard.press("j")
+    expect(page.locator(f"#e-{second.id}")).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.locator(f"#e-{first.id}")).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(str(second.id)))
+    live(page)
     page.keyboard.press("c")
     expect(page.locator("#panel")).to_have_attribute("data-state", "claimed")
     page.keyboard.press("r")
@@ -311,6 +321,20 @@ def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):
     expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
 
 
+def test_trying_again_is_by_the_filters_that_one_sees(new_page: NewPage, desk: Desk):
+    urgent, normal = desk.escalate("urgent", priority=3), desk.escalate("normal")
+    page = sign_in(new_page(), desk.sam)
+    expect(page.locator(f"#e-{normal.id}")).to_be_visible()
+    page.route("**/?*", lambda route: route.abort())
+    page.get_by_label("Priority").select_option("urgent")
+    expect(page.get_by_role("alert")).to_contain_text("It could not be loaded")
+    page.unroute("**/?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(f"#e-{normal.id}")).to_have_count(0)
+    expect(page.locator(f"#e-{urgent.id}")).to_be_visible()
+    expect(page.get_by_text("It could not be loaded")).to_be_hidden()
+
+
 def test_destructive_verbs_ask_first(new_page: NewPage, desk: Desk):
     made = desk.escalate()
     claims.claim(desk.sam.viewer, escalation_id=made.id)
@@ -340,6 +364,15 @@ def test_the_timeline_loads_as_one_scrolls(new_page: NewPage, desk: Desk):
         page.locator("#since li").last.scroll_into_view_if_needed()
         page.wait_for_timeout(200)
     expect(items).to_have_count(120)
+    page.reload()
+    live(page)
+    # The key, at the last item that is there, leads to the next that is loaded, not past it to the other part.
+    press = "last => { last.focus(); last.dispatchEvent(new KeyboardEvent('keydown', {key: 'j', bubbles: true})) }"
+    items.last.evaluate(press)
+    expect(items.nth(49)).to_be_focused()
+    expect(items.nth(50)).to_be_attached()
+    page.keyboard.press("j")
+    expect(items.nth(50)).to_be_focused()
     page.locator("#since .tag").first.click()
     expect(page).to_have_url(re.compile("tag=t"))
     page.get_by_label("Search inside the timeline").fill("number 7;")
@@ -363,6 +396,7 @@ def test_confidential_items_that_arrive_are_opened_on_demand(new_page: NewPage, 
 def test_after_a_break_the_page_catches_up_by_itself(new_page: NewPage, desk: Desk):
     page = sign_in(new_page(), desk.sam)
     page.context.set_offline(True)
+    expect(page.locator("#live")).to_have_text(re.compile("reconnecting|stale"))
     page.evaluate("dispatchEvent(new Event('pagehide'))")  # what the browser does with the socket
     made = desk.escalate()
     expect(page.locator(f"#e-{made.id}")).to_have_count(0)

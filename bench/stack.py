@@ -75,8 +75,9 @@ class Stack:
         return done.stdout
 
     def serve(self, command: list[str], environment: dict[str, str], port: int) -> subprocess.Popen[bytes]:
-        """Start a web process and wait until it answers on its port."""
+        """Start a web process, on one core as `make run` does, and wait until it answers on its port."""
         server = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
+        os.sched_setaffinity(server.pid, {max(os.sched_getaffinity(0))})  # its threads are made later
         self.running.append(server)
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:

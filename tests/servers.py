@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What a person's shell may have set, and what would change how the product behaves.
 SETTINGS = (
     *("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEBUG", "HTTPS", "LOG_FORMAT", "LOG_LEVEL", "MASTER_KEY_FILE", "PORT"),
-    *("WEB_THREADS", "MEMORYHUB_URL", processes.MARK, "MAKELEVEL"),
+    *("WEB_THREADS", "WEB_CORE", "MEMORYHUB_URL", processes.MARK, "MAKELEVEL"),
 )
 
 

@@ -95,6 +95,7 @@ def filters_of(viewer: Any, params: Params) -> memories.Filters:
     key = params.key("task")
     return memories.Filters(
         task=task_selectors.ref(viewer, key).id if key else None,
+        task_key=key,
         agent=params.text("agent", longest=100),
         exclude_agent=params.text("exclude_agent", longest=100),
         exclude_own=params.boolean("exclude_own") or False,

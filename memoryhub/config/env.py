@@ -78,6 +78,17 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
     return int(value)
 
 
+def core(name: str) -> int | None:
+    """The number of a processor core that this process may use; None when it is not set, or this system has no such."""
+    value = os.environ.get(name, "").strip()
+    if not value or not hasattr(os, "sched_getaffinity"):
+        return None
+    usable = sorted(os.sched_getaffinity(0))
+    if not value.isdecimal() or int(value) not in usable:
+        raise ImproperlyConfigured(f"{name} must be a core of this machine ({usable[0]} to {usable[-1]}), not {value!r}.")
+    return int(value)
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

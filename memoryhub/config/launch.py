@@ -148,7 +148,13 @@ def _environment(data: Path) -> dict[str, str]:
     # config.env reads it, so that `manage.py` in a second terminal meets the same system.
     embedded.write_private(data / "runtime.env", lines)
     ours = {"MEMORYHUB_DATA": str(data), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"}
-    return {"LOG_FORMAT": "text", "LOG_LEVEL": "WARNING", **os.environ, **values, **ours}
+    return {"LOG_FORMAT": "text", "LOG_LEVEL": "WARNING", **_web_core(), **os.environ, **values, **ours}
+
+
+def _web_core() -> dict[str, str]:
+    """The one web process stays on one core, where there are several (ADR 6)."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    return {"WEB_CORE": str(max(cores))} if len(cores) > 1 else {}
 
 
 def _kept(path: Path) -> dict[str, str]:

@@ -187,6 +187,7 @@ DATETIME_FORMAT = "Y-m-d H:i:s"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
+WEB_CORE = env.core("WEB_CORE")
 
 LOGGING = logging_config(
     env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -54,6 +54,11 @@ def later(text: str, params: Params = ()) -> Statement:
     return statement
 
 
+def waits_only_for(statement: Statement | None) -> bool:
+    """Whether this statement, and no other, waits to be sent."""
+    return _here.waiting == [statement]
+
+
 def forget() -> None:
     """Never send what still waits: its transaction is over."""
     _here.waiting.clear()

@@ -103,7 +103,10 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
 
 
 def _finish(mine: Transaction) -> None:
-    """Write what was gathered, the events last, and COMMIT; then wait for the disk: all of it in one round trip."""
+    """Write what was gathered, the events last, and COMMIT; then wait for the disk: all of it in one round trip.
+
+    Django's own COMMIT, which follows, finds nothing left to commit and sends nothing.
+    """
     if mine.reads:
         AccessLog.objects.bulk_create(mine.reads.values())
     if mine.jobs:
@@ -111,10 +114,14 @@ def _finish(mine: Transaction) -> None:
     for event in mine.events:
         sql.later(_APPEND, event)
     if mine.events:
-        sql.later("commit")  # Django's own, which follows, finds nothing left to commit and sends nothing
+        sql.later("commit")
         mine.seq = settle(mine.events[-1]["id"])
-    elif mine.settled:
+        return
+    if mine.settled:
         settle(mine.settled)
+    if not sql.waits_only_for(mine._entered):  # else nothing was asked, and nothing need be sent
+        sql.later("commit")
+        sql.send()
 
 
 def settle(event_id: UUID) -> int:

@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 log = structlog.get_logger(__name__)
 
 WORK = "memoryhub.core.tasks.work"  # the Celery task that does outbox rows by id
-GATHER_SECONDS = 0.005  # after each sending: what is rung meanwhile becomes one bell
+GATHER_SECONDS = 0.01  # after each sending: what is rung meanwhile becomes one bell
 BELL = "bell"  # the channel layer group that every web process listens to
 
 _condition = threading.Condition()

@@ -19,9 +19,13 @@ from memoryhub.core.viewers import Viewer
 
 @dataclass(slots=True)
 class Filters:
-    """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then."""
+    """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then.
+
+    `task_key`: the task's, where the caller has found it for this viewer, so that it is not looked up for each row.
+    """
 
     task: UUID | None = None
+    task_key: str | None = None
     ids: Sequence[UUID] | None = None
     events: Sequence[UUID] | None = None
     tags: Sequence[str] = ()
@@ -47,7 +51,6 @@ class ObservationRow(NamedTuple):
     created_at: datetime
     body: Any
     sealed: bytes | None
-    task_id: UUID | None
     task_key: str | None
     event_id: UUID
     client_ref: str | None
@@ -70,7 +73,6 @@ class DecisionRow(NamedTuple):
     created_at: datetime
     body: Any
     sealed: bytes | None
-    task_id: UUID | None
     task_key: str | None
     event_id: UUID
     client_ref: str | None
@@ -84,7 +86,7 @@ _SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
 _AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
 _TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
 _COMMON = (
-    f"r.id, {_SEQ}, r.label_id, r.author_id, {_AUTHOR}, r.created_at, r.body, r.sealed, r.task_id, {_TASK_KEY},"
+    f"r.id, {_SEQ}, r.label_id, r.author_id, {_AUTHOR}, r.created_at, r.body, r.sealed, {_TASK_KEY},"
     " r.event_id, r.client_ref"
 )
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
@@ -153,6 +155,9 @@ def _rows(
     if position is not None:
         where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
     order = "asc" if backwards else "desc"
+    if filters.task_key is not None:
+        columns = columns.replace(_TASK_KEY, "%(task_key)s::varchar")
+        params["task_key"] = filters.task_key
     return run(
         f"select {columns} from {table} r"
         f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"

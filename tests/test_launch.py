@@ -104,6 +104,10 @@ def test_it_comes_up_mends_what_dies_and_stops_whole(launch: Starter, data: Path
         for name in ("logins.txt", "runtime.env", "master.key", "servers.json", "demo-keys.json"):
             assert (data / name).stat().st_mode & 0o077 == 0, name
 
+        web = running.part("uvicorn")
+        assert web is not None
+        assert len(web.cpu_affinity()) == 1
+
         # A second terminal meets the same system with nothing but the data directory.
         clean = {"PATH": os.environ["PATH"], "MEMORYHUB_DATA": str(data)}
         command = [sys.executable, "manage.py", "migrate", "--check", "--database", "owner"]

@@ -23,7 +23,7 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
 
 if settings.WEB_CORE is not None:
-    # Before any thread is made. Threads of one interpreter take turns anyway; across cores each turn is a wake-up (ADR 6).
+    # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
     os.sched_setaffinity(0, {settings.WEB_CORE})
 _http = Bridge(wsgi_application, workers=settings.WEB_THREADS, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))

@@ -85,7 +85,7 @@ def core(name: str) -> int | None:
         return None
     usable = sorted(os.sched_getaffinity(0))
     if not value.isdecimal() or int(value) not in usable:
-        raise ImproperlyConfigured(f"{name} must be a core of this machine ({usable[0]} to {usable[-1]}), not {value!r}.")
+        raise ImproperlyConfigured(f"{name} must be a core from {usable[0]} to {usable[-1]}, not {value!r}.")
     return int(value)
 
 

@@ -21,6 +21,7 @@ from tests.api.client import make_api
 from tests.factories import make_team
 from tests.servers import ROOT, free_port
 
+CORES = os.sched_getaffinity(0)
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
 
 
@@ -119,6 +120,7 @@ def test_a_member_of_the_owner_is_refused(superuser_url: str, monkeypatch: pytes
         ("SECRET_KEY", "short", "SECRET_KEY must have at least 40 characters."),
         ("MASTER_KEY", "abc", "MASTER_KEY: a master key must be 32 bytes, in base64."),
         ("WEB_THREADS", "0", "WEB_THREADS must be a whole number from 1 to 200, not '0'."),
+        ("WEB_CORE", "-1", f"WEB_CORE must be a core from {min(CORES)} to {max(CORES)}, not '-1'."),
         ("HTTPS", "maybe", "HTTPS must be 1 or 0, not 'maybe'."),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'."),
     ],

@@ -127,13 +127,11 @@ class Pipeline:
 @lru_cache(maxsize=1000)
 def _numbered(text: str) -> tuple[bytes, tuple[str, ...] | None]:
     """A statement with `$1` for `%s` and `%(name)s`, and the names in their order; None: by place."""
-    names: list[str] = []
+    places: dict[str, int] = {}
 
     def number(found: re.Match[str]) -> str:
-        name = found[1] or str(len(names))
-        if name not in names:
-            names.append(name)
-        return f"${names.index(name) + 1}"
+        name = found[1] or str(len(places))
+        return f"${places.setdefault(name, len(places) + 1)}"
 
     query = _PLACE.sub(number, text)
-    return query.encode(), tuple(names) if "%(" in text else None
+    return query.encode(), tuple(places) if "%(" in text else None

@@ -87,7 +87,6 @@ class HubError(Exception):
         self.code = code or type(self).code
         self.errors = errors
         self.headers = headers or {}
-        assert not extra.keys() & {"status", "type", "title", "request_id"}, "RFC 9457's own members"
         self.extra = extra
 
     def as_dict(self) -> dict[str, Any]:

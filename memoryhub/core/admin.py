@@ -136,7 +136,7 @@ class MembershipAdmin(HubAdmin):
     add_fields = ("username", "name", "role", "clearance", "compartments")
     fields = ("actor", "name", "role", "clearance", "compartments", "is_active")
     readonly_fields = ("actor", "name")
-    list_display = ("name", "actor", "role", "clearance", "compartments", "is_active")
+    list_display = ("name", "account", "role", "clearance", "compartments", "is_active")
     list_select_related = ("actor",)
     list_filter = ("role", "is_active")
     lookups = ("role__exact", "is_active__exact")
@@ -146,6 +146,11 @@ class MembershipAdmin(HubAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         is_person = not isinstance(obj, Membership) or obj.actor.kind == Kind.HUMAN
         return is_person and super().has_change_permission(request, obj)
+
+    @admin.display(description="account", ordering="actor__username")
+    def account(self, row: Membership) -> str:
+        """The user name of a person; an agent's is a number that nobody types."""
+        return row.actor.username if row.actor.kind == Kind.HUMAN else ""
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         viewer = viewer_of_page()

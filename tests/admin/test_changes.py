@@ -88,7 +88,9 @@ def test_a_members_rights_are_changed_by_the_action(team, browser):
 def test_agents_are_listed_among_the_members_but_changed_on_their_own_pages(team, browser):
     agent = make_agent(team)
     page = address("core_membership", "change", agent.membership.id)
-    assert agent.name in text(browser.get(address("core_membership")))
+    listed = text(browser.get(address("core_membership")))
+    assert agent.name in listed
+    assert agent.membership.actor.username not in listed  # a number that nobody types
     assert "_save" not in text(browser.get(page))
     system = Membership.objects.get(team=team, role="system")
     for member in (agent.membership, system):

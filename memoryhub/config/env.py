@@ -14,9 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from memoryhub.core.flags import read_flag
+from memoryhub.core.flags import MIN_SECRET, read_flag
 
-MIN_SECRET = 40
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
 

@@ -18,14 +18,13 @@ from pathlib import Path
 from memoryhub.config.steps import step
 from memoryhub.config.supervisor import Supervisor, say
 from memoryhub.core import embedded, processes
-from memoryhub.core.flags import read_flag, wants_demo
+from memoryhub.core.flags import MIN_SECRET, wants_demo
 from memoryhub.core.server_home import CannotStart
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 URLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
 KEPT = ("SECRET_KEY", "METRICS_TOKEN")
-MIN_SECRET = 40  # characters, as config.env, which this process does without, wants it
 
 
 class Refused(Exception):
@@ -112,7 +111,6 @@ def _port() -> int:
 def _refuse_flags() -> None:
     try:
         wants_demo()
-        read_flag("DEBUG", False)
     except ValueError as error:
         raise Refused(str(error)) from None
 
@@ -137,9 +135,8 @@ def _environment(data: Path) -> dict[str, str]:
         _make_master_key(data, new=not kept)
     values = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(48) for name in KEPT}
     if len(values["SECRET_KEY"]) < MIN_SECRET:
-        raise Refused(
-            f"SECRET_KEY must have at least {MIN_SECRET} characters."
-        )  # it would be kept, and used from now on
+        # Else it would be kept, and used from now on.
+        raise Refused(f"SECRET_KEY must have at least {MIN_SECRET} characters.")
     if not named:
         with step("PostgreSQL and Valkey"):
             servers = embedded.start(data, say=lambda line: say(f"    {line}"))

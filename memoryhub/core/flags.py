@@ -1,7 +1,8 @@
-"""Switches in the environment, for those who have no settings yet. Knows nothing of Django."""
+"""What the environment says to those who have no settings yet. Knows nothing of Django."""
 
 import os
 
+MIN_SECRET = 40  # characters of a secret
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 

@@ -239,15 +239,17 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
 
 _EXISTING = """
 select id, event_id from observation
-where author_id = %s and label_id = %s and (expires_at is null or expires_at > statement_timestamp())
-  and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid)) order by id limit 1
+where author_id = %s and label_id = %s
+  and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid))
+  and (%s::bool or expires_at is null or expires_at > statement_timestamp()) order by id limit 1
 """
 
 
-def _existing(viewer: Viewer, row: _Row) -> Logged | None:
-    """The row that stands in the way: the author's own, of the same label."""
+def _existing(viewer: Viewer, row: _Row, *, expired: bool = False) -> Logged | None:
+    """The row that stands in the way: the author's own, of the same label. `expired`: one that is over as well."""
     item = row.item
-    asked = [viewer.membership, row.label.id, item.client_ref, row.digest, item.task.id if item.task else None]
+    task = item.task.id if item.task else None
+    asked = [viewer.membership, row.label.id, item.client_ref, row.digest, task, expired]
     for found, event_id in run(_EXISTING, asked):
         current().settled = event_id
         return Logged(found, created=False)
@@ -255,6 +257,6 @@ def _existing(viewer: Viewer, row: _Row) -> Logged | None:
 
 
 def _there(viewer: Viewer, row: _Row) -> Logged:
-    found = _existing(viewer, row)
-    assert found is not None, "what stood in the way was not expired, and nothing removes it meanwhile"
+    found = _existing(viewer, row, expired=True)  # it may have expired since it stood in the way
+    assert found is not None, "nothing removes it meanwhile"
     return found

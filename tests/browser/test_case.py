@@ -1,0 +1,167 @@
+"""The takeover page in a real browser: its order, what comes live, what is kept while somebody types."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from escalations.actions import answers, claims, notes
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.memory.actions import observations
+from memoryhub.memory.actions.observations import NewObservation
+from memoryhub.memory.selectors.tasks import by_key
+from tests.browser.pages import NewPage, case
+from tests.browser.test_first_light import live, sign_in
+from tests.conftest import Server
+from tests.desk.desks import ACTION, Desk
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_case_begins_with_what_is_asked_and_the_buttons(new_page: NewPage, desk: Desk, width: int):
+    made = desk.escalate("order", allowed=["approve", "edit"], action=ACTION, recommendation="Do it.")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(viewport={"width": width, "height": 800}), desk.sam), made)
+    names = ["Why the agent stopped", "Time, and who waits", "What the agent recommends", "What was found", "Timeline"]
+    shown = [page.locator("h1"), page.get_by_role("button", name="Approve")]
+    shown += [page.get_by_role("heading", name=name, exact=True) for name in names]
+    boxes = [place.bounding_box() for place in shown]
+    assert boxes == sorted(boxes, key=lambda box: (box["y"], box["x"]))
+    expect(shown[1]).to_be_in_viewport()
+
+
+def test_what_comes_out_of_sight_is_said(new_page: NewPage, desk: Desk):
+    made = desk.escalate("far")
+    with viewer_transaction(desk.agent.viewer):
+        task = by_key(desk.agent.viewer, "far")
+        observations.log(desk.agent.viewer, item=NewObservation(content="line\n" * 60, task=task))
+    page = case(sign_in(new_page(viewport={"width": 1280, "height": 400}), desk.sam), made)
+    notes.note(desk.sam.viewer, escalation_id=made.id, text="My own.")
+    expect(page.locator("#since")).to_contain_text("My own.")
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="It is about the tent.")
+    expect(page.locator("#announcer")).to_have_text("lee noted")
+    page.get_by_role("button", name="1 new on the timeline: show").click()
+    expect(page.get_by_text("It is about the tent.")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="on the timeline: show")).to_be_hidden()
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="And the stove.")
+    expect(page.get_by_text("And the stove.")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="on the timeline: show")).to_be_hidden()
+
+
+def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewPage, desk: Desk):
+    made = desk.escalate("draft", allowed=["respond"])
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Respond").click()
+    page.get_by_label("Your answer").fill("Half an answer")
+    page.reload()
+    live(page)
+    page.get_by_role("button", name="Respond").click()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer")
+    page.get_by_label("Your answer").press_sequentially(" and more")
+    notes.note(desk.lee.viewer, escalation_id=made.id, text="A note meanwhile.")
+    expect(page.locator("#since")).to_contain_text("A note meanwhile.")
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    claims.release(desk.lee.viewer, escalation_id=made.id)
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+    expect(page.locator("#standing")).to_contain_text("lee has had it")
+    expect(page.get_by_label("Your answer")).to_be_disabled()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")
+    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
+    expect(page.locator("#panel")).to_contain_text("Lee's answer.")
+
+
+def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):
+    made = desk.escalate("schema", allowed=["edit"], action=ACTION)
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_label("amount").fill("500")
+    page.get_by_role("button", name="Approve with changes").click()
+    expect(page.locator("#form-edit .act-error")).to_contain_text("100")
+    expect(page.get_by_label("amount")).to_have_value("500")
+    expect(page.get_by_label("amount")).to_be_focused()
+    expect(page.get_by_label("amount")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".field:has([name='arguments/amount']) .act-error")).to_be_in_viewport()
+    # What happens meanwhile neither takes the words away nor folds what was unfolded.
+    page.locator("#form-edit summary").click()
+    with page.expect_response("**/panel/"):
+        notes.note(desk.lee.viewer, escalation_id=made.id, text="A note meanwhile.")
+    expect(page.locator("#since")).to_contain_text("A note meanwhile.")
+    page.wait_for_timeout(200)
+    expect(page.locator("#form-edit .act-error")).to_contain_text("100")
+    expect(page.get_by_label("What I did")).to_be_visible()
+    page.get_by_label("amount").fill("90")
+    page.get_by_role("button", name="Approve with changes").click()
+    expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
+
+
+def test_destructive_verbs_ask_first(new_page: NewPage, desk: Desk):
+    made = desk.escalate()
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Release").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="No, go back")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Release")).to_be_focused()
+    expect(page.locator("#panel")).to_have_attribute("data-state", "claimed")
+    page.get_by_role("button", name="Release").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(page).to_have_url(re.compile("/$"))
+    expect(page.locator(f"#e-{made.id}")).to_have_attribute("data-state", "queued")
+
+
+def test_the_timeline_loads_as_one_scrolls(new_page: NewPage, desk: Desk):
+    made = desk.escalate("scroll")
+    with viewer_transaction(desk.agent.viewer):
+        task = by_key(desk.agent.viewer, "scroll")
+        items = [NewObservation(content=f"number {number};", task=task, tags=["t"]) for number in range(120)]
+        observations.log_batch(desk.agent.viewer, items=items)
+    page = case(sign_in(new_page(), desk.sam), made)
+    items = page.locator("#since li[data-item]")
+    expect(items).to_have_count(50)
+    for _ in range(6):
+        page.locator("#since li").last.scroll_into_view_if_needed()
+        page.wait_for_timeout(200)
+    expect(items).to_have_count(120)
+    page.reload()
+    live(page)
+    # The key, at the last item that is there, leads to the next that is loaded, not past it to the other part.
+    press = "last => { last.focus(); last.dispatchEvent(new KeyboardEvent('keydown', {key: 'j', bubbles: true})) }"
+    items.last.evaluate(press)
+    expect(items.nth(49)).to_be_focused()
+    expect(items.nth(50)).to_be_attached()
+    page.keyboard.press("j")
+    expect(items.nth(50)).to_be_focused()
+    page.locator("#since .tag").first.click()
+    expect(page).to_have_url(re.compile("tag=t"))
+    page.get_by_label("Search inside the timeline").fill("number 7;")
+    expect(items).to_have_count(1)
+
+
+def test_confidential_items_that_arrive_are_opened_on_demand(new_page: NewPage, desk: Desk):
+    made = desk.escalate("open")
+    page = case(sign_in(new_page(), desk.lee), made)
+    viewer = desk.lee.viewer
+    with viewer_transaction(viewer):
+        new = NewObservation(content="The secret word.", task=by_key(viewer, "open"), sensitivity=2)
+        observations.log(viewer, item=new)
+    button = page.get_by_role("button", name="Confidential: open to read")
+    expect(button).to_be_visible()
+    assert "The secret word." not in page.content()
+    button.click()
+    expect(page.locator("#since")).to_contain_text("The secret word.")
+
+
+def test_a_claim_that_ends_soon_is_said_and_kept_with_one_key(new_page: NewPage, desk: Desk, owner_sql, server: Server):
+    made = desk.escalate()
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    owner_sql.execute(
+        "update escalation set claim_expires_at = now() + interval '90 seconds' where id = %s", [str(made.id)]
+    )
+    page = case(sign_in(new_page(), desk.sam), made)
+    expect(page.get_by_text("Your claim ends in")).to_be_visible()
+    page.keyboard.press("h")
+    expect(page.get_by_text("Your claim ends in")).to_be_hidden()
+    expect(page.locator("#standing")).to_contain_text("29 min")

@@ -91,6 +91,7 @@ def tell(kind: str, number: int) -> Case:
 
 def _return(number: int, draw: random.Random) -> Case:
     goods, flaw, price, days = draw.choice(GOODS), draw.choice(FLAWS), draw.randrange(20, 260), draw.randrange(2, 60)
+    others = draw.randrange(7)
     refund = {"order": f"order-{number:08d}", "amount_eur": price, "method": "original payment"}
     ask, decision = None, {"do": "refund_payment", **refund}
     reasoning = f"Day {days} of 30, price {price} EUR: within what may be refunded without asking."
@@ -122,7 +123,7 @@ def _return(number: int, draw: random.Random) -> Case:
         draw.choice(NAMES),
         f"I want to send back {goods}: {flaw}. I bought it {days} days ago.",
         f"Order found: {goods}, {price} EUR, delivered {days} days ago, not returned before.",
-        f"{draw.randrange(0, 7)} other returns of {goods} this month, {draw.randrange(0, 4)} of them because {flaw}.",
+        f"Other returns of {goods} this month: {others}, of them because {flaw}: {draw.randint(0, others)}.",
         decision,
         reasoning,
         "Thank you for your patience. This is what our returns policy allows; the details are in your account.",

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -201,6 +202,12 @@ def test_stories_are_told_again_the_same_and_fit_the_api(kind):
         else:
             asks.add(None)
     assert len(asks) >= 2
+
+
+def test_what_research_counts_can_be():
+    for number in range(300):
+        others, like_this = map(int, re.findall(r": (\d+)[,.]", tell(RETURN, number).research))
+        assert like_this <= others
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def render(row: Escalation) -> dict[str, Any]:
     """An escalation as the API answers it."""
     text = read_text(row)
     return {
-        **rendering.common(row),
+        **rendering.common(row, text),
         "task": row.task.key,
         "state": row.state,
         "version": row.version,
@@ -72,7 +72,6 @@ def render(row: Escalation) -> dict[str, Any]:
         "closed_at": row.closed_at,
         "unacknowledged": row.unacknowledged,
         "client_ref": row.client_ref,
-        **({"unavailable": True} if "unavailable" in text else {}),
     }
 
 

@@ -1,11 +1,12 @@
 """What every endpoint of the API does around its one action or selector.
 
 Read:  key -> viewer -> parameters -> one transaction that also makes the answer.
+Ask:   the same by POST, where what is asked is a document.
 Write: key -> viewer -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -50,6 +51,8 @@ class Endpoint(APIView):
 
     # Of the query, for reads and writes.
     parameters: ClassVar[frozenset[str]] = frozenset()
+    # Status -> the type of its answer, for the API's description: of memory.answers, or beside the door.
+    answers: ClassVar[Mapping[int, Any]] = {}
     metadata_class = None
     viewer: Viewer
     params: Params
@@ -102,19 +105,12 @@ def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
     return fetch
 
 
-class Writing(Endpoint):
-    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+class Taking(Endpoint):
+    """What takes a body of one shape."""
 
     shape: ClassVar[type[Shape]]
     max_bytes: ClassVar[int] = MAX_BYTES
     body_optional: ClassVar[bool] = False  # nothing need be said: an absent body is an empty object
-
-    def post(self, request: Request, **url: Any) -> HttpResponse:
-        raw = self._raw(request._request)
-        body = self._parse(raw)
-        outcome = self._run(request, raw, body, url)
-        with viewer_transaction(self.viewer, read_only=True):
-            return respond(self.render(outcome))
 
     def _raw(self, request: HttpRequest) -> bytes:
         length = request.META.get("CONTENT_LENGTH") or "0"
@@ -128,6 +124,36 @@ class Writing(Endpoint):
     def _parse(self, raw: bytes) -> Any:
         data = parse_object(raw, max_bytes=self.max_bytes) if raw or not self.body_optional else {}
         return convert(data, self.shape)
+
+
+class Asking(Taking):
+    """A POST that changes nothing: a subclass's `read(body, **url)`, in one read-only transaction, is the answer.
+
+    It needs no Idempotency-Key, and pays no heed to one.
+    """
+
+    scope: ClassVar[str | None] = "memory:read"
+
+    def post(self, request: Request, **url: Any) -> HttpResponse:
+        require_scope(self.viewer, self.scope)
+        body = self._parse(self._raw(request._request))
+        with viewer_transaction(self.viewer, read_only=True):
+            return respond(self.read(body, **url))
+
+    def read(self, body: Any, **url: Any) -> Answer:
+        """The answer."""
+        raise NotImplementedError
+
+
+class Writing(Taking):
+    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+
+    def post(self, request: Request, **url: Any) -> HttpResponse:
+        raw = self._raw(request._request)
+        body = self._parse(raw)
+        outcome = self._run(request, raw, body, url)
+        with viewer_transaction(self.viewer, read_only=True):
+            return respond(self.render(outcome))
 
     def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))

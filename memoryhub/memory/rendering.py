@@ -4,14 +4,15 @@ from typing import Any
 
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
+from memoryhub.memory import answers
 from memoryhub.memory.models import Task
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
 
-def common(row: Any) -> dict[str, Any]:
-    """What every row is answered with. The row brings `seq` and its author."""
+def common(row: Any, text: dict[str, Any]) -> answers.Row:
+    """What every row is answered with. The row brings `seq` and its author; `text`: as read_text() gave it."""
     label = label_by_id(row.label_id)
-    return {
+    made: answers.Row = {
         "id": row.id,
         "seq": row.seq,
         "sensitivity": label.level,
@@ -19,19 +20,22 @@ def common(row: Any) -> dict[str, Any]:
         "author": row.author_name,
         "created_at": row.created_at,
     }
+    if "unavailable" in text:
+        made["unavailable"] = True
+    return made
 
 
-def task(row: Task) -> dict[str, Any]:
+def task(row: Task) -> answers.Task:
     """A task with its lease, if one is live in the database's eyes (`live`, annotated or worked out by the caller)."""
     text = read_text(row, "task")
     held = row.holder is not None and getattr(row, "lease_live", True)
-    lease = (
+    lease: answers.Lease | None = (
         {"token": row.token, "held_by": row.holder.name, "expires_at": row.lease_expires_at}
         if held and row.holder
         else None
     )
     return {
-        **common(row),
+        **common(row, text),
         "key": row.key,
         "title": text.get("title", ""),
         "requester": text.get("requester", ""),
@@ -45,15 +49,14 @@ def task(row: Task) -> dict[str, Any]:
         "lease": lease,
         "reopen_count": row.reopen_count,
         "client_ref": row.client_ref,
-        **({"unavailable": True} if "unavailable" in text else {}),
     }
 
 
-def observation(row: ObservationRow) -> dict[str, Any]:
+def observation(row: ObservationRow) -> answers.Observation:
     """An observation; `task` is None when it has none, or one that the reader may not see."""
     text = read_text(row, "observation")
     return {
-        **common(row),
+        **common(row, text),
         "task": row.task_key,
         "content": text.get("content"),
         "tags": row.tags,
@@ -63,15 +66,14 @@ def observation(row: ObservationRow) -> dict[str, Any]:
         "occurred_at": row.occurred_at,
         "expires_at": row.expires_at,
         "client_ref": row.client_ref,
-        **({"unavailable": True} if "unavailable" in text else {}),
     }
 
 
-def decision(row: DecisionRow) -> dict[str, Any]:
+def decision(row: DecisionRow) -> answers.Decision:
     """A decision."""
     text = read_text(row, "decision")
     return {
-        **common(row),
+        **common(row, text),
         "task": row.task_key,
         "decision": text.get("decision"),
         "reasoning": text.get("reasoning", ""),
@@ -79,5 +81,4 @@ def decision(row: DecisionRow) -> dict[str, Any]:
         "action_key": row.action_key,
         "status": row.status,
         "client_ref": row.client_ref,
-        **({"unavailable": True} if "unavailable" in text else {}),
     }

@@ -1,0 +1,78 @@
+"""What the memory's rows are answered with: the contract that rendering fills and the API's description tells.
+
+Fields may be added; what stands here keeps its meaning.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypedDict
+from uuid import UUID
+
+from msgspec import Meta
+
+
+def one_of(*words: str) -> Meta:
+    """For a text that is one of these words."""
+    return Meta(extra_json_schema={"enum": list(words)})
+
+
+Sensitivity = Annotated[str, one_of("public", "internal", "confidential")]
+TaskStatus = Annotated[str, one_of("open", "in_progress", "blocked", "escalated", "done", "failed", "cancelled")]
+DecisionStatus = Annotated[str, one_of("active", "superseded", "revoked")]
+
+
+class Row(TypedDict):
+    """What every row is answered with. `unavailable`: its sealed text does not open (moved, damaged, or key erased)."""
+
+    id: UUID
+    seq: int
+    sensitivity: Sensitivity
+    compartments: list[str]
+    author: str
+    created_at: datetime
+    unavailable: NotRequired[bool]
+
+
+class Lease(TypedDict):
+    token: int
+    held_by: str
+    expires_at: datetime | None
+
+
+class Task(Row):
+    key: str
+    title: str
+    requester: str
+    metadata: dict[str, Any]
+    outcome: Any
+    status: TaskStatus
+    version: int
+    in_progress: bool
+    assigned_to: str | None
+    human_owned: bool
+    lease: Lease | None
+    reopen_count: int
+    client_ref: str | None
+
+
+class Observation(Row):
+    """`task`: its key; null when it has none, or one that the reader may not see."""
+
+    task: str | None
+    content: Any
+    tags: list[str]
+    importance: float | None
+    private: bool
+    pinned: bool
+    occurred_at: datetime | None
+    expires_at: datetime | None
+    client_ref: str | None
+
+
+class Decision(Row):
+    task: str | None
+    decision: Any
+    reasoning: str
+    based_on: list[UUID]
+    action_key: str | None
+    status: DecisionStatus
+    client_ref: str | None

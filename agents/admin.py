@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from agents.actions import agents, keys
-from agents.models import DEFAULT_SCOPES, Agent, ApiKey, Scope
+from agents.models import DEFAULT_SCOPES, MAX_RATE_LIMIT, Agent, ApiKey, Scope
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
 from memoryhub.core.models import Membership, Role, Sensitivity
 
@@ -90,6 +90,13 @@ class NewKeyForm(ActionForm):
     days = forms.IntegerField(
         min_value=1, max_value=3650, required=False, label="Ends after days", help_text="Empty: it does not end."
     )
+    rate_limit = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_RATE_LIMIT,
+        required=False,
+        label="Requests a minute",
+        help_text="Empty: as many as this installation allows each key.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -110,9 +117,10 @@ class ApiKeyAdmin(HubAdmin):
     can_add = can_change = True
     team_path = "membership__team"
     form, add_form = KeyForm, NewKeyForm
-    add_fields = ("membership", "name", "scopes", "days")
+    add_fields = ("membership", "name", "scopes", "days", "rate_limit")
     fields = (
-        *("membership", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at", "revoke"),
+        *("membership", "name", "prefix", "scopes", "rate_limit", "created_at", "expires_at", "last_used_at"),
+        *("revoked_at", "revoke"),
     )
     readonly_fields = fields[:-1]
     list_display = ("prefix", "membership", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
@@ -141,6 +149,7 @@ class ApiKeyAdmin(HubAdmin):
             scopes=cleaned["scopes"],
             name=cleaned["name"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
+            rate_limit=cleaned["rate_limit"],
         )
         obj.pk = made.pk
 

@@ -11,7 +11,7 @@ from memoryhub.core.viewers import Viewer
 
 # One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
 _FIND = """
-select k.id, k.scopes, m.id, m.name, m.role, m.clearance, m.compartments, a.id, a.kind, t.id, t.slug,
+select k.id, k.scopes, m.id, m.name, m.role, m.clearance, m.compartments, a.id, a.kind, t.id, t.slug, k.rate_limit,
        k.last_used_at is null or k.last_used_at < statement_timestamp() - interval '1 minute'
 from api_key k join membership m on m.id = k.membership_id join actor a on a.id = m.actor_id
      join team t on t.id = m.team_id
@@ -43,7 +43,9 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
     rows = _find(digest)
     if not rows:
         raise _refusal()
-    (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, note_use) = rows[0]
+    (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, rate_limit, note_use) = rows[
+        0
+    ]
     if note_use:
         run(_USED, [key_id])
     return Viewer(
@@ -59,6 +61,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         scopes=frozenset(scopes),
         credential=key_id,
         request_id=request_id,
+        rate_limit=rate_limit,
     )
 
 

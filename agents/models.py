@@ -1,7 +1,10 @@
 """Agents and their API keys."""
 
+from typing import ClassVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from memoryhub.core.ids import new_id
@@ -20,6 +23,7 @@ class Scope(models.TextChoices):
     IMPORT = "import"
 
 
+MAX_RATE_LIMIT = 6_000_000
 DEFAULT_SCOPES = [Scope.MEMORY_READ, Scope.MEMORY_WRITE, Scope.TASKS, Scope.ESCALATIONS, Scope.ALERTS]
 
 
@@ -47,6 +51,9 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=20, help_text="The first characters, to tell keys apart.")
     digest = models.BinaryField(unique=True)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices), default=list)
+    rate_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests a minute; empty: as RATE_LIMIT_PER_MINUTE says."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
@@ -55,6 +62,9 @@ class ApiKey(models.Model):
     class Meta:
         db_table = "api_key"
         verbose_name = "API key"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(name="api_key_rate_limit", condition=Q(rate_limit__range=(1, MAX_RATE_LIMIT)))
+        ]
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 
 from agents.authentication import authenticate
+from agents.limits import spend
 from escalations import selectors
 from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized
 from memoryhub.core.failures import describe
@@ -92,18 +93,22 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 
 
 async def _answer(scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID) -> Reply:
+    limits: dict[str, str] = {}
     try:
-        found = await _wait(scope, headers, request_id, escalation_id)
+        found = await _wait(scope, headers, request_id, escalation_id, limits)
     except Exception as error:
         if not isinstance(error, HubError):
             log.error("failed", **describe(error))
-        return problem(error_of(error), request_id)
+        status, told, body = problem(error_of(error), request_id)
+        return status, {**limits, **told}, body
     if found is None:
-        return 204, {"Cache-Control": "no-store"}, b""
-    return 200, {"Content-Type": "application/json", "Cache-Control": "no-store"}, dump(found)
+        return 204, {"Cache-Control": "no-store", **limits}, b""
+    return 200, {"Content-Type": "application/json", "Cache-Control": "no-store", **limits}, dump(found)
 
 
-async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID) -> dict[str, Any] | None:
+async def _wait(
+    scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID, limits: dict[str, str]
+) -> dict[str, Any] | None:
     is_secure = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto") if settings.HTTPS else None)
     check_address(headers.get("host", ""), is_secure=is_secure)
     if scope["method"] != "GET":
@@ -111,7 +116,9 @@ async def _wait(scope: Scope, headers: dict[str, str], request_id: str, escalati
     if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1:
         raise Unauthorized("Send one Authorization header.")
     key = headers.get("authorization")
-    viewer = await in_thread(lambda: _enter(key, request_id))
+    viewer = await in_thread(lambda: authenticate(key, request_id))
+    limits |= spend(viewer)
+    require_scope(viewer, "escalations")
     params = Params(scope["query_string"], {"wait", "dialect"})
     seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
     params.choice("dialect", ("hub",))

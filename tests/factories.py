@@ -136,11 +136,12 @@ def make_agent(
     name: str | None = None,
     group: str = "",
     scopes: Iterable[str] = DEFAULT_SCOPES,
+    rate_limit: int | None = None,
 ) -> TestAgent:
     """An agent of the team with a key of these scopes."""
     viewer = system_viewer(team.id)
     agent = agents.add(
         viewer, name=name or unique("agent"), clearance=clearance, compartments=compartments, group=group
     )
-    row, key = keys.issue(viewer, member=agent.membership, scopes=scopes)
+    row, key = keys.issue(viewer, member=agent.membership, scopes=scopes, rate_limit=rate_limit)
     return TestAgent(agent, key, str(row.id), frozenset(scopes))

@@ -108,13 +108,16 @@ def test_add_person_refuses_what_it_does_not_know(arguments):
 def test_an_agent_gets_a_key_that_works_until_it_is_revoked():
     team, name = make_team(), unique("research")
     run("add_agent", name, "--team", team.slug, "--clearance", "confidential", "--compartments", "pii, finance")
-    out, err = run("issue_key", name, "--team", team.slug, "--scopes", "tasks,memory:read", "--days", "30")
+    out, err = run(
+        "issue_key", name, "--team", team.slug, "--scopes", "tasks,memory:read", "--days", "30", "--rate-limit", "90"
+    )
     key = out.strip()
     assert key not in err
     viewer = authenticate(f"Bearer {key}", "r")
     assert (viewer.name, viewer.team, viewer.clearance) == (name, team.id, 2)
     assert (viewer.compartments, viewer.scopes) == ({"finance", "pii"}, {"tasks", "memory:read"})
     assert ApiKey.objects.get(id=viewer.credential).expires_at is not None
+    assert viewer.rate_limit == 90
     run("revoke_key", key[:14], "--team", team.slug)
     with pytest.raises(Unauthorized):
         authenticate(f"Bearer {key}", "r")
@@ -132,7 +135,9 @@ def test_a_key_is_revoked_by_its_id_or_itself_and_only_in_its_own_team():
     assert ApiKey.objects.filter(membership__team=team, revoked_at=None).count() == 0
 
 
-@pytest.mark.parametrize("arguments", [["--days", "0"], ["--days", "x"], ["--scopes", "everything"], ["--scopes", ""]])
+@pytest.mark.parametrize(
+    "arguments", [["--days", "0"], ["--days", "x"], ["--scopes", "everything"], ["--scopes", ""], ["--rate-limit", "0"]]
+)
 def test_issue_key_refuses_what_makes_no_sense(arguments):
     team = make_team()
     agent = make_agent(team)

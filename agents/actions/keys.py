@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db.models.functions import Now
 
 from agents.keys import make_key
-from agents.models import ApiKey, Scope
+from agents.models import MAX_RATE_LIMIT, ApiKey, Scope
 from memoryhub.core import ledger
 from memoryhub.core.errors import Invalid
 from memoryhub.core.labels import ensure_label
@@ -23,12 +23,14 @@ def issue(
     scopes: Iterable[str],
     name: str = "",
     expires_at: datetime | None = None,
+    rate_limit: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key for an agent of the viewer's team: the row, and the key itself, which is kept nowhere: show it once.
 
     An agent may have several, so that a key can be rotated with overlap. `name`: at most 100 characters.
-    Raises Invalid for a member who is no active agent of the team, for unknown or no scopes, and for an expiry
-    that is over.
+    `rate_limit`: requests a minute, 1 to 6,000,000; None: as many as the installation allows.
+    Raises Invalid for a member who is no active agent of the team, for unknown or no scopes, for an expiry that is
+    over, and for a limit out of its bounds.
     """
     wanted = set(scopes)
     if member.team_id != viewer.team or member.role != Role.AGENT or not member.is_active:
@@ -37,9 +39,17 @@ def issue(
         raise Invalid(f"A key needs one or more of the scopes {', '.join(Scope.values)}.")
     if len(name) > 100:
         raise Invalid("A key's name has at most 100 characters.")
+    if rate_limit is not None and not 1 <= rate_limit <= MAX_RATE_LIMIT:
+        raise Invalid(f"A key may make 1 to {MAX_RATE_LIMIT} requests a minute.")
     key, digest, prefix = make_key()
     row = ApiKey.objects.create(
-        membership=member, name=name, prefix=prefix, digest=digest, scopes=sorted(wanted), expires_at=expires_at
+        membership=member,
+        name=name,
+        prefix=prefix,
+        digest=digest,
+        scopes=sorted(wanted),
+        expires_at=expires_at,
+        rate_limit=rate_limit,
     )
     # By the database's clock, which is also the one that ends it.
     if ApiKey.objects.filter(id=row.id, expires_at__lte=Now()).exists():

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from agents.authentication import authenticate
+from agents.limits import spend
 from memoryhub.core import idempotency
 from memoryhub.core.errors import NotFound, TooLarge
 from memoryhub.core.transactions import viewer_transaction
@@ -54,6 +55,7 @@ class Endpoint(APIView):
     # Status -> the type of its answer, for the API's description: of memory.answers, or beside the door.
     answers: ClassVar[Mapping[int, Any]] = {}
     metadata_class = None
+    limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
     params: Params
 
@@ -61,8 +63,15 @@ class Endpoint(APIView):
         meta = request.META
         check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
+        self.limits = spend(self.viewer)
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.limits.items():
+            answer.headers[name] = value
+        return answer
 
     def label_param(self) -> str | None:
         """`?label=`, which chooses among twins of a key."""

@@ -188,6 +188,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
 WEB_CORE = env.core("WEB_CORE")
+RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6_000_000)
 
 LOGGING = logging_config(
     env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -106,7 +106,8 @@ def test_an_agent_and_its_key_which_is_shown_once(team, browser):
     agent = Agent.objects.get(membership__team=team, membership__name=name)
     assert (agent.group, agent.membership.compartments) == ("research", ["pii"])
 
-    form = {"membership": str(agent.pk), "name": "first", "scopes": ["tasks", "memory:read"], "days": "7"}
+    form = {"membership": str(agent.pk), "name": "first", "scopes": ["tasks", "memory:read"]}
+    form |= {"days": "7", "rate_limit": "90"}
     answer = browser.post(address("agents_apikey", "add"), form)
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
@@ -114,6 +115,7 @@ def test_an_agent_and_its_key_which_is_shown_once(team, browser):
     assert authenticate(f"Bearer {key}", "r").scopes == {"tasks", "memory:read"}
     row = ApiKey.objects.get(membership=agent.membership)
     assert row.expires_at is not None
+    assert row.rate_limit == 90
     for page in (address("agents_apikey"), address("agents_apikey", "change", row.id)):
         assert key not in text(browser.get(page))
     assert key not in str(dict(browser.session.items()))

@@ -32,6 +32,9 @@ class Command(BaseCommand):
             help=f"with commas between, of {', '.join(Scope.values)} (default: all but insights:read and import)",
         )
         parser.add_argument("--days", type=_days, metavar="N", help="it ends after so many days (default: never)")
+        parser.add_argument(
+            "--rate-limit", type=int, metavar="N", help="requests a minute (default: as RATE_LIMIT_PER_MINUTE says)"
+        )
         parser.add_argument("--name", default="", help="what it is for, at most 100 characters")
 
     def handle(self, *args: Any, agent: str, team: str, **options: Any) -> None:
@@ -44,6 +47,7 @@ class Command(BaseCommand):
                 scopes=[word for word in options["scopes"].split(",") if word],
                 name=options["name"],
                 expires_at=timezone.now() + timedelta(days=days) if days else None,
+                rate_limit=options["rate_limit"],
             )
         self.stderr.write(f"The key {row.id} of {agent}, shown only now:")
         self.stdout.write(key)

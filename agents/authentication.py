@@ -43,9 +43,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
     rows = _find(digest)
     if not rows:
         raise _refusal()
-    (key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, rate_limit, note_use) = rows[
-        0
-    ]
+    key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
         run(_USED, [key_id])
     return Viewer(
@@ -61,7 +59,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         scopes=frozenset(scopes),
         credential=key_id,
         request_id=request_id,
-        rate_limit=rate_limit,
+        rate_limit=limit,
     )
 
 

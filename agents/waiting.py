@@ -20,7 +20,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.headers import check_address
-from memoryhub.interface.health import REQUESTS
+from memoryhub.interface.health import count
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent, live
 from memoryhub.interface.middleware import request_id_from
@@ -88,7 +88,7 @@ async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID
 
 def _note(scope: Scope, status: int, seconds: float) -> None:
     """As the middleware does for other requests; the time, which is mostly waiting, is not in the histogram."""
-    REQUESTS.labels(DOOR, scope["method"], str(status)).inc()
+    count(DOOR, scope["method"], status)
     log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
 
 

@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class EscalationsConfig(AppConfig):
     name = "escalations"
     verbose_name = "Escalations"
+
+    def ready(self) -> None:
+        from escalations import counts  # noqa: F401  (registers what /metrics tells)

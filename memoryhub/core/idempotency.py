@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from memoryhub.core import counts
 from memoryhub.core.errors import Code, NotAllowed
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Idempotency
@@ -48,6 +49,7 @@ def replay(request: Request) -> Any | None:
         raise NotAllowed("This Idempotency-Key was used for another request.", code=Code.IDEMPOTENCY_MISMATCH)
     # The first one's answer rests on this event; it is on disk before the replay is answered, too.
     current().settled = record.event_id
+    counts.REPLAYS.inc()
     return record.result
 
 

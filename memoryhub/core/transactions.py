@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from memoryhub.core import sql, wake
+from memoryhub.core import counts, sql, wake
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.viewers import Viewer
 
@@ -99,6 +99,8 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
             sql.forget()
     if mine.seq is not None:
         wake.ring(viewer.team, mine.seq)
+    for event in mine.events:
+        counts.EVENTS.labels(event["type"]).inc()
     wake.work(mine.due)
 
 

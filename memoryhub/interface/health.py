@@ -20,14 +20,20 @@ View = Callable[[HttpRequest], HttpResponse]
 REQUESTS = Counter(
     "memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"]
 )
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = Histogram("memoryhub_http_request_seconds", "Time a request took.", ["door"])
 
 
+def count(door: str, method: str, status: int) -> None:
+    """Count a request. `door`: a route's pattern; a method is whatever the client calls it, so only those known."""
+    REQUESTS.labels(door, method if method in METHODS else "other", str(status)).inc()
+
+
 def observe(request: HttpRequest, status: int, seconds: float) -> None:
-    """Count a request. The door is the route's pattern, so that no key or task ever is a metric's label."""
+    """Count a request and its time. The door is the route's pattern, so that no key or task is a metric's label."""
     match = request.resolver_match
     door = match.route if match is not None else "none"
-    REQUESTS.labels(door, request.method, str(status)).inc()
+    count(door, request.method or "", status)
     SECONDS.labels(door).observe(seconds)
 
 

@@ -10,14 +10,14 @@ import functools
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
 from channels.layers import get_channel_layer
 
-from memoryhub.core import wake
+from memoryhub.core import counts, wake
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.failures import describe
 from memoryhub.core.labels import LabelRef, label_by_id
@@ -147,6 +147,11 @@ class TeamReader:
         self._bell.set()
         return await asyncio.wait_for(entered, JOIN_SECONDS)
 
+    @property
+    def listeners(self) -> int:
+        """How many take part."""
+        return len(self._subscribers)
+
     def leave(self, subscriber: Subscriber) -> bool:
         """Take no further part. Whether nobody is left, and the reader has stopped."""
         self._joining.pop(subscriber, None)
@@ -184,6 +189,8 @@ class TeamReader:
             for who in tuple(self._subscribers):
                 if event.is_for(who.viewer):
                     who.hear(event, frames[who.render][place] if who.render else None)
+        if events:
+            counts.LIVE_DELAY.observe((datetime.now(UTC) - events[0].at).total_seconds())
         self.seq = reached
         return len(events) == PAGE
 
@@ -243,6 +250,11 @@ class Live:
         if reader is not None and reader.leave(subscriber):
             del self._readers[team]
 
+    @property
+    def listeners(self) -> int:
+        """How many subscribers there are, of all teams."""
+        return sum(reader.listeners for reader in tuple(self._readers.values()))
+
     async def _listen(self) -> None:
         """Pass bells on. Without Valkey the readers poll, and nothing is lost but a second."""
         layer = get_channel_layer()
@@ -262,3 +274,4 @@ class Live:
 
 
 live = Live()
+counts.LISTENERS.set_function(lambda: live.listeners)

@@ -19,6 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework.views import set_rollback
 
+from memoryhub.core import counts
 from memoryhub.core.errors import (
     Code,
     Conflict,
@@ -45,6 +46,7 @@ log = structlog.get_logger("memoryhub.problems")
 
 def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of an error, for doors that write their answers themselves."""
+    counts.REFUSALS.labels(error.code).inc()
     members = {
         **error.as_dict(),
         "type": "about:blank",

@@ -14,9 +14,11 @@ from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
 from memoryhub.core.errors import NotFound, PreconditionFailed
 from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
+from memoryhub.interface.json import format_when
 from memoryhub.interface.shapes import JsonObject, Key, Line, NewRow, Shape, Text
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import leases, tasks
+from memoryhub.memory.actions.leases import Lease
 from memoryhub.memory.models import Task, TaskStatus
 from memoryhub.memory.selectors import tasks as selectors
 
@@ -147,17 +149,16 @@ class ClaimTask(Writing):
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def write(self, body: Claim, **url: Any) -> Outcome:
-        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        task = selectors.ref(self.viewer, url["key"], self.label_param())
         return lease_outcome(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds))
 
     def render(self, outcome: Outcome) -> Answer:
         return Answer({**outcome.result, "held_by": self.viewer.name})
 
 
-def lease_outcome(task: Task) -> Outcome:
+def lease_outcome(lease: Lease) -> Outcome:
     """What a claim or renewal returned."""
-    assert task.lease_expires_at is not None
-    return Outcome(200, {"token": task.token, "expires_at": task.lease_expires_at.isoformat().replace("+00:00", "Z")})
+    return Outcome(200, {"token": lease.token, "expires_at": format_when(lease.expires_at)})
 
 
 class ClaimNextBody(Claim, kw_only=True):
@@ -173,10 +174,10 @@ class ClaimNext(Writing):
     body_optional = True
 
     def write(self, body: ClaimNextBody, **url: Any) -> Outcome:
-        task = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
-        if task is None:
+        lease = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
+        if lease is None:
             return Outcome(204, None)
-        return Outcome(200, {"task": str(task.id), "lease": lease_outcome(task).result})
+        return Outcome(200, {"task": str(lease.id), "lease": lease_outcome(lease).result})
 
     def render(self, outcome: Outcome) -> Answer:
         if outcome.status == 204:
@@ -200,7 +201,7 @@ class RenewTask(ClaimTask):
     body_optional = False
 
     def write(self, body: HeldFor, **url: Any) -> Outcome:  # type: ignore[override]
-        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        task = selectors.ref(self.viewer, url["key"], self.label_param())
         return lease_outcome(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds))
 
 
@@ -210,10 +211,10 @@ class TaskVerb(Writing):
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def write(self, body: Any, **url: Any) -> Outcome:
-        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        task = selectors.ref(self.viewer, url["key"], self.label_param())
         return Outcome(200, str(self.act(task, body).id))
 
-    def act(self, task: Task, body: Any) -> Task:
+    def act(self, task: selectors.TaskRef, body: Any) -> Task:
         """Call the action."""
         raise NotImplementedError
 
@@ -226,7 +227,7 @@ class ReleaseTask(TaskVerb):
 
     shape = Held
 
-    def act(self, task: Task, body: Held) -> Task:
+    def act(self, task: selectors.TaskRef, body: Held) -> Task:
         return leases.release(self.viewer, task=task, token=body.token)
 
 
@@ -240,7 +241,7 @@ class CompleteTask(TaskVerb):
     shape = Ended
     end: Callable[..., Task] = staticmethod(leases.complete)
 
-    def act(self, task: Task, body: Ended) -> Task:
+    def act(self, task: selectors.TaskRef, body: Ended) -> Task:
         return type(self).end(self.viewer, task=task, token=body.token, outcome=body.outcome)
 
 
@@ -259,5 +260,5 @@ class ReopenTask(TaskVerb):
 
     shape = Reason
 
-    def act(self, task: Task, body: Reason) -> Task:
+    def act(self, task: selectors.TaskRef, body: Reason) -> Task:
         return leases.reopen(self.viewer, task=task, reason=body.reason)

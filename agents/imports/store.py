@@ -20,6 +20,7 @@ from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import decisions, leases, observations, tasks
+from memoryhub.memory.actions.leases import Lease
 from memoryhub.memory.actions.observations import Logged, NewObservation
 from memoryhub.memory.models import OVER, Decision, Observation, Task
 
@@ -137,7 +138,7 @@ def _known(viewer: Viewer, run: Run, task: Task) -> set[str]:
         return known
 
 
-def _lease(viewer: Viewer, task: Task) -> Task:
+def _lease(viewer: Viewer, task: Task) -> Lease:
     """Claim the task; a lease that an interrupted import has left goes on. Raises Conflict."""
     try:
         return leases.claim(viewer, task=task, ttl_seconds=LEASE_SECONDS)
@@ -147,10 +148,10 @@ def _lease(viewer: Viewer, task: Task) -> Task:
         return leases.renew(viewer, task=task, token=task.token, ttl_seconds=LEASE_SECONDS)
 
 
-def _let_go(viewer: Viewer, task: Task) -> None:
+def _let_go(viewer: Viewer, held: Lease) -> None:
     """Release the lease of a task that was handed to a person, unless that person was quicker."""
     try:
-        leases.release(viewer, task=task, token=task.token)
+        leases.release(viewer, task=held, token=held.token)
     except Conflict as refusal:
         if refusal.code not in (Code.HUMAN_OWNED, Code.LEASE_LOST):
             raise

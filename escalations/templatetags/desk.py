@@ -44,6 +44,7 @@ _PHRASES = {
     "task.claim": "claimed the task",
     "task.renew": "renewed the lease",
     "task.release": "released the task",
+    "task.run_out": "ended the lease: its time had run out",
     "task.complete": "completed the task",
     "task.fail": "gave the task up as failed",
     "task.reopen": "reopened the task",

@@ -162,6 +162,12 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memoryhub.core.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
     "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
+    "run-out-leases": {"task": "memoryhub.memory.tasks.run_out_leases", "schedule": 1.0, "options": {"expires": 10}},
+    "expire-observations": {
+        "task": "memoryhub.memory.tasks.expire_observations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 # Event type -> what else is to be done about it (core.outbox reads it; config is not imported by anyone).
 REACTIONS = "memoryhub.config.reactions.REACTIONS"

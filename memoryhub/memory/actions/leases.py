@@ -3,20 +3,25 @@
 After M. Kleppmann, "How to do distributed locking" (2016): the token is checked where the write lands.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from psycopg.types.json import Jsonb
 
-from memoryhub.core.access import visible_to
+from memoryhub.core import ledger
+from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.sealing import read_text
 from memoryhub.core.sql import run
+from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
 from memoryhub.memory.models import OVER, Task, TaskStatus
+from memoryhub.memory.selectors.tasks import TaskRef
 
 
 def now() -> datetime:
@@ -27,111 +32,185 @@ def now() -> datetime:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a claim or a renewal gives: the task (its id and label), the fencing token, the lease's end."""
+
+    id: UUID
+    label_id: int
+    token: int
+    expires_at: datetime
+
+
+# Free for an agent: nobody's, or of a lease that has run out and was not swept yet. Over, or a person's: never.
+_FREE = "not human_owned and (lease_expires_at is null or lease_expires_at <= clock_timestamp())"
+_OF_TEAM = f"select id, holder_id from task where team_id = %(team)s::int and {VISIBLE}"
+# One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
+# judges, and counts its time from, what it finds then.
+_TAKE = """
+with free as ({free})
+update task t
+set token = t.token + 1, holder_id = %(holder)s::uuid,
+    lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s::int),
+    status = case when t.status in ('open', 'blocked') then 'in_progress' else t.status end,
+    version = t.version + case when free.holder_id is null then 1 else 2 end
+from free where t.id = free.id
+returning t.id, t.label_id, t.token, t.lease_expires_at, t.status, t.version, free.holder_id is not null
+"""
+_TAKE_THIS = _TAKE.format(
+    free=f"{_OF_TEAM} and id = %(task)s::uuid and {_FREE} and status not in ('done', 'failed', 'cancelled')"
+    " for no key update"
+)
+
+
 @action("task.claim", roles=AGENTS, scope="tasks")
-def claim(viewer: Viewer, *, task: Task, ttl_seconds: int = 600) -> Task:
-    """Take the task for 1..3600 s; the answer's `token` is greater than every one before.
+def claim(viewer: Viewer, *, task: TaskRef, ttl_seconds: int = 600) -> Lease:
+    """Take the task for 1..3600 s; the lease's `token` is greater than every one before.
 
     Raises Conflict: human_owned, lease_held (also for one's own live lease: another process may hold it), wrong_state
     when the task is over. Of several at once exactly one succeeds.
     """
-    task = lock(viewer, task.id)
+    asked = {"task": task.id, "seconds": ttl_seconds}
+    taken = _take(viewer, _TAKE_THIS, asked)
+    if taken is None:
+        _refuse_claim(viewer, task.id)
+        taken = _take(viewer, _TAKE_THIS, asked)  # it came free meanwhile, and is locked now
+    assert taken is not None
+    return taken
+
+
+def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
+    """Lock the task and raise what keeps it from being claimed, if anything still does."""
+    task = lock(viewer, task_id)
     refuse_human_owned(viewer, task)
     if task.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", state=task.status)
-    at = now()
-    if task.holder_id and task.lease_expires_at and task.lease_expires_at > at:
+    if task.lease_expires_at and task.lease_expires_at > now():
         raise Conflict(
             Code.LEASE_HELD,
             "Somebody holds this task.",
             held_by=task.holder.name if task.holder else None,
             lease_expires_at=task.lease_expires_at,
         )
-    _grant(viewer, task, ttl_seconds)
-    return task
 
 
 @action("task.claim_next", roles=AGENTS, scope="tasks")
 def claim_next(
     viewer: Viewer, *, status: str | None = None, metadata: dict[str, Any] | None = None, ttl_seconds: int = 600
-) -> Task | None:
-    """Claim the oldest free task, of this status and with this metadata (containment) when given; None without one.
+) -> Lease | None:
+    """Claim the oldest free task, of this status (open, in_progress, blocked) and with this metadata (containment)
+    when given; None without one.
 
     Tasks that others are claiming at this moment are passed over, not waited for.
     """
-    free = visible_to(viewer, Task.objects.select_for_update(no_key=True, skip_locked=True)).filter(
-        human_owned=False, status__in=[status] if status else [TaskStatus.OPEN, TaskStatus.IN_PROGRESS]
-    )
-    if metadata:
-        # Sealed tasks have no searchable metadata, so a filter never finds them.
-        free = free.filter(body__metadata__contains=metadata)
-    at = now()
-    task = free.exclude(lease_expires_at__gt=at).exclude(status__in=OVER).order_by("id").first()
-    if task is not None:
-        _grant(viewer, task, ttl_seconds)
-    return task
+    # The states stand in the text: with a bound value the planner could not know that the partial index serves.
+    states = {None: "status in ('open', 'in_progress')", "open": "status = 'open'"}
+    states |= {"in_progress": "status = 'in_progress'", "blocked": "status = 'blocked'"}
+    # Sealed tasks have no searchable metadata, so a filter never finds them.
+    contains = " and body -> 'metadata' @> %(metadata)s::jsonb" if metadata else ""
+    free = f"{_OF_TEAM} and {_FREE} and {states[status]}{contains} order by id limit 1 for no key update skip locked"
+    asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
+    return _take(viewer, _TAKE.format(free=free), asked)
 
 
-def _grant(viewer: Viewer, task: Task, ttl_seconds: int) -> None:
-    task.token += 1
-    task.holder_id = viewer.membership
-    if task.status in (TaskStatus.OPEN, TaskStatus.BLOCKED):
-        task.status = TaskStatus.IN_PROGRESS
-    set_expiry(task, ttl_seconds)
-    save(task)
-    record(viewer, "task.claim", task, token=task.token)
+def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None:
+    found = run(statement, {**label_params(viewer), "holder": viewer.membership, **asked})
+    if not found:
+        return None
+    ((task_id, label_id, token, expires_at, status, version, had_run_out),) = found
+    if had_run_out:  # its holder is told, as the sweeper would have
+        before = TaskStatus.OPEN if status == TaskStatus.IN_PROGRESS else status
+        _record(viewer, "task.run_out", task_id, label_id, status=before, version=version - 1, token=token - 1)
+    _record(viewer, "task.claim", task_id, label_id, status=status, version=version, token=token)
+    return Lease(task_id, label_id, token, expires_at)
 
 
-def set_expiry(task: Task, seconds: int) -> None:
-    """The lease's end, so many seconds from now on the database's clock."""
-    with connection.cursor() as cursor:
-        cursor.execute("select clock_timestamp() + make_interval(secs => %s)", [seconds])
-        task.lease_expires_at = cursor.fetchone()[0]
+def _record(viewer: Viewer, verb: str, task_id: UUID, label_id: int, **data: Any) -> None:
+    ledger.append(viewer, verb, label=label_id, row_type="task", row_id=task_id, task_id=task_id, data=data)
+
+
+_RENEW = f"""
+update task set lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s::int)
+where id = %(task)s::uuid and team_id = %(team)s::int and {VISIBLE} and token = %(token)s::bigint
+  and holder_id = %(holder)s::uuid and not human_owned and lease_expires_at > clock_timestamp()
+returning label_id, lease_expires_at, status, version
+"""
 
 
 @action("task.renew", roles=AGENTS, scope="tasks")
-def renew(viewer: Viewer, *, task: Task, token: int, ttl_seconds: int = 600) -> Task:
-    """Prolong one's lease to so many seconds from now. Raises Conflict (lease_lost)."""
-    task = _held(viewer, task.id, token)
-    set_expiry(task, ttl_seconds)
-    task.save(update_fields=["lease_expires_at"])
-    record(viewer, "task.renew", task, token=token)
-    return task
+def renew(viewer: Viewer, *, task: TaskRef, token: int, ttl_seconds: int = 600) -> Lease:
+    """Prolong one's lease to so many seconds from now. Raises Conflict (lease_lost, human_owned)."""
+    asked = {"task": task.id, "token": token, "holder": viewer.membership, "seconds": ttl_seconds}
+    found = run(_RENEW, {**label_params(viewer), **asked})
+    if not found:
+        _held(viewer, task.id, token)  # says why
+        found = run(_RENEW, {**label_params(viewer), **asked})  # another process of the holder has prolonged it
+    ((label_id, expires_at, status, version),) = found
+    _record(viewer, "task.renew", task.id, label_id, status=status, version=version, token=token)
+    return Lease(task.id, label_id, token, expires_at)
+
+
+_RUN_OUT = f"""
+with ended as (
+    select id from task where team_id = %(team)s::int and {VISIBLE}
+      and not human_owned and lease_expires_at <= statement_timestamp()
+    order by lease_expires_at limit %(limit)s::int for no key update skip locked
+)
+update task t
+set holder_id = null, lease_expires_at = null, version = t.version + 1,
+    status = case when t.status = 'in_progress' then 'open' else t.status end
+from ended where t.id = ended.id
+returning t.id, t.label_id, t.token, t.status, t.version
+"""
+
+
+def run_out(viewer: Viewer, *, limit: int = 100) -> int:
+    """End up to `limit` leases of the system viewer's team whose time is over; how many there were.
+
+    The tasks are open and nobody's. A task that somebody is changing at this moment is left for the next time, and
+    what a person has taken over ends with their claim.
+    """
+    with viewer_transaction(viewer):
+        ended = run(_RUN_OUT, {**label_params(viewer), "limit": limit})
+        for task_id, label_id, token, status, version in ended:
+            _record(viewer, "task.run_out", task_id, label_id, status=status, version=version, token=token)
+    return len(ended)
 
 
 @action("task.release", roles=AGENTS, scope="tasks")
-def release(viewer: Viewer, *, task: Task, token: int) -> Task:
+def release(viewer: Viewer, *, task: TaskRef, token: int) -> Task:
     """Give the task back unfinished. Raises Conflict (lease_lost)."""
-    task = _held(viewer, task.id, token)
-    end_lease(task)
-    if task.status == TaskStatus.IN_PROGRESS:
-        task.status = TaskStatus.OPEN
-    save(task)
-    record(viewer, "task.release", task)
-    return task
+    held = _held(viewer, task.id, token)
+    end_lease(held)
+    if held.status == TaskStatus.IN_PROGRESS:
+        held.status = TaskStatus.OPEN
+    save(held)
+    record(viewer, "task.release", held)
+    return held
 
 
 @action("task.complete", roles=AGENTS, scope="tasks")
-def complete(viewer: Viewer, *, task: Task, token: int, outcome: Any = None) -> Task:
+def complete(viewer: Viewer, *, task: TaskRef, token: int, outcome: Any = None) -> Task:
     """Finish the task as done. Raises Conflict: lease_lost, human_owned, wrong_state while it is escalated."""
     return _end(viewer, "task.complete", task, token, TaskStatus.DONE, outcome)
 
 
 @action("task.fail", roles=AGENTS, scope="tasks")
-def fail(viewer: Viewer, *, task: Task, token: int, outcome: Any = None) -> Task:
+def fail(viewer: Viewer, *, task: TaskRef, token: int, outcome: Any = None) -> Task:
     """Finish the task as failed. Raises as complete."""
     return _end(viewer, "task.fail", task, token, TaskStatus.FAILED, outcome)
 
 
-def _end(viewer: Viewer, verb: str, task: Task, token: int, status: TaskStatus, outcome: Any) -> Task:
-    task = _held(viewer, task.id, token)
-    if task.status == TaskStatus.ESCALATED:
+def _end(viewer: Viewer, verb: str, task: TaskRef, token: int, status: TaskStatus, outcome: Any) -> Task:
+    held = _held(viewer, task.id, token)
+    if held.status == TaskStatus.ESCALATED:
         raise Conflict(
-            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", state=task.status
+            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", state=held.status
         )
-    finish(task, status, outcome)
-    save(task)
-    record(viewer, verb, task)
-    return task
+    finish(held, status, outcome)
+    save(held)
+    record(viewer, verb, held)
+    return held
 
 
 def finish(task: Task, status: TaskStatus, outcome: Any) -> None:
@@ -143,17 +222,17 @@ def finish(task: Task, status: TaskStatus, outcome: Any) -> None:
 
 
 @action("task.reopen", roles=AGENTS | DESK, scope="tasks")
-def reopen(viewer: Viewer, *, task: Task, reason: str) -> Task:
+def reopen(viewer: Viewer, *, task: TaskRef, reason: str) -> Task:
     """Open a task that was over; counts as rework. Raises Conflict (wrong_state) for one that is not over."""
-    task = lock(viewer, task.id)
-    if task.status not in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} is not over.", state=task.status)
-    task.status, task.ended_at = TaskStatus.OPEN, None
-    task.reopen_count += 1
-    set_text(task, {**read_text(task), "reopen_reason": reason})
-    save(task)
-    record(viewer, "task.reopen", task, reopen_count=task.reopen_count)
-    return task
+    ended = lock(viewer, task.id)
+    if ended.status not in OVER:
+        raise Conflict(Code.WRONG_STATE, f"A task that is {ended.status} is not over.", state=ended.status)
+    ended.status, ended.ended_at = TaskStatus.OPEN, None
+    ended.reopen_count += 1
+    set_text(ended, {**read_text(ended), "reopen_reason": reason})
+    save(ended)
+    record(viewer, "task.reopen", ended, reopen_count=ended.reopen_count)
+    return ended
 
 
 def end_lease(task: Task) -> None:
@@ -166,13 +245,13 @@ def _held(viewer: Viewer, task_id: UUID, token: int) -> Task:
     refuse_human_owned(viewer, task)
     is_mine = task.token == token and task.holder_id == viewer.membership
     if not is_mine or not task.lease_expires_at or task.lease_expires_at <= now():
-        raise lease_lost(task.token, has_run_out=is_mine)
+        raise _lease_lost(task.token, is_last=task.token == token and task.holder_id in (viewer.membership, None))
     return task
 
 
-def lease_lost(token: int, *, has_run_out: bool) -> Conflict:
-    """The refusal of a token that is old, another's, or whose lease `has_run_out`."""
-    why = "its time has run out; claim the task anew" if has_run_out else "its token is not the holder's current one"
+def _lease_lost(token: int, *, is_last: bool) -> Conflict:
+    """The refusal of a token that is old or another's, or is the last one of a lease that has ended (`is_last`)."""
+    why = "it has run out or was released; claim the task anew" if is_last else "its token is not the current holder's"
     return Conflict(Code.LEASE_LOST, f"This lease is over: {why}.", current_token=token)
 
 
@@ -195,4 +274,4 @@ def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool
         refuse_human_owned(viewer, Task.objects.select_related("holder").get(id=task_id))
     is_mine = token == current and holder == viewer.membership
     if token is not None and not (is_mine and live):
-        raise lease_lost(current, has_run_out=is_mine)
+        raise _lease_lost(current, is_last=token == current and holder in (viewer.membership, None))

@@ -11,7 +11,10 @@ from memoryhub.memory.models.tasks import Task
 
 
 class Observation(Labelled):
-    """Text: `content` (an object or a text). Private ones are their author's reasoning, hidden from other agents."""
+    """Text: `content` (an object or a text). Private ones are their author's reasoning, hidden from other agents.
+
+    One with `expires_at` is seen until then, and for as long as it is pinned.
+    """
 
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="observations", db_index=False)
     tags = ArrayField(models.CharField(max_length=100), default=list)
@@ -49,6 +52,10 @@ class Observation(Labelled):
             # A task's newest page, whatever its size.
             models.Index(fields=["task", "-id"], name="observation_of_task"),
             models.Index(fields=["team", "-id"], name="observation_of_team"),
+            # What may be removed next; nothing that is pinned expires.
+            models.Index(
+                fields=["expires_at"], name="observation_expiry", condition=Q(expires_at__isnull=False, pinned=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ class TaskStatus(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+CLAIMABLE = (TaskStatus.OPEN, TaskStatus.IN_PROGRESS, TaskStatus.BLOCKED)
 OVER = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
@@ -55,6 +56,18 @@ class Task(Labelled):
             models.Index(fields=["team", "key"], name="task_by_key"),
             models.Index(fields=["team", "status", "id"], name="task_by_status"),
             models.Index(fields=["holder"], name="task_by_holder", condition=Q(holder__isnull=False)),
+            # The oldest free one, without passing over all that are done.
+            models.Index(
+                fields=["team", "id"],
+                name="task_claimable",
+                condition=Q(human_owned=False, status__in=list(CLAIMABLE)),
+            ),
+            # The leases that agents hold, the next to run out first.
+            models.Index(
+                fields=["lease_expires_at"],
+                name="task_run_out",
+                condition=Q(human_owned=False, lease_expires_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

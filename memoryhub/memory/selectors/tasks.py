@@ -69,10 +69,10 @@ def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
     return found
 
 
-def ref(viewer: Viewer, key: str) -> Ref:
+def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     """As by_key(), for writes. Raises NotFound, Conflict (ambiguous_key)."""
     rows = run(_REFS, {**label_params(viewer), "keys": [key]})
-    return _choose([Ref(*row) for row in rows], None)
+    return _choose([Ref(*row) for row in rows], label)
 
 
 def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:

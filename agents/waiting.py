@@ -13,6 +13,7 @@ from django.conf import settings
 from agents.authentication import authenticate
 from agents.limits import spend
 from escalations import selectors
+from escalations.answers import Answer
 from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized
 from memoryhub.core.failures import describe
 from memoryhub.core.threads import in_thread
@@ -108,7 +109,7 @@ async def _answer(scope: Scope, headers: dict[str, str], request_id: str, escala
 
 async def _wait(
     scope: Scope, headers: dict[str, str], request_id: str, escalation_id: UUID, limits: dict[str, str]
-) -> dict[str, Any] | None:
+) -> Answer | None:
     is_secure = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto") if settings.HTTPS else None)
     check_address(headers.get("host", ""), is_secure=is_secure)
     if scope["method"] != "GET":
@@ -123,7 +124,7 @@ async def _wait(
     seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
     params.choice("dialect", ("hub",))
 
-    async def look() -> dict[str, Any] | None:
+    async def look() -> Answer | None:
         # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
         return await in_thread(lambda: _look(_enter(key, request_id), escalation_id))
 
@@ -145,9 +146,7 @@ async def _wait(
             del _waits[viewer.credential]
 
 
-async def _until(
-    waiter: Waiter, look: Callable[[], Awaitable[dict[str, Any] | None]], seconds: int
-) -> dict[str, Any] | None:
+async def _until(waiter: Waiter, look: Callable[[], Awaitable[Answer | None]], seconds: int) -> Answer | None:
     deadline = asyncio.get_running_loop().time() + seconds
     # Subscribed first, looked after: what happens in between wakes it.
     await live.subscribe(waiter)
@@ -169,7 +168,7 @@ def _enter(header: str | None, request_id: str) -> Viewer:
     return viewer
 
 
-def _look(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:
+def _look(viewer: Viewer, escalation_id: UUID) -> Answer | None:
     with viewer_transaction(viewer, read_only=True):
         return selectors.answer_of(viewer, escalation_id)
 

@@ -1,12 +1,12 @@
 """Reading escalations: the queue's rows, one with its people, the package, the answer."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
 
+from escalations import answers
 from escalations.models import Answer, Escalation, Priority, Verdict
 from escalations.states import ANSWERED, CANCELLED, EXPIRED
 from memoryhub.core.access import find, visible_to
@@ -48,7 +48,7 @@ def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
     return find(viewer, escalations(viewer), escalation_id)
 
 
-def render(row: Escalation) -> dict[str, Any]:
+def render(row: Escalation) -> answers.Escalation:
     """An escalation as the API answers it."""
     text = read_text(row)
     return {
@@ -77,11 +77,11 @@ def render(row: Escalation) -> dict[str, Any]:
 
 def package(
     viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
-) -> dict[str, Any]:
+) -> answers.Package:
     """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
     task = task_selectors.tasks(viewer).get(id=row.task_id)
     text = read_text(row)
-    made: dict[str, Any] = {
+    made: answers.Package = {
         "escalation": row.id,
         "escalated_by_agent": row.author.name,
         "reason": text.get("reason"),
@@ -128,15 +128,15 @@ def withheld(viewer: Viewer, row: Escalation) -> int | None:
 OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 
 
-def answer_of(viewer: Viewer, escalation_id: UUID) -> dict[str, Any] | None:
+def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
     """The answer as the agent gets it; None while there is none. Raises NotFound."""
     row = escalation(viewer, escalation_id)
     if row.state not in ANSWERED:
         return None
-    answers = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
-    answer = answers.filter(escalation=row, round=row.round).first()
+    given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
+    answer = given.filter(escalation=row, round=row.round).first()
     text = read_text(answer) if answer else {}
-    made: dict[str, Any] = {
+    made: answers.Answer = {
         "escalation": row.id,
         "task": row.task.key,
         "state": row.state,

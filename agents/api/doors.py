@@ -52,8 +52,10 @@ class Endpoint(APIView):
 
     # Of the query, for reads and writes.
     parameters: ClassVar[frozenset[str]] = frozenset()
-    # Status -> the type of its answer, for the API's description: of memory.answers, or beside the door.
+    # For the API's description (agents.openapi): status -> the type of its answer, of memory.answers or beside the door.
     answers: ClassVar[Mapping[int, Any]] = {}
+    # What may be refused besides what the description works out for every door of its kind.
+    refusals: ClassVar[frozenset[int]] = frozenset()
     metadata_class = None
     limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
@@ -83,6 +85,8 @@ class Reading(Endpoint):
     """GET: a subclass's `read(**url)` runs, and its answer is made, in one read-only transaction."""
 
     scope: ClassVar[str | None] = "memory:read"
+    # The type of what GET answers, where the door also writes and `answers` are those of its write.
+    shows: ClassVar[Any] = None
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         require_scope(self.viewer, self.scope)
@@ -118,6 +122,8 @@ class Taking(Endpoint):
     """What takes a body of one shape."""
 
     shape: ClassVar[type[Shape]]
+    # The shape that the description tells, where the door takes apart by itself what `shape` leaves open.
+    told: ClassVar[type[Shape] | None] = None
     max_bytes: ClassVar[int] = MAX_BYTES
     body_optional: ClassVar[bool] = False  # nothing need be said: an absent body is an empty object
 

@@ -1,5 +1,6 @@
 """/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.waiting."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -7,13 +8,14 @@ from msgspec import Meta, field
 
 from agents.api.doors import Answer, Outcome, Reading, Writing, keyset, named_by
 from agents.api.tasks import Reason
+from escalations import answers as answered
 from escalations import selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
-from memoryhub.interface.pagination import page, read_window
+from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory.selectors import memories
@@ -55,16 +57,19 @@ class NewEscalation(Shape, kw_only=True):
 
 
 class Escalations(Reading, Writing):
-    """List escalations, newest first; ask for a person: 201 with the package's first page, or 200 with the open one.
-
-    At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
-    """
+    """What was asked of people."""
 
     scope = "escalations"
     shape = NewEscalation
+    shows = Listed[answered.Escalation]
+    answers: ClassVar[Mapping[int, Any]] = {
+        200: answered.EscalationWithPackage,
+        201: answered.EscalationWithPackage,
+    }
     parameters: ClassVar[frozenset[str]] = frozenset({"task", "state", "limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
+        """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
         if key := self.params.key("task"):
             rows = rows.filter(task=task_selectors.by_key(self.viewer, key))
@@ -73,6 +78,10 @@ class Escalations(Reading, Writing):
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
+        """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
+
+        At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
+        """
         action = body.action
         with named_by("/task"):
             task = task_selectors.by_key(self.viewer, body.task)
@@ -100,13 +109,15 @@ class Escalations(Reading, Writing):
             observations=memories.observations(self.viewer, filters, limit=FIRST_PAGE),
             decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
         )
-        return Answer({**selectors.render(row), "package": first}, outcome.status)
+        data = {**selectors.render(row), "package": first}
+        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
 
 
 class OneEscalation(Reading):
-    """State, owner, version."""
+    """State, owner and version, as they are at one moment, with the ETag."""
 
     scope = "escalations"
+    answers: ClassVar[Mapping[int, Any]] = {200: answered.Escalation}
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
@@ -114,9 +125,13 @@ class OneEscalation(Reading):
 
 
 class Package(Reading):
-    """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`."""
+    """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
+
+    What was written meanwhile is never in it, so that every page, whenever it is read, is of the same whole.
+    """
 
     scope = "escalations"
+    answers: ClassVar[Mapping[int, Any]] = {200: answered.PackagePage}
     parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
@@ -144,6 +159,8 @@ class Nothing(Shape, kw_only=True):
 class EscalationVerb(Writing):
     """A verb on an escalation that is answered with the escalation."""
 
+    answers: ClassVar[Mapping[int, Any]] = {200: answered.Escalation}
+
     def write(self, body: Any, **url: Any) -> Outcome:
         return Outcome(200, str(self.act(url["escalation_id"], body).id))
 
@@ -157,7 +174,10 @@ class EscalationVerb(Writing):
 
 
 class Acknowledge(EscalationVerb):
-    """The agent has the answer and resumes. Repeating it is fine; 409 wrong_state while there is no answer."""
+    """The agent has the answer and resumes. 409 wrong_state while there is no answer.
+
+    Repeating it is fine, and of several at once one changes something.
+    """
 
     shape = Nothing
     body_optional = True
@@ -167,7 +187,10 @@ class Acknowledge(EscalationVerb):
 
 
 class Cancel(EscalationVerb):
-    """It is no longer needed. 409 not_owner for another agent's, wrong_state when it is answered."""
+    """It is no longer needed. 409 not_owner for another agent's, wrong_state when it was answered meanwhile.
+
+    Of a cancellation and an answer at once one counts.
+    """
 
     shape = Reason
 

@@ -1,39 +1,72 @@
 """/api/v1/me and /api/v1/agents: who the key is, and who else is there."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypedDict
+from uuid import UUID
 
 from django.db.models import F
 from django.db.models.functions import Now
 
 from agents.api.doors import Answer, Reading
 from agents.models import Agent
-from memoryhub.core.models import Sensitivity
-from memoryhub.interface.pagination import page, read_window
+from memoryhub.core.models import Sensitivity as Level
+from memoryhub.interface.pagination import Listed, page, read_window
+from memoryhub.memory.answers import Instant, Sensitivity, one_of
 from memoryhub.memory.selectors import tasks as task_selectors
 
 
+class Who(TypedDict):
+    id: UUID
+    name: str
+    kind: Annotated[str, one_of("human", "agent", "system")]
+
+
+class Mine(TypedDict):
+    actor: Who
+    team: str
+    role: str
+    clearance: Sensitivity
+    compartments: list[str]
+    scopes: list[str]
+
+
+class AgentRow(TypedDict):
+    """`holds`: keys of tasks, of those that the reader may see."""
+
+    name: str
+    role: str
+    group: str
+    description: str
+    last_seen_at: Instant | None
+    holds: list[str]
+
+
 class Me(Reading):
-    """Actor, team, role, clearance, compartments and scopes of the key."""
+    """Actor, team, role, clearance, compartments and scopes of the key, as this request meets them.
+
+    Nothing is cached: what was changed or revoked meanwhile holds from the next request on.
+    """
 
     scope = None
+    answers: ClassVar[Mapping[int, Any]] = {200: Mine}
 
     def read(self, **url: Any) -> Answer:
         viewer = self.viewer
-        return Answer(
-            {
-                "actor": {"id": viewer.actor, "name": viewer.name, "kind": viewer.kind},
-                "team": viewer.team_slug,
-                "role": viewer.role,
-                "clearance": Sensitivity(viewer.clearance).label,
-                "compartments": sorted(viewer.compartments),
-                "scopes": sorted(viewer.scopes or ()),
-            }
-        )
+        data: Mine = {
+            "actor": {"id": viewer.actor, "name": viewer.name, "kind": viewer.kind},
+            "team": viewer.team_slug,
+            "role": viewer.role,
+            "clearance": str(Level(viewer.clearance).label),
+            "compartments": sorted(viewer.compartments),
+            "scopes": sorted(viewer.scopes or ()),
+        }
+        return Answer(data)
 
 
 class Agents(Reading):
-    """The team's agents, with the visible tasks that each holds."""
+    """The team's agents by name, with the visible tasks that each holds: one snapshot a page."""
 
+    answers: ClassVar[Mapping[int, Any]] = {200: Listed[AgentRow]}
     parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
@@ -50,7 +83,7 @@ class Agents(Reading):
         )
         for name, key in tasks.values_list("holder__name", "key")[:1000]:
             held.setdefault(name, []).append(key)
-        results = [
+        results: list[AgentRow] = [
             {
                 "name": row.name,
                 "role": row.role,

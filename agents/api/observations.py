@@ -1,7 +1,9 @@
 """/api/v1/observations: log one, log many, list."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired, TypedDict
+from uuid import UUID
 
 from msgspec import Meta
 
@@ -9,9 +11,10 @@ from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
 from memoryhub.interface.json import escape_pointer
+from memoryhub.interface.pagination import Listed
 from memoryhub.interface.params import Params
 from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, convert
-from memoryhub.memory import rendering
+from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import Logged, NewObservation
 from memoryhub.memory.selectors import memories
@@ -61,12 +64,15 @@ LIST_PARAMETERS = frozenset(
 
 
 class Observations(Reading, Writing):
-    """List observations, newest first; log one: 201, or 200 with `duplicate` when it was there already."""
+    """What was observed."""
 
     shape = OneItem
+    shows = Listed[answers.Observation]
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeObservation, 201: answers.MadeObservation}
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"tags", "tags_mode", "min_importance"}
 
     def read(self, **url: Any) -> Answer:
+        """List observations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         filters = filters_of(self.viewer, self.params)
         filters.tags = self.params.words("tags") or ()
         filters.tags_mode = self.params.choice("tags_mode", ("all", "any")) or "all"
@@ -78,6 +84,11 @@ class Observations(Reading, Writing):
         return self.paged(fetch, rendering.observation)
 
     def write(self, body: OneItem, **url: Any) -> Outcome:
+        """Log an observation: 201, or 200 with `duplicate` when it was there already.
+
+        Of several at once with one `client_ref` of one's own, one is stored. With a `token` it is stored only while
+        the lease holds (409 lease_lost).
+        """
         with named_by("/task"):
             task = task_selectors.ref(self.viewer, body.task) if body.task else None
         logged = observations.log(self.viewer, item=new_observation(body, task), token=body.token)
@@ -109,10 +120,39 @@ class Batch(Shape, kw_only=True):
     items: Annotated[list[Any], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
+class Items(Shape, kw_only=True):
+    """As the description tells it; here each item is looked at by itself, so that one fault is one item's."""
+
+    items: Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS)]
+
+
+class Refusal(TypedDict):
+    status: int
+    code: str
+    detail: str
+    errors: list[dict[str, str]]
+
+
+class Result(TypedDict):
+    index: int
+    status: Annotated[str, answers.one_of("created", "duplicate", "error")]
+    id: NotRequired[UUID]
+    error: NotRequired[Refusal]
+
+
+class Results(TypedDict):
+    results: list[Result]
+
+
 class ObservationBatch(Writing):
-    """Log 1..1000 observations: a result for each, in order; 207 when any failed. The good ones are stored once."""
+    """Log 1..1000 observations: a result for each, in order; 207 when any failed.
+
+    The good ones are stored in one transaction, once: of several at once with one `client_ref`, one is stored.
+    """
 
     shape = Batch
+    told = Items
+    answers: ClassVar[Mapping[int, Any]] = {200: Results, 207: Results}
     max_bytes = MAX_BATCH_BYTES
 
     def write(self, body: Batch, **url: Any) -> Outcome:

@@ -1,7 +1,7 @@
 """/api/v1/tasks: make, list, change, lease."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 from uuid import UUID
 
 from django.db.models import Q
@@ -15,8 +15,9 @@ from memoryhub.core.errors import NotFound, PreconditionFailed
 from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
 from memoryhub.interface.json import format_when
+from memoryhub.interface.pagination import Listed
 from memoryhub.interface.shapes import JsonObject, Key, Line, NewRow, Shape, Text
-from memoryhub.memory import rendering
+from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import leases, tasks
 from memoryhub.memory.actions.leases import Lease
 from memoryhub.memory.models import Task, TaskStatus
@@ -58,13 +59,16 @@ class NewTask(NewRow, kw_only=True):
 
 
 class Tasks(Reading, Writing):
-    """List tasks, newest first; make one (a key that exists is answered with 200 and the existing task)."""
+    """The team's tasks."""
 
     scope = "tasks"
     shape = NewTask
+    shows = Listed[answers.Task]
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task, 201: answers.Task}
     parameters: ClassVar[frozenset[str]] = frozenset({"status", "held_by", "q", "limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
+        """List tasks, newest first. A page is one snapshot; following pages skip and repeat nothing meanwhile made."""
         rows = selectors.tasks(self.viewer)
         if status := self.params.choice("status", STATUSES):
             rows = rows.filter(status=status)
@@ -75,6 +79,10 @@ class Tasks(Reading, Writing):
         return self.paged(keyset(rows), rendering.task)
 
     def write(self, body: NewTask, **url: Any) -> Outcome:
+        """Make a task: 201; a key that exists is answered with 200 and the existing task.
+
+        Of several requests at once with one key, one makes the task and the others are answered with it.
+        """
         task, created = tasks.create(
             self.viewer,
             key=body.key,
@@ -101,20 +109,27 @@ class TaskChange(Shape, kw_only=True):
 
 
 class OneTask(Reading, Writing):
-    """Read a task; change it by PATCH with If-Match (428 without, 412 with the current one when it is stale)."""
+    """One task."""
 
     scope = "tasks"
     shape = TaskChange
+    shows = answers.Task
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task}
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
     http_method_names = ["get", "head", "patch"]
 
     def read(self, **url: Any) -> Answer:
+        """Read a task, as it is at one moment, with its ETag."""
         return task_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
 
     def patch(self, request: Request, **url: Any) -> HttpResponse:
         return self.post(request, **url)
 
     def write(self, body: TaskChange, **url: Any) -> Outcome:
+        """Change a task, with If-Match: 428 without; 412, with the current one, when it was changed meanwhile.
+
+        Of several changes of one version at once, one is made.
+        """
         task = selectors.by_key(self.viewer, url["key"], self.label_param())
         tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
         if tag.id != task.id:
@@ -142,9 +157,14 @@ class Claim(Shape, kw_only=True):
 
 
 class ClaimTask(Writing):
-    """Take the task's lease. 409 lease_held or human_owned with `held_by` and `lease_expires_at`."""
+    """Take the task's lease: a fencing token that grows with every claim. The database's clock says when it ends.
+
+    Of several claims at once one wins; the others get 409 lease_held, or human_owned while a person has the task, with
+    `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
+    """
 
     shape: ClassVar[type[Shape]] = Claim
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Lease}
     body_optional = True
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
@@ -161,6 +181,11 @@ def lease_outcome(lease: Lease) -> Outcome:
     return Outcome(200, {"token": lease.token, "expires_at": format_when(lease.expires_at)})
 
 
+class Claimed(TypedDict):
+    task: answers.Task
+    lease: answers.Lease
+
+
 class ClaimNextBody(Claim, kw_only=True):
     read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
     status: Literal["open", "in_progress", "blocked"] | None = None
@@ -168,8 +193,9 @@ class ClaimNextBody(Claim, kw_only=True):
 
 
 class ClaimNext(Writing):
-    """Claim the oldest free task that fits; 204 when there is none. Two callers never get the same one."""
+    """Claim the oldest free task that fits; 204 when there is none. Of several callers at once no two get the same."""
 
+    answers: ClassVar[Mapping[int, Any]] = {200: Claimed, 204: None}
     shape = ClaimNextBody
     body_optional = True
 
@@ -195,7 +221,7 @@ class HeldFor(Held, kw_only=True):
 
 
 class RenewTask(ClaimTask):
-    """Prolong one's lease. 409 lease_lost on an old token."""
+    """Prolong one's lease, from now. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
     shape = HeldFor
     body_optional = False
@@ -208,6 +234,7 @@ class RenewTask(ClaimTask):
 class TaskVerb(Writing):
     """A verb on a task that is answered with the task."""
 
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task}
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def write(self, body: Any, **url: Any) -> Outcome:
@@ -223,7 +250,7 @@ class TaskVerb(Writing):
 
 
 class ReleaseTask(TaskVerb):
-    """Give the task back unfinished. 409 lease_lost on an old token."""
+    """Give the task back unfinished. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
     shape = Held
 
@@ -236,7 +263,10 @@ class Ended(Held, kw_only=True):
 
 
 class CompleteTask(TaskVerb):
-    """Finish the task as done. 409 lease_lost, human_owned, or wrong_state while it is escalated."""
+    """Finish the task as done. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
+
+    Of several that end it at once one does; its event follows all that was written with the lease.
+    """
 
     shape = Ended
     end: Callable[..., Task] = staticmethod(leases.complete)
@@ -246,7 +276,10 @@ class CompleteTask(TaskVerb):
 
 
 class FailTask(CompleteTask):
-    """Finish the task as failed."""
+    """Finish the task as failed. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
+
+    Of several that end it at once one does; its event follows all that was written with the lease.
+    """
 
     end = staticmethod(leases.fail)
 
@@ -256,7 +289,10 @@ class Reason(Shape, kw_only=True):
 
 
 class ReopenTask(TaskVerb):
-    """Open a task that was over; counts as rework. 409 wrong_state for one that is not."""
+    """Open a task that was over; counts as rework. 409 wrong_state for one that is not.
+
+    Of several reopenings at once one counts.
+    """
 
     shape = Reason
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -59,6 +59,14 @@ class Page(Generic[T]):
         """The Link header (RFC 8288), where there is anywhere to go."""
         links = [f'<{url}>; rel="{rel}"' for rel, url in (("next", self.next), ("prev", self.previous)) if url]
         return {"Link": ", ".join(links)} if links else {}
+
+
+class Listed(TypedDict, Generic[T]):
+    """What a list is answered with."""
+
+    results: list[T]
+    next: str | None
+    previous: str | None
 
 
 def read_window(params: Params, *, address: str, owner: object) -> Window:

@@ -15,6 +15,8 @@ def one_of(*words: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(words)})
 
 
+# A time with its offset, which every answer's is (RFC 3339, in UTC).
+Instant = Annotated[datetime, Meta(tz=True)]
 Sensitivity = Annotated[str, one_of("public", "internal", "confidential")]
 TaskStatus = Annotated[str, one_of("open", "in_progress", "blocked", "escalated", "done", "failed", "cancelled")]
 DecisionStatus = Annotated[str, one_of("active", "superseded", "revoked")]
@@ -28,14 +30,14 @@ class Row(TypedDict):
     sensitivity: Sensitivity
     compartments: list[str]
     author: str
-    created_at: datetime
+    created_at: Instant
     unavailable: NotRequired[bool]
 
 
 class Lease(TypedDict):
     token: int
     held_by: str
-    expires_at: datetime | None
+    expires_at: Instant | None
 
 
 class Task(Row):
@@ -63,8 +65,8 @@ class Observation(Row):
     importance: float | None
     private: bool
     pinned: bool
-    occurred_at: datetime | None
-    expires_at: datetime | None
+    occurred_at: Instant | None
+    expires_at: Instant | None
     client_ref: str | None
 
 
@@ -76,3 +78,17 @@ class Decision(Row):
     action_key: str | None
     status: DecisionStatus
     client_ref: str | None
+
+
+class Made(TypedDict):
+    """`duplicate`: it was there already, by its `client_ref` or (observations, when asked) its content."""
+
+    duplicate: bool
+
+
+class MadeObservation(Observation, Made):
+    pass
+
+
+class MadeDecision(Decision, Made):
+    pass

@@ -52,7 +52,7 @@ class Endpoint(APIView):
 
     # Of the query, for reads and writes.
     parameters: ClassVar[frozenset[str]] = frozenset()
-    # For the API's description (agents.openapi): status -> the type of its answer, of memory.answers or beside the door.
+    # For the API's description (agents.openapi): status -> the type of its answer.
     answers: ClassVar[Mapping[int, Any]] = {}
     # What may be refused besides what the description works out for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()

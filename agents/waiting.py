@@ -69,7 +69,11 @@ class Waiter:
 
 
 async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID) -> None:
-    """The ASGI application. 200 with the answer, 204 when there is none after `wait` seconds (0..60)."""
+    """Wait for the answer: 200 with it, at once when it is there; 204 when there is none after `wait` seconds (0..60).
+
+    What happens meanwhile wakes the request, and rights are asked anew before it answers. A key may wait 8 times at
+    once (429).
+    """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request_id = request_id_from(headers.get("x-request-id"))
     with structlog.contextvars.bound_contextvars(request_id=request_id):

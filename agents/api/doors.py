@@ -205,6 +205,8 @@ def named_by(pointer: str) -> Iterator[None]:
 def respond(answer: Answer) -> HttpResponse:
     """JSON that no cache keeps."""
     if answer.status == 204:
-        return HttpResponse(status=204, headers=answer.headers)
+        empty = HttpResponse(status=204, headers={"Cache-Control": "no-store", **answer.headers})
+        del empty["Content-Type"]  # Django's default, of nothing
+        return empty
     headers = {"Cache-Control": "no-store", **answer.headers}
     return HttpResponse(dump(answer.data), status=answer.status, content_type="application/json", headers=headers)

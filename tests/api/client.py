@@ -13,6 +13,7 @@ from django.db import connection
 from django.test.client import Client, ClientHandler
 
 from memoryhub.core.models import Sensitivity, Team
+from tests.api import contract
 from tests.factories import TestAgent, make_agent
 
 ROOT = "/api/v1/"
@@ -66,18 +67,18 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> Reply:
-        """Any request. `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI."""
+        """Any request, whose answer must be one that the API's description tells. `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI."""
         sent = dict(headers or {})
         if self.key is not None:
             sent.setdefault("Authorization", f"Bearer {self.key}")
         if key is not None:
             sent["Idempotency-Key"] = key
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        response = self._client.generic(
-            method, path if path.startswith("/") else ROOT + path, raw, content_type, headers=sent, **extra
-        )
+        address = path if path.startswith("/") else ROOT + path
+        response = self._client.generic(method, address, raw, content_type, headers=sent, **extra)
         kind = response.headers.get("Content-Type", "")
         data = json.loads(response.content) if response.content and "json" in kind else None
+        contract.hold(method, address, response.status_code, response.headers, data)
         return Reply(response.status_code, data, dict(response.headers))
 
     def get(self, path: str, **sent: Any) -> Reply:

@@ -1,0 +1,199 @@
+"""Every operation of the API: of the doors in agents.api.urls, and of those that the event loop serves by itself."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents import waiting
+from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
+from agents.api.urls import urlpatterns
+from agents.openapi.parameters import Untold
+from escalations.answers import Answer
+from memoryhub.core.verbs import VERBS
+from memoryhub.interface.shapes import Shape
+
+ROOT = "/api/v1/"
+
+# What a collection's POST is called, where it is not `create`, and what has no noun of its own.
+NAMES = {
+    ("GET", "me"): "me_get",
+    ("POST", "observations"): "observation_log",
+    ("POST", "observations/batch"): "observation_log_batch",
+    ("POST", "decisions"): "decision_record",
+    ("POST", "escalations"): "escalation_escalate",
+}
+_METHODS = {"GET": "get", "PUT": "put", "PATCH": "update", "DELETE": "delete"}
+
+
+@dataclass(frozen=True)
+class Native:
+    """A door that the event loop serves by itself, outside agents.api.urls."""
+
+    route: str
+    application: Callable[..., Any]
+    scope: str
+    parameters: frozenset[str]
+    answers: Mapping[int, Any]
+    refusals: frozenset[int]
+    headers: tuple[str, ...] = ()
+    media_type: str = "application/json"
+
+
+NATIVE = (
+    Native(
+        waiting.DOOR.removeprefix(ROOT[1:]),
+        waiting.answer,
+        "escalations",
+        frozenset({"wait", "dialect"}),
+        {200: Answer, 204: None},
+        frozenset({404}),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address, as the description tells it."""
+
+    method: str
+    route: str  # as in urls.py: tasks/<key:key>/claim
+    id: str
+    module: str  # its docstring is the tag's
+    description: str
+    scope: str | None
+    parameters: frozenset[str]
+    headers: tuple[tuple[str, bool], ...]  # of the request, and whether it must be there
+    shape: type[Shape] | None
+    body_required: bool
+    answers: Mapping[int, Any]
+    refusals: frozenset[int]
+    media_type: str = "application/json"
+
+    @property
+    def path(self) -> str:
+        return ROOT + re.sub(r"<[a-z]+:([a-z_]+)>", r"{\1}", self.route)
+
+    @property
+    def noun(self) -> str:
+        return self.route.partition("/")[0]
+
+    @property
+    def path_parameters(self) -> list[tuple[str, str]]:
+        """Converter and name of each."""
+        return re.findall(r"<([a-z]+):([a-z_]+)>", self.route)
+
+
+def operations() -> list[Operation]:
+    """All of them, in the order of urls.py. Raises Untold for what a door does not say."""
+    found = []
+    for pattern in urlpatterns:
+        view = getattr(pattern.callback, "view_class", None)
+        if view is not None and issubclass(view, Endpoint):
+            found += list(_of_door(str(pattern.pattern), view))
+    return found + [_of_native(door) for door in NATIVE]
+
+
+def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
+    for method in view.http_method_names:
+        if method in ("get", "post", "put", "patch", "delete") and hasattr(view, method):
+            yield _operation(method.upper(), route, view)
+
+
+def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
+    reads = method == "GET"
+    name = name_of(method, route)
+    answers = view.answers
+    if reads and issubclass(view, Reading) and view.shows is not None:
+        answers = {200: view.shows}
+    if not answers:
+        raise Untold(f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py")
+    shape: type[Shape] | None = None
+    body_required = False
+    if not reads and method != "DELETE" and issubclass(view, Taking):
+        shape, body_required = view.told or view.shape, not view.body_optional
+    verb = VERBS.get(name.replace("_", ".", 1))
+    asks = issubclass(view, Asking)
+    return Operation(
+        method=method,
+        route=route,
+        id=name,
+        module=view.__module__,
+        description=_words_of(view, "read" if reads or asks else "write"),
+        scope=getattr(view, "scope", None) if reads or asks or verb is None else verb.scope,
+        parameters=view.parameters if reads else view.parameters & {"label"},
+        headers=_headers(method, issubclass(view, Writing) and not reads),
+        shape=shape,
+        body_required=body_required,
+        answers=answers,
+        refusals=frozenset(_refusals(method, route, view, shape)) | view.refusals,
+    )
+
+
+def name_of(method: str, route: str) -> str:
+    """The operation's name, which is its verb's: `task_claim`, `observation_list`."""
+    if named := NAMES.get((method, route)):
+        return named
+    noun, *rest = [step for step in route.split("/") if not step.startswith("<")]
+    singular = re.sub(r"ies$", "y", noun).removesuffix("s")
+    if rest:
+        return f"{singular}_{rest[-1]}".replace("-", "_")
+    if method == "GET" and "<" not in route:
+        return f"{singular}_list"
+    return f"{singular}_{_METHODS.get(method, 'create')}"
+
+
+def _headers(method: str, writes: bool) -> tuple[tuple[str, bool], ...]:
+    """PATCH and DELETE name the version that they change; PUT does, or says that there is none."""
+    made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if writes else []
+    if method in ("PATCH", "DELETE"):
+        made.append(("If-Match", True))
+    if method == "PUT":
+        made += [("If-Match", False), ("If-None-Match", False)]
+    return tuple(made)
+
+
+def _refusals(method: str, route: str, view: type[Endpoint], shape: type[Shape] | None) -> Iterator[int]:
+    """The statuses that a door of this kind may refuse with."""
+    yield from (400, 401, 403, 414, 429, 503)
+    names_rows = "<" in route or bool(view.parameters & {"task", "label"})
+    writes = method != "GET" and not issubclass(view, Asking)
+    if writes or names_rows:
+        yield from (404, 409)
+    if shape is not None:
+        yield from (408, 413, 415)
+    if writes:
+        yield 422
+    if method in ("PATCH", "PUT", "DELETE"):
+        yield from (412, 428)
+
+
+def _words_of(view: type[Endpoint], function: str) -> str:
+    """The function's docstring where it has one of its own, else the door's."""
+    for kind in view.__mro__:
+        if kind.__module__ == Endpoint.__module__:
+            break
+        if function in vars(kind) and (words := vars(kind)[function].__doc__):
+            return inspect.cleandoc(words)
+        if words := kind.__doc__:
+            return inspect.cleandoc(words)
+    raise Untold(f"{view.__qualname__} has no docstring")
+
+
+def _of_native(door: Native) -> Operation:
+    return Operation(
+        method="GET",
+        route=door.route,
+        id=name_of("GET", door.route),
+        module="agents.api." + door.route.partition("/")[0],
+        description=inspect.cleandoc(door.application.__doc__ or ""),
+        scope=door.scope,
+        parameters=door.parameters,
+        headers=tuple((name, False) for name in door.headers),
+        shape=None,
+        body_required=False,
+        answers=door.answers,
+        refusals=frozenset({400, 401, 403, 414, 429, 503}) | door.refusals,
+        media_type=door.media_type,
+    )

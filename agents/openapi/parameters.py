@@ -1,0 +1,101 @@
+"""What every parameter of a query may be. A door names its parameters; here each name has its schema, once."""
+
+from typing import Any
+
+import msgspec
+
+from escalations.states import STATES
+from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from memoryhub.interface.params import MAX_QUERY_BYTES, MAX_WORDS
+from memoryhub.interface.shapes import COMPARTMENT, Key, Text
+from memoryhub.memory.models import TaskStatus
+
+Schema = dict[str, Any]
+
+_KEY: Schema = msgspec.json.schema(Key)
+_TEXT: Schema = msgspec.json.schema(Text)
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_LABEL = COMPARTMENT.removeprefix("^").partition("$")[0]
+
+
+def _text(longest: int) -> Schema:
+    return {**_TEXT, "maxLength": longest}
+
+
+def _words(*choices: str) -> Schema:
+    visible = _TEXT["pattern"].removeprefix("[^")
+    word: Schema = {"enum": list(choices)} if choices else {"pattern": f"^[^,]*[^,{visible}[^,]*$"}
+    return {"type": "array", "items": {"type": "string", **word}, "minItems": 1, "maxItems": MAX_WORDS}
+
+
+# Name -> what it is for, and its schema. `noun?name` where a noun means something else by a name.
+PARAMETERS: dict[str, tuple[str, Schema]] = {
+    "after_seq": ("Only rows whose `seq` is greater.", {"type": "integer", "minimum": 0, "maximum": 2**53}),
+    "agent": ("Only what this agent, or person, wrote; by name.", _text(100)),
+    "cursor": (
+        "Where a page begins: as it stands in `next` or `previous` of the last one, whose other parameters it needs.",
+        {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_BYTES},
+    ),
+    "dialect": ("How the answer is put.", {"type": "string", "enum": ["hub"], "default": "hub"}),
+    "exclude_agent": ("Nothing of this agent's, or person's; by name.", _text(100)),
+    "exclude_own": ("Nothing of one's own.", {"type": "boolean", "default": False}),
+    "held_by": ("Only tasks whose live lease this agent, or person, holds; by name.", _text(100)),
+    "label": (
+        "Which of several rows of one key: `confidential+finance`, the plus percent-encoded.",
+        {"type": "string", "pattern": rf"^(public|internal|confidential)(\+{_LABEL})*$"},
+    ),
+    "limit": (
+        "How many rows a page has.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    "min_importance": (
+        "Only what is at least this important: a number from 0 to 1, in decimal digits.",
+        {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
+    ),
+    "q": ("Only tasks with this in key or title.", _text(200)),
+    "since": ("Only what was written at this time or later.", _TIME),
+    "state": ("Only escalations in this state.", {"type": "string", "enum": list(STATES)}),
+    "status": ("Only tasks in this status.", {"type": "string", "enum": list(TaskStatus.values)}),
+    "tags": ("Only what has these tags, with commas between.", _words()),
+    "tags_mode": ("All of the tags, or any.", {"type": "string", "enum": ["all", "any"], "default": "all"}),
+    "task": ("Only of this task; 404 when there is none that one may see.", _KEY),
+    "until": ("Only what was written before this time.", _TIME),
+    "wait": (
+        "Seconds to wait for the answer, on an event loop: nothing is held meanwhile.",
+        {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
+    ),
+}
+HEADERS: dict[str, tuple[str, Schema]] = {
+    "Idempotency-Key": (
+        "For 24 hours a second request with this key and the same body does nothing and has the same answer.",
+        {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    ),
+    "If-Match": (
+        "The ETag that was read; the change is made only if nothing changed meanwhile.",
+        {"type": "string", "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}"$'},
+    ),
+    "If-None-Match": ("`*`: only make what is not there yet.", {"type": "string", "const": "*"}),
+    "Last-Event-ID": ("The `seq` after which the stream goes on.", {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}),
+}
+
+
+class Untold(Exception):
+    """Something of the API has no words yet; the text says where they belong."""
+
+
+def query_parameter(noun: str, name: str) -> dict[str, Any]:
+    """A parameter of a query. Raises Untold for one without an entry here."""
+    found = PARAMETERS.get(f"{noun}?{name}") or PARAMETERS.get(name)
+    if found is None:
+        raise Untold(f"?{name} of {noun} has no entry in PARAMETERS of agents/openapi/parameters.py")
+    description, schema = found
+    made: dict[str, Any] = {"name": name, "in": "query", "description": description, "schema": schema}
+    if schema["type"] == "array":
+        made |= {"style": "form", "explode": False}
+    return made
+
+
+def header_parameter(name: str, *, required: bool) -> dict[str, Any]:
+    """A header of a request."""
+    description, schema = HEADERS[name]
+    return {"name": name, "in": "header", "description": description, "required": required, "schema": schema}

@@ -15,6 +15,7 @@ import psycopg
 
 from bench.stack import PYTHON, Database, Stack
 
+_ROWS = re.compile(r"'(\[\{[^']*\}\])'::jsonb")
 _EVENT = re.compile(r'insert\s+into\s+"?event"?\s', re.IGNORECASE)
 
 
@@ -64,10 +65,13 @@ def _script(member: UUID, *, ledger: bool) -> str:
     lines = ["select uuidv7() as row_id, uuidv7() as clock_id \\gset", "\\startpipeline"]
     lines += [*(_one_line(text) + ";" for text in sent), "\\endpipeline"]
     script = "\n".join(lines) + "\n"
+    # The row is one JSON text. To pgbench `:false` would be a variable; `: false` is none.
+    script = _ROWS.sub(lambda found: f"('{found[1].replace(':', ': ')}')::jsonb", script)
     for made, name in ((logged.id, "row_id"), (event.id, "clock_id")):
         # psycopg writes an id without its dashes.
         script, count = re.subn(rf"'({made}|{made.hex})'", f":{name}", script)
-        assert count, "the ids that the application made stand in the statements"
+        script, inside = re.subn(str(made), f"' || :{name} || '", script)
+        assert count + inside, "the ids that the application made stand in the statements"
     return script
 
 

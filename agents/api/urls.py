@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from agents.api import decisions, escalations, me, observations, tasks
+from agents.api import decisions, escalations, learnings, me, observations, tasks
 
 
 class KeyConverter:
@@ -31,6 +31,11 @@ urlpatterns = [
     path("observations", observations.Observations.as_view()),
     path("observations/batch", observations.ObservationBatch.as_view()),
     path("decisions", decisions.Decisions.as_view()),
+    path("decisions/<uuid:decision_id>/supersede", decisions.SupersedeDecision.as_view()),
+    path("decisions/<uuid:decision_id>/revoke", decisions.RevokeDecision.as_view()),
+    path("decisions/<uuid:decision_id>/outcome", decisions.DecisionOutcome.as_view()),
+    path("learnings", learnings.Learnings.as_view()),
+    path("learnings/relevant", learnings.RelevantLearnings.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
     path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),

@@ -53,6 +53,7 @@ class Code(StrEnum):
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
     TOO_DEEP = "too_deep"
+    CIRCULAR = "circular"
 
 
 @dataclass(frozen=True, slots=True)

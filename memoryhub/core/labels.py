@@ -27,6 +27,10 @@ class LabelRef:
     def __str__(self) -> str:
         return "+".join([self.level, *self.compartments])
 
+    def dominates(self, other: "LabelRef") -> bool:
+        """Whether whoever may read rows of this label may read those of the other."""
+        return self.sensitivity >= other.sensitivity and set(self.compartments).issuperset(other.compartments)
+
     @property
     def is_sealed(self) -> bool:
         return self.sensitivity == Sensitivity.CONFIDENTIAL

@@ -39,11 +39,15 @@ def make_team_key(team: int) -> TeamKey:
     return TeamKey.objects.create(team_id=team, master=master, wrapped=wrapped)
 
 
-def _open_key(row: TeamKey) -> AESGCM:
+def unwrap(row: TeamKey) -> bytes:
+    """A data key itself. Raises InvalidTag, or KeyError where MASTER_KEY does not hold the master key."""
     wrapped = bytes(row.wrapped)
     master = AESGCM(settings.MASTER_KEYS[row.master])
-    key = master.decrypt(wrapped[:12], wrapped[12:], f"team_key|{row.team_id}|{row.master}".encode())
-    return _keys.setdefault(row.id, AESGCM(key))
+    return master.decrypt(wrapped[:12], wrapped[12:], f"team_key|{row.team_id}|{row.master}".encode())
+
+
+def _open_key(row: TeamKey) -> AESGCM:
+    return _keys.setdefault(row.id, AESGCM(unwrap(row)))
 
 
 def find_lost_master_keys() -> list[str]:

@@ -20,6 +20,9 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Sensitivity = Annotated[str, one_of("public", "internal", "confidential")]
 TaskStatus = Annotated[str, one_of("open", "in_progress", "blocked", "escalated", "done", "failed", "cancelled")]
 DecisionStatus = Annotated[str, one_of("active", "superseded", "revoked")]
+DecisionOutcome = Annotated[str, one_of("worked", "failed")]
+SignalType = Annotated[str, one_of("success", "failure", "pattern", "recommendation")]
+HowMatched = Annotated[str, one_of("exact", "partial", "text")]
 
 
 class Row(TypedDict):
@@ -71,12 +74,19 @@ class Observation(Row):
 
 
 class Decision(Row):
+    """`superseded_by`: null also where the newer decision may not be seen."""
+
     task: str | None
     decision: Any
     reasoning: str
     based_on: list[UUID]
     action_key: str | None
     status: DecisionStatus
+    supersedes: UUID | None
+    superseded_by: UUID | None
+    revoke_reason: str | None
+    outcome: DecisionOutcome | None
+    outcome_note: str | None
     client_ref: str | None
 
 
@@ -92,3 +102,27 @@ class MadeObservation(Observation, Made):
 
 class MadeDecision(Decision, Made):
     pass
+class Learning(Row):
+    """`source`: the decision or escalation that it was made of."""
+
+    task: str | None
+    signal_type: SignalType
+    details: Any
+    context: dict[str, Any]
+    source: UUID | None
+    client_ref: str | None
+
+
+class Match(TypedDict):
+    """What of the question a learning has: a member of the context (`key`), or a word of it anywhere (`word`)."""
+
+    match: HowMatched
+    key: NotRequired[str]
+    word: NotRequired[str]
+
+
+class RelevantLearning(Learning):
+    """`relevance`: from 0 to 1, in the order of the list."""
+
+    relevance: float
+    matched: list[Match]

@@ -6,7 +6,8 @@ from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
 from memoryhub.memory import answers
 from memoryhub.memory.models import Task
-from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
+from memoryhub.memory.selectors.learnings import Relevant
+from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
 
 
 def common(row: Any, text: dict[str, Any]) -> answers.Row:
@@ -80,5 +81,36 @@ def decision(row: DecisionRow) -> answers.Decision:
         "based_on": row.based_on,
         "action_key": row.action_key,
         "status": row.status,
+        "supersedes": row.supersedes,
+        "superseded_by": row.superseded_by,
+        "revoke_reason": text.get("revoke_reason"),
+        "outcome": row.outcome,
+        "outcome_note": text.get("outcome_note") or None,
         "client_ref": row.client_ref,
+    }
+
+
+def learning(row: LearningRow) -> answers.Learning:
+    """A learning."""
+    text = read_text(row, "learning")
+    return {
+        **common(row, text),
+        "task": row.task_key,
+        "signal_type": row.signal_type,
+        "details": text.get("details"),
+        "context": text.get("context", {}),
+        "source": row.source,
+        "client_ref": row.client_ref,
+    }
+
+
+def relevant(found: Relevant) -> answers.RelevantLearning:
+    """A learning with why it is relevant."""
+    return {
+        **learning(found.row),
+        "relevance": found.relevance,
+        "matched": [
+            {"match": one.how, "word": one.what} if one.how == "text" else {"match": one.how, "key": one.what}
+            for one in found.matched
+        ],
     }

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from tests.factories import Person
 
 
-TABLES = ("event", "task", "observation", "decision", "escalation", "escalation_note", "escalation_answer", "label")
+TABLES = (
+    "event",
+    "task",
+    "observation",
+    "decision",
+    "learning",
+    "escalation",
+    "escalation_note",
+    "escalation_answer",
+    "label",
+)
 
 
 @pytest.fixture

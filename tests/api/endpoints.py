@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.api.doors import Endpoint, Reading, Writing
+from agents.api.doors import Endpoint, Reading, Taking
 from agents.api.urls import urlpatterns
 from memoryhub.core.models import Team
 from tests.api.client import Api, Reply, make_api
@@ -48,6 +48,31 @@ BODIES: dict[str, dict[str, Any]] = {
         "client_ref": "r",
         **LABEL,
     },
+    "decisions/{decided}/supersede": {
+        "decision": {"do": "text"},
+        "reasoning": "Since.",
+        "based_on": [],
+        "action_key": "l",
+        "client_ref": "r",
+        **LABEL,
+    },
+    "decisions/{decided}/revoke": {"reason": "It was wrong."},
+    "decisions/{decided}/outcome": {"outcome": "failed", "note": "It did not arrive."},
+    "learnings": {
+        "signal_type": "pattern",
+        "details": {"what": "text"},
+        "context": {"industry": "retail"},
+        "task": "free",
+        "client_ref": "r",
+        **LABEL,
+    },
+    "learnings/relevant": {
+        "context": {"industry": "retail"},
+        "q": "text",
+        "exclude_own": False,
+        "signal_types": ["success", "pattern"],
+        "limit": 5,
+    },
     "escalations": {
         "task": "free",
         "reason_code": "other",
@@ -64,6 +89,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 # Which row of the world each address is about.
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
+ROWS |= {"supersede": "decided", "revoke": "decided", "outcome": "decided"}
 ROWS |= {"escalations": "queued", "acknowledge": "answered"}
 
 
@@ -80,8 +106,8 @@ class Door:
 
     @property
     def method(self) -> str | None:
-        """Of its write; None for what is only read."""
-        if not issubclass(self.view, Writing):
+        """Of what takes a body; None for what is only read."""
+        if not issubclass(self.view, Taking):
             return None
         return "PATCH" if hasattr(self.view, "patch") else "POST"
 
@@ -142,6 +168,7 @@ def make_world(team: Team) -> World:
     for key in ("held", "done"):
         assert api.make(f"tasks/{key}/claim")["token"] == 1
     api.make("tasks/done/complete", TOKEN)
+    rows["decided"] = api.make("decisions", {"task": "free", "decision": "d", "reasoning": "r"})["id"]
     asked = {"reason_code": "other", "reason": "r", "question": "q"}
     rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
     rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]

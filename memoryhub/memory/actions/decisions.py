@@ -1,4 +1,4 @@
-"""Decisions: record."""
+"""Decisions: record, supersede, revoke, and say what came of one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,23 +7,24 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from memoryhub.core import ledger
-from memoryhub.core.access import visible_to
-from memoryhub.core.errors import Code, Conflict, Forbidden, NotFound
+from memoryhub.core.access import find, visible_to
+from memoryhub.core.errors import Code, Conflict, FieldError, Forbidden, Invalid, NotFound, Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, highest, label_by_id
-from memoryhub.core.sealing import text_columns
+from memoryhub.core.sealing import read_text, text_columns
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.observations import label_for
-from memoryhub.memory.models import Decision, Observation
-from memoryhub.memory.selectors.tasks import TaskRef
+from memoryhub.memory.models import Decision, DecisionStatus, Observation, Task
+from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
 
 _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, status, based_on, action_key,"
-    " client_ref"
+    " client_ref, supersedes, text_version"
 )
 _PLACES = ", ".join(
     f"%s::{kind}"
@@ -41,6 +42,8 @@ _PLACES = ", ".join(
         "uuid[]",
         "varchar",
         "varchar",
+        "uuid",
+        "int",
     )
 )
 
@@ -70,8 +73,36 @@ def record(
     if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
         return repeated, False
     hold_task(viewer, task.id, token=token, decides=True)
+    row_id = _insert(
+        viewer,
+        "decision.record",
+        label,
+        task.id,
+        text={"decision": decision, "reasoning": reasoning},
+        based_on=based_on,
+        action_key=action_key,
+        client_ref=client_ref,
+    )
+    if row_id is None:
+        return _existing(viewer, label, action_key, client_ref), False
+    return row_id, True
+
+
+def _insert(
+    viewer: Viewer,
+    verb: str,
+    label: LabelRef,
+    task_id: UUID,
+    *,
+    text: dict[str, Any],
+    based_on: Sequence[UUID],
+    action_key: str | None,
+    client_ref: str | None,
+    supersedes: UUID | None = None,
+) -> UUID | None:
+    """Store a decision with its event; None where its `action_key` or `client_ref` is taken."""
     row_id, event_id = new_id(), new_id()
-    text = text_columns("decision", row_id, label, {"decision": decision, "reasoning": reasoning})
+    columns = text_columns("decision", row_id, label, text)
     made = run(
         f"insert into decision ({_COLUMNS}) values ({_PLACES}) on conflict do nothing returning id",
         [
@@ -79,30 +110,204 @@ def record(
             viewer.team,
             label.id,
             label.sensitivity,
-            Jsonb(text["body"]) if text["body"] is not None else None,
-            text["sealed"],
+            Jsonb(columns["body"]) if columns["body"] is not None else None,
+            columns["sealed"],
             viewer.membership,
             event_id,
-            task.id,
+            task_id,
             "active",
             list(based_on),
             action_key,
             client_ref,
+            supersedes,
+            1,
         ],
     )
     if not made:
-        return _existing(viewer, label, action_key, client_ref), False
+        return None
+    data = {"action_key": action_key} if action_key else {}
+    if supersedes:
+        data["supersedes"] = str(supersedes)
+    _record(viewer, verb, label.id, row_id, task_id, data, event_id)
+    return row_id
+
+
+def _record(
+    viewer: Viewer,
+    verb: str,
+    label: int,
+    row_id: UUID,
+    task_id: UUID,
+    data: dict[str, Any] | None = None,
+    event_id: UUID | None = None,
+) -> None:
     ledger.append(
         viewer,
-        "decision.record",
-        label=label.id,
+        verb,
+        label=label,
         row_type="decision",
         row_id=row_id,
-        task_id=task.id,
-        data={"action_key": action_key} if action_key else None,
+        task_id=task_id,
+        data=data,
         event_id=event_id,
     )
+
+
+@action("decision.supersede", roles=AGENTS | DESK, scope="memory:write")
+def supersede(
+    viewer: Viewer,
+    *,
+    decision_id: UUID,
+    decision: Any,
+    reasoning: str,
+    based_on: Sequence[UUID] = (),
+    action_key: str | None = None,
+    token: int | None = None,
+    client_ref: str | None = None,
+    sensitivity: int | None = None,
+    compartments: Sequence[str] | None = None,
+) -> tuple[UUID, bool]:
+    """Replace an active decision of the same task by a new one, which has its `action_key` unless another is given.
+
+    The new one's id, and whether it was made now. Its label is at least that of the one it replaces. Counts as rework.
+    Of several at once exactly one succeeds. Raises as record(); besides, NotFound, Conflict (wrong_state) for what is
+    no longer active, Invalid for one that rests on what it replaces.
+    """
+    old = find(viewer, Decision.objects.all(), decision_id)
+    task = _task(viewer, old)
+    label = _label(viewer, task, [*based_on, old.id], sensitivity, compartments)
+    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
+        return repeated, False
+    _refuse_circle(old.id, based_on)
+    hold_task(viewer, task.id, token=token, decides=True)
+    old = _lock(viewer, decision_id)
+    if old.status != DecisionStatus.ACTIVE:
+        # The same request may have come first while this one waited for the lock.
+        if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
+            return repeated, False
+        raise _not_active(old)
+    old.status = DecisionStatus.SUPERSEDED
+    old.save(update_fields=["status"])
+    row_id = _insert(
+        viewer,
+        "decision.supersede",
+        label,
+        task.id,
+        text={"decision": decision, "reasoning": reasoning},
+        based_on=based_on,
+        action_key=action_key or old.action_key,
+        client_ref=client_ref,
+        supersedes=old.id,
+    )
+    if row_id is None:
+        if client_ref is not None and _repeated(viewer, label, client_ref) is not None:
+            raise Conflict(Code.CONFLICT, "Another request with this client_ref came first; repeat this one.")
+        raise _taken(viewer, action_key or old.action_key)
+    if old.label_id != label.id:
+        _record(viewer, "decision.superseded", old.label_id, old.id, task.id)
     return row_id, True
+
+
+@action("decision.revoke", roles=AGENTS | DESK, scope="memory:write")
+def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None = None) -> UUID:
+    """Withdraw an active decision, which frees its `action_key`; its id. Counts as rework.
+
+    Raises NotFound; Conflict: human_owned, lease_lost, wrong_state for what is no longer active. Of several at once
+    exactly one succeeds.
+    """
+    task = _task(viewer, find(viewer, Decision.objects.all(), decision_id))
+    hold_task(viewer, task.id, token=token, decides=True)
+    row = _lock(viewer, decision_id)
+    if row.status != DecisionStatus.ACTIVE:
+        raise _not_active(row)
+    row.status = DecisionStatus.REVOKED
+    _set_text(row, {**_text(row), "revoke_reason": reason})
+    row.save(update_fields=["status", "body", "sealed", "text_version"])
+    _record(viewer, "decision.revoke", row.label_id, row.id, row.task_id)
+    return row.id
+
+
+@action("decision.outcome", roles=AGENTS | DESK, scope="memory:write")
+def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") -> UUID:
+    """Say whether a decision worked or failed, whatever its status; its id. A learning is made of it, by who says so.
+
+    The last word counts, and changes the learning; saying the same again changes nothing. It decides nothing, so agents
+    may say it while a person has the task. Raises NotFound.
+    """
+    find(viewer, Decision.objects.all(), decision_id)
+    row = _lock(viewer, decision_id)
+    text = _text(row)
+    if row.outcome == outcome and text.get("outcome_note", "") == note:
+        current().settled = row.clock_id
+        return row.id
+    row.outcome = outcome
+    _set_text(row, {**text, "outcome_note": note})
+    row.save(update_fields=["outcome", "body", "sealed", "text_version"])
+    _record(viewer, "decision.outcome", row.label_id, row.id, row.task_id, {"outcome": outcome})
+    add_outcome(viewer, row, _metadata(viewer, row))
+    return row.id
+
+
+def _task(viewer: Viewer, row: Decision) -> TaskRef:
+    """The decision's task. Raises NotFound where only the decision may be seen."""
+    found = refs_by_id(viewer, [row.task_id])
+    if not found:
+        raise NotFound()
+    return found[0]
+
+
+def _lock(viewer: Viewer, decision_id: UUID) -> Decision:
+    """The visible decision, locked against other changes until COMMIT; its task, where needed, is held before."""
+    return visible_to(viewer, Decision.objects.select_for_update(no_key=True)).get(id=decision_id)
+
+
+def _not_active(row: Decision) -> Conflict:
+    return Conflict(Code.WRONG_STATE, f"This decision is {row.status} already.", state=row.status)
+
+
+def _text(row: Decision) -> dict[str, Any]:
+    """The decision's text, to be written anew. Raises Unavailable for one that does not open: it is left as it is."""
+    text = read_text(row)
+    if "unavailable" in text:
+        raise Unavailable("The content of this decision cannot be opened.", retry_after=60)
+    return text
+
+
+def _set_text(row: Decision, text: dict[str, Any]) -> None:
+    """Replace the decision's text, sealed anew where its label asks for it."""
+    row.text_version += 1
+    columns = text_columns("decision", row.id, label_by_id(row.label_id), text, row.text_version)
+    row.body, row.sealed = columns["body"], columns["sealed"]
+
+
+def _metadata(viewer: Viewer, row: Decision) -> dict[str, Any]:
+    """The metadata of the decision's task, unless the task's label says that fewer may read them than the decision."""
+    label = label_by_id(row.label_id)
+    task = visible_to(viewer, Task.objects.filter(id=row.task_id)).first()
+    if task is None or not label.dominates(label_by_id(task.label_id)):
+        return {}
+    found: dict[str, Any] = read_text(task).get("metadata", {})
+    return found
+
+
+_REPLACED = """
+with recursive chain (id, depth) as (
+    select %(old)s::uuid, 0
+    union all select d.supersedes, c.depth + 1 from chain c join decision d on d.id = c.id
+    where d.supersedes is not null and c.depth < 1000
+) select id from chain where id = any (%(based_on)s::uuid[])
+"""
+
+
+def _refuse_circle(old: UUID, based_on: Sequence[UUID]) -> None:
+    """Raises Invalid for a decision that would rest on what it replaces, or on what that one has replaced."""
+    if not based_on:
+        return
+    replaced = {found for (found,) in run(_REPLACED, {"old": old, "based_on": list(based_on)})}
+    faults = [index for index, row in enumerate(based_on) if row in replaced]
+    if faults:
+        why = "A decision cannot rest on one that it replaces."
+        raise Invalid(errors=tuple(FieldError(f"/based_on/{index}", Code.CIRCULAR, why) for index in faults))
 
 
 def _label(
@@ -126,7 +331,7 @@ def _label(
     if low:
         least, words = highest(low)
         if label.sensitivity < least or not words.issubset(label.compartments):
-            raise Forbidden("A decision's label must be at least the highest of what it rests on.")
+            raise Forbidden("A decision's label must be at least the highest of what it rests on, or replaces.")
     return label
 
 
@@ -141,12 +346,17 @@ def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
 def _existing(viewer: Viewer, label: LabelRef, action_key: str | None, client_ref: str | None) -> UUID:
     if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
         return repeated
+    raise _taken(viewer, action_key)
+
+
+def _taken(viewer: Viewer, action_key: str | None) -> Conflict:
+    """The refusal of an action that is settled already."""
     # The holder is named only to those who may see it; a hidden one says no more than that there is one.
     holder = visible_to(viewer, Decision.objects.select_related("author")).filter(
         action_key=action_key, status="active"
     )
     found = holder.first()
-    raise Conflict(
+    return Conflict(
         Code.ACTION_CONFLICT,
         f"An active decision has the action key {action_key!r} already.",
         **({"decision": str(found.id), "held_by": found.author.name} if found else {}),

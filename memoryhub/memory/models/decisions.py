@@ -16,14 +16,25 @@ class DecisionStatus(models.TextChoices):
     REVOKED = "revoked"
 
 
+class Outcome(models.TextChoices):
+    """What came of doing it."""
+
+    WORKED = "worked"
+    FAILED = "failed"
+
+
 class Decision(Labelled):
-    """Text: `decision` (an object or a text), `reasoning`."""
+    """Text: `decision` (an object or a text), `reasoning`; `revoke_reason` and `outcome_note` when there are such."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="decisions", db_index=False)
     status = models.CharField(max_length=10, choices=DecisionStatus.choices, default=DecisionStatus.ACTIVE)
     based_on = ArrayField(models.UUIDField(), default=list)
     action_key = models.CharField(max_length=200, null=True)
     client_ref = models.CharField(max_length=200, null=True)
+    # The one that this one replaced. Which one replaced a row is found by it, through the label of the newer one.
+    supersedes = models.UUIDField(null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, null=True)
+    text_version = models.IntegerField(default=1)
 
     class Meta(Labelled.Meta):
         db_table = "decision"
@@ -40,6 +51,9 @@ class Decision(Labelled):
                 fields=["author", "label", "client_ref"],
                 name="decision_client_ref",
                 condition=Q(client_ref__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["supersedes"], name="decision_supersedes", condition=Q(supersedes__isnull=False)
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [

@@ -1,4 +1,4 @@
-"""Reading observations and decisions: by filter, newest first, a window at a time.
+"""Reading observations, decisions and learnings: by filter, newest first, a window at a time.
 
 Raw statements, since this is what agents do all day: an ORM query of the same costs several times as much to build
 as the database takes to answer it (docs/performance.md, P2). Both locks hold: VISIBLE here, row-level security below.
@@ -38,6 +38,8 @@ class Filters:
     after_seq: int | None = None
     up_to_seq: int | None = None
     min_importance: float | None = None
+    status: str | None = None
+    signal_type: str | None = None
 
 
 class ObservationRow(NamedTuple):
@@ -79,6 +81,29 @@ class DecisionRow(NamedTuple):
     status: str
     based_on: list[UUID]
     action_key: str | None
+    supersedes: UUID | None
+    superseded_by: UUID | None
+    outcome: str | None
+    text_version: int
+
+
+class LearningRow(NamedTuple):
+    """A learning, likewise. `source`: the decision or escalation that it was made of."""
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    task_key: str | None
+    event_id: UUID
+    client_ref: str | None
+    signal_type: str
+    source: UUID | None
+    text_version: int
 
 
 # Looked up for each row, not joined: a join lets the planner begin at the ledger and sort a task's whole memory.
@@ -90,7 +115,10 @@ _COMMON = (
     " r.event_id, r.client_ref"
 )
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
-_DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key"
+# Through the label of the newer one: a decision may be seen to be superseded without seeing by what.
+_NEWER = f"(select n.id from decision n where n.supersedes = r.id and n.{VISIBLE})"
+_DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key, r.supersedes, {_NEWER}, r.outcome, r.text_version"
+LEARNING = f"{_COMMON}, r.signal_type, r.source, r.text_version"
 
 
 def observations(
@@ -118,8 +146,15 @@ def decisions(
     return [DecisionRow(*row) for row in _rows(viewer, "decision", _DECISION, [], filters, position, backwards, limit)]
 
 
+def learnings(
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+) -> list[LearningRow]:
+    """Up to `limit` visible learnings, likewise."""
+    return [LearningRow(*row) for row in _rows(viewer, "learning", LEARNING, [], filters, position, backwards, limit)]
+
+
 _MEMBER = "(select id from membership where team_id = %(team)s::int and name = %({})s::varchar)"
-# What narrows both; a condition is only there when its filter is, so that the planner sees what is asked.
+# What narrows them; a condition is only there when its filter is, so that the planner sees what is asked.
 _CONDITIONS = {
     "task": "r.task_id = %(task)s::uuid",
     "ids": "r.id = any (%(ids)s::uuid[])",
@@ -130,6 +165,8 @@ _CONDITIONS = {
     "until": "r.created_at < %(until)s::timestamptz",
     "after_seq": f"{_SEQ} > %(after_seq)s::bigint",
     "up_to_seq": f"{_SEQ} <= %(up_to_seq)s::bigint",
+    "status": "r.status = %(status)s::varchar",
+    "signal_type": "r.signal_type = %(signal_type)s::varchar",
 }
 
 

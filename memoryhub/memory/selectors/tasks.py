@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from memoryhub.core.access import VISIBLE, label_params, visible_to
 from memoryhub.core.errors import Code, Conflict, NotFound
-from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import seq_of_row
 from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
@@ -75,6 +75,14 @@ def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     return _choose([Ref(*row) for row in rows], label)
 
 
+_BY_ID = f"select id, key, label_id from task where id = any (%(ids)s::uuid[]) and team_id = %(team)s and {VISIBLE}"
+
+
+def refs_by_id(viewer: Viewer, ids: Iterable[UUID]) -> list[Ref]:
+    """Those of the tasks that the viewer may see."""
+    return [Ref(*row) for row in run(_BY_ID, {**label_params(viewer), "ids": list(ids)})]
+
+
 def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     """Id -> key of those of the tasks that the viewer may see."""
     return dict(visible_to(viewer, Task.objects.filter(id__in=set(ids))).values_list("id", "key"))
@@ -87,14 +95,10 @@ def _choose(rows: Iterable[Found], label: str | None) -> Found:
     if not twins:
         raise NotFound()
     for found, row in twins:
-        if all(_dominates(found, other) for other, _ in twins):
+        if all(found.dominates(other) for other, _ in twins):
             return row
     raise Conflict(
         Code.AMBIGUOUS_KEY,
         "Several rows of this key are visible, and none of their labels dominates the others; choose by ?label=.",
         labels=sorted(str(found) for found, _ in twins),
     )
-
-
-def _dominates(high: LabelRef, low: LabelRef) -> bool:
-    return high.sensitivity >= low.sensitivity and set(high.compartments) >= set(low.compartments)

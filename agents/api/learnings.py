@@ -1,0 +1,107 @@
+"""/api/v1/learnings: log, list, and find those that are relevant in a context."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, named_by
+from agents.api.observations import LIST_PARAMETERS, filters_of
+from agents.api.tasks import given, level
+from memoryhub.core.errors import NotFound
+from memoryhub.interface.pagination import MAX_LIMIT
+from memoryhub.interface.shapes import Content, JsonObject, Key, NewRow, Shape
+from memoryhub.memory import answers, rendering
+from memoryhub.memory.actions import learnings
+from memoryhub.memory.models import Signal
+from memoryhub.memory.selectors import learnings as selectors
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import tasks as task_selectors
+
+SignalType = Literal["success", "failure", "pattern", "recommendation"]
+
+
+class NewLearning(NewRow, kw_only=True):
+    signal_type: SignalType
+    details: Content
+    context: JsonObject = {}
+    task: Key | None = None
+
+
+class Logged(answers.Learning):
+    """`duplicate`: it was there already."""
+
+    duplicate: bool
+
+
+class Learnings(Reading, Writing):
+    """List learnings, newest first; log one: 201, or 200 with `duplicate` for a repeated `client_ref`.
+
+    Of several at once with one `client_ref` one is logged.
+    """
+
+    shape = NewLearning
+    parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"signal_type"}
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Learning, 201: Logged}
+
+    def read(self, **url: Any) -> Answer:
+        filters = filters_of(self.viewer, self.params)
+        filters.signal_type = self.params.choice("signal_type", Signal.values)
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[memories.LearningRow]:
+            return memories.learnings(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+
+        return self.paged(fetch, rendering.learning)
+
+    def write(self, body: NewLearning, **url: Any) -> Outcome:
+        with named_by("/task"):
+            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        row_id, created = learnings.log(
+            self.viewer,
+            signal_type=body.signal_type,
+            details=body.details,
+            context=body.context,
+            task=task,
+            client_ref=body.client_ref,
+            sensitivity=level(body.sensitivity),
+            compartments=given(body.compartments),
+        )
+        return Outcome(201 if created else 200, str(row_id))
+
+    def render(self, outcome: Outcome) -> Answer:
+        rows = memories.learnings(self.viewer, memories.Filters(ids=[UUID(outcome.result)]), limit=1)
+        if not rows:  # a replay by somebody who may no longer see it
+            raise NotFound()
+        return Answer({**rendering.learning(rows[0]), "duplicate": outcome.status == 200}, outcome.status)
+
+
+class Question(Shape, kw_only=True):
+    context: JsonObject
+    q: Annotated[str, Meta(max_length=1000)] = ""
+    exclude_own: bool = False
+    signal_types: Annotated[list[SignalType], Meta(min_length=1, max_length=4)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 10
+
+
+class RelevantLearnings(Asking):
+    """The learnings that match a context, the most relevant first, with `relevance` (0 to 1) and what `matched`.
+
+    More equal members of the context come first, then more similar ones, then more of their words (or of `q`) anywhere
+    in the learning; then what was tried (success, failure), then what is newer. What matches nothing is left out. It
+    reads as of one moment and waits for nobody.
+    """
+
+    shape = Question
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.RelevantLearning}
+
+    def read(self, body: Question, **url: Any) -> Answer:
+        found = selectors.relevant(
+            self.viewer,
+            body.context,
+            text=body.q,
+            exclude_own=body.exclude_own,
+            signals=body.signal_types,
+            limit=body.limit,
+        )
+        return Answer({"results": [rendering.relevant(one) for one in found]})

@@ -1,0 +1,184 @@
+"""Learnings: log one, and make one of what came of a decision."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from memoryhub.core import ledger
+from memoryhub.core.blind import blind
+from memoryhub.core.errors import Unavailable
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.sealing import read_text, text_columns
+from memoryhub.core.sql import later, run
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory import similarity
+from memoryhub.memory.actions.observations import label_for
+from memoryhub.memory.models import Decision, Learning, Outcome, Signal
+from memoryhub.memory.selectors.tasks import TaskRef
+
+_MAKE = """
+insert into learning (id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, signal_type,
+                      source, client_ref, text_version)
+values (%(id)s::uuid, %(team)s::int, %(label)s::int, %(sensitivity)s::int, %(body)s::jsonb, %(sealed)s::bytea,
+        %(author)s::uuid, %(event)s::uuid, %(task)s::uuid, %(signal)s::varchar, %(source)s::uuid,
+        %(client_ref)s::varchar, 1)
+on conflict do nothing returning id
+"""
+_EXISTING = """
+select id, event_id from learning
+where source = %(source)s::uuid
+   or (author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar)
+order by id limit 1
+"""
+_ADD_KEYS = """
+insert into learning_key (label_id, token, learning_id)
+select %(label)s::int, unnest(%(tokens)s::bigint[]), %(id)s::uuid on conflict do nothing
+"""
+_DROP_KEYS = """
+delete from learning_key
+where label_id = %(label)s::int and token = any (%(tokens)s::bigint[]) and learning_id = %(id)s::uuid
+"""
+
+
+@action("learning.log", roles=AGENTS | DESK, scope="memory:write")
+def log(
+    viewer: Viewer,
+    *,
+    signal_type: str,
+    details: Any,
+    context: dict[str, Any] | None = None,
+    task: TaskRef | None = None,
+    client_ref: str | None = None,
+    sensitivity: int | None = None,
+    compartments: Sequence[str] | None = None,
+) -> tuple[UUID, bool]:
+    """Log a learning; its id, and whether it was made now (a repeated `client_ref` returns the first).
+
+    `details`: an object or a text; `context`: what it is found by. Without a label: the task's, else internal. Raises
+    Forbidden above one's clearance. Nothing is waited for; of two at once with one `client_ref` one is made.
+    """
+    label = label_for(viewer, sensitivity, compartments, task)
+    return add(
+        viewer,
+        label,
+        signal_type=signal_type,
+        details=details,
+        context=context or {},
+        task_id=task.id if task else None,
+        client_ref=client_ref,
+    )
+
+
+def add(
+    viewer: Viewer,
+    label: LabelRef,
+    *,
+    signal_type: str,
+    details: Any,
+    context: dict[str, Any],
+    task_id: UUID | None = None,
+    client_ref: str | None = None,
+    source: UUID | None = None,
+) -> tuple[UUID, bool]:
+    """Store a learning with its keys and its event, unless there is one of this `source` or `client_ref`: its id."""
+    row_id, event_id = new_id(), new_id()
+    text = {"details": details, "context": context}
+    columns = text_columns("learning", row_id, label, text)
+    params = {
+        "id": row_id,
+        "team": viewer.team,
+        "label": label.id,
+        "sensitivity": label.sensitivity,
+        "body": Jsonb(columns["body"]) if columns["body"] is not None else None,
+        "sealed": columns["sealed"],
+        "author": viewer.membership,
+        "event": event_id,
+        "task": task_id,
+        "signal": signal_type,
+        "source": source,
+        "client_ref": client_ref,
+    }
+    if not run(_MAKE, params):
+        ((found, made_by),) = run(_EXISTING, params)
+        current().settled = made_by
+        return found, False
+    _put_keys(_ADD_KEYS, row_id, label, text)
+    data = {"signal_type": signal_type, **({"source": str(source)} if source else {})}
+    ledger.append(
+        viewer,
+        "learning.log",
+        label=label.id,
+        row_type="learning",
+        row_id=row_id,
+        task_id=task_id,
+        data=data,
+        event_id=event_id,
+    )
+    return row_id, True
+
+
+def _put_keys(statement: str, row_id: UUID, label: LabelRef, text: dict[str, Any]) -> None:
+    found = similarity.features(text.get("context") or {}, text.get("details"))
+    later(statement, {"label": label.id, "id": row_id, "tokens": _tokens(label, found)})
+
+
+def _tokens(label: LabelRef, found: Iterable[str]) -> list[int]:
+    if not label.is_sealed:
+        return similarity.plain(found)
+    tokens = blind(label.team, found)
+    if tokens is None:
+        raise Unavailable("What is confidential cannot be indexed now.", retry_after=60)
+    return tokens
+
+
+def add_outcome(viewer: Viewer, decision: Decision, metadata: dict[str, Any]) -> None:
+    """Make a learning of what came of a decision, or change the one that was made of it to what is known now.
+
+    It has the decision's label. `metadata`: of its task, as far as that label may have it.
+    """
+    text = read_text(decision)
+    decided = text.get("decision")
+    context = {**metadata, **(decided if isinstance(decided, dict) else {})}
+    details: dict[str, Any] = {name: text[name] for name in ("decision", "reasoning") if name in text}
+    details |= {"outcome": decision.outcome, "note": text.get("outcome_note", "")}
+    signal = Signal.SUCCESS if decision.outcome == Outcome.WORKED else Signal.FAILURE
+    label = label_by_id(decision.label_id)
+    row_id, created = add(
+        viewer,
+        label,
+        signal_type=signal,
+        details=details,
+        context=context,
+        task_id=decision.task_id,
+        source=decision.id,
+    )
+    if not created:
+        _change(viewer, row_id, signal, {"details": details, "context": context})
+
+
+def _change(viewer: Viewer, row_id: UUID, signal: str, text: dict[str, Any]) -> None:
+    row = Learning.objects.select_for_update(no_key=True).get(id=row_id)
+    label = label_by_id(row.label_id)
+    before = read_text(row)
+    if "unavailable" not in before:  # else its keys cannot be told; they lead to a row that then fits nothing
+        _put_keys(_DROP_KEYS, row_id, label, before)
+    row.text_version += 1
+    columns = text_columns("learning", row_id, label, text, row.text_version)
+    row.body, row.sealed = columns["body"], columns["sealed"]
+    row.signal_type, row.author_id = signal, viewer.membership
+    row.save(update_fields=["text_version", "body", "sealed", "signal_type", "author"])
+    _put_keys(_ADD_KEYS, row_id, label, text)
+    ledger.append(
+        viewer,
+        "learning.change",
+        label=label.id,
+        row_type="learning",
+        row_id=row_id,
+        task_id=row.task_id,
+        data={"signal_type": signal, "source": str(row.source)},
+    )

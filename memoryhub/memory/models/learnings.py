@@ -1,0 +1,65 @@
+"""Learnings: what worked, what failed, and what the team makes of it; found again by the context that they arose in."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from memoryhub.core.models import Label, Labelled
+from memoryhub.memory.models.tasks import Task
+
+
+class Signal(models.TextChoices):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    PATTERN = "pattern"
+    RECOMMENDATION = "recommendation"
+
+
+class Learning(Labelled):
+    """Text: `details` (an object or a text), `context` (an object)."""
+
+    task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="learnings", db_index=False)
+    signal_type = models.CharField(max_length=20, choices=Signal.choices)
+    # The decision or escalation that it was made of, which has the same label and makes no second one.
+    source = models.UUIDField(null=True)
+    client_ref = models.CharField(max_length=200, null=True)
+    text_version = models.IntegerField(default=1)
+
+    class Meta(Labelled.Meta):
+        db_table = "learning"
+        abstract = False
+        constraints: ClassVar[list[Any]] = [
+            *Labelled.Meta.constraints,
+            models.UniqueConstraint(fields=["source"], name="learning_source", condition=Q(source__isnull=False)),
+            models.UniqueConstraint(
+                fields=["author", "label", "client_ref"],
+                name="learning_client_ref",
+                condition=Q(client_ref__isnull=False),
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["task", "-id"], name="learning_of_task", condition=Q(task__isnull=False)),
+            models.Index(fields=["team", "-id"], name="learning_of_team"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class LearningKey(models.Model):
+    """What a learning is found by: a hash of one feature of its context or words (memory.similarity).
+
+    Its key (label, token, learning) is read backwards, a label and token at a time: the newest learnings that have the
+    feature, at a cost that does not grow with how many have it.
+    """
+
+    learning = models.OneToOneField(Learning, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
+    label = models.ForeignKey(Label, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    token = models.BigIntegerField()
+
+    app_may = "SELECT, INSERT, DELETE"
+
+    class Meta:
+        db_table = "learning_key"
+        managed = False  # made by the migration, with the key of three columns that is its point

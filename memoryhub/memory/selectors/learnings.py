@@ -1,0 +1,156 @@
+"""The learnings that are relevant in a context: found by their keys, ranked by what matches.
+
+What is found costs the same at 100 learnings and at 1,000,000: of each visible label, for each of at most some hundred
+features that are asked for, the newest 200 learnings are looked at, however many have it. Candidates are counted a
+label at a time, so that rows which the viewer may not see change nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.blind import blind
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.sealing import unseal
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import current
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory import similarity
+from memoryhub.memory.models import Signal
+from memoryhub.memory.selectors.memories import LEARNING, LearningRow
+
+_NEWEST = 200  # learnings of one label that are looked at for one feature
+_BEST = 1000  # that match most, before filters
+_RANKED = 200  # of them, after filters: read and ranked
+_HALF_LIFE_DAYS = 30
+_TRIED = (Signal.SUCCESS, Signal.FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A part of what was asked that a learning has. `how`: exact, partial (a key each) or text (a word)."""
+
+    how: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relevant:
+    """A learning with how well it fits, from 0 to 1, and what of it does."""
+
+    row: LearningRow
+    relevance: float
+    matched: tuple[Match, ...]
+
+
+_HITS = """
+select k.learning_id, bit_or(a.exact) as exact, bit_or(a.partial) as partial, bit_or(a.words) as words
+from (select l.id, t.* from unnest(%(labels)s::int[], %(sealed)s::bool[]) l (id, sealed)
+      join unnest(%(blind)s::bool[], %(tokens)s::bigint[], %(exact)s::bigint[], %(partial)s::bigint[],
+                  %(words)s::bigint[]) t (blind, token, exact, partial, words) on t.blind = l.sealed) a
+cross join lateral (select k.learning_id from learning_key k where k.label_id = a.id and k.token = a.token
+                    order by k.learning_id desc limit %(newest)s::int) k
+group by k.learning_id
+"""
+_ORDER = (
+    "bit_count({0}.exact::bit(64)) desc, bit_count(({0}.partial & ~{0}.exact)::bit(64)) desc,"
+    " bit_count({0}.words::bit(64)) desc, {0}.learning_id desc"
+)
+_FIND = f"""
+with hit as ({_HITS}), best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
+select {LEARNING} from best b join learning r on r.id = b.learning_id
+where r.team_id = %(team)s::int and r.{VISIBLE}
+  and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
+  and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))
+order by {_ORDER.format("b")} limit %(ranked)s::int
+"""
+
+
+def relevant(
+    viewer: Viewer,
+    context: Mapping[str, Any],
+    *,
+    text: str = "",
+    exclude_own: bool = False,
+    signals: Sequence[str] | None = None,
+    limit: int,
+) -> list[Relevant]:
+    """Up to `limit` (at most 200) visible learnings that match `context` or `text` at all, the most relevant first.
+
+    More equal members of the context come first, then more similar ones, then more words; then what was tried (success,
+    failure), then what is newer. `signals`: of these types only.
+    """
+    asked = similarity.ask(context, text)
+    found = _candidates(viewer, asked, exclude_own, signals)
+    at = datetime.now(UTC)
+    ranked = [_compare(asked, row, at) for row in found]
+    ranked = [one for one in ranked if one.matched]
+    ranked.sort(key=lambda one: (one.relevance, one.row.id), reverse=True)
+    return ranked[:limit]
+
+
+def _candidates(
+    viewer: Viewer, asked: similarity.Asked, exclude_own: bool, signals: Sequence[str] | None
+) -> list[LearningRow]:
+    masks = similarity.masks(asked)
+    labels = [label_by_id(label) for label in sorted(current().labels)]
+    if not masks or not labels:
+        return []
+    tokens = [(False, token) for token in similarity.plain(masks)]
+    meanings = list(masks.values())
+    blinded = blind(viewer.team, masks) if any(label.is_sealed for label in labels) else None
+    if blinded is not None:
+        tokens += [(True, token) for token in blinded]
+        meanings *= 2
+    params = label_params(viewer) | {
+        "labels": [label.id for label in labels],
+        "sealed": [label.is_sealed for label in labels],
+        "blind": [is_blind for is_blind, _ in tokens],
+        "tokens": [token for _, token in tokens],
+        "exact": [mask.exact for mask in meanings],
+        "partial": [mask.partial for mask in meanings],
+        "words": [mask.words for mask in meanings],
+        "exclude_own": exclude_own,
+        "own": viewer.membership,
+        "signals": list(signals) if signals else None,
+        "newest": _NEWEST,
+        "best": _BEST,
+        "ranked": _RANKED,
+    }
+    return [LearningRow(*row) for row in run(_FIND, params)]
+
+
+def _compare(asked: similarity.Asked, row: LearningRow, at: datetime) -> Relevant:
+    text = _text(row)
+    has = similarity.features(text.get("context") or {}, text.get("details"))
+    exact = [pair for pair in asked.pairs if pair.exact in has]
+    partial = [pair for pair in asked.pairs if pair.exact not in has and pair.partial & has]
+    words = [word for word in asked.words if similarity.word_feature(word) in has]
+    told = {word for pair in (*exact, *partial) for word in pair.words}
+    matched = [Match("exact", pair.key) for pair in exact] + [Match("partial", pair.key) for pair in partial]
+    matched += [Match("text", word) for word in words if word not in told]
+    days = max(0, (at - row.created_at).days)
+    newness = 0.5 ** (days / _HALF_LIFE_DAYS)
+    worth = (1 + newness if row.signal_type in _TRIED else newness) / 2.001
+    relevance = _relevance(asked, len(exact), len(partial), len(words), worth)
+    return Relevant(row, relevance, tuple(matched))
+
+
+def _relevance(asked: similarity.Asked, exact: int, partial: int, words: int, worth: float) -> float:
+    """A number of mixed radix: it keeps the order, so that no number of words outweighs a pair. All equal: near 1."""
+    pairs = len(asked.pairs)
+    below = (words + worth) / (len(asked.words) + 1)
+    most = pairs + 1 / (pairs + 1)
+    return round((exact + (partial + below) / (pairs + 1)) / most, 4)
+
+
+def _text(row: LearningRow) -> dict[str, Any]:
+    """To compare with, which is no reading: those that are answered are read, and recorded, when they are rendered."""
+    if row.sealed is None:
+        found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
+        return found
+    return unseal("learning", row.id, row.label_id, bytes(row.sealed), row.text_version)

@@ -1,0 +1,188 @@
+"""When two contexts are alike: the features of a context, by which learnings are found and ranked.
+
+A context is a JSON object. Its members are compared by name and value: the same value is an exact match; one that
+shares a word, a beginning or an item of a list with it, or is a number of about its size, is a partial one. Words are
+looked for anywhere in the other's context and details. Features are texts, so that they can be hashed (core.blind).
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+MOST_PAIRS = 32
+MOST_WORDS = 24
+DEEPEST = 5
+_TOGETHER = 6  # pairs of which every two are a feature, too: what has both is found among many that have one
+_MOST_PARTS = 8  # of one value
+_BEGINNING = 4  # characters
+_STEP = math.log(1.3)  # numbers are alike when one is at most 1.3 to 1.7 times the other
+_WORD = re.compile(r"\w+")
+_LONGEST_TEXT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A member of a context: its name, with a dot between levels, and what an equal and a similar one has."""
+
+    key: str
+    exact: str
+    partial: frozenset[str]
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be matched: the pairs of a context, and words."""
+
+    pairs: tuple[Pair, ...]
+    words: tuple[str, ...]
+
+
+def ask(context: Mapping[str, Any], text: str = "") -> Asked:
+    """What a matching learning has: of the first 32 members, and the first 24 words of `text` and of them."""
+    pairs = tuple(_pairs(context, near=True))
+    words = dict.fromkeys([*_words([text]), *(word for pair in pairs for word in sorted(pair.words))])
+    return Asked(pairs, tuple(list(words)[:MOST_WORDS]))
+
+
+def features(context: Mapping[str, Any], details: Any) -> set[str]:
+    """What a learning is found by: at most some 400 features, in practice a few dozen."""
+    pairs = _pairs(context, near=False)
+    made = {pair.exact for pair in pairs}
+    for pair in pairs:
+        made |= pair.partial
+    made.update(together(one, other) for one, other in _two(pairs))
+    words = dict.fromkeys(word for pair in pairs for word in sorted(pair.words))
+    # Of the details the longest words, which tell most.
+    words |= dict.fromkeys(sorted(set(_words(_texts(details))), key=lambda word: (-len(word), word)))
+    made.update(word_feature(word) for word in list(words)[:MOST_WORDS])
+    return made
+
+
+def _two(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Pair]]:
+    return combinations(sorted(pairs, key=lambda pair: pair.key)[:_TOGETHER], 2)
+
+
+def together(one: Pair, other: Pair) -> str:
+    """The feature of having both."""
+    return _feature("&", one.exact, other.exact)
+
+
+def word_feature(word: str) -> str:
+    """The feature of having the word anywhere."""
+    return _feature("", word)
+
+
+@dataclass(slots=True)
+class Mask:
+    """Which of what is asked a feature stands for, a bit each."""
+
+    exact: int = 0
+    partial: int = 0
+    words: int = 0
+
+
+def masks(asked: Asked) -> dict[str, Mask]:
+    """Every feature that is asked for, with what it stands for."""
+    made: dict[str, Mask] = {}
+    for number, pair in enumerate(asked.pairs):
+        made.setdefault(pair.exact, Mask()).exact |= 1 << number
+        for part in pair.partial:
+            made.setdefault(part, Mask()).partial |= 1 << number
+    for number, word in enumerate(asked.words):
+        made.setdefault(word_feature(word), Mask()).words |= 1 << number
+    place = {pair.key: number for number, pair in enumerate(asked.pairs)}
+    for one, other in _two(asked.pairs):
+        made.setdefault(together(one, other), Mask()).exact |= 1 << place[one.key] | 1 << place[other.key]
+    return made
+
+
+def plain(words: Iterable[str]) -> list[int]:
+    """A signed 64-bit number for each, of rows that are not confidential."""
+    return [int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), signed=True) for word in words]
+
+
+def _pairs(context: Mapping[str, Any], *, near: bool) -> list[Pair]:
+    """The first 32 members by name. `near`: with the neighbours of a number's size, for what is asked."""
+    found: dict[str, Any] = {}
+    for key, value in _members(context, "", 0):
+        found.setdefault(key.casefold(), value)
+    return [_pair(key, found[key], near) for key in sorted(found)[:MOST_PAIRS]]
+
+
+def _members(node: Mapping[str, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        if isinstance(value, dict) and value and depth < DEEPEST:
+            yield from _members(value, f"{above}{name}.", depth + 1)
+        else:
+            yield f"{above}{name}", value
+
+
+def _pair(key: str, value: Any, near: bool) -> Pair:
+    parts: set[str] = set()
+    words: list[str] = []
+    for item in (value if isinstance(value, list) else [value])[:_MOST_PARTS]:
+        words += _words(_texts(item))
+        number = _number(item)
+        if number is not None:
+            parts |= {_feature("#", key, size) for size in _sizes(number, near)}
+    words = words[:_MOST_PARTS]
+    parts |= {_feature("~", key, word) for word in words}
+    parts |= {_feature("^", key, word[:_BEGINNING]) for word in words if len(word) > _BEGINNING}
+    return Pair(key, _feature("=", key, _canonical(value)), frozenset(parts), frozenset(words))
+
+
+def _feature(*parts: str) -> str:
+    return "\0".join(parts)  # which no text of ours has
+
+
+def _canonical(value: Any) -> str:
+    """One text for values that are the same: `50`, `50.0` and `"50"`; `Retail` and `retail`; a list in any order."""
+    if isinstance(value, list):
+        return "[" + ",".join(sorted(map(_canonical, value))) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{_canonical(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, bool) or value is None:
+        return str(value).casefold()
+    number = _number(value)
+    if number is not None:
+        return repr(int(number) if number == int(number) else number)
+    return " ".join(str(value).casefold().split())
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not re.fullmatch(r"[-+]?[0-9]{1,15}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
+        return None
+    return float(value)
+
+
+def _sizes(number: float, near: bool) -> list[str]:
+    if number == 0:
+        return ["0"]
+    size = math.floor(math.log(abs(number)) / _STEP)
+    sign = "-" if number < 0 else "+"
+    return [f"{sign}{size + step}" for step in ((-1, 0, 1) if near else (0,))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number of a JSON value."""
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    """The words of the first 20,000 characters: of three characters and more, or with a digit."""
+    text = " ".join(texts)[:_LONGEST_TEXT].casefold()
+    return [word[:100] for word in _WORD.findall(text) if len(word) > 2 or any(map(str.isdigit, word))]

@@ -8,15 +8,14 @@ from uuid import UUID
 from msgspec import Meta
 
 from escalations.frames import Frame, render
-from memoryhub.core.errors import HubError
+from memoryhub.core.errors import Gone, HubError
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.json import dump, parse_object
-from memoryhub.interface.live import LiveEvent, live, read_events, read_head
+from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events
 from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
-MAX_BEHIND = 10_000  # events; further behind, a fresh page is cheaper than the frames
 MAX_HELLO_BYTES = 1024
 
 
@@ -81,12 +80,12 @@ class QueueSocket(PersonSocket):
 
     async def _serve(self, after: int) -> None:
         await live.subscribe(self)
-        head = await in_thread(lambda: read_head(self.viewer))
-        if after > head or head - after > MAX_BEHIND:
-            self.put(dump({"type": "resync", "floor": max(0, head - MAX_BEHIND)}).decode())
-            self._reached = head
-        else:
+        try:
+            head = await in_thread(lambda: check_cursor(self.viewer, after))
             await self._catch_up(after, head)
+        except Gone as gone:
+            self.put(dump({"type": "resync", "floor": gone.extra["floor"]}).decode())
+            self._reached = gone.extra["head"]
         while self._early:
             early, self._early, self._early_chars = self._early, [], 0
             for seq, text in early:

@@ -1,4 +1,4 @@
-"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.waiting."""
+"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.native."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents import waiting
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
+from agents.native import answer, feed, stream
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
 from memoryhub.core.verbs import VERBS
@@ -43,8 +43,8 @@ class Native:
 
 NATIVE = (
     Native(
-        waiting.DOOR.removeprefix(ROOT[1:]),
-        waiting.answer,
+        answer.DOOR.removeprefix(ROOT[1:]),
+        answer.answer,
         "escalations",
         frozenset({"wait", "dialect"}),
         {200: Answer, 204: None},

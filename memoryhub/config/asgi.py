@@ -1,4 +1,4 @@
-"""The one process: sockets and long polls on the event loop, all other HTTP on threads with kept connections."""
+"""The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads."""
 
 import os
 import re
@@ -14,13 +14,17 @@ from channels.routing import URLRouter  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from agents.waiting import Receive, Scope, Send, answer  # noqa: E402
+from agents.native.answer import answer  # noqa: E402
+from agents.native.doors import Receive, Scope, Send  # noqa: E402
+from agents.native.feed import feed  # noqa: E402
+from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
+_NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream}
 
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
@@ -35,6 +39,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _sockets(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
+    elif native := _NATIVE.get(scope["path"]):
+        await native(scope, receive, send)
     elif found := _ANSWER.fullmatch(scope["path"]):
         await answer(scope, receive, send, UUID(found[1]))
     else:

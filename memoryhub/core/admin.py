@@ -21,6 +21,9 @@ class TeamForm(ActionForm):
     acknowledge_hours = forms.IntegerField(
         min_value=1, max_value=720, help_text=str(Team._meta.get_field("acknowledge_hours").help_text)
     )
+    feed_days = forms.IntegerField(
+        min_value=1, max_value=3650, help_text=str(Team._meta.get_field("feed_days").help_text)
+    )
 
 
 @admin.register(Team)
@@ -30,7 +33,7 @@ class TeamAdmin(HubAdmin):
     in_system, in_teams, can_add, can_change = True, False, True, True
     form, add_form = TeamForm, ActionForm
     add_fields = ("slug", "name")
-    fields = ("slug", "name", "tell_withheld", "acknowledge_hours")
+    fields = ("slug", "name", "tell_withheld", "acknowledge_hours", "feed_days")
     readonly_fields = ("slug",)
     list_display = ("slug", "name", "created_at")
     ordering = ("slug",)
@@ -42,7 +45,7 @@ class TeamAdmin(HubAdmin):
     def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         if change:
-            rules: dict[str, Any] = {"tell_withheld": obj.tell_withheld, "acknowledge_hours": obj.acknowledge_hours}
+            rules = {name: getattr(obj, name) for name in ("tell_withheld", "acknowledge_hours", "feed_days")}
             teams.change(viewer, team=obj, name=obj.name, **rules)
         else:
             obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
@@ -188,7 +191,8 @@ class EventAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         viewer = viewer_of_page()
         rows = super().get_queryset(request).filter(clock__team_id=viewer.team)  # by the clock's index
-        return rows.filter(Q(audience=None) | Q(audience_id=viewer.membership))
+        rows = rows.filter(Q(audience=None) | Q(audience_id=viewer.membership))
+        return rows.filter(Q(recipients=None) | Q(recipients__contains=[viewer.membership]))
 
     @admin.display(description="seq")
     def seq(self, row: Event) -> int:

@@ -1,6 +1,7 @@
 """The one `append()`: every change leaves exactly one event per label in its team's ledger."""
 
 import functools
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ def append(
     row_id: UUID | None,
     task_id: UUID | None = None,
     audience: UUID | None = None,
+    recipients: Collection[UUID] | None = None,
     data: dict[str, Any] | None = None,
     event_id: UUID | None = None,
 ) -> UUID:
@@ -36,7 +38,7 @@ def append(
 
     `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The event is written at the
     end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for
-    its type becomes outbox rows beside it.
+    its type becomes outbox rows beside it. `audience`, `recipients`: the member, or members, who alone may hear of it.
     Raises RuntimeError outside a writable transaction of this viewer.
     """
     transaction = current()
@@ -54,6 +56,7 @@ def append(
             "row_id": row_id,
             "task": task_id,
             "audience": audience,
+            "recipients": None if recipients is None else list(recipients),
             "data": Jsonb(data or {}),
         }
     )

@@ -8,6 +8,10 @@ from celery import shared_task
 from django.db import connection
 
 from memoryhub.core import outbox
+from memoryhub.core.actions import feed
+from memoryhub.core.failures import describe
+from memoryhub.core.models import Team
+from memoryhub.core.viewers import system_viewer
 from memoryhub.core.wake import WORK
 
 log = structlog.get_logger(__name__)
@@ -28,6 +32,16 @@ def sweep() -> None:
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline and outbox.work_one():
         pass
+
+
+@shared_task(name="memoryhub.core.tasks.prune_feeds")
+def prune_feeds() -> None:
+    """Raise the floor of each team's feed, which a failure of one team's keeps from no other."""
+    for team in Team.objects.values_list("id", flat=True):
+        try:
+            feed.prune(system_viewer(team))
+        except Exception as error:
+            log.error("feed_not_pruned", team=team, **describe(error))
 
 
 @shared_task(name="memoryhub.core.tasks.prune")

@@ -25,8 +25,9 @@ select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor'
        ), '{}'), true)
 """
 _APPEND = """
-insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, data)
-values (%(id)s, %(team)s, %(label)s, %(type)s, %(actor)s, %(row_type)s, %(row_id)s, %(task)s, %(audience)s, %(data)s)
+insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, data)
+values (%(id)s, %(team)s, %(label)s, %(type)s, %(actor)s, %(row_type)s, %(row_id)s, %(task)s, %(audience)s,
+        %(recipients)s, %(data)s)
 """
 
 

@@ -18,7 +18,7 @@ import structlog
 from channels.layers import get_channel_layer
 
 from memoryhub.core import counts, wake
-from memoryhub.core.errors import Unavailable
+from memoryhub.core.errors import Gone, Unavailable
 from memoryhub.core.failures import describe
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.sql import run
@@ -32,6 +32,7 @@ POLL_SECONDS = 1.0  # how late a lost bell can make a reader
 BEAT_SECONDS = 10.0
 JOIN_SECONDS = 5.0
 PAGE = 500
+MAX_BEHIND = 10_000  # events; who is further behind is told to start afresh, which is cheaper for both
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class LiveEvent:
     row_id: UUID | None
     task_id: UUID | None
     label: LabelRef
-    audience: UUID | None
+    audience: Collection[UUID] | None  # the members who alone may hear of it
     data: dict[str, Any]
     at: datetime
 
@@ -55,7 +56,7 @@ class LiveEvent:
         if self.row_id == viewer.membership:
             return True
         return viewer.dominates(self.label.sensitivity, self.label.compartments) and (
-            self.audience is None or self.audience == viewer.membership
+            self.audience is None or viewer.membership in self.audience
         )
 
 
@@ -84,11 +85,39 @@ class Subscriber(Protocol):
         """Everything up to `seq` was heard. Every BEAT_SECONDS, for as long as the ledger can be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reader narrows the events by. `types`: of events (`observation.log`) or of rows (`observation`), any of
+    them; `except_rows`: the types of rows whose events it never wants.
+    """
+
+    types: frozenset[str] | None = None
+    task: UUID | None = None
+    except_rows: frozenset[str] = frozenset()
+
+    def takes(self, event: LiveEvent) -> bool:
+        """Whether the event is wanted."""
+        if event.row_type in self.except_rows or self.task not in (None, event.task_id):
+            return False
+        return self.types is None or event.type in self.types or event.row_type in self.types
+
+
+EVERYTHING = Wanted()
+
 _READ = """
-select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.data::text, e.at
-from event_seq s left join event e on e.id = s.event_id left join membership m on m.id = e.actor_id
-where s.team_id = %(team)s::int and s.seq > %(after)s::bigint and s.seq <= %(head)s::bigint
+select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.recipients,
+       e.data::text, e.at
+from event_seq s join event e on e.id = s.event_id left join membership m on m.id = e.actor_id
+where s.team_id = %(team)s::int and s.seq > %(after)s::bigint and s.seq <= %(head)s::bigint{}
 order by s.seq limit %(limit)s::int
+"""
+_TYPES = " and (e.type = any (%(types)s::varchar[]) or e.row_type = any (%(types)s::varchar[]))"
+_TASK = " and e.task_id = %(task)s::uuid"
+_EXCEPT = " and e.row_type <> all (%(except)s::varchar[])"
+_SPAN = """
+select greatest(t.feed_floor, s.head - %(most)s::bigint), s.head
+from team t, (select coalesce(max(seq), 0) as head from event_seq where team_id = %(team)s::int) s
+where t.id = %(team)s::int
 """
 
 
@@ -99,8 +128,24 @@ def read_head(viewer: Viewer) -> int:
     return int(head)
 
 
-def read_events(viewer: Viewer, after: int, *, limit: int = PAGE) -> tuple[list[LiveEvent], int]:
-    """The events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
+def check_cursor(viewer: Viewer, after: int) -> int:
+    """The last `seq` of the viewer's team, for who resumes after `after`: the one judge of every door's cursors.
+
+    Raises Gone (`resync`, with `floor` and `head`) for a cursor of the future, below the floor that pruning has raised,
+    or more than MAX_BEHIND events behind.
+    """
+    with viewer_transaction(viewer, read_only=True):
+        ((floor, head),) = run(_SPAN, {"team": viewer.team, "most": MAX_BEHIND})
+    if not floor <= after <= head:
+        why = "of the future" if after > head else "too old"
+        raise Gone(f"This cursor is {why}: read afresh what you need, and resume at head.", floor=floor, head=head)
+    return int(head)
+
+
+def read_events(
+    viewer: Viewer, after: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
+) -> tuple[list[LiveEvent], int]:
+    """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
 
     They are on disk when this returns. The last `seq` is read before the viewer's labels are listed (again), so that
     no event up to it is hidden only because its label is newer than the list.
@@ -110,16 +155,29 @@ def read_events(viewer: Viewer, after: int, *, limit: int = PAGE) -> tuple[list[
         if head <= after:
             return [], after
         transaction.enter()
-        rows = run(_READ, {"team": viewer.team, "after": after, "head": head, "limit": limit})
-        made = [_event(row) for row in rows if row[1] is not None]
+        made = [_event(row) for row in run(*_reading(viewer, after, head, limit, wanted))]
         if made:
             settle(made[-1].id)
-    return made, rows[-1][0]
+    return made, made[-1].seq if len(made) == limit else head
+
+
+def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    # A condition is only there when its filter is, so that the planner sees what is asked.
+    params: dict[str, Any] = {"team": viewer.team, "after": after, "head": head, "limit": limit}
+    conditions = ""
+    if wanted.types is not None:
+        conditions, params["types"] = _TYPES, sorted(wanted.types)
+    if wanted.task is not None:
+        conditions, params["task"] = conditions + _TASK, wanted.task
+    if wanted.except_rows:
+        conditions, params["except"] = conditions + _EXCEPT, sorted(wanted.except_rows)
+    return _READ.format(conditions), params
 
 
 def _event(row: tuple[Any, ...]) -> LiveEvent:
-    seq, event_id, type_, actor, row_type, row_id, task_id, label_id, audience, data, at = row
+    seq, event_id, type_, actor, row_type, row_id, task_id, label_id, only, recipients, data, at = row
     label = label_by_id(label_id)
+    audience = frozenset(recipients) if recipients is not None else None if only is None else frozenset({only})
     return LiveEvent(seq, event_id, type_, actor, row_type, row_id, task_id, label, audience, json.loads(data), at)
 
 

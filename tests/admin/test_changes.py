@@ -191,11 +191,13 @@ def test_the_installations_administrator_adds_teams_and_people(installer):
     team = Team.objects.get(slug=slug)
     assert Membership.objects.get(team=team, actor=installer.actor).role == "admin"
     page = address("core_team", "change", team.id)
-    assert client.post(page, {"name": "Newer", "acknowledge_hours": "12"}).status_code == 302
+    assert client.post(page, {"name": "Newer", "acknowledge_hours": "12", "feed_days": "7"}).status_code == 302
     team.refresh_from_db()
     assert (team.name, team.tell_withheld, team.acknowledge_hours, team.slug) == ("Newer", False, 12, slug)
-    answer = client.post(page, {"name": "Newer", "acknowledge_hours": "0"})
-    assert answer.status_code == 200
+    assert team.feed_days == 7
+    for hours, days in (("0", "7"), ("12", "0"), ("12", "3651")):
+        answer = client.post(page, {"name": "Newer", "acknowledge_hours": hours, "feed_days": days})
+        assert answer.status_code == 200
 
     other = "another long passphrase"
     page = address("core_actor", "change", person.id)

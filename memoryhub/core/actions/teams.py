@@ -39,13 +39,18 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
 
 
 @action("team.change", roles=ADMINS)
-def change(viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int) -> Team:
-    """Change a team's name and rules. Hours within 1..720."""
+def change(
+    viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int, feed_days: int
+) -> Team:
+    """Change a team's name and rules. Hours within 1..720, days within 1..3650."""
     require_installation(viewer)
     if not 1 <= acknowledge_hours <= 720 or not name.strip():
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
+    if not 1 <= feed_days <= 3650:
+        raise Invalid("A team's feed goes back 1 to 3650 days.")
     team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
-    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours"])
+    team.feed_days = feed_days
+    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days"])
     _record(viewer, "team.change", team)
     return team
 

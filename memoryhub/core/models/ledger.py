@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -31,6 +32,8 @@ class Event(models.Model):
     task_id = models.UUIDField(null=True)
     # Only this member may see the event (a private observation's); null: all whom the label allows.
     audience = _reference(Membership, null=True)
+    # The same for several (an alert's sender and recipients).
+    recipients = ArrayField(models.UUIDField(), null=True)
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
 

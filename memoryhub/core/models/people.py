@@ -93,6 +93,14 @@ class Team(models.Model):
     acknowledge_hours = models.PositiveSmallIntegerField(
         default=24, help_text="An answer that its agent does not acknowledge is closed and marked after these hours."
     )
+    feed_days = models.PositiveSmallIntegerField(
+        default=30,
+        db_default=30,
+        help_text="A reader of the feed who is further behind than these days starts afresh.",
+    )
+    feed_floor = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="The feed resumes at this seq or later; pruning raises it."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     app_may = "SELECT, INSERT, UPDATE"

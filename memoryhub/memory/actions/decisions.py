@@ -20,7 +20,7 @@ from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.observations import label_for
 from memoryhub.memory.models import Decision, DecisionStatus, Observation, Task
-from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
+from memoryhub.memory.selectors.tasks import TaskRef, refs_of
 
 _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, status, based_on, action_key,"
@@ -250,10 +250,10 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
 
 def _task(viewer: Viewer, row: Decision) -> TaskRef:
     """The decision's task. Raises NotFound where only the decision may be seen."""
-    found = refs_by_id(viewer, [row.task_id])
-    if not found:
+    found = refs_of(viewer, [row.task_id]).get(row.task_id)
+    if found is None:
         raise NotFound()
-    return found[0]
+    return found
 
 
 def _lock(viewer: Viewer, decision_id: UUID) -> Decision:

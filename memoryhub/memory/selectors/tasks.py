@@ -78,9 +78,9 @@ def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
 _BY_ID = f"select id, key, label_id from task where id = any (%(ids)s::uuid[]) and team_id = %(team)s and {VISIBLE}"
 
 
-def refs_by_id(viewer: Viewer, ids: Iterable[UUID]) -> list[Ref]:
-    """Those of the tasks that the viewer may see."""
-    return [Ref(*row) for row in run(_BY_ID, {**label_params(viewer), "ids": list(ids)})]
+def refs_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, Ref]:
+    """Id -> task, of those that the viewer may see."""
+    return {row[0]: Ref(*row) for row in run(_BY_ID, {**label_params(viewer), "ids": list(ids)})}
 
 
 def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:

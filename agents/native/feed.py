@@ -1,0 +1,85 @@
+"""GET /api/v1/feed: what has changed since a `seq`, page by page, or waiting for it."""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+
+from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Scope, Send, Waiter, respond
+from agents.native.frames import ADMINISTRATION, FeedPage, page_of
+from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.threads import in_thread
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.live import Wanted, check_cursor, read_events, read_head
+from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from memoryhub.interface.params import Params
+from memoryhub.memory.selectors import tasks as task_selectors
+
+DOOR = "api/v1/feed"
+NEEDED = "memory:read"
+PARAMETERS = frozenset({"after", "types", "task", "limit", "wait"})
+_TYPE = re.compile(r"[a-z_]{1,30}(\.[a-z_]{1,30})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a long poll asks for."""
+
+    viewer: Viewer
+    wanted: Wanted
+    after: int
+    limit: int
+    wait: int
+
+
+async def feed(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application: events after `after` in commit order, `limit` (1..100) at most, and the cursor `next`.
+
+    `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
+    `after` again when nothing has happened. Without `after` the feed begins now. `wait` (0..60 s) waits for the first
+    event. Events are on disk, none is passed over, and none comes before one that was committed earlier.
+    """
+    await respond(scope, receive, send, DOOR, _page)
+
+
+async def _page(request: Request) -> FeedPage:
+    asked = await in_thread(partial(_asked, request))
+    look = partial(in_thread, partial(_look, request, asked))
+    found = await look()
+    if found["events"] or not asked.wait:
+        return found
+    waiter = Waiter(asked.viewer, asked.wanted.takes)
+    return await waiter.until(look, lambda page: bool(page["events"]), asked.wait)
+
+
+def _asked(request: Request) -> Asked:
+    viewer = request.admit(NEEDED)
+    params = request.params(PARAMETERS)
+    limit = params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
+    wait = params.integer("wait", high=MAX_WAIT_SECONDS) or 0
+    after = params.integer("after")
+    wanted = wanted_of(viewer, params)
+    return Asked(viewer, wanted, read_head(viewer) if after is None else after, limit, wait)
+
+
+def wanted_of(viewer: Viewer, params: Params) -> Wanted:
+    """The filters `types` and `task`. Raises Invalid; NotFound for a task that is hidden."""
+    types = params.words("types")
+    for word in types or ():
+        if not _TYPE.fullmatch(word):
+            words = "A type is that of a row, such as observation, or of an event, such as observation.log."
+            raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
+    task = None
+    if key := params.key("task"):
+        with viewer_transaction(viewer, read_only=True):
+            task = task_selectors.ref(viewer, key).id
+    return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
+
+
+def _look(request: Request, asked: Asked) -> FeedPage:
+    # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
+    viewer = request.enter(NEEDED)
+    with viewer_transaction(viewer, read_only=True):
+        check_cursor(viewer, asked.after)
+        events, reached = read_events(viewer, asked.after, limit=asked.limit, wanted=asked.wanted)
+        return {"events": page_of(viewer, events), "next": reached}

@@ -1,0 +1,106 @@
+"""What the feed tells of an event: the same members for the long poll and the stream, without content.
+
+The stream's bytes are made once a process and event, and shared by all who may see it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+from uuid import UUID
+
+from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.json import dump
+from memoryhub.interface.live import LiveEvent
+from memoryhub.memory.selectors import tasks as task_selectors
+
+# Administration is told at the desk's ledger, not to agents.
+ADMINISTRATION = frozenset({"membership", "agent", "key", "team", "person", "queue", "feed"})
+
+
+class FeedEvent(TypedDict):
+    """`id`: of the row (null: of none); `task`: its task's key, where the reader may see the task."""
+
+    seq: int
+    type: str
+    id: UUID | None
+    row_type: str
+    label: str
+    author: str
+    at: datetime
+    data: dict[str, Any]
+    task: NotRequired[str]
+
+
+class FeedPage(TypedDict):
+    """`next`: the cursor to go on from."""
+
+    events: list[FeedEvent]
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An event's bytes in a stream. `named`: with the key of its task, for those whom the task's label allows."""
+
+    plain: bytes
+    named: bytes | None = None
+    task_label: LabelRef | None = None
+
+    def of(self, viewer: Viewer) -> bytes:
+        """What this viewer, who may see the event, is sent."""
+        if self.named is None or self.task_label is None:
+            return self.plain
+        allowed = viewer.dominates(self.task_label.sensitivity, self.task_label.compartments)
+        return self.named if allowed else self.plain
+
+
+def page_of(viewer: Viewer, events: Sequence[LiveEvent]) -> list[FeedEvent]:
+    """The events as the long poll answers them."""
+    keys = task_selectors.keys_of(viewer, {event.task_id for event in events if event.task_id})
+    return [_members(event, keys.get(event.task_id) if event.task_id else None) for event in events]
+
+
+def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
+    """The frames of each event, by the team's own viewer, for readers of every clearance."""
+    with viewer_transaction(viewer, read_only=True):
+        tasks = task_selectors.refs_of(viewer, {event.task_id for event in events if event.task_id})
+    return [_frame(event, tasks) for event in events]
+
+
+def _frame(event: LiveEvent, tasks: Mapping[UUID, task_selectors.Ref]) -> Frame:
+    plain = block(event.type, _members(event, None), seq=event.seq)
+    task = tasks.get(event.task_id) if event.task_id else None
+    if task is None:
+        return Frame(plain)
+    named = block(event.type, _members(event, task.key), seq=event.seq)
+    return Frame(plain, named, label_by_id(task.label_id))
+
+
+def block(event: str, data: Mapping[str, Any], *, seq: int | None = None) -> bytes:
+    """One event of a stream (WHATWG HTML, 9.2.6). Without `seq` it is no place to resume from."""
+    place = b"" if seq is None else b"id: %d\n" % seq
+    return place + b"event: %s\ndata: %s\n\n" % (event.encode(), dump(data))
+
+
+def place(seq: int) -> bytes:
+    """That everything up to `seq` was sent: a comment, which keeps the connection, and the id to resume from."""
+    return b":\nid: %d\n\n" % seq
+
+
+def _members(event: LiveEvent, task: str | None) -> FeedEvent:
+    made: FeedEvent = {
+        "seq": event.seq,
+        "type": event.type,
+        "id": event.row_id,
+        "row_type": event.row_type,
+        "label": str(event.label),
+        "author": event.actor,
+        "at": event.at,
+        "data": event.data,
+    }
+    if task is not None:
+        made["task"] = task
+    return made

@@ -1,0 +1,46 @@
+"""The feed's floor: what is too old to be resumed from. The ledger itself, which is the audit, keeps every event."""
+
+from memoryhub.core import ledger
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Sensitivity, Team
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.verbs import action
+from memoryhub.core.viewers import Viewer
+
+_SPAN = """
+select t.feed_floor, t.feed_days, coalesce((select max(seq) from event_seq where team_id = t.id), 0)
+from team t where t.id = %s::int
+"""
+_IS_OLD = """
+select e.at < statement_timestamp() - make_interval(days => %(days)s::int)
+from event_seq s join event e on e.id = s.event_id where s.team_id = %(team)s::int and s.seq = %(seq)s::bigint
+"""
+
+
+@action("feed.prune", roles=())
+def prune(viewer: Viewer) -> int:
+    """Raise the floor of the team's feed to its last event older than `feed_days`; the floor. For the system only.
+
+    A cursor below it is told to start afresh (410 `resync`). Safe to repeat, and beside itself: a floor never sinks.
+    """
+    floor = find_floor(viewer)
+    if Team.objects.filter(id=viewer.team, feed_floor__lt=floor).update(feed_floor=floor):
+        label = ensure_label(viewer, Sensitivity.INTERNAL)
+        ledger.append(viewer, "feed.prune", label=label.id, row_type="feed", row_id=None, data={"floor": floor})
+    return floor
+
+
+def find_floor(viewer: Viewer) -> int:
+    """The floor that pruning would raise the team's feed to now, never below the present one; by the system's viewer.
+
+    `seq` follows the order of commits and `at` the clock, which differ by a transaction's length; so halving finds the
+    place in some twenty reads, to within as much, whatever the ledger's size.
+    """
+    with viewer_transaction(viewer, read_only=True):
+        ((low, days, high),) = run(_SPAN, [viewer.team])
+        while low < high:
+            middle = (low + high + 1) // 2
+            ((is_old,),) = run(_IS_OLD, {"team": viewer.team, "days": days, "seq": middle})
+            low, high = (middle, high) if is_old else (low, middle - 1)
+    return int(low)

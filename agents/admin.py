@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -12,7 +13,9 @@ from django.utils import timezone
 
 from agents.actions import agents, keys
 from agents.models import DEFAULT_SCOPES, MAX_RATE_LIMIT, Agent, ApiKey, Scope
+from memoryhub.core import idempotency
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.ids import new_id
 from memoryhub.core.models import Membership, Role, Sensitivity
 
 
@@ -81,7 +84,13 @@ class AgentAdmin(HubAdmin):
         return row.membership.is_active
 
 
-class NewKeyForm(ActionForm):
+class OnceForm(ActionForm):
+    """A form whose page, when it is loaded again, issues no second key."""
+
+    once = forms.UUIDField(required=False, initial=new_id, widget=forms.HiddenInput)
+
+
+class NewKeyForm(OnceForm):
     """What a key is for."""
 
     scopes = forms.MultipleChoiceField(
@@ -104,10 +113,37 @@ class NewKeyForm(ActionForm):
         self.fields["membership"] = forms.ModelChoiceField(agents.order_by("name"), label="Agent")
 
 
-class KeyForm(ActionForm):
-    """A key can only be ended."""
+class KeyForm(OnceForm):
+    """A key can only be ended, at once or when another has taken its place."""
 
     revoke = forms.BooleanField(required=False, help_text="It is refused from the next request on, for good.")
+    rotate = forms.BooleanField(required=False, help_text="Issue a new key like it, and let this one end.")
+    overlap_hours = forms.IntegerField(
+        min_value=0,
+        max_value=keys.MOST_OVERLAP // timedelta(hours=1),
+        initial=keys.OVERLAP // timedelta(hours=1),
+        required=False,
+        label="Works on for hours",
+        help_text="How long a rotated key is still taken.",
+    )
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if cleaned and cleaned.get("revoke") and cleaned.get("rotate"):
+            raise forms.ValidationError("Revoke it or rotate it: a revoked key does not work on.")
+        return cleaned
+
+
+def _is_first(once: UUID | None) -> bool:
+    """Whether this form is sent for the first time; a page that is loaded again sends its form again."""
+    viewer = viewer_of_page()
+    if once is None or viewer.credential is None:
+        return True
+    asked = idempotency.Request.of(viewer.credential, f"form-{once}", "POST", "key", b"")
+    if idempotency.replay(asked) is not None:
+        return False
+    idempotency.remember(asked, "issued")
+    return True
 
 
 @admin.register(ApiKey)
@@ -117,12 +153,12 @@ class ApiKeyAdmin(HubAdmin):
     can_add = can_change = True
     team_path = "membership__team"
     form, add_form = KeyForm, NewKeyForm
-    add_fields = ("membership", "name", "scopes", "days", "rate_limit")
-    fields = (
+    add_fields = ("membership", "name", "scopes", "days", "rate_limit", "once")
+    readonly_fields = (
         *("membership", "name", "prefix", "scopes", "rate_limit", "created_at", "expires_at", "last_used_at"),
-        *("revoked_at", "revoke"),
+        *("revoked_at", "replaced_by"),
     )
-    readonly_fields = fields[:-1]
+    fields = (*readonly_fields, "revoke", "rotate", "overlap_hours", "once")
     list_display = ("prefix", "membership", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
     list_select_related = ("membership",)
     ordering = ("-id",)
@@ -138,13 +174,18 @@ class ApiKeyAdmin(HubAdmin):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         cleaned = form.cleaned_data
+        if change and cleaned["revoke"]:
+            keys.revoke(viewer_of_page(), key=obj)
+        elif not change or cleaned["rotate"]:
+            obj.shown_once = self._issue(obj, cleaned, change) if _is_first(cleaned["once"]) else None  # type: ignore[attr-defined]
+
+    def _issue(self, obj: ApiKey, cleaned: dict[str, Any], change: bool) -> str:
+        viewer, hours, days = viewer_of_page(), cleaned.get("overlap_hours"), cleaned.get("days")
         if change:
-            if cleaned["revoke"]:
-                keys.revoke(viewer_of_page(), key=obj)
-            return
-        days = cleaned["days"]
-        made, obj.shown_once = keys.issue(  # type: ignore[attr-defined]
-            viewer_of_page(),
+            overlap = keys.OVERLAP if hours is None else timedelta(hours=hours)
+            return keys.rotate(viewer, key=obj, overlap=overlap)[1]
+        made, key = keys.issue(
+            viewer,
             member=cleaned["membership"],
             scopes=cleaned["scopes"],
             name=cleaned["name"],
@@ -152,8 +193,15 @@ class ApiKeyAdmin(HubAdmin):
             rate_limit=cleaned["rate_limit"],
         )
         obj.pk = made.pk
+        return key
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show(request, obj)
+
+    def response_change(self, request: HttpRequest, obj: ApiKey) -> HttpResponse:
+        return self._show(request, obj) if hasattr(obj, "shown_once") else super().response_change(request, obj)
+
+    def _show(self, request: HttpRequest, obj: ApiKey) -> HttpResponse:
         """The key itself, in this answer and nowhere else: a message would be kept in a cookie or a session."""
         context = {
             **self.admin_site.each_context(request),

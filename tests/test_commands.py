@@ -135,6 +135,30 @@ def test_a_key_is_revoked_by_its_id_or_itself_and_only_in_its_own_team():
     assert ApiKey.objects.filter(membership__team=team, revoked_at=None).count() == 0
 
 
+def test_rotate_key_prints_the_new_one_alone_and_the_old_one_works_on():
+    team = make_team()
+    agent = make_agent(team)
+    out, err = run("rotate_key", agent.key[:14], "--team", team.slug)
+    assert agent.name in err
+    assert out.strip() not in err
+    assert authenticate(f"Bearer {out.strip()}", "r").membership == agent.membership.id
+    assert authenticate(f"Bearer {agent.key}", "r").membership == agent.membership.id
+    with pytest.raises(CommandError, match="rotated already"):
+        run("rotate_key", agent.key_id, team=team.slug)
+    second, _ = run("rotate_key", out.strip(), "--team", team.slug, "--overlap-hours", "0")
+    assert authenticate(f"Bearer {second.strip()}", "r")
+    with pytest.raises(Unauthorized):
+        authenticate(f"Bearer {out.strip()}", "r")
+
+
+@pytest.mark.parametrize("hours", ["-1", "721", "x", "1.5"])
+def test_rotate_key_refuses_what_is_no_overlap(hours):
+    team = make_team()
+    agent = make_agent(team)
+    with pytest.raises(CommandError, match="hours"):
+        run("rotate_key", agent.key_id, "--team", team.slug, "--overlap-hours", hours)
+
+
 @pytest.mark.parametrize(
     "arguments", [["--days", "0"], ["--days", "x"], ["--scopes", "everything"], ["--scopes", ""], ["--rate-limit", "0"]]
 )

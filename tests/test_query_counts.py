@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agents.actions import agents
+from agents.models import Scope
 from escalations.actions.escalate import escalate as escalate_action
 from memoryhub.core.models import Membership, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
@@ -40,6 +41,7 @@ API = [
     "escalations?task={task}",
     "escalations/{escalation}",
     "escalations/{escalation}/package?limit=100",
+    "insights?by=agent,week",
 ]
 DESK = ["/", "/escalations/{escalation}/", "/escalations/{escalation}/panel/", "/escalations/{escalation}/timeline/"]
 _TABLE = re.compile(r"(?:\bfrom|\binto|^update)\s+\"?(\w+)", re.IGNORECASE)
@@ -64,7 +66,7 @@ class World:
 def make_world() -> World:
     """Everything in it is confidential, so that reading costs what it can cost."""
     team = make_team()
-    api = make_api(team, LEVEL)
+    api = make_api(team, LEVEL, scopes=Scope.values)
     desk = Client()
     desk.force_login(make_person(team, clearance=LEVEL).actor, backend="memoryhub.core.people.PeopleBackend")
     world = World(team, api, desk, {"task": "t"})

@@ -1,18 +1,24 @@
-"""API keys: issue, revoke."""
+"""API keys: issue, rotate, revoke."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from copy import copy
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from agents.keys import make_key
 from agents.models import MAX_RATE_LIMIT, ApiKey, Scope
 from memoryhub.core import ledger
 from memoryhub.core.errors import Invalid
+from memoryhub.core.ids import new_id
 from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
+
+OVERLAP = timedelta(hours=24)
+MOST_OVERLAP = timedelta(days=30)
 
 
 @action("key.issue", roles=ADMINS)
@@ -58,15 +64,39 @@ def issue(
     return row, key
 
 
+@action("key.rotate", roles=ADMINS)
+def rotate(viewer: Viewer, *, key: ApiKey, overlap: timedelta = OVERLAP) -> tuple[ApiKey, str]:
+    """A new key in a key's place: the row, and the key itself, which is kept nowhere: show it once.
+
+    It has the same agent, name, scopes and end. The old one works on for `overlap` (0 to 30 days, by the database's
+    clock), but no longer than it would have. Raises Invalid for a key of another team, for one that has ended or was
+    replaced already, and for an agent that is not active.
+    """
+    if not timedelta(0) <= overlap <= MOST_OVERLAP:
+        raise Invalid(f"The old key may work on for at most {MOST_OVERLAP.days} days.")
+    key = _lock(viewer, key)
+    if key.replaced_by is not None:
+        raise Invalid(f"This key was rotated already; rotate the one in its place, {key.replaced_by}")
+    has_expired = ApiKey.objects.filter(id=key.id, expires_at__lte=Now()).exists()
+    if key.revoked_at is not None or has_expired or not key.membership.is_active:
+        raise Invalid("This key has ended; issue a new one.")
+    fresh, row = make_key(), copy(key)
+    row.id, row.created_at, row.last_used_at = new_id(), Now(), None  # type: ignore[assignment]
+    secret, row.digest, row.prefix = fresh
+    row.save(force_insert=True)
+    ApiKey.objects.filter(id=key.id).update(replaced_by=row, expires_at=Least("expires_at", Now() + overlap))
+    _record(viewer, "key.rotate", key, replaced_by=str(row.id))
+    row.refresh_from_db()
+    return row, secret
+
+
 @action("key.revoke", roles=ADMINS)
 def revoke(viewer: Viewer, *, key: ApiKey) -> ApiKey:
     """Make a key useless from the next request on; its sockets and long polls end within 2 s. Safe to repeat.
 
     Raises Invalid for a key of another team.
     """
-    key = ApiKey.objects.select_for_update(of=("self",)).select_related("membership").get(id=key.id)
-    if key.membership.team_id != viewer.team:
-        raise Invalid("This key is not of this team.")
+    key = _lock(viewer, key)
     if key.revoked_at is None:
         key.revoked_at = Now()
         key.save(update_fields=["revoked_at"])
@@ -75,7 +105,14 @@ def revoke(viewer: Viewer, *, key: ApiKey) -> ApiKey:
     return key
 
 
-def _record(viewer: Viewer, verb: str, key: ApiKey) -> None:
+def _lock(viewer: Viewer, key: ApiKey) -> ApiKey:
+    locked = ApiKey.objects.select_for_update(of=("self",)).select_related("membership").get(id=key.id)
+    if locked.membership.team_id != viewer.team:
+        raise Invalid("This key is not of this team.")
+    return locked
+
+
+def _record(viewer: Viewer, verb: str, key: ApiKey, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
     ledger.append(
         viewer,
@@ -83,5 +120,5 @@ def _record(viewer: Viewer, verb: str, key: ApiKey) -> None:
         label=label.id,
         row_type="key",
         row_id=key.id,
-        data={"agent": str(key.membership_id), "scopes": list(key.scopes)},
+        data={"agent": str(key.membership_id), "scopes": list(key.scopes), **data},
     )

@@ -32,7 +32,7 @@ from memoryhub.interface.shapes import Shape, convert
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back."""
+    """What is sent back: a value, as JSON; or bytes, whose Content-Type is among the headers."""
 
     data: Any
     status: int = 200
@@ -175,14 +175,16 @@ class Writing(Taking):
         with viewer_transaction(self.viewer):
             if key is None:
                 return self.write(body, **url)
-            assert self.viewer.credential is not None
-            path = request._request.get_full_path()
-            asked = idempotency.Request.of(self.viewer.credential, key, request.method or "", path, raw)
+            asked = self._asked(request._request, key, raw)
             if (known := idempotency.replay(asked)) is not None:
                 return Outcome(*known)
             outcome = self.write(body, **url)
             idempotency.remember(asked, [outcome.status, outcome.result])
             return outcome
+
+    def _asked(self, request: HttpRequest, key: str, raw: bytes) -> idempotency.Request:
+        assert self.viewer.credential is not None
+        return idempotency.Request.of(self.viewer.credential, key, request.method or "", request.get_full_path(), raw)
 
     def write(self, body: Any, **url: Any) -> Outcome:
         """Call the one action."""
@@ -203,10 +205,11 @@ def named_by(pointer: str) -> Iterator[None]:
 
 
 def respond(answer: Answer) -> HttpResponse:
-    """JSON that no cache keeps."""
+    """What no cache keeps."""
     if answer.status == 204:
         empty = HttpResponse(status=204, headers={"Cache-Control": "no-store", **answer.headers})
         del empty["Content-Type"]  # Django's default, of nothing
         return empty
-    headers = {"Cache-Control": "no-store", **answer.headers}
-    return HttpResponse(dump(answer.data), status=answer.status, content_type="application/json", headers=headers)
+    headers = {"Cache-Control": "no-store", "Content-Type": "application/json", **answer.headers}
+    body = answer.data if isinstance(answer.data, bytes) else dump(answer.data)
+    return HttpResponse(body, status=answer.status, headers=headers)

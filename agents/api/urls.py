@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from agents.api import decisions, escalations, learnings, me, observations, tasks
+from agents.api import decisions, escalations, imports, insights, learnings, me, observations, tasks
 
 
 class KeyConverter:
@@ -41,4 +41,6 @@ urlpatterns = [
     path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),
     path("escalations/<uuid:escalation_id>/acknowledge", escalations.Acknowledge.as_view()),
     path("escalations/<uuid:escalation_id>/cancel", escalations.Cancel.as_view()),
+    path("insights", insights.Insights.as_view()),
+    path("import/trajectories", imports.Trajectories.as_view()),
 ]

@@ -1,4 +1,4 @@
-"""A recorded run as it stands in a file: one JSON object a line, its messages in the OpenAI chat format."""
+"""A recorded run as it stands in a file (one JSON object a line) or a body: messages in the OpenAI chat format."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from memoryhub.core.errors import Invalid, TooLarge
+from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 from memoryhub.interface.json import parse_object
-from memoryhub.interface.shapes import has_visible, parse_key
+from memoryhub.interface.shapes import fault_of, has_visible, parse_key
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_MESSAGES = 10_000
@@ -85,30 +85,39 @@ class Run:
 
 
 def read_run(line: bytes, prefix: str = "") -> Run:
-    """The run in a line. Its key: `prefix`, task id and trial; without a task id, a digest of its messages.
+    """The run in a line, as of run_of(). Raises Invalid, TooLarge."""
+    return run_of(parse_object(line, max_bytes=MAX_LINE_BYTES), prefix)
 
-    Raises Invalid, TooLarge with what is wrong.
+
+def run_of(data: dict[str, Any], prefix: str = "") -> Run:
+    """The run in an object. Its key: `prefix`, task id and trial; without a task id, a digest of its messages.
+
+    Raises Invalid, TooLarge with what is wrong, and where.
     """
-    data = parse_object(line, max_bytes=MAX_LINE_BYTES)
     try:
         read = msgspec.convert(data, _Line)
     except msgspec.ValidationError as error:
-        raise Invalid(str(error).replace("`", "").replace("$.", "")) from None
+        raise Invalid(errors=(fault_of(error),)) from None
     if not read.messages:
-        raise Invalid("messages is empty.")
+        raise Invalid(errors=(FieldError("/messages", Code.EMPTY, "messages is empty."),))
     if len(read.messages) > MAX_MESSAGES:
-        raise TooLarge(f"A run may have at most {MAX_MESSAGES} messages; this has {len(read.messages)}.")
+        detail = f"A run may have at most {MAX_MESSAGES} messages; this has {len(read.messages)}."
+        raise TooLarge(errors=(FieldError("/messages", Code.TOO_LONG, detail),))
     digest = hashlib.sha256(msgspec.json.encode(data["messages"], order="sorted")).hexdigest()
     names = [str(part) for part in (read.task_id, read.trial) if part is not None]
     key = prefix + ("-".join(names) if read.task_id is not None else f"run-{digest[:16]}")
     try:
         parse_key(key)
     except ValueError as error:
-        raise Invalid(f"task_id and trial make the key {key[:80]!r}: {error}") from None
+        raise _no_key(Code.BAD_FORMAT, f"task_id and trial make the key {key[:80]!r}: {error}") from None
     if len(key) > MAX_KEY:
-        raise Invalid(f"task_id and trial make a key of more than {MAX_KEY} characters.")
+        raise _no_key(Code.TOO_LONG, f"task_id and trial make a key of more than {MAX_KEY} characters.")
     source = {"task_id": read.task_id, "trial": read.trial, "reward": read.reward, "messages": digest}
     return Run(key, read.messages, source)
+
+
+def _no_key(code: Code, detail: str) -> Invalid:
+    return Invalid(errors=(FieldError("/task_id", code, detail),))
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:

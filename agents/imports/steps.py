@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import orjson
 
-from agents.imports.runs import Run, ToolCall, one_line
-from memoryhub.core.errors import Invalid, TooLarge
+from agents.imports.runs import Message, Run, ToolCall, one_line
+from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 from memoryhub.interface.json import parse_object
 from memoryhub.interface.shapes import MAX_CONTENT_BYTES, has_visible, parse_key
 
@@ -76,35 +77,47 @@ def plan(run: Run, rules: Rules) -> list[Step]:
     for step in steps:
         content = step.content if isinstance(step, Observe) else step.decision if isinstance(step, Decide) else ""
         if len(orjson.dumps(content)) > MAX_CONTENT_BYTES:
-            raise TooLarge(f"What message {_position(step)} holds is larger than {MAX_CONTENT_BYTES} bytes.")
+            position = step.ref.rpartition(":")[2].partition(".")[0]
+            detail = f"What message {position} holds is larger than {MAX_CONTENT_BYTES} bytes."
+            raise TooLarge(errors=(FieldError(f"/messages/{position}", Code.TOO_LARGE, detail),))
     return steps
 
 
-def _position(step: Step) -> str:
-    return step.ref.rpartition(":")[2].partition(".")[0]
+@contextmanager
+def _of_message(position: int) -> Iterator[None]:
+    """What is wrong with a name in this block is so in this message."""
+    try:
+        yield
+    except ValueError as error:
+        raise Invalid(errors=(FieldError(f"/messages/{position}", Code.BAD_FORMAT, str(error)),)) from None
 
 
 def _steps(run: Run, rules: Rules) -> Iterator[Step]:
     open_calls: dict[str, ToolCall] = {}
     for position, message in enumerate(run.messages):
-        ref, text = f"{run.key}:{position}", message.text
-        if message.role == "user":
-            yield from _said(ref, text, "user")
-        elif message.role == "assistant":
-            calls = message.calls
-            # Beside an acting call the text is that decision's reasoning.
-            if not any(rules.acts(call.function.name) for call in calls):
-                yield from _said(ref, text, "reply")
-            for index, call in enumerate(calls):
-                open_calls[call.id or call.function.name] = call
-                yield from _called(f"{ref}.{index}", call, text, rules)
-        elif message.role in ("tool", "function"):
-            found = open_calls.get(message.tool_call_id or message.name or "")
-            name = message.name or (found.function.name if found else "tool")
-            yield from _returned(ref, _tool(name), found, text)
-        else:
-            # Prompts are for the agent alone, and so is what we do not know.
-            yield from _said(ref, text, _tag(message.role), private=True)
+        with _of_message(position):
+            yield from list(_steps_of(f"{run.key}:{position}", message, open_calls, rules))
+
+
+def _steps_of(ref: str, message: Message, open_calls: dict[str, ToolCall], rules: Rules) -> Iterator[Step]:
+    text = message.text
+    if message.role == "user":
+        yield from _said(ref, text, "user")
+    elif message.role == "assistant":
+        calls = message.calls
+        # Beside an acting call the text is that decision's reasoning.
+        if not any(rules.acts(call.function.name) for call in calls):
+            yield from _said(ref, text, "reply")
+        for index, call in enumerate(calls):
+            open_calls[call.id or call.function.name] = call
+            yield from _called(f"{ref}.{index}", call, text, rules)
+    elif message.role in ("tool", "function"):
+        found = open_calls.get(message.tool_call_id or message.name or "")
+        name = message.name or (found.function.name if found else "tool")
+        yield from _returned(ref, _tool(name), found, text)
+    else:
+        # Prompts are for the agent alone, and so is what we do not know.
+        yield from _said(ref, text, _tag(message.role), private=True)
 
 
 def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[Observe]:
@@ -157,7 +170,7 @@ def _tool(name: str) -> str:
     try:
         return parse_key(name)
     except ValueError as error:
-        raise Invalid(f"The tool name {name[:80]!r}: {error}") from None
+        raise ValueError(f"The tool name {name[:80]!r}: {error}") from None
 
 
 def _tag(name: str) -> str:

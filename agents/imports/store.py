@@ -81,15 +81,20 @@ def import_runs(
             run = read_run(line, options.prefix)
             if (first := lines_of.setdefault(run.key, number)) != number:
                 raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} stands in line {first} already.")
-            steps = plan(run, options.rules)
-            with nullcontext() if options.speed else viewer_transaction(viewer):
-                _store(viewer, run, steps, options.speed, made)
+            import_run(viewer, run, options, made)
         except HubError as error:
             report.faults.append(Fault(number, explain(error)))
             made = made if options.speed else Report()  # its transaction was undone
         report.add(made)
         progress(report)
     return report
+
+
+def import_run(viewer: Viewer, run: Run, options: Options, made: Report) -> None:
+    """Store what is missing of a run, and count it in `made`; without `speed` all of it or nothing. Raises HubError."""
+    steps = plan(run, options.rules)
+    with nullcontext() if options.speed else viewer_transaction(viewer):
+        _store(viewer, run, steps, options.speed, made)
 
 
 def explain(error: HubError) -> str:

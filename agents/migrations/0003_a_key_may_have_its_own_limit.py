@@ -7,7 +7,7 @@ from django.db.migrations.operations.base import Operation
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("agents", "0001_initial")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("agents", "0002_a_key_may_be_replaced")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddField(

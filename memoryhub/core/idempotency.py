@@ -5,6 +5,8 @@ the first, and a first that fails leaves nothing. It keeps what the action retur
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from memoryhub.core import counts
 from memoryhub.core.errors import Code, NotAllowed
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Idempotency
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 
 
@@ -44,13 +47,35 @@ def replay(request: Request) -> Any | None:
         )
         if cursor.fetchone():
             return None
-    record = Idempotency.objects.get(credential=request.credential, key=request.key)
+    return recall(request)
+
+
+def recall(request: Request) -> Any | None:
+    """What a finished request with this key returned; None when there is none. Raises NotAllowed (422) as replay()."""
+    record = Idempotency.objects.filter(credential=request.credential, key=request.key).first()
+    if record is None:
+        return None
     if bytes(record.fingerprint) != request.fingerprint:
         raise NotAllowed("This Idempotency-Key was used for another request.", code=Code.IDEMPOTENCY_MISMATCH)
     # The first one's answer rests on this event; it is on disk before the replay is answered, too.
     current().settled = record.event_id
     counts.REPLAYS.inc()
     return record.result
+
+
+@contextmanager
+def alone(request: Request) -> Iterator[None]:
+    """For what takes several transactions: keeps others with this key waiting until the block ends.
+
+    Inside, recall() first, and at the end replay() and remember() in one transaction.
+    """
+    digest = hashlib.sha256(request.credential.bytes + request.key.encode()).digest()
+    lock = [int.from_bytes(digest[:8], signed=True)]
+    run("select pg_advisory_lock(%s::bigint)", lock)
+    try:
+        yield
+    finally:
+        run("select pg_advisory_unlock(%s::bigint)", lock)
 
 
 def remember(request: Request, result: Any) -> None:

@@ -263,6 +263,11 @@ def _unknown(name: str, shape: type[Shape], at: str) -> FieldError:
     return FieldError(pointer, Code.UNKNOWN_FIELD, "There is no such field.")
 
 
+def fault_of(error: msgspec.ValidationError, at: str = "") -> FieldError:
+    """The one fault that msgspec found in what stands at this pointer, for types that are no Shape."""
+    return _fault(str(error), at)
+
+
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$?(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 

@@ -144,6 +144,63 @@ def test_an_agent_and_its_key_which_is_shown_once(team, browser):
     ]
 
 
+def shown(answer):
+    """The keys on a page."""
+    return set(re.findall(r"mh_agent_[0-9A-Za-z]{46}", text(answer)))
+
+
+def once(page):
+    """The one-time mark of a page's form."""
+    [mark] = re.findall(r'name="once" value="([0-9a-f-]{36})"', text(page))
+    return mark
+
+
+def test_a_page_that_is_loaded_again_issues_no_second_key(team, browser):
+    agent = make_agent(team)
+    page = address("agents_apikey", "add")
+    form = {"membership": str(agent.membership.id), "name": "", "scopes": ["tasks"], "once": once(browser.get(page))}
+    [key] = shown(browser.post(page, form))
+    again = browser.post(page, form)
+    assert again.status_code == 200
+    assert "shown already" in text(again)
+    assert shown(again) == set()
+    assert ApiKey.objects.filter(membership=agent.membership).count() == 2  # the first is make_agent's
+    assert authenticate(f"Bearer {key}", "r")
+    # A form that was refused may be sent again.
+    form = {**form, "once": once(browser.get(page))}
+    assert "errorlist" in text(browser.post(page, {**form, "scopes": []}))
+    assert shown(browser.post(page, form))
+
+
+def test_a_key_is_rotated_and_the_new_one_shown_once(team, browser):
+    agent = make_agent(team)
+    page = address("agents_apikey", "change", agent.key_id)
+    form = {"rotate": "on", "overlap_hours": "2", "once": once(browser.get(page))}
+    answer = browser.post(page, form)
+    assert "no-store" in answer["Cache-Control"]
+    [key] = shown(answer)
+    assert authenticate(f"Bearer {key}", "r").scopes == agent.scopes
+    assert authenticate(f"Bearer {agent.key}", "r")
+    old = ApiKey.objects.get(id=agent.key_id)
+    assert old.replaced_by.prefix == key[:14]
+    assert old.replaced_by.prefix in text(browser.get(page))
+    again = browser.post(page, form)
+    assert (shown(again), "shown already" in text(again)) == (set(), True)
+    refused = browser.post(page, {"rotate": "on"})
+    assert "rotated already" in text(refused)
+    assert ApiKey.objects.filter(membership=agent.membership).count() == 2
+    assert events(team)[-1] == ("key.rotate", old.id)
+    assert key not in str(dict(browser.session.items()))
+
+
+@pytest.mark.parametrize("form", [{"rotate": "on", "revoke": "on"}, {"rotate": "on", "overlap_hours": "721"}])
+def test_a_key_is_not_rotated_by_a_form_that_makes_no_sense(team, browser, form):
+    agent = make_agent(team)
+    answer = browser.post(address("agents_apikey", "change", agent.key_id), form)
+    assert "errorlist" in text(answer)
+    assert ApiKey.objects.get(membership=agent.membership).revoked_at is None
+
+
 @pytest.mark.parametrize(
     "change", [{"scopes": []}, {"scopes": ["root"]}, {"days": "0"}, {"days": "x"}, {"membership": "x"}]
 )

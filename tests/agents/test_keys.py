@@ -14,7 +14,8 @@ from agents.keys import ALPHABET, digest_of, make_key
 from agents.models import DEFAULT_SCOPES, Agent, ApiKey
 from memoryhub.core.actions import memberships, people
 from memoryhub.core.errors import Forbidden, Invalid, Unauthorized
-from memoryhub.core.models import Actor
+from memoryhub.core.models import Actor, Event, Membership
+from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from tests.factories import PASSWORD, installation, make_agent, make_person, make_team
 
@@ -139,6 +140,77 @@ def test_keys_overlap_while_they_are_rotated():
     keys.revoke(system, key=ApiKey.objects.get(id=agent.key_id))
     assert authenticate(f"Bearer {second}", "r").scopes == {"tasks"}
     refused(f"Bearer {agent.key}")
+
+
+def test_a_rotated_key_has_one_like_it_in_its_place_and_ends_after_the_overlap(owner_sql):
+    team = make_team()
+    agent = make_agent(team, scopes=["tasks", "import"])
+    system, old = system_viewer(team.id), ApiKey.objects.get(id=agent.key_id)
+    end = timezone.now() + timedelta(days=90)
+    ApiKey.objects.filter(id=old.id).update(expires_at=end, name="the mail robot")
+    authenticate(f"Bearer {agent.key}", "r")
+    fresh, key = keys.rotate(system, key=old, overlap=timedelta(hours=2))
+    assert (fresh.name, fresh.scopes, fresh.expires_at) == ("the mail robot", ["import", "tasks"], end)
+    assert (fresh.membership_id, fresh.last_used_at, fresh.replaced_by_id) == (agent.membership.id, None, None)
+    assert fresh.prefix == key[:14] != old.prefix
+    assert authenticate(f"Bearer {key}", "r").membership == authenticate(f"Bearer {agent.key}", "r").membership
+    # By the database's clock, whatever the web process thinks the time is.
+    left = "select expires_at - statement_timestamp(), replaced_by_id from api_key where id = %s"
+    remaining, replaced_by = owner_sql.execute(left, [old.id]).fetchone()
+    assert timedelta(hours=1, minutes=59) < remaining <= timedelta(hours=2)
+    assert replaced_by == fresh.id
+    ApiKey.objects.filter(id=old.id).update(expires_at=timezone.now())
+    refused(f"Bearer {agent.key}")
+    assert authenticate(f"Bearer {key}", "r").scopes == {"tasks", "import"}
+
+
+def test_a_rotation_is_in_the_ledger_and_tells_no_key():
+    team = make_team()
+    agent = make_agent(team)
+    fresh, key = keys.rotate(system_viewer(team.id), key=ApiKey.objects.get(id=agent.key_id))
+    with viewer_transaction(system_viewer(team.id)):
+        event = Event.objects.filter(team=team).order_by("-clock__seq").first()
+    assert (event.type, str(event.row_id)) == ("key.rotate", agent.key_id)
+    assert event.data["replaced_by"] == str(fresh.id)
+    assert key not in str(event.data)
+
+
+def test_a_key_that_would_end_sooner_does_so():
+    team = make_team()
+    agent = make_agent(team)
+    soon = timezone.now() + timedelta(hours=1)
+    ApiKey.objects.filter(id=agent.key_id).update(expires_at=soon)
+    keys.rotate(system_viewer(team.id), key=ApiKey.objects.get(id=agent.key_id), overlap=timedelta(days=30))
+    assert ApiKey.objects.get(id=agent.key_id).expires_at == soon
+
+
+def test_without_an_overlap_the_old_key_ends_at_once():
+    team = make_team()
+    agent = make_agent(team)
+    _, key = keys.rotate(system_viewer(team.id), key=ApiKey.objects.get(id=agent.key_id), overlap=timedelta(0))
+    refused(f"Bearer {agent.key}")
+    assert authenticate(f"Bearer {key}", "r")
+
+
+def test_a_key_is_not_rotated_that_should_not_be():
+    team, other = make_team(), make_team()
+    system = system_viewer(team.id)
+    revoked, expired, rotated, foreign, idle, fine = (make_agent(team) for _ in range(6))
+    keys.revoke(system, key=ApiKey.objects.get(id=revoked.key_id))
+    ApiKey.objects.filter(id=expired.key_id).update(expires_at=timezone.now())
+    keys.rotate(system, key=ApiKey.objects.get(id=rotated.key_id))
+    Membership.objects.filter(id=idle.membership.id).update(is_active=False)
+    count = ApiKey.objects.count()
+    for agent in (revoked, expired, rotated, idle):
+        with pytest.raises(Invalid):
+            keys.rotate(system, key=ApiKey.objects.get(id=agent.key_id))
+    with pytest.raises(Invalid):
+        keys.rotate(system_viewer(other.id), key=ApiKey.objects.get(id=foreign.key_id))
+    for overlap in (timedelta(seconds=-1), timedelta(days=31)):
+        with pytest.raises(Invalid):
+            keys.rotate(system, key=ApiKey.objects.get(id=fine.key_id), overlap=overlap)
+    assert ApiKey.objects.count() == count
+    assert ApiKey.objects.get(id=fine.key_id).expires_at is None
 
 
 def test_revoking_twice_changes_nothing():

@@ -47,6 +47,10 @@ WRONG: dict[str, list[str]] = {
     "agent": ["x" * 101, "%20"],
     "exclude_agent": ["x" * 101, "%E2%80%8B"],
     "held_by": ["x" * 101, "%20"],
+    "from": [*DATES, "0", "%00", "2000-01-01T00:00:00Z"],
+    "to": [*DATES, "0", "2000-01-01T00:00:00Z,"],
+    "by": ["month", "agent,", "Week", "agent;week"],
+    "format": ["xml", "CSV", "text/csv"],
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.api.doors import Endpoint, Reading, Taking
 from agents.api.urls import urlpatterns
+from agents.models import Scope
 from memoryhub.core.models import Team
 from tests.api.client import Api, Reply, make_api
 
@@ -85,6 +86,12 @@ BODIES: dict[str, dict[str, Any]] = {
         "client_ref": "r",
     },
     "escalations/{answered}/acknowledge": {},
+    "import/trajectories": {
+        "runs": [{"task_id": "run", "messages": [{"role": "user", "content": "Hello"}]}],
+        "prefix": "p-",
+        "acting_tools": ["send_*"],
+        "handoff_tool": "hand_over",
+    },
     "escalations/{queued}/cancel": {"reason": "Solved."},
 }
 # Which row of the world each address is about.
@@ -159,7 +166,7 @@ def make_world(team: Team) -> World:
     from escalations.actions import answers, claims
     from tests.factories import make_person
 
-    api = make_api(team)
+    api = make_api(team, scopes=Scope.values)
     rows = {"free": "free", "held": "held", "done": "done"}
     etags = {}
     for key in ("free", "held", "done", "asked", "told"):

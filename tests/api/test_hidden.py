@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from agents.models import Scope
 from memoryhub.core.models import Sensitivity, Team
 from tests.api.client import Api, Reply, make_api
 from tests.factories import make_person, make_team
@@ -31,7 +32,7 @@ def plain(reply: Reply, team: Team) -> str:
 
 def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
     """A low reader's small memory, when asked between hidden rows of every kind; the reader and the ids it knows."""
-    low = make_api(team, name="low")
+    low = make_api(team, name="low", scopes=Scope.values)
     high = make_api(team, Sensitivity.CONFIDENTIAL, ["finance"], name="high")
     make_person(team, name="Ada")
     make_person(team, clearance=Sensitivity.CONFIDENTIAL, compartments=["finance"], name="Grace")
@@ -102,6 +103,9 @@ READS = [
     "escalations/{escalation}/package?limit=1",
     f"escalations/{NONE}",
     f"escalations/{NONE}/package",
+    "insights",
+    "insights?by=agent",
+    "insights?by=agent,week",
 ]
 WRITES: list[tuple[str, Any]] = [
     # Refused

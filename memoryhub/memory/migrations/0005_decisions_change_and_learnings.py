@@ -30,7 +30,7 @@ def reference(to: str, **options: object) -> models.Field:
 
 class Migration(migrations.Migration):
     dependencies: ClassVar[list[tuple[str, str]]] = [
-        ("memory", "0002_row_level_security"),
+        ("memory", "0004_leases_and_expiries_are_swept"),
         ("core", "0003_ledger_without_foreign_keys"),
     ]
 

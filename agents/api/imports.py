@@ -1,0 +1,136 @@
+"""/api/v1/import/trajectories: recorded agent runs, as the command import_trajectories takes them."""
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import orjson
+from msgspec import Meta
+from rest_framework.request import Request
+
+from agents.api.doors import Answer, Outcome, Writing
+from agents.api.observations import refuse
+from agents.imports.runs import run_of
+from agents.imports.steps import HANDOFF, Rules
+from agents.imports.store import Options, Report, import_run
+from agents.models import Scope
+from memoryhub.core import idempotency
+from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.verbs import require_scope
+from memoryhub.interface.headers import idempotency_key
+from memoryhub.interface.json import MAX_BATCH_BYTES, dump
+from memoryhub.interface.shapes import Key, Line, Shape
+
+MAX_RUNS = 100
+# What an import makes; its own scope is enough for all of it.
+MADE_BY_IMPORT = frozenset({Scope.TASKS.value, Scope.MEMORY_WRITE.value, Scope.ESCALATIONS.value})
+
+
+class NewTrajectories(Shape, kw_only=True):
+    """`runs`: each as a line of a file. The others are the command's options of these names."""
+
+    runs: Annotated[list[Any], Meta(min_length=1, max_length=MAX_RUNS)]
+    prefix: Key | None = None
+    acting_tools: Annotated[list[Line], Meta(max_length=100)] | None = None
+    handoff_tool: Line = HANDOFF
+
+
+class Made(TypedDict):
+    """How many rows were made."""
+
+    tasks: int
+    observations: int
+    decisions: int
+    escalations: int
+
+
+class ImportedRun(TypedDict):
+    """`task`: its key. `duplicate`: all of it was there already."""
+
+    index: int
+    status: Literal["created", "duplicate", "error"]
+    task: NotRequired[str]
+    made: Made
+    error: NotRequired[dict[str, Any]]
+
+
+class Imported(TypedDict):
+    """A result for each run, in order, and what was made in all."""
+
+    results: list[ImportedRun]
+    made: Made
+
+
+class Trajectories(Writing):
+    """Store 1..100 recorded runs as what this agent did: a result for each, in order; 207 when any failed.
+
+    Each run is a transaction of its own, stored whole or not at all; a run that is sent again, alone or at once, adds
+    only what is missing, so that an import that was cut off is simply sent again.
+    """
+
+    shape = NewTrajectories
+    max_bytes = MAX_BATCH_BYTES
+    answers = {200: Imported, 207: Imported}
+
+    def _run(self, request: Request, raw: bytes, body: NewTrajectories, url: dict[str, Any]) -> Outcome:
+        require_scope(self.viewer, Scope.IMPORT)
+        key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
+        if key is None:
+            return self.write(body)
+        asked = self._asked(request._request, key, raw)
+        with idempotency.alone(asked):
+            with viewer_transaction(self.viewer, read_only=True):
+                known = idempotency.recall(asked)
+            if known is not None:
+                return Outcome(*known)
+            outcome = self.write(body)
+            with viewer_transaction(self.viewer):
+                idempotency.replay(asked)
+                idempotency.remember(asked, [outcome.status, outcome.result])
+            return outcome
+
+    def write(self, body: NewTrajectories, **url: Any) -> Outcome:
+        options = Options(Rules(_patterns(body.acting_tools), body.handoff_tool), body.prefix or "")
+        first: dict[str, int] = {}
+        results = [self._import(index, run, options, first) for index, run in enumerate(body.runs)]
+        status = 207 if any(result["status"] == "error" for result in results) else 200
+        # A refusal's state may hold times and ids, which the record of a repeated request cannot.
+        return Outcome(status, orjson.loads(dump(results)))
+
+    def _import(self, index: int, run: Any, options: Options, first: dict[str, int]) -> ImportedRun:
+        made = Report()
+        result: dict[str, Any] = {"index": index}
+        try:
+            if not isinstance(run, dict):
+                raise Invalid(errors=(FieldError("", Code.WRONG_TYPE, "This must be an object."),))
+            read = run_of(run, options.prefix)
+            result["task"] = read.key
+            if (earlier := first.setdefault(read.key, index)) != index:
+                raise Conflict(Code.ALREADY_EXISTS, f"The run {read.key} is in this body already, at {earlier}.")
+            import_run(replace(self.viewer, scopes=MADE_BY_IMPORT), read, options, made)
+            result["status"] = "duplicate" if made.complete else "created"
+        except HubError as error:
+            made = Report()  # its transaction was undone
+            faults = error.errors or (FieldError("", error.code, error.detail),)
+            error.errors = tuple(replace(fault, pointer=f"/runs/{index}{fault.pointer}") for fault in faults)
+            refuse(result, error)
+        result["made"] = _made(made)
+        return result  # type: ignore[return-value]  # filled bit by bit
+
+    def render(self, outcome: Outcome) -> Answer:
+        results: list[ImportedRun] = outcome.result
+        made: Any = {name: sum(result["made"][name] for result in results) for name in Made.__annotations__}  # type: ignore[literal-required]
+        return Answer({"results": results, "made": made}, outcome.status)
+
+
+def _made(report: Report) -> Made:
+    return {
+        "tasks": report.tasks,
+        "observations": report.observations,
+        "decisions": report.decisions,
+        "escalations": report.escalations,
+    }
+
+
+def _patterns(words: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(words) if words else None

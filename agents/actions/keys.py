@@ -81,7 +81,7 @@ def rotate(viewer: Viewer, *, key: ApiKey, overlap: timedelta = OVERLAP) -> tupl
     if key.revoked_at is not None or has_expired or not key.membership.is_active:
         raise Invalid("This key has ended; issue a new one.")
     fresh, row = make_key(), copy(key)
-    row.id, row.created_at, row.last_used_at = new_id(), Now(), None  # type: ignore[assignment]
+    row.id, row.created_at, row.last_used_at = new_id(), Now(), None
     secret, row.digest, row.prefix = fresh
     row.save(force_insert=True)
     ApiKey.objects.filter(id=key.id).update(replaced_by=row, expires_at=Least("expires_at", Now() + overlap))

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
-from agents.native import answer, feed, stream
+from agents.native import answer
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
 from memoryhub.core.verbs import VERBS

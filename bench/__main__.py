@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import clock, p01_post, p02_list, p05_writers, p12_escalate
+from bench import clock, p01_post, p02_list, p05_writers, p12_escalate, p14_package
 from bench.measure import LONG, SHORT, Length, Line, Result, machine, show, write
 from bench.stack import Stack, stack
 
@@ -14,6 +14,7 @@ MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
     "p2": p02_list.measure,
     "p5": p05_writers.measure,
     "p12": p12_escalate.measure,
+    "p14": p14_package.measure,
     "clock": clock.measure,
 }
 

@@ -1,6 +1,7 @@
 """Reading escalations: the queue's rows, one with its people, the package, the answer."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
@@ -8,7 +9,7 @@ from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Su
 
 from escalations import answers
 from escalations.models import Answer, Escalation, Priority, Verdict
-from escalations.states import ANSWERED, CANCELLED, EXPIRED
+from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN
 from memoryhub.core.access import find, visible_to
 from memoryhub.core.models import Event, Team, seq_of_row
 from memoryhub.core.sealing import read_text
@@ -112,8 +113,13 @@ def as_of(row: Escalation) -> int:
 
 
 def frozen(row: Escalation) -> memories.Filters:
-    """What the escalation's package holds: its task's memory up to then."""
-    return memories.Filters(task=row.task_id, up_to_seq=as_of(row))
+    """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since."""
+    return memories.Filters(task=row.task_id, up_to_seq=as_of(row), alive_at=alive_at(row))
+
+
+def alive_at(row: Escalation) -> datetime | None:
+    """The moment by which its memory's expiries are judged: while it is open, that at which it froze; else now."""
+    return row.created_at if row.state in OPEN else None
 
 
 def withheld(viewer: Viewer, row: Escalation) -> int | None:

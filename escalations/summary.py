@@ -73,9 +73,8 @@ def _results(viewer: Viewer, filters: memories.Filters, decided: Sequence[Decisi
         "up_to": filters.up_to_seq,
     }
     pairs = run(_RESULTS, params)
-    found = memories.observations(
-        viewer, memories.Filters(task=filters.task, ids=[result for _, result in pairs]), limit=TRIED
-    )
+    wanted = memories.Filters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
+    found = memories.observations(viewer, wanted, limit=TRIED)
     items = {item.id: item for item in items_of(viewer, found, opened=True)}
     # Of several decisions before one observation, it is the last one's result.
     last = {result: decision for decision, result in sorted(pairs)}

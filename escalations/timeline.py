@@ -6,14 +6,14 @@ page costs the same at 10 and at 10,000 items.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet
 
 from escalations.models import Answer, Escalation, Note
-from escalations.selectors import as_of, may_open_private
+from escalations.selectors import alive_at, as_of, may_open_private
 from memoryhub.core.access import VISIBLE, label_params, visible_to
 from memoryhub.core.errors import NotFound
 from memoryhub.core.labels import label_by_id
@@ -37,8 +37,7 @@ _WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
 # Which part an item is of is told by its `seq`. Its id, made by some process's clock a moment before COMMIT, only
 # bounds where to look, by far more than clocks differ or transactions last; without the bound, one part is searched
 # through for the other.
-_MARGIN_MS = 3_600_000
-_BELOW_TIME = 80  # bits of a UUIDv7 below its time
+_MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +87,16 @@ def page(
     if wanted.private and may_open_private(viewer, row):
         memories.open_private(row.task_id)
     after, up_to = (as_of(row), None) if part == SINCE else (None, as_of(row))
-    floor = _id_near(row, -_MARGIN_MS) if part == SINCE else None
+    floor = memories.id_near(row.id, -_MARGIN) if part == SINCE else None
     if position is None and part == BEFORE:
-        position = _id_near(row, _MARGIN_MS)
+        position = memories.id_near(row.id, _MARGIN)
     filters = memories.Filters(
-        task=row.task_id, after_seq=after, up_to_seq=up_to, agent=wanted.agent, tags=[wanted.tag] if wanted.tag else ()
+        task=row.task_id,
+        after_seq=after,
+        up_to_seq=up_to,
+        alive_at=alive_at(row) if part == BEFORE else None,
+        agent=wanted.agent,
+        tags=[wanted.tag] if wanted.tag else (),
     )
     memory = _memory(viewer, filters, wanted, position, floor, size + 1)
     # Changes older than this page's memory belong to a later page; without the bound, the search for them would pass
@@ -104,16 +108,11 @@ def page(
     return items, found[size - 1].id if len(found) > size else None
 
 
-def _id_near(row: Escalation, milliseconds: int) -> UUID:
-    """The smallest id of the moment that is so much later than the escalation's own."""
-    return UUID(int=((row.id.int >> _BELOW_TIME) + milliseconds) << _BELOW_TIME)
-
-
 def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
     """One item of the escalation's task, opened. Raises NotFound."""
     if may_open_private(viewer, row):
         memories.open_private(row.task_id)
-    filters = memories.Filters(task=row.task_id, ids=[item_id])
+    filters = memories.Filters(task=row.task_id, ids=[item_id], alive_at=alive_at(row))
     found: list[Any] = [
         *memories.observations(viewer, filters, limit=1),
         *memories.decisions(viewer, filters, limit=1),
@@ -179,15 +178,18 @@ def _narrowed(
         "up_to": filters.up_to_seq,
         "agent": filters.agent,
         "tags": list(filters.tags) or None,
+        "alive_at": filters.alive_at,
         "limit": limit,
     }
     conditions = "".join(f" and {condition}" for name, condition in _NARROWING.items() if params[name] is not None)
+    if table == "observation":
+        conditions += f" and {memories.live(filters)}"
     rows = run(
         f"select r.id from {table} r where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
         f" and r.{VISIBLE}{conditions} order by r.task_id desc, r.id desc limit %(limit)s::int",
         params,
     )
-    return memories.Filters(ids=[found for (found,) in rows])
+    return memories.Filters(ids=[found for (found,) in rows], alive_at=filters.alive_at)
 
 
 # No joins: a planner that begins with the events or the author reads the whole task for a page of it.

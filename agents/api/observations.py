@@ -1,6 +1,6 @@
 """/api/v1/observations: log one, log many, list."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, NotRequired, TypedDict
 from uuid import UUID
@@ -15,7 +15,7 @@ from memoryhub.interface.pagination import Listed
 from memoryhub.interface.params import Params
 from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, convert
 from memoryhub.memory import answers, rendering
-from memoryhub.memory.actions import observations
+from memoryhub.memory.actions import observations, pins
 from memoryhub.memory.actions.observations import Logged, NewObservation
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -34,9 +34,6 @@ class Item(NewRow, kw_only=True):
     private: bool = False
     pinned: bool = False
     dedupe: bool = False
-
-
-class OneItem(Item, kw_only=True):
     token: Token | None = None
 
 
@@ -55,6 +52,7 @@ def new_observation(item: Item, task: task_selectors.TaskRef | None) -> NewObser
         client_ref=item.client_ref,
         sensitivity=level(item.sensitivity),
         compartments=given(item.compartments),
+        token=item.token,
     )
 
 
@@ -66,7 +64,7 @@ LIST_PARAMETERS = frozenset(
 class Observations(Reading, Writing):
     """What was observed."""
 
-    shape = OneItem
+    shape = Item
     shows = Listed[answers.Observation]
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeObservation, 201: answers.MadeObservation}
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"tags", "tags_mode", "min_importance"}
@@ -83,7 +81,7 @@ class Observations(Reading, Writing):
 
         return self.paged(fetch, rendering.observation)
 
-    def write(self, body: OneItem, **url: Any) -> Outcome:
+    def write(self, body: Item, **url: Any) -> Outcome:
         """Log an observation: 201, or 200 with `duplicate` when it was there already.
 
         Of several at once with one `client_ref` of one's own, one is stored. With a `token` it is stored only while
@@ -91,7 +89,7 @@ class Observations(Reading, Writing):
         """
         with named_by("/task"):
             task = task_selectors.ref(self.viewer, body.task) if body.task else None
-        logged = observations.log(self.viewer, item=new_observation(body, task), token=body.token)
+        logged = observations.log(self.viewer, item=new_observation(body, task))
         return Outcome(201 if logged.created else 200, str(logged.id))
 
     def render(self, outcome: Outcome) -> Answer:
@@ -104,7 +102,7 @@ class Observations(Reading, Writing):
 def filters_of(viewer: Any, params: Params) -> memories.Filters:
     """The filters that observations and decisions share; 404 for a task that is hidden."""
     key = params.key("task")
-    return memories.Filters(
+    filters = memories.Filters(
         task=task_selectors.ref(viewer, key).id if key else None,
         task_key=key,
         agent=params.text("agent", longest=100),
@@ -114,6 +112,8 @@ def filters_of(viewer: Any, params: Params) -> memories.Filters:
         until=params.when("until"),
         after_seq=params.integer("after_seq"),
     )
+    memories.narrow_since(viewer, filters)
+    return filters
 
 
 class Batch(Shape, kw_only=True):
@@ -194,3 +194,27 @@ class ObservationBatch(Writing):
 def refuse(result: dict[str, Any], error: HubError) -> None:
     """An item's result when it failed."""
     result |= {"status": "error", "error": {**error.as_dict(), "status": error.status}}
+
+
+class PinObservation(Writing):
+    """Pin an observation, so that it does not expire; a second pin changes nothing. 404 for one that has expired."""
+
+    shape = Shape
+    body_optional = True
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation}
+    act: ClassVar[Callable[..., None]] = staticmethod(pins.pin)
+
+    def write(self, body: Shape, **url: Any) -> Outcome:
+        type(self).act(self.viewer, observation_id=url["observation_id"])
+        return Outcome(200, str(url["observation_id"]))
+
+    def render(self, outcome: Outcome) -> Answer:
+        rows = memories.observations(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)
+        return Answer(rendering.observation(rows[0])) if rows else Answer(None, 204)
+
+
+class UnpinObservation(PinObservation):
+    """Take the pin away; a second time changes nothing. 204 when it has expired, and so is gone now."""
+
+    answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation, 204: None}
+    act = staticmethod(pins.unpin)

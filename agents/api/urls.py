@@ -30,6 +30,8 @@ urlpatterns = [
     path("tasks/<key:key>/reopen", tasks.ReopenTask.as_view()),
     path("observations", observations.Observations.as_view()),
     path("observations/batch", observations.ObservationBatch.as_view()),
+    path("observations/<uuid:observation_id>/pin", observations.PinObservation.as_view()),
+    path("observations/<uuid:observation_id>/unpin", observations.UnpinObservation.as_view()),
     path("decisions", decisions.Decisions.as_view()),
     path("decisions/<uuid:decision_id>/supersede", decisions.SupersedeDecision.as_view()),
     path("decisions/<uuid:decision_id>/revoke", decisions.RevokeDecision.as_view()),

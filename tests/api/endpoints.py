@@ -40,6 +40,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "tasks/{done}/reopen": {"reason": "It came back."},
     "observations": {**ITEM, "client_ref": "r"},
     "observations/batch": {"items": [ITEM]},
+    "observations/{seen}/pin": {},
+    "observations/{seen}/unpin": {},
     "decisions": {
         "task": "free",
         "decision": {"do": "text"},
@@ -97,7 +99,7 @@ BODIES: dict[str, dict[str, Any]] = {
 # Which row of the world each address is about.
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
 ROWS |= {"supersede": "decided", "revoke": "decided", "outcome": "decided"}
-ROWS |= {"escalations": "queued", "acknowledge": "answered"}
+ROWS |= {"escalations": "queued", "acknowledge": "answered", "pin": "seen", "unpin": "seen"}
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def make_world(team: Team) -> World:
         assert api.make(f"tasks/{key}/claim")["token"] == 1
     api.make("tasks/done/complete", TOKEN)
     rows["decided"] = api.make("decisions", {"task": "free", "decision": "d", "reasoning": "r"})["id"]
+    rows["seen"] = api.make("observations", {"content": "seen", "task": "free"})["id"]
     asked = {"reason_code": "other", "reason": "r", "question": "q"}
     rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
     rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]

@@ -5,6 +5,7 @@ import pytest
 
 from escalations.actions import claims
 from memoryhub.core.models import Sensitivity, Team
+from memoryhub.memory.selectors import memories
 from tests.api.client import Api, at_once, make_api
 from tests.factories import Person
 
@@ -181,6 +182,30 @@ def test_a_token_is_checked_only_when_it_is_brought(team: Team, api: Api, task: 
     assert api.post("observations", {"content": "x", "task": task, "token": token}).refusal == (409, "lease_lost")
 
 
+def test_a_batch_checks_the_token_of_each_item_that_brings_one(team: Team, api: Api, task: str) -> None:
+    token = api.make(f"tasks/{task}/claim")["token"]
+    api.make("tasks", {"key": "other", "title": "Other"})
+    items = [
+        {"content": "held", "task": task, "token": token, "client_ref": "r"},
+        {"content": "old", "task": task, "token": token + 1},
+        {"content": "none", "task": task},
+        {"content": "foreign", "task": "other", "token": token},
+        {"content": "of no task", "token": token},
+    ]
+    reply = api.post("observations/batch", {"items": items})
+    assert reply.status == 207
+    told = [(result["status"], result.get("error", {}).get("code")) for result in reply.data["results"]]
+    lost = ("error", "lease_lost")
+    assert told == [("created", None), lost, ("created", None), lost, ("error", "invalid")]
+    assert reply.data["results"][4]["error"]["errors"][0]["pointer"] == "/items/4/task"
+    assert sorted(contents(api)) == ["held", "none"]
+    # What was logged stays logged, whoever has the task by now.
+    api.make(f"tasks/{task}/release", {"token": token})
+    make_api(team).make(f"tasks/{task}/claim")
+    again = api.post("observations/batch", {"items": items[:1]})
+    assert [result["status"] for result in again.data["results"]] == ["duplicate"]
+
+
 def test_observations_still_flow_while_a_person_has_the_task(api: Api, task: str, person: Person) -> None:
     body = {"task": task, "reason_code": "other", "reason": "r", "question": "q"}
     claims.claim(person.viewer, escalation_id=api.make("escalations", body)["id"])
@@ -308,3 +333,34 @@ def test_a_foreign_or_forged_cursor_is_refused(team: Team, api: Api, task: str) 
     ]
     assert [reply.refusal for reply in refused] == [(400, "invalid")] * len(refused)
     assert {reply.data["errors"][0]["pointer"] for reply in refused} == {"?cursor"}
+
+
+def test_what_is_new_since_a_seq_is_found_by_the_ledger_and_by_time(team: Team, api: Api, task: str) -> None:
+    """The same rows, whether few events have happened since or too many to go by."""
+    api.make("tasks", {"key": "busy", "title": "Busy"})
+    seqs = [log(api, f"n{number}", task=task)["seq"] for number in range(4)]
+
+    def since(query: str = "") -> list[list[Any]]:
+        return [contents(api, f"task={task}&after_seq={seq}{query}") for seq in [0, *seqs, 10**9]]
+
+    whole = [f"n{number}" for number in (3, 2, 1, 0)]
+    few = since()
+    assert few == [whole, whole[:3], whole[:2], whole[:1], [], []]
+    for _ in range(11):
+        api.make("observations/batch", {"items": [{"content": "x", "private": number % 2 == 0} for number in range(2)]})
+    assert since() == few
+    memories._FEW_EVENTS, before = 5, memories._FEW_EVENTS
+    try:
+        assert since() == few
+    finally:
+        memories._FEW_EVENTS = before
+    page = api.get(f"observations?task={task}&after_seq={seqs[0]}&limit=2")
+    rest = api.get(page.data["next"])
+    assert [row["content"] for found in (page, rest) for row in found.data["results"]] == whole[:3]
+
+
+def test_times_bound_a_list_however_far_away_they_are(api: Api, task: str) -> None:
+    log(api, "seen", task=task)
+    assert contents(api, "since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59Z") == ["seen"]
+    assert contents(api, "since=9999-12-31T23:59:59Z") == []
+    assert contents(api, "until=0001-01-01T00:00:00Z") == []

@@ -40,6 +40,7 @@ class NewObservation:
     client_ref: str | None = None
     sensitivity: int | None = None
     compartments: Sequence[str] | None = None
+    token: int | None = None  # of the task's lease: checked when it is there
 
 
 @dataclass(slots=True)
@@ -69,24 +70,14 @@ class _Row:
 
 
 @action("observation.log", roles=AGENTS | DESK, scope="memory:write")
-def log(viewer: Viewer, *, item: NewObservation, token: int | None = None) -> Logged:
+def log(viewer: Viewer, *, item: NewObservation) -> Logged:
     """Log one observation. Raises Forbidden above one's clearance, Conflict (lease_lost) for an old token, Invalid for
     an expiry that is over.
 
     Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one.
     """
-    _refuse_expired(item, _clock([item]))
-    if token is not None and item.task is None:
-        raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token is of a task: name the task."),))
-    row = _Row(item, _label(viewer, item))
-    if token is not None:
-        # Looked for before the lease: what was logged stays logged, whoever has the task by now.
-        repeated = _existing(viewer, row) if row.is_unique else None
-        if repeated is not None:
-            return repeated
-        assert item.task is not None
-        hold_task(viewer, item.task.id, token=token, decides=False)
-    return _insert(viewer, [row])[0]
+    row = _checked(viewer, item, _clock([item]))
+    return _held(viewer, row) or _insert(viewer, [row])[0]
 
 
 @action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
@@ -98,15 +89,39 @@ def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged
     places: list[int] = []
     for item in items:
         try:
-            _refuse_expired(item, at)
-            rows.append(_Row(item, _label(viewer, item)))
-            places.append(len(results))
-            results.append(Logged(rows[-1].id, created=True))
+            row = _checked(viewer, item, at)
+            repeated = _held(viewer, row)
         except HubError as error:
             results.append(error)
+            continue
+        if repeated is None:
+            places.append(len(results))
+            rows.append(row)
+        results.append(repeated or Logged(row.id, created=True))
     for place, logged in zip(places, _insert(viewer, rows), strict=True):
         results[place] = logged
     return results
+
+
+def _checked(viewer: Viewer, item: NewObservation, at: datetime | None) -> _Row:
+    _refuse_expired(item, at)
+    if item.token is not None and item.task is None:
+        raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token is of a task: name the task."),))
+    return _Row(item, _label(viewer, item))
+
+
+def _held(viewer: Viewer, row: _Row) -> Logged | None:
+    """Check the token that the item brings; the row that it repeats, if it does.
+
+    That is looked for before the lease: what was logged stays logged, whoever has the task by now.
+    """
+    item = row.item
+    if item.token is None or item.task is None:
+        return None
+    repeated = _existing(viewer, row) if row.is_unique else None
+    if repeated is None:
+        hold_task(viewer, item.task.id, token=item.token, decides=False)
+    return repeated
 
 
 def _clock(items: Sequence[NewObservation]) -> datetime | None:
@@ -181,7 +196,12 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
         run(_FREE, {"author": viewer.membership, **_keys(rows)})
         made = {found for (found,) in run(_INSERT_UNIQUE, {"rows": values})}
     _record(viewer, [row for row in rows if row.id in made], events)
-    return [Logged(row.id, created=True) if row.id in made else _there(viewer, row) for row in rows]
+    logged = []
+    for row in rows:
+        there = Logged(row.id, created=True) if row.id in made else _existing(viewer, row, expired=True)
+        # What stood in its way has expired and was removed since; then nothing does any more.
+        logged.append(there or _insert(viewer, [row])[0])
+    return logged
 
 
 def _values(viewer: Viewer, row: _Row, events: dict[tuple[int, bool], UUID]) -> dict[str, Any]:
@@ -209,7 +229,7 @@ def _values(viewer: Viewer, row: _Row, events: dict[tuple[int, bool], UUID]) -> 
 # An expired observation, which nobody sees any more, gives up what makes it unique.
 _FREE = """
 update observation set client_ref = null, digest = null
-where author_id = %(author)s::uuid and expires_at <= statement_timestamp()
+where author_id = %(author)s::uuid and not pinned and expires_at <= statement_timestamp()
   and (client_ref = any (%(client_refs)s::varchar[]) or digest = any (%(digests)s::bytea[]))
 """
 
@@ -244,7 +264,7 @@ _EXISTING = """
 select id, event_id from observation
 where author_id = %s and label_id = %s
   and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid))
-  and (%s::bool or expires_at is null or expires_at > statement_timestamp()) order by id limit 1
+  and (%s::bool or expires_at is null or expires_at > statement_timestamp() or pinned) order by id limit 1
 """
 
 
@@ -257,9 +277,3 @@ def _existing(viewer: Viewer, row: _Row, *, expired: bool = False) -> Logged | N
         current().settled = event_id
         return Logged(found, created=False)
     return None
-
-
-def _there(viewer: Viewer, row: _Row) -> Logged:
-    found = _existing(viewer, row, expired=True)  # it may have expired since it stood in the way
-    assert found is not None, "nothing removes it meanwhile"
-    return found

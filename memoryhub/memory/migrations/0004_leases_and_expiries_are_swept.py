@@ -5,6 +5,8 @@ from typing import ClassVar
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
+from memoryhub.core.rls import SYSTEM, TEAM
+
 # A sweep belongs to no team, and row-level security shows it nothing: it asks here, as the owner, for the ids of the
 # teams where there is work, and goes on as each team's own viewer.
 LEASES = """
@@ -18,6 +20,12 @@ create function teams_with_expired_observations() returns setof int language sql
 set search_path = public, pg_temp as $$
   select distinct team_id from observation where not pinned and expires_at <= statement_timestamp()
 $$;
+"""
+
+# Who removes it must see it, also what was private. Nobody is shown by the system's eyes what has expired.
+SEEN = f"""
+create policy observation_expired on observation for select
+using (team_id = {TEAM} and {SYSTEM} and not pinned and expires_at <= statement_timestamp())
 """
 
 
@@ -51,4 +59,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(LEASES, "drop function teams_with_leases_run_out()"),
         migrations.RunSQL(EXPIRED, "drop function teams_with_expired_observations()"),
+        migrations.RunSQL(SEEN, "drop policy observation_expired on observation"),
     ]

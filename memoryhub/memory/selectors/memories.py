@@ -6,7 +6,7 @@ as the database takes to answer it (docs/performance.md, P2). Both locks hold: V
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from memoryhub.core.viewers import Viewer
 @dataclass(slots=True)
 class Filters:
     """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then.
+
+    `alive_at`: with what had not expired then, instead of now (it may have been removed).
 
     `task_key`: the task's, where the caller has found it for this viewer, so that it is not looked up for each row.
     """
@@ -37,9 +39,14 @@ class Filters:
     until: datetime | None = None
     after_seq: int | None = None
     up_to_seq: int | None = None
+    alive_at: datetime | None = None
     min_importance: float | None = None
     status: str | None = None
     signal_type: str | None = None
+    # By narrow_since().
+    by_ledger: bool | None = None
+    id_from: UUID | None = None
+    id_below: UUID | None = None
 
 
 class ObservationRow(NamedTuple):
@@ -121,6 +128,15 @@ _DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key, r.supersedes, {_NEW
 LEARNING = f"{_COMMON}, r.signal_type, r.source, r.text_version"
 
 
+# What has not expired: while it is pinned, nothing does.
+LIVE = "(r.expires_at is null or r.expires_at > statement_timestamp() or r.pinned)"
+
+
+def live(filters: Filters) -> str:
+    """The condition on expiry for an observation `r`, which may have the parameter `alive_at`."""
+    return LIVE if filters.alive_at is None else LIVE.replace("statement_timestamp()", "%(alive_at)s::timestamptz")
+
+
 def observations(
     viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
 ) -> list[ObservationRow]:
@@ -128,7 +144,7 @@ def observations(
 
     Expired ones are left out, also before they are removed.
     """
-    where = ["(r.expires_at is null or r.expires_at > statement_timestamp())"]
+    where = [live(filters)]
     if filters.tags:
         where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
     if filters.min_importance is not None:
@@ -153,6 +169,40 @@ def learnings(
     return [LearningRow(*row) for row in _rows(viewer, "learning", LEARNING, [], filters, position, backwards, limit)]
 
 
+# What was asked for since is bounded twice more, so that a large task is not searched through for a few new rows. Where
+# the ledger holds few events since, it tells which rows. Else the ids bound where to look: they are made by some
+# process's clock a moment before COMMIT, so by far more than clocks differ or transactions last.
+_FEW_EVENTS = 1000
+_MARGIN = timedelta(hours=1)
+_SINCE = """
+select (select count(*) from (select from event_seq where team_id = %(team)s::int and seq > %(seq)s::bigint
+                              limit %(most)s::int) newer),
+       (select event_id from event_seq where team_id = %(team)s::int and seq = %(seq)s::bigint)
+"""
+_BY_LEDGER = """r.event_id = any (array(
+    select s.event_id from event_seq s where s.team_id = %(team)s::int and s.seq > %(after_seq)s::bigint))"""
+_BELOW_TIME = 80  # bits of a UUIDv7 below its time
+
+
+def id_near(moment: datetime | UUID, margin: timedelta) -> UUID:
+    """The smallest id (UUIDv7, RFC 9562) of this moment, or of when this id was made, and so much later."""
+    at = moment.int >> _BELOW_TIME if isinstance(moment, UUID) else int(moment.timestamp() * 1000)
+    at = min(max(at + int(margin.total_seconds() * 1000), 0), 2**48 - 1)
+    return UUID(int=at << _BELOW_TIME)
+
+
+def narrow_since(viewer: Viewer, filters: Filters) -> None:
+    """Add to filters with `after_seq`, `since` or `until` what keeps their search short."""
+    floors = [id_near(filters.since, -_MARGIN)] if filters.since is not None else []
+    if filters.after_seq is not None:
+        asked = {"team": viewer.team, "seq": filters.after_seq, "most": _FEW_EVENTS + 1}
+        ((count, event_id),) = run(_SINCE, asked)
+        filters.by_ledger = count <= _FEW_EVENTS or None
+        floors += [id_near(event_id, -_MARGIN)] if event_id is not None else []
+    filters.id_from = max(floors, default=None)
+    filters.id_below = id_near(filters.until, _MARGIN) if filters.until is not None else None
+
+
 _MEMBER = "(select id from membership where team_id = %(team)s::int and name = %({})s::varchar)"
 # What narrows them; a condition is only there when its filter is, so that the planner sees what is asked.
 _CONDITIONS = {
@@ -167,6 +217,9 @@ _CONDITIONS = {
     "up_to_seq": f"{_SEQ} <= %(up_to_seq)s::bigint",
     "status": "r.status = %(status)s::varchar",
     "signal_type": "r.signal_type = %(signal_type)s::varchar",
+    "by_ledger": _BY_LEDGER,
+    "id_from": "r.id >= %(id_from)s::uuid",
+    "id_below": "r.id < %(id_below)s::uuid",
 }
 
 
@@ -181,7 +234,7 @@ def _rows(
     limit: int,
 ) -> list[tuple[Any, ...]]:
     params: dict[str, Any] = label_params(viewer) | {"limit": limit, "position": position, "own": viewer.membership}
-    params |= {"tags": list(filters.tags), "min_importance": filters.min_importance}
+    params |= {"tags": list(filters.tags), "min_importance": filters.min_importance, "alive_at": filters.alive_at}
     for name, condition in _CONDITIONS.items():
         value = getattr(filters, name)
         if value is not None:

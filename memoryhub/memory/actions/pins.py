@@ -1,0 +1,54 @@
+"""Pins: an observation that is to be kept, and to come first where only the most useful is shown."""
+
+from uuid import UUID
+
+from memoryhub.core import ledger
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.errors import NotFound
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors.memories import LIVE
+
+_SET = f"""
+with before as (
+    select id, event_id, label_id, task_id, case when private then author_id end as audience, pinned
+    from observation r where id = %(id)s::uuid and team_id = %(team)s::int and {VISIBLE} and {LIVE} for no key update
+), changed as (
+    update observation r set pinned = not r.pinned from before
+    where r.id = before.id and before.pinned <> %(pinned)s::bool
+)
+select event_id, label_id, task_id, audience, pinned <> %(pinned)s::bool from before
+"""
+
+
+@action("observation.pin", roles=AGENTS | DESK, scope="memory:write")
+def pin(viewer: Viewer, *, observation_id: UUID) -> None:
+    """Pin an observation: it does not expire while it is pinned. Repeating it is fine. Raises NotFound."""
+    _set(viewer, "observation.pin", observation_id, pinned=True)
+
+
+@action("observation.unpin", roles=AGENTS | DESK, scope="memory:write")
+def unpin(viewer: Viewer, *, observation_id: UUID) -> None:
+    """Take the pin away; what would have expired meanwhile is gone then. Repeating it is fine. Raises NotFound."""
+    _set(viewer, "observation.unpin", observation_id, pinned=False)
+
+
+def _set(viewer: Viewer, verb: str, observation_id: UUID, *, pinned: bool) -> None:
+    found = run(_SET, {**label_params(viewer), "id": observation_id, "pinned": pinned})
+    if not found:
+        raise NotFound()
+    ((event_id, label_id, task_id, audience, changed),) = found
+    if not changed:
+        current().settled = event_id
+        return
+    ledger.append(
+        viewer,
+        verb,
+        label=label_id,
+        row_type="observation",
+        row_id=observation_id,
+        task_id=task_id,
+        audience=audience,
+    )

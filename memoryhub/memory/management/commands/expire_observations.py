@@ -1,0 +1,56 @@
+"""manage.py expire_observations: remove what has expired now, or tell what would go."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from memoryhub.core.management.arguments import refusals, system_of
+from memoryhub.core.models import SYSTEM_TEAM, Team
+from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.memory.actions import retention
+
+BATCH = 500
+TELL_EVERY_SECONDS = 5.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove observations that have expired, as the worker does once a minute. Pinned ones do not expire; those of "
+        "a task whose escalation is open are kept until it is over."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be removed")
+        parser.add_argument("--team", metavar="SLUG", help="only this team")
+
+    def handle(self, *args: Any, dry_run: bool, team: str | None, **options: Any) -> None:
+        with refusals():
+            for viewer in _viewers(team):
+                due = retention.due(viewer)
+                if dry_run:
+                    self._tell(viewer, f"{due.expired - due.kept} would be removed", due.kept)
+                else:
+                    self._tell(viewer, f"{self._remove(viewer, due)} removed", due.kept)
+
+    def _remove(self, viewer: Viewer, due: retention.Due) -> int:
+        removed, told_at = 0, time.monotonic()
+        while batch := retention.expire(viewer, limit=BATCH):
+            removed += batch
+            if time.monotonic() - told_at > TELL_EVERY_SECONDS:
+                told_at = time.monotonic()
+                self.stdout.write(f"{viewer.team_slug}: {removed} of {due.expired - due.kept} so far")
+                self.stdout.flush()
+        return removed
+
+    def _tell(self, viewer: Viewer, what: str, kept: int) -> None:
+        self.stdout.write(f"{viewer.team_slug}: {what}, {kept} kept for open escalations.")
+
+
+def _viewers(slug: str | None) -> Iterator[Viewer]:
+    if slug is not None:
+        yield system_of(slug)
+        return
+    for team in Team.objects.exclude(slug=SYSTEM_TEAM).order_by("slug"):
+        yield system_viewer(team.id)

@@ -1,4 +1,4 @@
-"""A holder of leases for I3, a process of its own as an agent is: `python -m tests.prove.i03_holder PORT KEY PREFIX TASKS`.
+"""A holder of leases for I3, a process of its own as an agent is.
 
 Claims a task for a second, works under its token with pauses for which the harness may stop the process, and says on
 standard output, a JSON line each, what it was granted and what became of each write: [what, task, token, ref, status].
@@ -57,9 +57,8 @@ def main(port: int, key: str, prefix: str, tasks: int, checked: bool) -> None:
             body = {"task": task, "content": "seen", "client_ref": ref, "tags": [str(token)]}
             status, _ = holder.post("observations", body | ({"token": token} if checked else {}))
             say("wrote", task, token, ref, status)
-        if dice.random() < 0.8:
-            status, _ = holder.post(f"tasks/{task}/release", {"token": token})
-            say("released", task, token, "", status)
+        status, _ = holder.post(f"tasks/{task}/release", {"token": token})
+        say("released", task, token, "", status)
 
 
 if __name__ == "__main__":

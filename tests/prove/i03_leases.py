@@ -27,18 +27,18 @@ from memoryhub.memory.actions import tasks
 from tests.factories import make_agent, make_team, unique
 from tests.servers import ROOT
 
-HOLDERS = 6
-TASKS = 4  # fewer than holders, so that what one loses another has at once
+HOLDERS = 8
+TASKS = 6  # fewer than holders, so that what one loses another has at once
 PAUSE_SECONDS = (1.1, 1.8)  # longer than a lease
 Said = tuple[str, str, int, str, int]  # what, task, token, the write's reference, status
 
 
 @dataclass
 class Report:
-    """What was seen. `struck`: grants over which their holder stood still for longer than they lasted.
+    """What was seen. `struck`: leases that ran out, since every holder lets go unless it is stopped.
 
-    `late`: writes that landed after a younger grant of their task, by `seq`; `not_increasing`: grants whose token is not
-    greater than the one before. `untold`: writes that landed and were refused, or the other way round.
+    `late`: writes that landed after a younger grant of their task, by `seq`; `not_increasing`: grants whose token is
+    not greater than the one before. `untold`: writes that landed and were refused, or the other way round.
     """
 
     grants: int = 0
@@ -97,9 +97,8 @@ def _holders(
 
 def _listen(holder: subprocess.Popen[str], said: list[Said]) -> None:
     assert holder.stdout is not None
-    for line in holder.stdout:
-        if line.endswith("\n"):  # else it was killed in the middle of the word
-            said.append(tuple(json.loads(line)))
+    # One that does not end there was cut off by the kill.
+    said.extend(tuple(json.loads(line)) for line in holder.stdout if line.endswith("\n"))
 
 
 def _stop_some(

@@ -17,7 +17,9 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
-from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
+from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
+
+LEARNINGS = 50  # of the task itself, in a package
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
@@ -82,6 +84,7 @@ def package(
     """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
     task = task_selectors.tasks(viewer).get(id=row.task_id)
     text = read_text(row)
+    learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
     made: answers.Package = {
         "escalation": row.id,
         "escalated_by_agent": row.author.name,
@@ -97,7 +100,7 @@ def package(
             "observations": [rendering.observation(found) for found in observations],
             "decisions": [rendering.decision(found) for found in decisions],
             "facts": [],
-            "learnings": [],
+            "learnings": [rendering.learning(found) for found in learned],
             "status": row.state,
         },
     }
@@ -120,6 +123,12 @@ def frozen(row: Escalation) -> memories.Filters:
 def alive_at(row: Escalation) -> datetime | None:
     """The moment by which its memory's expiries are judged: while it is open, that at which it froze; else now."""
     return row.created_at if row.state in OPEN else None
+
+
+def learning_of(viewer: Viewer, escalation_id: UUID) -> LearningRow | None:
+    """The learning that a person has made of the escalation, if the viewer may see it."""
+    found = memories.learnings(viewer, memories.Filters(source=escalation_id), limit=1)
+    return found[0] if found else None
 
 
 def withheld(viewer: Viewer, row: Escalation) -> int | None:

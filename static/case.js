@@ -145,8 +145,8 @@ function standing(row) {
   if (Number(row.dataset.version) < Number(before.version)) return;
   const { owner, ownerName, state } = row.dataset;
   const mine = owner === me && ["claimed", "waiting"].includes(state);
-  for (const set of panel().querySelectorAll("form.act:not(#form-note) fieldset")) set.disabled = !mine;
-  for (const button of panel().querySelectorAll("[data-opens]:not([data-opens=form-note])")) button.disabled = !mine;
+  for (const set of panel().querySelectorAll("form.act:not(#form-note, #form-learning) fieldset")) set.disabled = !mine;
+  for (const button of panel().querySelectorAll("[data-opens]:not([data-opens=form-note], [data-opens=form-learning])")) button.disabled = !mine;
   if (owner && owner !== me && before.owner !== owner) {
     document.getElementById("standing").textContent = `${ownerName} has taken it.`;
     document.getElementById("claim-button")?.setAttribute("disabled", "");
@@ -307,7 +307,7 @@ document.addEventListener("click", async (event) => {
 
 // ---- keys
 
-const FORMS = { a: "form-approve", e: "form-edit", r: "form-respond", x: "form-note" };
+const FORMS = { a: "form-approve", e: "form-edit", r: "form-respond", x: "form-note", l: "form-learning" };
 document.addEventListener("hub:key", ({ detail: event }) => {
   if (event.key === "j" || event.key === "k") {
     const items = [...timeline().querySelectorAll("li[data-item]")];

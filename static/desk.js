@@ -65,6 +65,7 @@ const DONE = {
   "hand-back": "Your answer is with the agent.",
   finish: "Finished. The agents are told.",
   cancel: "Cancelled. The agent is told.",
+  learning: "Learning saved. Agents find it by its context.",
 };
 
 function confirmed(question) {

@@ -11,7 +11,7 @@ from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import given, level
 from memoryhub.core.errors import NotFound
 from memoryhub.interface.pagination import MAX_LIMIT
-from memoryhub.interface.shapes import Content, JsonObject, Key, NewRow, Shape
+from memoryhub.interface.shapes import Content, JsonObject, Key, NewRow, Shape, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import learnings
 from memoryhub.memory.models import Signal
@@ -78,7 +78,7 @@ class Learnings(Reading, Writing):
 
 class Question(Shape, kw_only=True):
     context: JsonObject
-    q: Annotated[str, Meta(max_length=1000)] = ""
+    q: Text | None = None
     exclude_own: bool = False
     signal_types: Annotated[list[SignalType], Meta(min_length=1, max_length=4)] | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 10
@@ -99,7 +99,7 @@ class RelevantLearnings(Asking):
         found = selectors.relevant(
             self.viewer,
             body.context,
-            text=body.q,
+            text=body.q or "",
             exclude_own=body.exclude_own,
             signals=body.signal_types,
             limit=body.limit,

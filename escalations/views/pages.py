@@ -8,7 +8,7 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from escalations import arguments, desk, selectors, states, timeline
+from escalations import arguments, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
@@ -22,7 +22,16 @@ from memoryhub.interface.pages import Page, SessionView
 from memoryhub.interface.sessions import TEAM_KEY
 from memoryhub.interface.shapes import LEVELS
 from memoryhub.memory import rendering
+from memoryhub.memory.models import Signal
 from memoryhub.memory.selectors import tasks as task_selectors
+
+# What a learning may be, with the words of the desk.
+SIGNALS = (
+    (Signal.SUCCESS.value, "this worked"),
+    (Signal.FAILURE.value, "this does not work"),
+    (Signal.PATTERN.value, "a pattern"),
+    (Signal.RECOMMENDATION.value, "advice"),
+)
 
 
 class SignIn(LoginView):
@@ -125,12 +134,15 @@ class CasePage(Page):
         held = row.state in (states.CLAIMED, states.WAITING)
         answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
         answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
+        task = rendering.task(task_selectors.tasks(viewer).get(id=row.task_id))
+        given = read_text(answer) if answer else {}
         return {
+            **self.lesson(row, text, answer, given, task),
             "row": row,
             "text": text,
             "action": action,
             "fields": arguments.fields(action.get("arguments") or {}, action.get("schema")) if action else [],
-            "task": rendering.task(task_selectors.tasks(viewer).get(id=row.task_id)),
+            "task": task,
             "mine": mine,
             "may_answer": mine and held and viewer.role in DESK,
             "may_claim": row.state == states.QUEUED and viewer.role in DESK,
@@ -142,8 +154,21 @@ class CasePage(Page):
             "is_reader": viewer.role == Role.READER,
             "is_open": row.state in states.OPEN,
             "answer": answer,
-            "answer_text": read_text(answer) if answer else {},
+            "answer_text": given,
         }
+
+    def lesson(
+        self, row: Escalation, text: dict[str, Any], answer: Answer | None, given: dict[str, Any], task: Any
+    ) -> dict[str, Any]:
+        """What a resolved one taught, or the form to say it."""
+        if answer is None or row.state in (states.CANCELLED, states.EXPIRED):
+            return {}
+        learned = selectors.learning_of(self.viewer, row.id)
+        if learned is not None:
+            return {"learning": rendering.learning(learned)}
+        if self.viewer.role not in DESK:
+            return {}
+        return {"lesson": lessons.proposed(row, text, answer, given, task), "signals": SIGNALS}
 
 
 class CasePanel(CasePage):

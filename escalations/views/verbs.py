@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
+import msgspec
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from escalations import arguments as forms
-from escalations import selectors
-from escalations.actions import answers, claims, notes
+from escalations import lessons, selectors
+from escalations.actions import answers, claims, learnings, notes
 from escalations.models import Escalation, Verdict
-from memoryhub.core.errors import Code, FieldError, HubError, Invalid, UnsupportedMediaType
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
@@ -24,7 +25,8 @@ from memoryhub.interface.etags import make_tag
 from memoryhub.interface.headers import check_media_type
 from memoryhub.interface.json import dump, parse_object
 from memoryhub.interface.pages import SessionView, wants_json
-from memoryhub.interface.shapes import JsonObject, Shape, Text, convert
+from memoryhub.interface.shapes import Content, JsonObject, Shape, Text, convert
+from memoryhub.memory import rendering
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "")
 _CSRF = "csrfmiddlewaretoken"
@@ -54,6 +56,12 @@ class FinishBody(Shape, kw_only=True):
 
 class CancelBody(Shape, kw_only=True):
     reason: Text
+
+
+class LearnBody(Shape, kw_only=True):
+    signal_type: Literal["success", "failure", "pattern", "recommendation"]
+    details: Content
+    context: JsonObject = msgspec.field(default_factory=dict)
 
 
 class Verb(SessionView):
@@ -181,6 +189,37 @@ class Cancel(Verb):
         return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)
 
 
+class Learn(Verb):
+    """What was resolved becomes a learning of the team; asked twice, the one that is there is answered."""
+
+    shape = LearnBody
+    said = "Learning saved. Agents find it by its context."
+
+    def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
+        made: dict[str, Any] = super().form(fields, escalation_id)
+        if "context" in made:
+            made["context"] = lessons.read_context(made["context"])
+        return made
+
+    def act(self, escalation_id: UUID, body: LearnBody) -> Escalation:
+        learnings.learn(
+            self.viewer,
+            escalation_id=escalation_id,
+            signal_type=body.signal_type,
+            details=body.details,
+            context=body.context,
+        )
+        return Escalation(id=escalation_id)
+
+    def answer(self, done: Escalation) -> HttpResponse:
+        """The learning."""
+        with viewer_transaction(self.viewer, read_only=True):
+            found = selectors.learning_of(self.viewer, done.id)
+            if found is None:
+                raise NotFound()
+            return respond(rendering.learning(found))
+
+
 class Next(Verb):
     """Claim the most urgent free one: answered with it, or 204 with how many others hold."""
 
@@ -245,4 +284,5 @@ VERBS: dict[str, Callable[..., HttpResponseBase]] = {
     "hand-back": HandBack.as_view(),
     "finish": Finish.as_view(),
     "cancel": Cancel.as_view(),
+    "learning": Learn.as_view(),
 }

@@ -126,9 +126,11 @@ def _pair(key: str, value: Any, near: bool) -> Pair:
     parts: set[str] = set()
     words: list[str] = []
     for item in (value if isinstance(value, list) else [value])[:_MOST_PARTS]:
-        words += _words(_texts(item))
         number = _number(item)
-        if number is not None:
+        if number is None:
+            words += _words(_texts(item))
+        else:
+            words.append(_canonical(item))
             parts |= {_feature("#", key, size) for size in _sizes(number, near)}
     words = words[:_MOST_PARTS]
     parts |= {_feature("~", key, word) for word in words}

@@ -34,6 +34,7 @@ WRONG: dict[str, list[str]] = {
     "cursor": ["x", "%00", "AAAA", "..", "A" * 5000, "%C3%A9", "'"],
     "status": ["nope", "Open", "open,done"],
     "state": ["nope", "Queued"],
+    "signal_type": ["luck", "Success", "success,failure"],
     "tags_mode": ["some"],
     "tags": [",", "a,,b", "%E2%80%8B", ",".join(map(str, range(51)))],
     "exclude_own": ["1", "True", "yes"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.api.doors import Writing
+from agents.api.doors import Taking
 from memoryhub.interface.shapes import Shape
 from tests.api.bad import DATES, KEYS, check, leaves, replaced
 from tests.api.client import Api
@@ -81,7 +81,8 @@ def test_nul_and_surrogates_inside_every_text(world: World, door: Door) -> None:
 
 # Bodies of the wrong shape
 
-FREE = {"metadata", "content", "decision", "arguments", "schema", "outcome", "runs"}  # inside these anything goes
+# Inside these anything goes.
+FREE = {"metadata", "content", "decision", "arguments", "schema", "outcome", "details", "context", "runs"}
 
 
 def wrong_values(name: str, value: Any) -> Iterator[Any]:
@@ -145,6 +146,10 @@ def test_required_fields(world: World, door: Door) -> None:
         "observations": {"content"},
         "observations/batch": {"items"},
         "decisions": {"task", "decision", "reasoning"},
+        "decisions/{decided}/supersede": {"decision", "reasoning"},
+        "decisions/{decided}/outcome": {"outcome"},
+        "learnings": {"signal_type", "details"},
+        "learnings/relevant": {"context"},
         "escalations": {"task", "reason_code", "reason", "question"},
     }
     body = BODIES[door.path]
@@ -209,7 +214,7 @@ def test_times_to_live_that_are_none(world: World, verb: str) -> None:
 
 @every_writer
 def test_a_body_that_is_too_large(world: World, door: Door) -> None:
-    assert issubclass(door.view, Writing)
+    assert issubclass(door.view, Taking)
     limit = door.view.max_bytes
     assert limit == (8 * MIB if door.path in ("observations/batch", "import/trajectories") else MIB)
     raw = json.dumps(BODIES[door.path]).encode()
@@ -226,6 +231,9 @@ def test_content_over_256_kb(world: World) -> None:
             ("observations", {"content": {"a": big}}),
             ("tasks", {"key": "new", "title": "T", "metadata": {"a": big}}),
             ("decisions", {"task": "free", "decision": big, "reasoning": "r"}),
+            ("learnings", {"signal_type": "pattern", "details": big}),
+            ("learnings", {"signal_type": "pattern", "details": "x", "context": {"a": big}}),
+            ("learnings/relevant", {"context": {"a": big}}),
             ("tasks/held/complete", {"token": 1, "outcome": {"a": big}}),
             ("escalations", {**BODIES["escalations"], "action": {"name": "x", "arguments": {"a": big}}}),
         ):

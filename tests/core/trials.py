@@ -13,7 +13,7 @@ from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core.models import Label, Labelled, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions import decisions, observations, tasks
+from memoryhub.memory.actions import decisions, learnings, observations, tasks
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
 from tests.factories import Person, TestAgent, make_agent, make_person, make_team, unique
@@ -79,6 +79,7 @@ def answered(
     task = make_task(agent, sensitivity, compartments)
     observations.log(agent, item=NewObservation(content=f"observation {word}", task=task))
     decisions.record(agent, task=task, decision=f"decision {word}", reasoning=f"reasoning {word}")
+    learnings.log(agent, task=task, signal_type="pattern", details=f"details {word}", context={"context": word})
     made = ask(agent, task, word)
     claims.claim(person, escalation_id=made.id)
     notes.note(person, escalation_id=made.id, text=f"note {word}")

@@ -43,6 +43,7 @@ class Filters:
     min_importance: float | None = None
     status: str | None = None
     signal_type: str | None = None
+    source: UUID | None = None
     # By narrow_since().
     by_ledger: bool | None = None
     id_from: UUID | None = None
@@ -217,6 +218,7 @@ _CONDITIONS = {
     "up_to_seq": f"{_SEQ} <= %(up_to_seq)s::bigint",
     "status": "r.status = %(status)s::varchar",
     "signal_type": "r.signal_type = %(signal_type)s::varchar",
+    "source": "r.source = %(source)s::uuid",
     "by_ledger": _BY_LEDGER,
     "id_from": "r.id >= %(id_from)s::uuid",
     "id_below": "r.id < %(id_below)s::uuid",

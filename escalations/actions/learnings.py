@@ -1,0 +1,49 @@
+"""Learnings: a person's resolution, for the next time."""
+
+from typing import Any
+from uuid import UUID
+
+from escalations.actions.common import lock
+from escalations.models import Answer, Escalation
+from escalations.states import CANCELLED, EXPIRED
+from memoryhub.core.access import visible_to
+from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.verbs import DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.learnings import add
+
+
+@action("escalation.learn", roles=DESK)
+def learn(
+    viewer: Viewer, *, escalation_id: UUID, signal_type: str, details: Any, context: dict[str, Any] | None = None
+) -> tuple[UUID, bool]:
+    """Make a learning of a resolved escalation, under its label: its id, and whether it was made now.
+
+    There is one of an escalation: of several at once the first is kept, and all get its id. Raises NotFound, Conflict
+    (wrong_state) where no person has resolved it.
+    """
+    escalation, task = lock(viewer, escalation_id)
+    if not is_resolved(viewer, escalation):
+        raise Conflict(
+            Code.WRONG_STATE,
+            "Nobody has resolved this escalation: nothing is to be learnt yet.",
+            state=escalation.state,
+        )
+    return add(
+        viewer,
+        label_by_id(escalation.label_id),
+        signal_type=signal_type,
+        details=details,
+        context=context or {},
+        task_id=task.id,
+        source=escalation.id,
+    )
+
+
+def is_resolved(viewer: Viewer, escalation: Escalation) -> bool:
+    """Whether a person has answered it, or done the work."""
+    if escalation.state in (CANCELLED, EXPIRED):
+        return False
+    answers = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round)
+    return visible_to(viewer, answers).exists()

@@ -20,8 +20,8 @@ from agents.models import Scope
 from escalations.actions.escalate import escalate as escalate_action
 from memoryhub.core.models import Membership, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.memory.actions import decisions, leases, tasks
+from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
+from memoryhub.memory.actions import alerts, decisions, leases, tasks
 from memoryhub.memory.selectors import tasks as task_selectors
 from tests.api.client import Api, make_api
 from tests.factories import make_agent, make_person, make_team, unique
@@ -37,6 +37,8 @@ API = [
     "observations?task={task}&tags=x&limit=100",
     "decisions?limit=100",
     "decisions?task={task}&limit=100",
+    "alerts?limit=100",
+    "alerts?sent=true&limit=100",
     "escalations?limit=100",
     "escalations?task={task}",
     "escalations/{escalation}",
@@ -87,6 +89,7 @@ def grow(world: World, count: int) -> None:
     world.api.make(f"escalations/{world.rows['escalation']}/cancel", {"reason": "To be made anew."})
     escalate(world)
     escalate(world)  # which adds a note
+    alert(world, count)
     remember(world, 1)
     add_tasks(world, [unique("t") for _ in range(count)], escalated=True)
     with viewer_transaction(system := system_viewer(world.team.id)):
@@ -101,6 +104,20 @@ def remember(world: World, count: int) -> None:
         task = task_selectors.ref(world.agent, "t")
         for _ in range(count):
             decisions.record(world.agent, task=task, decision={"do": "x"}, reasoning="y")
+
+
+def alert(world: World, count: int) -> None:
+    """So many alerts to the API's agent, and from it."""
+    if "other" not in world.rows:
+        world.rows["other"] = make_agent(world.team, LEVEL, name="other").name
+    other, sent = Membership.objects.get(team=world.team, name="other"), {"insight": "x", "sensitivity": LEVEL}
+    sender = viewer_of(Membership.objects.select_related("actor", "team").get(id=other.id))
+    with viewer_transaction(sender):
+        for _ in range(count):
+            alerts.send(sender, to=[Membership.objects.get(id=world.agent.membership)], **sent)
+    with viewer_transaction(world.agent):
+        for _ in range(count):
+            alerts.send(world.agent, to=[other], **sent)
 
 
 def add_tasks(world: World, keys: list[str], *, escalated: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from agents.api import decisions, escalations, imports, insights, learnings, me, observations, tasks
+from agents.api import alerts, decisions, escalations, imports, insights, learnings, me, observations, tasks
 
 
 class KeyConverter:
@@ -38,6 +38,9 @@ urlpatterns = [
     path("decisions/<uuid:decision_id>/outcome", decisions.DecisionOutcome.as_view()),
     path("learnings", learnings.Learnings.as_view()),
     path("learnings/relevant", learnings.RelevantLearnings.as_view()),
+    path("alerts", alerts.Alerts.as_view()),
+    path("alerts/<uuid:alert_id>", alerts.OneAlert.as_view()),
+    path("alerts/<uuid:alert_id>/acknowledge", alerts.AcknowledgeAlert.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
     path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),

@@ -14,6 +14,8 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
+from memoryhub.memory import rendering
+from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
 # Administration is told at the desk's ledger, not to agents.
@@ -43,11 +45,15 @@ class FeedPage(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An event's bytes in a stream. `named`: with the key of its task, for those whom the task's label allows."""
+    """An event's bytes in a stream. `named`: with the key of its task, for those whom the task's label allows.
+
+    `alert`: what comes before it, for those to whom the alert was sent.
+    """
 
     plain: bytes
     named: bytes | None = None
     task_label: LabelRef | None = None
+    alert: bytes = b""
 
     def of(self, viewer: Viewer) -> bytes:
         """What this viewer, who may see the event, is sent."""
@@ -67,16 +73,29 @@ def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID
     """The frames of each event, by the team's own viewer, for readers of every clearance."""
     with viewer_transaction(viewer, read_only=True):
         tasks = task_selectors.refs_of(viewer, {event.task_id for event in events if event.task_id})
-    return [_frame(event, tasks) for event in events]
+        alerts = alert_selectors.to_push(viewer, {event.row_id for event in events if is_alert(event) and event.row_id})
+        pushed = {row: push(alert) for row, alert in alerts.items()}
+    return [_frame(event, tasks, pushed) for event in events]
 
 
-def _frame(event: LiveEvent, tasks: Mapping[UUID, task_selectors.Ref]) -> Frame:
+def _frame(event: LiveEvent, tasks: Mapping[UUID, task_selectors.Ref], pushed: Mapping[UUID, bytes]) -> Frame:
     plain = block(event.type, _members(event, None), seq=event.seq)
+    alert = pushed.get(event.row_id, b"") if is_alert(event) and event.row_id else b""
     task = tasks.get(event.task_id) if event.task_id else None
     if task is None:
-        return Frame(plain)
+        return Frame(plain, alert=alert)
     named = block(event.type, _members(event, task.key), seq=event.seq)
-    return Frame(plain, named, label_by_id(task.label_id))
+    return Frame(plain, named, label_by_id(task.label_id), alert)
+
+
+def is_alert(event: LiveEvent) -> bool:
+    """Whether the event is that an alert was sent."""
+    return event.type == "alert.send"
+
+
+def push(row: alert_selectors.AlertRow) -> bytes:
+    """An alert as a stream pushes it; no place to resume from, since it comes again until it is acknowledged."""
+    return block("alert", rendering.pushed_alert(row))
 
 
 def block(event: str, data: Mapping[str, Any], *, seq: int | None = None) -> bytes:

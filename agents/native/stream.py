@@ -33,6 +33,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.live import LiveEvent, Wanted, check_cursor, live, read_events, read_head
 from memoryhub.interface.rights import Rights
+from memoryhub.memory.selectors import alerts as alert_selectors
 
 DOOR = "api/v1/feed/stream"
 PARAMETERS = frozenset({"after", "types", "task"})
@@ -41,6 +42,7 @@ MAX_WAITING_BYTES = 1024 * 1024
 SEND_BYTES = 64 * 1024  # at once
 SEND_SECONDS = 30.0  # a reader that takes nothing for so long is cut
 CLOSE_SECONDS = 1.0
+MOST_ALERTS = 100  # pushed when a stream begins; the list has all
 HELLO = b"retry: 2000\n\n"
 # Why this side has ended a stream.
 REVOKED, TOO_SLOW, FAILED = "rights", "slow", "failed"
@@ -56,7 +58,8 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application. 410 `resync` before the stream begins, when the cursor is not one to resume from.
 
     `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event comes at least
-    once, in commit order; an id without an event says how far everything was sent.
+    once, in commit order; an id without an event says how far everything was sent. To a key with the scope `alerts` the
+    stream also pushes each alert (`event: alert`) when it is sent, and on every beginning those not yet acknowledged.
     """
     request = Request.of(scope)
     made = Stream(request, send)
@@ -110,6 +113,7 @@ class Stream:
     def _open(self) -> int | None:
         self.viewer = self.request.admit(NEEDED)
         self.rights = Rights(self.viewer)
+        self._takes_alerts = self.viewer.scopes is None or "alerts" in self.viewer.scopes
         params = self.request.params(PARAMETERS)
         self.wanted = wanted_of(self.viewer, params)
         after = params.integer("after")
@@ -169,7 +173,8 @@ class Stream:
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke()
         elif self.wanted.takes(event) and (self._reached is None or event.seq > self._reached):
-            self._put(event.seq, frame.of(self.viewer))
+            is_sent_here = self._takes_alerts and event.actor != self.viewer.name
+            self._put(event.seq, (frame.alert if is_sent_here else b"") + frame.of(self.viewer))
 
     def beat(self, seq: int) -> None:
         """Everything up to this `seq` that is for this stream stands in the queue before the beat."""
@@ -191,6 +196,7 @@ class Stream:
         while after < head:
             missed, after = await in_thread(partial(self._missed, after))
             await self._write(missed)
+        await self._write(await in_thread(self._open_alerts))
         self._reached = after
         for seq, data in tuple(self._queue):
             if seq <= after:  # heard meanwhile, and sent from the ledger
@@ -221,6 +227,17 @@ class Stream:
         blocks = [frames.block(event["type"], event, seq=event["seq"]) for event in made]
         return b"".join([*blocks, frames.place(reached)]), reached
 
+    def _open_alerts(self) -> bytes:
+        """What was sent to this agent and is not acknowledged, the oldest first."""
+        if not self._takes_alerts or not self.wanted.takes_kind("alert.send", "alert"):
+            return b""
+        with viewer_transaction(self.viewer, read_only=True):
+            rows = alert_selectors.alerts(self.viewer, alert_selectors.Filters(), limit=MOST_ALERTS)
+            wanted = [row for row in reversed(rows) if self.wanted.task in (None, row.task_id)]
+            return b"".join(frames.push(row) for row in wanted)
+
     async def _write(self, data: bytes) -> None:
+        if not data:
+            return
         async with asyncio.timeout(SEND_SECONDS):
             await self._send({"type": "http.response.body", "body": data, "more_body": True})

@@ -97,9 +97,13 @@ class Wanted:
 
     def takes(self, event: LiveEvent) -> bool:
         """Whether the event is wanted."""
-        if event.row_type in self.except_rows or self.task not in (None, event.task_id):
+        return self.task in (None, event.task_id) and self.takes_kind(event.type, event.row_type)
+
+    def takes_kind(self, type: str, row_type: str) -> bool:
+        """Whether events of this type, of rows of this one, are."""
+        if row_type in self.except_rows:
             return False
-        return self.types is None or event.type in self.types or event.row_type in self.types
+        return self.types is None or type in self.types or row_type in self.types
 
 
 EVERYTHING = Wanted()

@@ -8,7 +8,8 @@ from django.http import HttpRequest
 
 from memoryhub.core.access import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
-from memoryhub.memory.models import Decision, Observation, Task
+from memoryhub.memory.models import Alert, Decision, Observation, Task
+from memoryhub.memory.selectors.alerts import open_all
 
 
 @admin.register(Task)
@@ -66,3 +67,26 @@ class DecisionAdmin(OfTask):
         *("created_at", "seq", "client_ref", "text"),
     )
     list_display = ("created_at", "task_text", "author", "status", "label_text", "action_key")
+
+
+@admin.register(Alert)
+class AlertAdmin(OfTask):
+    """Alerts, newest first, whoever they were sent to: their administrator may look at all that the label allows."""
+
+    fields = (
+        *("task_text", "author", "severity", "label_text", "to_text", "created_at", "seq", "expires_at"),
+        *("client_ref", "text"),
+    )
+    list_display = ("created_at", "severity", "author", "label_text", "task_text", "to_text")
+    list_filter = ("severity",)
+    lookups = ("severity__exact",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        open_all()
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows
+
+    @admin.display(description="recipients")
+    def to_text(self, row: Any) -> int:
+        """How many it was sent to."""
+        return len(row.recipients)

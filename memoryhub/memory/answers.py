@@ -90,6 +90,36 @@ class Decision(Row):
     client_ref: str | None
 
 
+Severity = Annotated[str, one_of("info", "warning", "critical")]
+
+
+class Receipt(TypedDict):
+    name: str
+    acknowledged_at: Instant | None
+
+
+class Alert(Row):
+    """`acknowledged_at`: by the reader; null as well when it was not sent to them. The last three are its sender's."""
+
+    task: str | None
+    insight: str
+    severity: Severity
+    expires_at: Instant | None
+    acknowledged_at: Instant | None
+    client_ref: str | None
+    recipient_count: NotRequired[int]
+    acknowledged_count: NotRequired[int]
+    recipients: NotRequired[list[Receipt]]
+
+
+class PushedAlert(Row):
+    """An alert in a stream. `insight` is null when it is confidential: `GET /alerts/{id}` opens it, recorded."""
+
+    insight: str | None
+    severity: Severity
+    expires_at: Instant | None
+
+
 class Made(TypedDict):
     """`duplicate`: it was there already, by its `client_ref` or (observations, when asked) its content."""
 

@@ -6,6 +6,7 @@ from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
 from memoryhub.memory import answers
 from memoryhub.memory.models import Task
+from memoryhub.memory.selectors.alerts import AlertRow
 from memoryhub.memory.selectors.learnings import Relevant
 from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
 
@@ -113,4 +114,32 @@ def relevant(found: Relevant) -> answers.RelevantLearning:
             {"match": one.how, "word": one.what} if one.how == "text" else {"match": one.how, "key": one.what}
             for one in found.matched
         ],
+    }
+
+
+def alert(row: AlertRow) -> answers.Alert:
+    """An alert, to a recipient or its sender."""
+    text = read_text(row, "alert")
+    made: answers.Alert = {  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
+        **common(row, text),
+        "task": row.task_key,
+        "insight": text.get("insight", ""),
+        "severity": row.severity,
+        "expires_at": row.expires_at,
+        "acknowledged_at": row.acknowledged_at,
+        "client_ref": row.client_ref if row.is_sent else None,
+    }
+    if row.is_sent:
+        made["recipient_count"], made["acknowledged_count"] = row.recipients, row.acknowledged or 0
+    return made
+
+
+def pushed_alert(row: AlertRow) -> answers.PushedAlert:
+    """An alert for a stream, whose bytes are shared: without its task, and without sealed text."""
+    text: dict[str, str | None] = {"insight": None} if row.sealed is not None else read_text(row, "alert")
+    return {
+        **common(row, text),
+        "insight": text["insight"],
+        "severity": row.severity,
+        "expires_at": row.expires_at,
     }

@@ -87,6 +87,16 @@ BODIES: dict[str, dict[str, Any]] = {
         "priority": "high",
         "client_ref": "r",
     },
+    "alerts": {
+        "to": ["other"],
+        "insight": "Hold all deals.",
+        "severity": "warning",
+        "task": "free",
+        "expires_at": "2999-01-31T09:30:00Z",
+        "client_ref": "r",
+        **LABEL,
+    },
+    "alerts/{alert}/acknowledge": {},
     "escalations/{answered}/acknowledge": {},
     "import/trajectories": {
         "runs": [{"task_id": "run", "messages": [{"role": "user", "content": "Hello"}]}],
@@ -98,6 +108,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 # Which row of the world each address is about.
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
+ROWS |= {"alerts": "alert"}
 ROWS |= {"supersede": "decided", "revoke": "decided", "outcome": "decided"}
 ROWS |= {"escalations": "queued", "acknowledge": "answered", "pin": "seen", "unpin": "seen"}
 
@@ -129,7 +140,7 @@ def _doors() -> list[Door]:
     for pattern in urlpatterns:
         route = str(pattern.pattern)
         noun, verb = route.partition("/")[0], route.rpartition("/")[2]
-        row = ROWS.get(verb) or ROWS.get(noun)
+        row = (noun != "alerts" and ROWS.get(verb)) or ROWS.get(noun)
         view = pattern.callback.view_class  # type: ignore[union-attr]
         if issubclass(view, Endpoint):
             found.append(Door(re.sub(r"<[a-z]+:[a-z_]+>", f"{{{row}}}", route), view))
@@ -179,6 +190,8 @@ def make_world(team: Team) -> World:
     api.make("tasks/done/complete", TOKEN)
     rows["decided"] = api.make("decisions", {"task": "free", "decision": "d", "reasoning": "r"})["id"]
     rows["seen"] = api.make("observations", {"content": "seen", "task": "free"})["id"]
+    other = make_api(team, name="other")
+    rows["alert"] = other.make("alerts", {"to": [api.name], "insight": "Look."})["id"]
     asked = {"reason_code": "other", "reason": "r", "question": "q"}
     rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
     rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]

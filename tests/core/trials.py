@@ -13,7 +13,7 @@ from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core.models import Label, Labelled, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions import decisions, learnings, observations, tasks
+from memoryhub.memory.actions import alerts, decisions, learnings, observations, tasks
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
 from tests.factories import Person, TestAgent, make_agent, make_person, make_team, unique
@@ -47,6 +47,10 @@ def make_trial() -> Trial:
     team = make_team("trial")
     agent = make_agent(team, *HIDDEN)
     high, low = make_person(team, "support", *HIDDEN), make_person(team, "lead")
+    # To both, so that nothing but the label tells what each may see.
+    for to, (sensitivity, compartments) in (([high, low], (Sensitivity.INTERNAL, ())), ([high], HIDDEN)):
+        members = [person.membership for person in to]
+        alerts.send(agent.viewer, to=members, insight="word", sensitivity=sensitivity, compartments=compartments)
     made = [answered(agent.viewer, high.viewer, *label) for label in ((Sensitivity.INTERNAL, ()), HIDDEN)]
     return Trial(team, agent, high, low, *made)
 

@@ -1,5 +1,6 @@
 """The memory's tables."""
 
+from memoryhub.memory.models.alerts import Alert, AlertRecipient, Severity
 from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
 from memoryhub.memory.models.learnings import Learning, LearningKey, Signal
 from memoryhub.memory.models.observations import Observation
@@ -7,12 +8,15 @@ from memoryhub.memory.models.tasks import OVER, Task, TaskStatus
 
 __all__ = [
     "OVER",
+    "Alert",
+    "AlertRecipient",
     "Decision",
     "DecisionStatus",
     "Learning",
     "LearningKey",
     "Observation",
     "Outcome",
+    "Severity",
     "Signal",
     "Task",
     "TaskStatus",

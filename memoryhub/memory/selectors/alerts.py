@@ -1,0 +1,136 @@
+"""Alerts: those to a member, those that a member has sent, and who has acknowledged."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.errors import NotFound
+from memoryhub.core.sql import run
+from memoryhub.core.viewers import Viewer
+
+STATES = ("open", "acknowledged", "all")
+
+
+@dataclass(slots=True)
+class Filters:
+    """What a list is narrowed by. `sent`: what the viewer has sent, whatever its state; else what was sent to them."""
+
+    state: str = "open"
+    sent: bool = False
+    severity: str | None = None
+    ids: Sequence[UUID] | None = None
+
+
+class AlertRow(NamedTuple):
+    """An alert as one member sees it. `is_mine`: it was sent to them; `acknowledged`: by how many, for its sender."""
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    task_key: str | None
+    task_id: UUID | None
+    client_ref: str | None
+    severity: str
+    expires_at: datetime | None
+    is_mine: bool
+    acknowledged_at: datetime | None
+    is_sent: bool
+    recipients: int
+    acknowledged: int | None
+
+
+class Receipt(NamedTuple):
+    """To whom an alert was sent, and when they acknowledged it."""
+
+    name: str
+    acknowledged_at: datetime | None
+
+
+_COLUMNS = f"""
+r.id, (select s.seq from event_seq s where s.event_id = r.event_id), r.label_id, r.author_id,
+(select m.name from membership m where m.id = r.author_id), r.created_at, r.body, r.sealed,
+(select t.key from task t where t.id = r.task_id and t.{VISIBLE}), r.task_id, r.client_ref, r.severity, r.expires_at,
+x.id is not null, x.acknowledged_at, r.author_id = %(own)s::uuid, cardinality(r.recipients),
+case when r.author_id = %(own)s::uuid then
+  (select count(*) from alert_recipient d where d.alert_id = r.id and d.acknowledged_at is not null) end
+"""
+_FROM = "alert r left join alert_recipient x on x.alert_id = r.id and x.member_id = %(own)s::uuid"
+_LIVES = "(r.expires_at is null or r.expires_at > statement_timestamp())"
+_STATES = {
+    "open": "x.member_id = %(own)s::uuid and x.acknowledged_at is null",
+    "acknowledged": "x.member_id = %(own)s::uuid and x.acknowledged_at is not null",
+    "all": "x.member_id = %(own)s::uuid",
+}
+
+
+def alerts(
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+) -> list[AlertRow]:
+    """Up to `limit` alerts below `position` (an id), newest first; above it, oldest first, `backwards`.
+
+    What has expired is delivered no more; its sender still sees it.
+    """
+    where = ["r.author_id = %(own)s::uuid"] if filters.sent else [_STATES[filters.state], _LIVES]
+    return _rows(viewer, filters, where, position, backwards, limit)
+
+
+def find_alert(viewer: Viewer, alert_id: UUID) -> AlertRow:
+    """An alert that was sent to the viewer, or by them. Raises NotFound."""
+    where = [f"(r.author_id = %(own)s::uuid or (x.id is not null and {_LIVES}))"]
+    rows = _rows(viewer, Filters(ids=[alert_id]), where, None, False, 1)
+    if not rows:
+        raise NotFound()
+    return rows[0]
+
+
+def to_push(viewer: Viewer, ids: Collection[UUID]) -> dict[UUID, AlertRow]:
+    """Id -> alert, of those that have not expired; by the team's own viewer, for the streams of its recipients."""
+    rows = _rows(viewer, Filters(ids=list(ids)), [_LIVES], None, False, len(ids)) if ids else []
+    return {row.id: row for row in rows}
+
+
+def receipts(viewer: Viewer, alert_id: UUID) -> list[Receipt]:
+    """Whom the viewer's own alert was sent to, by name."""
+    return [
+        Receipt(*row)
+        for row in run(
+            "select m.name, d.acknowledged_at from alert_recipient d join membership m on m.id = d.member_id"
+            " where d.alert_id = %(id)s::uuid order by m.name",
+            {"id": alert_id},
+        )
+    ]
+
+
+def open_all() -> None:
+    """Let this transaction read the alerts of all members. The caller has checked that the viewer administers them."""
+    run("select set_config('hub.opened_alerts', 'on', true)")
+
+
+def _rows(
+    viewer: Viewer, filters: Filters, where: list[str], position: Any, backwards: bool, limit: int
+) -> list[AlertRow]:
+    params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership, "limit": limit}
+    if filters.severity is not None:
+        where.append("r.severity = %(severity)s::varchar")
+        params["severity"] = filters.severity
+    if filters.ids is not None:
+        where.append("r.id = any (%(ids)s::uuid[])")
+        params["ids"] = list(filters.ids)
+    if position is not None:
+        where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
+        params["position"] = position
+    found = run(
+        f"select {_COLUMNS} from {_FROM}"
+        f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
+        f" order by r.id {'asc' if backwards else 'desc'} limit %(limit)s::int",
+        params,
+    )
+    return [AlertRow(*row) for row in found]

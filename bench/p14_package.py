@@ -27,7 +27,7 @@ where t.key = 't'
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goal: at least half as fast, the whole package in pages of the greatest size, one after another by their cursors."""
+    """Goal: at least half as fast: the whole package, in pages of the greatest size, one after another."""
     database = stack.database("p14")
     seeded = seed(stack, database, Plan(agents=1, tasks={"t": OBSERVATIONS}))
     with psycopg.connect(database.owner_url, autocommit=True) as connection:

@@ -15,6 +15,7 @@ from memoryhub.core.models import Event, Team, seq_of_row
 from memoryhub.core.sealing import read_text
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import rendering
+from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
@@ -83,6 +84,7 @@ def package(
 ) -> answers.Package:
     """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
     task = task_selectors.tasks(viewer).get(id=row.task_id)
+    facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
     text = read_text(row)
     learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
     made: answers.Package = {
@@ -99,7 +101,7 @@ def package(
             "task": rendering.task(task),
             "observations": [rendering.observation(found) for found in observations],
             "decisions": [rendering.decision(found) for found in decisions],
-            "facts": [],
+            "facts": [rendering.fact(found) for found in facts],
             "learnings": [rendering.learning(found) for found in learned],
             "status": row.state,
         },

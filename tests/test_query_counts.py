@@ -21,7 +21,8 @@ from escalations.actions.escalate import escalate as escalate_action
 from memoryhub.core.models import Membership, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
-from memoryhub.memory.actions import alerts, decisions, leases, tasks
+from memoryhub.memory.actions import alerts, decisions, facts, leases, tasks
+from memoryhub.memory.actions.facts import NewFact, Seen
 from memoryhub.memory.selectors import tasks as task_selectors
 from tests.api.client import Api, make_api
 from tests.factories import make_agent, make_person, make_team, unique
@@ -39,6 +40,11 @@ API = [
     "decisions?task={task}&limit=100",
     "alerts?limit=100",
     "alerts?sent=true&limit=100",
+    "facts?limit=100",
+    "facts?task={task}&prefix=f&limit=100",
+    "facts/f",
+    "facts/f/history?limit=100",
+    "facts/f?as_of_seq=9999",
     "escalations?limit=100",
     "escalations?task={task}",
     "escalations/{escalation}",
@@ -58,6 +64,7 @@ class World:
     api: Api
     desk: Client
     rows: dict[str, str]
+    fact: Seen | None = None  # the newest version of the fact `f`
 
     @property
     def agent(self) -> Viewer:
@@ -104,6 +111,13 @@ def remember(world: World, count: int) -> None:
         task = task_selectors.ref(world.agent, "t")
         for _ in range(count):
             decisions.record(world.agent, task=task, decision={"do": "x"}, reasoning="y")
+            facts.put(world.agent, key=unique("f"), item=NewFact("x", task=task), seen=None)
+    with viewer_transaction(world.agent):
+        seen = world.fact
+        for _ in range(count):
+            made = facts.put(world.agent, key="f", item=NewFact("x", task=task), seen=seen)
+            seen = Seen(made.fact, made.version)
+    world.fact = seen
 
 
 def alert(world: World, count: int) -> None:

@@ -2,7 +2,18 @@
 
 from django.urls import path, register_converter
 
-from agents.api import alerts, decisions, escalations, imports, insights, learnings, me, observations, tasks
+from agents.api import (
+    alerts,
+    decisions,
+    escalations,
+    facts,
+    imports,
+    insights,
+    learnings,
+    me,
+    observations,
+    tasks,
+)
 
 
 class KeyConverter:
@@ -41,6 +52,10 @@ urlpatterns = [
     path("alerts", alerts.Alerts.as_view()),
     path("alerts/<uuid:alert_id>", alerts.OneAlert.as_view()),
     path("alerts/<uuid:alert_id>/acknowledge", alerts.AcknowledgeAlert.as_view()),
+    path("facts", facts.Facts.as_view()),
+    path("facts/read", facts.ReadFacts.as_view()),
+    path("facts/<key:key>", facts.OneFact.as_view()),
+    path("facts/<key:key>/history", facts.History.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
     path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),

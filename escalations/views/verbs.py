@@ -217,7 +217,7 @@ class Learn(Verb):
             found = selectors.learning_of(self.viewer, done.id)
             if found is None:
                 raise NotFound()
-            return respond(rendering.learning(found))
+            return respond(rendering.learning(found), {})
 
 
 class Next(Verb):

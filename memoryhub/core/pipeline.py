@@ -6,7 +6,7 @@ low-level layer (psycopg.pq), which takes less than half of the processor's time
 
 import re
 from binascii import hexlify
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -71,7 +71,7 @@ class Pipeline:
         made = [_PLAIN[type(value)](value) if type(value) in _PLAIN else _OTHER for value in values]
         if _OTHER in made:
             others = [value for value, text in zip(values, made, strict=True) if text is _OTHER]
-            dumped = iter(Transformer(self._context).dump_sequence(others, [PyFormat.TEXT] * len(others)))
+            dumped: Iterator[Any] = iter(Transformer(self._context).dump_sequence(others, [PyFormat.TEXT] * len(others)))
             made = [next(dumped) if text is _OTHER else text for text in made]
         return query, made
 

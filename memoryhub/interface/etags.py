@@ -43,3 +43,10 @@ def must_be_new(header: str | None) -> bool:
     if header.strip(" \t") != "*":
         raise Invalid("If-None-Match can only be * here.")
     return True
+
+
+def fits_none(header: str | None, tag: str) -> bool:
+    """Whether If-None-Match of a read names this tag, weak or strong, or any (`*`): who asks has it already."""
+    if header is None:
+        return False
+    return header.strip(" \t") == "*" or tag in [sent.strip(" \t").removeprefix("W/") for sent in header.split(",")]

@@ -60,6 +60,8 @@ Uuid = UUID
 # At most 256 kB each, as JSON; in Content a text is one with something to read in it.
 JsonObject = Annotated[dict[str, Any], Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
 Content = Annotated[dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
+# Any JSON at all: null and a blank text, too.
+JsonValue = Annotated[Any, Meta(extra={"max_bytes": MAX_CONTENT_BYTES, "may_be_blank": True})]
 
 
 class Shape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -144,8 +146,8 @@ def _rules(shape: type[msgspec.Struct]) -> _Rules:
 def _rule(kind: inspect.Type) -> _Rule | None:
     if isinstance(kind, inspect.Metadata):
         inner = _rule(kind.type)
-        limit = (kind.extra or {}).get("max_bytes")
-        return _size_rule(limit) if limit else inner
+        extra = kind.extra or {}
+        return _size_rule(extra["max_bytes"], extra.get("may_be_blank", False)) if "max_bytes" in extra else inner
     if isinstance(kind, inspect.DateTimeType):
         return _utc_rule
     if isinstance(kind, inspect.StructType):
@@ -172,11 +174,11 @@ def _union_rule(kind: inspect.UnionType) -> _Rule | None:
     return found[0] if found else None
 
 
-def _size_rule(limit: int) -> _Rule:
+def _size_rule(limit: int, may_be_blank: bool) -> _Rule:
     def check(value: Any, at: str, name: str, faults: list[FieldError]) -> Any:
         if len(orjson.dumps(value)) > limit:
             faults.append(FieldError(f"{at}/{name}", Code.TOO_LARGE, f"This is larger than {limit} bytes."))
-        elif isinstance(value, str) and not has_visible(value):
+        elif not may_be_blank and isinstance(value, str) and not has_visible(value):
             faults.append(FieldError(f"{at}/{name}", *_EMPTY))
         return value
 

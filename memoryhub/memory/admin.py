@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from memoryhub.core.access import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
-from memoryhub.memory.models import Alert, Decision, Observation, Task
+from memoryhub.memory.models import Alert, Decision, Fact, Observation, Task
 from memoryhub.memory.selectors.alerts import open_all
 
 
@@ -90,3 +90,16 @@ class AlertAdmin(OfTask):
     def to_text(self, row: Any) -> int:
         """How many it was sent to."""
         return len(row.recipients)
+
+
+@admin.register(Fact)
+class FactAdmin(OfTask):
+    """Facts, newest first, each with its newest version. Deleted ones, too: their rows count versions."""
+
+    fields = (
+        *("key", "task_text", "author", "version", "deleted", "label_text"),
+        *("created_at", "changed_at", "seq", "expires_at", "valid_from", "valid_to", "client_ref", "text"),
+    )
+    list_display = ("key", "task_text", "author", "version", "deleted", "label_text", "changed_at")
+    search_fields = ("key__exact",)
+    search_help_text = "A fact's whole key."

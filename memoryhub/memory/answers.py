@@ -132,6 +132,8 @@ class MadeObservation(Observation, Made):
 
 class MadeDecision(Decision, Made):
     pass
+
+
 class Learning(Row):
     """`source`: the decision or escalation that it was made of."""
 
@@ -156,3 +158,42 @@ class RelevantLearning(Learning):
 
     relevance: float
     matched: list[Match]
+
+
+class Fact(Row):
+    """One version of a fact: `id` is the fact's, the same in all versions; `seq`, author and time are the version's."""
+
+    key: str
+    value: Any
+    version: int
+    task: str | None
+    expires_at: Instant | None
+    valid_from: Instant | None
+    valid_to: Instant | None
+    client_ref: str | None
+
+
+class FactVersion(Fact):
+    """A version out of the history. A deleted one has no value."""
+
+    deleted: bool
+
+
+class FactPage(TypedDict):
+    results: list[Fact]
+    next: str | None
+    previous: str | None
+
+
+class FactHistory(TypedDict):
+    results: list[FactVersion]
+    next: str | None
+    previous: str | None
+
+
+class FactsRead(TypedDict):
+    """`facts` by key; `missing`: keys without a visible fact; `ambiguous`: key -> the labels to choose from."""
+
+    facts: dict[str, Fact]
+    missing: list[str]
+    ambiguous: dict[str, list[str]]

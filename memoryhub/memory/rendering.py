@@ -7,6 +7,7 @@ from memoryhub.core.sealing import read_text
 from memoryhub.memory import answers
 from memoryhub.memory.models import Task
 from memoryhub.memory.selectors.alerts import AlertRow
+from memoryhub.memory.selectors.facts import FactRow
 from memoryhub.memory.selectors.learnings import Relevant
 from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
 
@@ -105,6 +106,22 @@ def learning(row: LearningRow) -> answers.Learning:
     }
 
 
+def fact(row: FactRow) -> answers.Fact:
+    """A version of a fact, newest or old."""
+    text = read_text(row.text, row.text.table)
+    return {
+        **common(row, text),
+        "key": row.key,
+        "value": text.get("value"),
+        "version": row.version,
+        "task": row.task_key,
+        "expires_at": row.expires_at,
+        "valid_from": row.valid_from,
+        "valid_to": row.valid_to,
+        "client_ref": row.client_ref,
+    }
+
+
 def relevant(found: Relevant) -> answers.RelevantLearning:
     """A learning with why it is relevant."""
     return {
@@ -120,8 +137,8 @@ def relevant(found: Relevant) -> answers.RelevantLearning:
 def alert(row: AlertRow) -> answers.Alert:
     """An alert, to a recipient or its sender."""
     text = read_text(row, "alert")
-    made: answers.Alert = {  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
-        **common(row, text),
+    made: answers.Alert = {
+        **common(row, text),  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
         "task": row.task_key,
         "insight": text.get("insight", ""),
         "severity": row.severity,
@@ -143,3 +160,8 @@ def pushed_alert(row: AlertRow) -> answers.PushedAlert:
         "severity": row.severity,
         "expires_at": row.expires_at,
     }
+
+
+def fact_version(row: FactRow) -> answers.FactVersion:
+    """A version of a fact, as its history has it."""
+    return {**fact(row), "deleted": row.deleted}

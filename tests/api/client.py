@@ -67,7 +67,10 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **extra: Any,
     ) -> Reply:
-        """Any request, whose answer must be one that the API's description tells. `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI."""
+        """Any request, whose answer must be one that the API's description tells.
+
+        `body`: a JSON value, or bytes as they are; `key`: an Idempotency-Key; `extra`: WSGI.
+        """
         sent = dict(headers or {})
         if self.key is not None:
             sent.setdefault("Authorization", f"Bearer {self.key}")

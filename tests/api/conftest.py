@@ -14,17 +14,8 @@ if TYPE_CHECKING:
     from tests.factories import Person
 
 
-TABLES = (
-    "event",
-    "task",
-    "observation",
-    "decision",
-    "learning",
-    "escalation",
-    "escalation_note",
-    "escalation_answer",
-    "label",
-)
+TABLES = ("event", "task", "observation", "decision", "fact", "fact_version", "learning", "label")
+TABLES += ("escalation", "escalation_note", "escalation_answer")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.api.doors import Endpoint, Reading, Taking
+from agents.api.doors import Asking, Endpoint, Reading, Taking
 from agents.api.urls import urlpatterns
 from agents.models import Scope
 from memoryhub.core.models import Team
@@ -76,6 +76,16 @@ BODIES: dict[str, dict[str, Any]] = {
         "signal_types": ["success", "pattern"],
         "limit": 5,
     },
+    "facts/read": {"keys": ["fact", "none"]},
+    "facts/{fact}": {
+        "value": {"a": ["b", 1]},
+        "task": "free",
+        "ttl_seconds": 600,
+        "valid_from": WHEN,
+        "valid_to": "2999-01-31T09:30:00Z",
+        "client_ref": "r",
+        **LABEL,
+    },
     "escalations": {
         "task": "free",
         "reason_code": "other",
@@ -108,7 +118,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 # Which row of the world each address is about.
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
-ROWS |= {"alerts": "alert"}
+ROWS |= {"alerts": "alert", "facts": "fact", "history": "fact"}
 ROWS |= {"supersede": "decided", "revoke": "decided", "outcome": "decided"}
 ROWS |= {"escalations": "queued", "acknowledge": "answered", "pin": "seen", "unpin": "seen"}
 
@@ -129,7 +139,14 @@ class Door:
         """Of what takes a body; None for what is only read."""
         if not issubclass(self.view, Taking):
             return None
-        return "PATCH" if hasattr(self.view, "patch") else "POST"
+        return next((verb for verb in ("PATCH", "PUT") if hasattr(self.view, verb.lower())), "POST")
+
+    @property
+    def methods(self) -> set[str]:
+        """All that it takes."""
+        found = {"GET", "HEAD"} if self.reads else {"POST"} if issubclass(self.view, Asking) else set()
+        found |= {self.method} if self.method else set()
+        return found | ({"DELETE"} if hasattr(self.view, "delete") else set())
 
     def __str__(self) -> str:
         return self.path
@@ -168,7 +185,9 @@ class World:
         return self.api.send(door.method, door.path.format(**self.rows), body, headers=headers, **sent)
 
     def headers(self, door: Door) -> dict[str, str]:
-        return {"If-Match": self.etags["free"]} if door.method == "PATCH" else {}
+        if door.method not in ("PATCH", "PUT"):
+            return {}
+        return {"If-Match": self.etags["fact" if "{fact}" in door.path else "free"]}
 
     def get(self, door: Door, query: str = "") -> Reply:
         return self.api.get(f"{door.path.format(**self.rows)}{query}")
@@ -180,11 +199,13 @@ def make_world(team: Team) -> World:
     from tests.factories import make_person
 
     api = make_api(team, scopes=Scope.values)
-    rows = {"free": "free", "held": "held", "done": "done"}
+    rows = {"free": "free", "held": "held", "done": "done", "fact": "fact"}
     etags = {}
     for key in ("free", "held", "done", "asked", "told"):
         reply = api.post("tasks", {"key": key, "title": key, "metadata": {"kind": "mail"} if key == "free" else {}})
         etags[key] = reply.headers["ETag"]
+    reply = api.send("PUT", "facts/fact", {"value": 1}, headers={"If-None-Match": "*"})
+    etags["fact"] = reply.headers["ETag"]
     for key in ("held", "done"):
         assert api.make(f"tasks/{key}/claim")["token"] == 1
     api.make("tasks/done/complete", TOKEN)

@@ -95,8 +95,14 @@ def test_a_key_opens_one_team_only(team: Team, api: Api) -> None:
 
 
 SCOPED = {
-    "memory:read": [("GET", "agents"), ("GET", "observations"), ("GET", "decisions")],
-    "memory:write": [("POST", "observations"), ("POST", "observations/batch"), ("POST", "decisions")],
+    "memory:read": [
+        *(("GET", path) for path in ("agents", "observations", "decisions", "facts", "facts/k", "facts/k/history")),
+        ("POST", "facts/read"),
+    ],
+    "memory:write": [
+        *(("POST", path) for path in ("observations", "observations/batch", "decisions")),
+        *((method, "facts/k") for method in ("PUT", "DELETE")),
+    ],
     "tasks": [
         ("GET", "tasks"),
         ("GET", "tasks/t"),
@@ -123,6 +129,8 @@ BODIES = {
     "cancel": {"reason": "x"},
     "escalations": {"task": "t", "reason_code": "other", "reason": "r", "question": "q"},
     **{verb: {"token": 1} for verb in ("renew", "release", "complete", "fail")},
+    "read": {"keys": ["k"]},
+    "k": {"value": 1},
 }
 
 
@@ -132,8 +140,11 @@ def test_a_key_without_the_scope_is_refused(team: Team, api: Api, scope: str) ->
     row = api.make("escalations", BODIES["escalations"])["id"]
     without = make_api(team, scopes=[*(other for other in SCOPED if other != scope)])
     for method, path in SCOPED[scope]:
-        body = BODIES.get(path.rpartition("/")[2], {}) if method == "POST" else {} if method == "PATCH" else None
-        reply = without.send(method, path.format(row=row), body, headers={"If-Match": etag} if body == {} else {})
+        body = (
+            BODIES.get(path.rpartition("/")[2], {}) if method in ("POST", "PUT") else {} if method == "PATCH" else None
+        )
+        headers = {"If-Match": etag} if method in ("PATCH", "PUT", "DELETE") else {}
+        reply = without.send(method, path.format(row=row), body, headers=headers)
         assert reply.refusal == (403, "forbidden"), (method, path, reply)
         assert scope in reply.data["detail"]
 

@@ -13,7 +13,8 @@ from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core.models import Label, Labelled, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions import alerts, decisions, learnings, observations, tasks
+from memoryhub.memory.actions import alerts, decisions, facts, learnings, observations, tasks
+from memoryhub.memory.actions.facts import NewFact
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
 from tests.factories import Person, TestAgent, make_agent, make_person, make_team, unique
@@ -22,6 +23,9 @@ HIDDEN = (Sensitivity.CONFIDENTIAL, ("finance",))
 
 # Every table whose rows carry a label, worked out from the models, so that a new one is tested, too.
 LABELLED = sorted(model._meta.db_table for model in apps.get_models() if issubclass(model, Labelled))
+# Those of which the app role may only add rows.
+KEPT = sorted(model._meta.db_table for model in apps.get_models() if getattr(model, "app_may", "") == "SELECT, INSERT")
+CHANGED = [table for table in LABELLED if table not in KEPT]
 LEDGER = ["access_log", "event"]
 GUARDED = [*LABELLED, *LEDGER, "event_seq"]
 
@@ -79,11 +83,12 @@ def ask(viewer: Viewer, task: Task, word: str = "word") -> Escalation:
 def answered(
     agent: Viewer, person: Viewer, sensitivity: int = Sensitivity.INTERNAL, compartments: Any = (), word: str = "word"
 ) -> Escalation:
-    """A task with an observation and a decision, escalated, noted and answered: a row in each labelled table."""
+    """A task with memories, escalated, noted and answered: a row in each labelled table."""
     task = make_task(agent, sensitivity, compartments)
     observations.log(agent, item=NewObservation(content=f"observation {word}", task=task))
     decisions.record(agent, task=task, decision=f"decision {word}", reasoning=f"reasoning {word}")
     learnings.log(agent, task=task, signal_type="pattern", details=f"details {word}", context={"context": word})
+    facts.put(agent, key=task.key, item=NewFact(f"fact {word}", task=task), seen=None)
     made = ask(agent, task, word)
     claims.claim(person, escalation_id=made.id)
     notes.note(person, escalation_id=made.id, text=f"note {word}")

@@ -30,7 +30,7 @@ using (team_id = {TEAM} and {SYSTEM} and not pinned and expires_at <= statement_
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0002_row_level_security")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0003_facts")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddIndex(

@@ -2,6 +2,7 @@
 
 from memoryhub.memory.models.alerts import Alert, AlertRecipient, Severity
 from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
+from memoryhub.memory.models.facts import Fact, FactVersion
 from memoryhub.memory.models.learnings import Learning, LearningKey, Signal
 from memoryhub.memory.models.observations import Observation
 from memoryhub.memory.models.tasks import OVER, Task, TaskStatus
@@ -12,6 +13,8 @@ __all__ = [
     "AlertRecipient",
     "Decision",
     "DecisionStatus",
+    "Fact",
+    "FactVersion",
     "Learning",
     "LearningKey",
     "Observation",

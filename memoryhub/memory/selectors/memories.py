@@ -114,12 +114,12 @@ class LearningRow(NamedTuple):
     text_version: int
 
 
-# Looked up for each row, not joined: a join lets the planner begin at the ledger and sort a task's whole memory.
-_SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
-_AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
-_TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
+# Of a row `r`. Looked up for each, not joined: a join lets the planner begin at the ledger and sort a task's memory.
+SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
+AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
+TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
 _COMMON = (
-    f"r.id, {_SEQ}, r.label_id, r.author_id, {_AUTHOR}, r.created_at, r.body, r.sealed, {_TASK_KEY},"
+    f"r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, {TASK_KEY},"
     " r.event_id, r.client_ref"
 )
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
@@ -214,8 +214,8 @@ _CONDITIONS = {
     "exclude_agent": f"r.author_id is distinct from {_MEMBER.format('exclude_agent')}",
     "since": "r.created_at >= %(since)s::timestamptz",
     "until": "r.created_at < %(until)s::timestamptz",
-    "after_seq": f"{_SEQ} > %(after_seq)s::bigint",
-    "up_to_seq": f"{_SEQ} <= %(up_to_seq)s::bigint",
+    "after_seq": f"{SEQ} > %(after_seq)s::bigint",
+    "up_to_seq": f"{SEQ} <= %(up_to_seq)s::bigint",
     "status": "r.status = %(status)s::varchar",
     "signal_type": "r.signal_type = %(signal_type)s::varchar",
     "source": "r.source = %(source)s::uuid",
@@ -248,7 +248,7 @@ def _rows(
         where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
     order = "asc" if backwards else "desc"
     if filters.task_key is not None:
-        columns = columns.replace(_TASK_KEY, "%(task_key)s::varchar")
+        columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
         params["task_key"] = filters.task_key
     return run(
         f"select {columns} from {table} r"

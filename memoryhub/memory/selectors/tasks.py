@@ -43,7 +43,7 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> Task:
 
     Raises NotFound, or Conflict (ambiguous_key) with the visible labels when no twin dominates; `label` chooses.
     """
-    return _choose(tasks(viewer).filter(key=key), label)
+    return choose(tasks(viewer).filter(key=key), label)
 
 
 class Ref(NamedTuple):
@@ -65,14 +65,14 @@ def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
     found = {}
     for key, rows in twins.items():
         with suppress(Conflict):
-            found[key] = _choose(rows, None)
+            found[key] = choose(rows, None)
     return found
 
 
 def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     """As by_key(), for writes. Raises NotFound, Conflict (ambiguous_key)."""
     rows = run(_REFS, {**label_params(viewer), "keys": [key]})
-    return _choose([Ref(*row) for row in rows], label)
+    return choose([Ref(*row) for row in rows], label)
 
 
 _BY_ID = f"select id, key, label_id from task where id = any (%(ids)s::uuid[]) and team_id = %(team)s and {VISIBLE}"
@@ -88,7 +88,8 @@ def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     return dict(visible_to(viewer, Task.objects.filter(id__in=set(ids))).values_list("id", "key"))
 
 
-def _choose(rows: Iterable[Found], label: str | None) -> Found:
+def choose(rows: Iterable[Found], label: str | None) -> Found:
+    """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key()."""
     twins = [(label_by_id(row.label_id), row) for row in rows]
     if label is not None:
         twins = [(found, row) for found, row in twins if str(found) == label]

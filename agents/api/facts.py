@@ -1,0 +1,209 @@
+"""/api/v1/facts: read, put, delete, list, history, many at once."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpResponse
+from msgspec import Meta
+from rest_framework.request import Request
+
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, named_by, respond
+from agents.api.tasks import given, level
+from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.interface.etags import fits_none, if_match, make_tag, must_be_new
+from memoryhub.interface.pagination import Page, page, read_window
+from memoryhub.interface.shapes import JsonValue, Key, NewRow, Shape, When
+from memoryhub.memory import rendering
+from memoryhub.memory.actions import facts
+from memoryhub.memory.actions.facts import NewFact, Seen, Stale
+from memoryhub.memory.answers import Fact, FactHistory, FactPage, FactsRead
+from memoryhub.memory.selectors import facts as selectors
+from memoryhub.memory.selectors import tasks as task_selectors
+from memoryhub.memory.selectors.facts import FactRow
+
+MOST_KEYS = 200
+TEN_YEARS = 315_360_000  # seconds
+
+
+def fact_answer(row: FactRow, status: int = 200) -> Answer:
+    """A version of a fact with its ETag."""
+    return Answer(rendering.fact(row), status, {"ETag": make_tag(row.id, row.version)})
+
+
+class Facts(Reading):
+    """List facts by key, from one snapshot a page. Deleted ones, and those past their time to live, are not there."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset({"prefix", "task", "valid_at", "limit", "cursor"})
+    answers: ClassVar[Mapping[int, Any]] = {200: FactPage}
+
+    def read(self, **url: Any) -> Answer:
+        task = self.params.key("task")
+        filters = selectors.Filters(
+            prefix=self.params.key("prefix"),
+            task=task_selectors.ref(self.viewer, task).id if task else None,
+            valid_at=self.params.when("valid_at"),
+        )
+        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        # A cursor points to a key and an id: keys have no spaces.
+        key, _, last = str(window.position or "").partition(" ")
+        found = selectors.page(
+            self.viewer,
+            filters,
+            position=(key, UUID(last)) if last else None,
+            backwards=window.backwards,
+            limit=window.limit + 1,
+        )
+        return paged(page(window, found, lambda row: f"{row.key} {row.id}"), rendering.fact)
+
+
+def paged(made: Page[FactRow], render: Any) -> Answer:
+    """A page's answer."""
+    data = {"results": [render(row) for row in made.results], "next": made.next, "previous": made.previous}
+    return Answer(data, headers=made.headers)
+
+
+class FactBody(NewRow, kw_only=True):
+    value: JsonValue
+    task: Key | None = None
+    ttl_seconds: Annotated[int, Meta(ge=1, le=TEN_YEARS)] | None = None
+    valid_from: When | None = None
+    valid_to: When | None = None
+
+
+class OneFact(Reading, Writing):
+    """Read a fact, also as it was (`as_of_seq` or `as_of_time`); put it; delete it.
+
+    Linearizable per fact: PUT with `If-None-Match: *` makes it (201; 412 where there is one); PUT and DELETE with
+    `If-Match` change the version that was read (412 with the `current` and the `expected` one, where it is not the
+    newest); and a read sees every write that was answered before it began. PUT replaces the whole fact but its label.
+    """
+
+    shape = FactBody
+    parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
+    http_method_names = ["get", "head", "put", "delete"]
+    answers: ClassVar[Mapping[int, Any]] = {200: Fact, 201: Fact, 204: None}
+
+    def get(self, request: Request, **url: Any) -> HttpResponse:
+        """304 for who has this version already (RFC 9110, 13.1.2)."""
+        response = super().get(request, **url)
+        if not fits_none(request.META.get("HTTP_IF_NONE_MATCH"), response["ETag"]):
+            return response
+        return HttpResponse(status=304, headers={"ETag": response["ETag"], "Cache-Control": "no-store"})
+
+    def read(self, **url: Any) -> Answer:
+        seq, time = self.params.integer("as_of_seq"), self.params.when("as_of_time")
+        if seq is None and time is None:
+            return fact_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
+        if seq is not None and time is not None:
+            text = "A fact is read as of a time or as of a seq, not both."
+            raise Invalid(errors=(FieldError("?as_of_time", Code.INVALID, text),))
+        return fact_answer(selectors.as_of(self.viewer, url["key"], seq=seq, time=time, label=self.label_param()))
+
+    def put(self, request: Request, **url: Any) -> HttpResponse:
+        try:
+            return self.post(request, **url)
+        except Stale as stale:
+            raise self._failed(stale) from stale
+
+    def delete(self, request: Request, **url: Any) -> HttpResponse:
+        try:
+            self._run(request, b"", None, url)
+        except Stale as stale:
+            raise self._failed(stale) from stale
+        return respond(Answer(None, 204))
+
+    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
+        # What it rests on is part of what is asked: under one Idempotency-Key another ETag is another request.
+        match = request.META.get("HTTP_IF_MATCH", "").encode("latin-1")
+        return super()._run(request, match + b"\n" + raw, body, url)
+
+    def write(self, body: FactBody | None, **url: Any) -> Outcome:
+        key, label = url["key"], self.label_param()
+        if body is None:
+            tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
+            facts.delete(self.viewer, key=key, seen=Seen(*tag), label=label)
+            return Outcome(204, None)
+        seen = self._seen()
+        with named_by("/task"):
+            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        item = NewFact(
+            value=body.value,
+            task=task,
+            ttl_seconds=body.ttl_seconds,
+            valid_from=body.valid_from,
+            valid_to=body.valid_to,
+            client_ref=body.client_ref,
+            sensitivity=level(body.sensitivity),
+            compartments=given(body.compartments),
+        )
+        made = facts.put(self.viewer, key=key, item=item, seen=seen, label=label)
+        return Outcome(201 if made.created else 200, [str(made.fact), made.version])
+
+    def _seen(self) -> Seen | None:
+        """What the write rests on; None: on there being no such fact."""
+        match = self.request.META.get("HTTP_IF_MATCH")
+        if not must_be_new(self.request.META.get("HTTP_IF_NONE_MATCH")):
+            return Seen(*if_match(match))
+        if match is not None:
+            raise Invalid("If-None-Match makes a fact and If-Match changes one: send one of them.")
+        return None
+
+    def render(self, outcome: Outcome) -> Answer:
+        # The very version that was made, whatever has been put since.
+        fact, version = outcome.result
+        row = selectors.versions(self.viewer, fact, [version]).get(version)
+        if row is None:  # a replay by somebody who may no longer see it
+            raise NotFound()
+        return fact_answer(row, outcome.status)
+
+    def _failed(self, stale: Stale) -> PreconditionFailed:
+        """The refusal with the newest version, and the one that was expected to be it, for who merges the two."""
+        newest, seen = stale.newest, stale.seen
+        wanted = [newest.version, *([seen.version] if seen is not None and seen.id == newest.id else [])]
+        with viewer_transaction(self.viewer, read_only=True):
+            rows = selectors.versions(self.viewer, newest.id, wanted)
+            shown = {version: rendering.fact_version(row) for version, row in rows.items()}
+        if newest.version not in shown:  # no longer to be seen
+            raise NotFound()
+        return PreconditionFailed(
+            stale.detail,
+            headers={"ETag": make_tag(newest.id, newest.version)},
+            current=shown[newest.version],
+            expected=shown.get(wanted[1]) if len(wanted) > 1 else None,
+        )
+
+
+class History(Reading):
+    """A fact's versions, newest first, each with its author and `seq`, also of a deleted one. None ever changes."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset({"label", "limit", "cursor"})
+    answers: ClassVar[Mapping[int, Any]] = {200: FactHistory}
+
+    def read(self, **url: Any) -> Answer:
+        fact = selectors.with_history(self.viewer, url["key"], self.label_param())
+        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
+        position = None if window.position is None else int(window.position)
+        found = selectors.history(
+            self.viewer, fact.id, position=position, backwards=window.backwards, limit=window.limit + 1
+        )
+        return paged(page(window, found, lambda row: row.version), rendering.fact_version)
+
+
+class Keys(Shape, kw_only=True):
+    keys: Annotated[list[Key], Meta(min_length=1, max_length=MOST_KEYS)]
+
+
+class ReadFacts(Asking):
+    """Up to 200 facts by their keys, from one snapshot; an ambiguous key is told with its labels and fails no other."""
+
+    shape = Keys
+    answers: ClassVar[Mapping[int, Any]] = {200: FactsRead}
+
+    def read(self, body: Keys, **url: Any) -> Answer:
+        keys = list(dict.fromkeys(body.keys))
+        found, ambiguous = selectors.many(self.viewer, keys)
+        missing = [key for key in keys if key not in found and key not in ambiguous]
+        shown = {key: rendering.fact(found[key]) for key in keys if key in found}
+        return Answer({"facts": shown, "missing": missing, "ambiguous": ambiguous})

@@ -1,0 +1,261 @@
+"""Facts: put and delete, each as one version more of a fact that nobody has changed meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from memoryhub.core import ledger
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.sealing import text_columns
+from memoryhub.core.sql import later, run
+from memoryhub.core.transactions import current
+from memoryhub.core.verbs import AGENTS, DESK, action
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.observations import label_for
+from memoryhub.memory.selectors.tasks import TaskRef, choose
+
+
+@dataclass(slots=True)
+class NewFact:
+    """What a fact is to be, whole: what is left out, it has no more. `value`: any JSON; `ttl_seconds` from now on.
+
+    Without a label: that of the fact that is changed; of a new one the task's, else internal.
+    """
+
+    value: Any
+    task: TaskRef | None = None
+    ttl_seconds: int | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    client_ref: str | None = None
+    sensitivity: int | None = None
+    compartments: Sequence[str] | None = None
+
+    @property
+    def has_label(self) -> bool:
+        return self.sensitivity is not None or self.compartments is not None
+
+
+class Seen(NamedTuple):
+    """The version of a fact that a change rests on."""
+
+    id: UUID
+    version: int
+
+
+class Made(NamedTuple):
+    """The version that a write made, or that it had made before (a repeated `client_ref`)."""
+
+    fact: UUID
+    version: int
+    created: bool
+
+
+class Stale(PreconditionFailed):
+    """412: the fact is another by now. `newest`: as the row was locked; `seen`: what the writer went by."""
+
+    def __init__(self, newest: Seen, seen: Seen | None) -> None:
+        super().__init__("There is a newer version of this fact." if seen else "There is such a fact already.")
+        self.newest, self.seen = newest, seen
+
+
+class _Locked(NamedTuple):
+    """A row of the key, which nobody else changes until COMMIT."""
+
+    id: UUID
+    label_id: int
+    version: int
+    is_live: bool
+
+
+# In one order, so that two writers of twins never wait for each other. Only columns of the row itself: after a wait
+# PostgreSQL reads those anew, and nothing else.
+_LOCK = f"""
+select id, label_id, version, not deleted and coalesce(expires_at > statement_timestamp(), true) from fact
+where team_id = %(team)s::int and key = %(key)s::varchar and {VISIBLE} order by id for no key update
+"""
+
+
+@action("fact.put", roles=AGENTS | DESK, scope="memory:write")
+def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: str | None = None) -> Made:
+    """Make a fact of this key (`seen` None), or its next version if the one that was seen is the newest still.
+
+    A change is for the visible row whose label dominates its twins', or the one that `label` names. Making goes by the
+    label of `item`, else by `label`, else it is refused where any fact of the key is visible. Under a label that had
+    the key before, the versions go on counting. Linearizable per row: it is locked before it is compared.
+
+    Raises Stale (412), NotFound for a change of what is not there, Conflict (ambiguous_key; already_exists for a
+    `client_ref` of another fact), Forbidden above one's clearance, Invalid for a change to another label.
+    """
+    if item.valid_from is not None and item.valid_to is not None and item.valid_from >= item.valid_to:
+        raise Invalid(errors=(FieldError("/valid_to", Code.OUT_OF_RANGE, "It must be valid from before until then."),))
+    while True:
+        rows = _lock(viewer, key)
+        # Before the rows are looked at: what was put was put, whatever has become of it.
+        if item.client_ref is not None and (repeated := _repeated(viewer, key, item.client_ref)) is not None:
+            return repeated
+        if seen is None:
+            found, target = _place(viewer, rows, item, label)
+        else:
+            found = _addressed(rows, label)
+            target = _same_label(viewer, found, item)
+        if found is not None and (seen is not None or found.is_live):
+            _compare(found, seen)
+        made = _write(viewer, key, found, target, item)
+        if made is not None:
+            return made
+        # Somebody has just made it: now there is a row to lock.
+
+
+@action("fact.delete", roles=AGENTS | DESK, scope="memory:write")
+def delete(viewer: Viewer, *, key: str, seen: Seen, label: str | None = None) -> Made:
+    """Delete a fact, as a version without a value, if the one that was seen is the newest still; raises as put()."""
+    found = _addressed(_lock(viewer, key), label)
+    _compare(found, seen)
+    made = _write(viewer, key, found, label_by_id(found.label_id), None)
+    assert made is not None, "a row that is locked is there"
+    return made
+
+
+def _lock(viewer: Viewer, key: str) -> list[_Locked]:
+    return [_Locked(*row) for row in run(_LOCK, label_params(viewer) | {"key": key})]
+
+
+def _addressed(rows: list[_Locked], label: str | None) -> _Locked:
+    """The row that a change is for."""
+    return choose([row for row in rows if row.is_live], label)
+
+
+def _compare(found: _Locked, seen: Seen | None) -> None:
+    newest = Seen(found.id, found.version)
+    if newest != seen:
+        raise Stale(newest, seen)
+
+
+def _same_label(viewer: Viewer, found: _Locked, item: NewFact) -> LabelRef:
+    """A change leaves the label as it is; who names another one wants a twin, or another right."""
+    held = label_by_id(found.label_id)
+    if item.has_label and label_for(viewer, item.sensitivity, item.compartments, item.task) != held:
+        place = "/sensitivity" if item.sensitivity is not None else "/compartments"
+        text = f"This fact is {held}, and a change leaves it so. With If-None-Match: * a twin is made."
+        raise Invalid(errors=(FieldError(place, Code.BAD_CHOICE, text),))
+    return held
+
+
+def _place(viewer: Viewer, rows: list[_Locked], item: NewFact, label: str | None) -> tuple[_Locked | None, LabelRef]:
+    """Where a new fact goes: its label, and the row that is there already, if any."""
+    if label is not None and not item.has_label:
+        level, *words = label.split("+")
+        item.sensitivity, item.compartments = Sensitivity[level.upper()].value, words
+    target = label_for(viewer, item.sensitivity, item.compartments, item.task)
+    if label is not None and str(target) != label:
+        raise Invalid(errors=(FieldError("?label", Code.BAD_CHOICE, f"The body names another label: {target}."),))
+    live = [row for row in rows if row.is_live]
+    if live and not item.has_label:
+        return choose(live, None), target
+    return next((row for row in rows if row.label_id == target.id), None), target
+
+
+_REPEATED = f"""
+select f.id, f.key, v.version, v.event_id from fact_version v join fact f on f.id = v.fact_id
+where v.author_id = %(author)s::uuid and v.client_ref = %(client_ref)s::varchar and v.{VISIBLE}
+order by f.key <> %(key)s::varchar
+"""
+
+
+def _repeated(viewer: Viewer, key: str, client_ref: str) -> Made | None:
+    asked = {"author": viewer.membership, "client_ref": client_ref, "key": key}
+    for fact, found_key, version, event_id in run(_REPEATED, label_params(viewer) | asked):
+        if found_key != key:
+            raise Conflict(Code.ALREADY_EXISTS, "You have used this client_ref for another fact.", key=found_key)
+        current().settled = event_id
+        return Made(fact, version, created=False)
+    return None
+
+
+_COLUMNS = {
+    "team_id": "%(team)s::int",
+    "label_id": "%(label)s::int",
+    "sensitivity": "%(sensitivity)s::int",
+    "body": "%(body)s::jsonb",
+    "sealed": "%(sealed)s::bytea",
+    "author_id": "%(author)s::uuid",
+    "event_id": "%(event)s::uuid",
+    "version": "%(version)s::int",
+    "deleted": "%(deleted)s::bool",
+    "task_id": "%(task)s::uuid",
+    "expires_at": "statement_timestamp() + make_interval(secs => %(ttl)s::int)",
+    "valid_from": "%(valid_from)s::timestamptz",
+    "valid_to": "%(valid_to)s::timestamptz",
+    "client_ref": "%(client_ref)s::varchar",
+}
+_NAMES, _VALUES = ", ".join(_COLUMNS), ", ".join(_COLUMNS.values())
+# The sealed text is bound to the row that it stands in, so that each of the two has its own.
+_KEPT = _VALUES.replace("%(sealed)s", "%(sealed_version)s")
+_LATER = ("team_id", "label_id", "sensitivity")  # which a change leaves as they are
+_CHANGED = ", ".join(f"{name} = {value}" for name, value in _COLUMNS.items() if name not in _LATER)
+
+# Both rows in one statement, which has one time for both.
+_CHANGE = f"""
+with kept as (insert into fact_version (id, fact_id, {_NAMES}) values (%(id)s::uuid, %(fact)s::uuid, {_KEPT}))
+update fact set changed_at = statement_timestamp(), {_CHANGED}
+where id = %(fact)s::uuid and version = %(version)s::int - 1
+"""
+_MAKE = f"""
+with made as (insert into fact (id, key, changed_at, {_NAMES})
+    values (%(fact)s::uuid, %(key)s::varchar, statement_timestamp(), {_VALUES})
+    on conflict (team_id, label_id, key) do nothing returning id)
+insert into fact_version (id, fact_id, {_NAMES}) select %(id)s::uuid, id, {_KEPT} from made returning id
+"""
+
+
+def _write(viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, item: NewFact | None) -> Made | None:
+    """The next version of a locked row, or the first of a new one: None where somebody else has made the row."""
+    fact, version = (found.id, found.version + 1) if found else (new_id(), 1)
+    row_id, event_id = new_id(), new_id()
+    text = {} if item is None else {"value": item.value}
+    item = item or NewFact(None)
+    columns = text_columns("fact", fact, label, text, version)
+    params = {
+        "id": row_id,
+        "fact": fact,
+        "key": key,
+        "team": viewer.team,
+        "label": label.id,
+        "sensitivity": label.sensitivity,
+        "body": Jsonb(columns["body"]) if columns["body"] is not None else None,
+        "sealed": columns["sealed"],
+        "sealed_version": text_columns("fact_version", row_id, label, text)["sealed"],
+        "author": viewer.membership,
+        "event": event_id,
+        "version": version,
+        "deleted": not text,
+        "task": item.task.id if item.task else None,
+        "ttl": item.ttl_seconds,
+        "valid_from": item.valid_from,
+        "valid_to": item.valid_to,
+        "client_ref": item.client_ref,
+    }
+    if found is not None:
+        later(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
+    elif not run(_MAKE, params):
+        return None
+    ledger.append(
+        viewer,
+        "fact.put" if text else "fact.delete",
+        label=label.id,
+        row_type="fact",
+        row_id=fact,
+        task_id=params["task"],
+        data={"key": key, "version": version},
+        event_id=event_id,
+    )
+    return Made(fact, version, created=found is None or not found.is_live)

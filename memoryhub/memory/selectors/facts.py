@@ -1,0 +1,246 @@
+"""Reading facts: by key (which may stand for several rows, one a label), many at once, as they were, and their history.
+
+What a reader is told of a fact is on disk first: a version that a crash takes back, and another writer then makes
+anew, would have the ETag of the one that was read.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from memoryhub.core import sql
+from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.errors import Conflict, HubError, NotFound
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
+from memoryhub.memory.selectors.tasks import choose
+
+MOST_IN_A_PACKAGE = 200
+
+
+class Text(NamedTuple):
+    """Where a fact's text stands, and what it is bound to there."""
+
+    table: str
+    id: UUID
+    label_id: int
+    body: Any
+    sealed: bytes | None
+    text_version: int
+
+
+class FactRow(NamedTuple):
+    """One version of a fact, with `seq`, author and task; `task_key` None where the reader may not see the task.
+
+    `id` is the fact's; `text_id` that of the row which was read: the fact's, or for one of the history the version's.
+    `over`: past its time to live. `fresh`: so young that it may not be on disk.
+    """
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    task_key: str | None
+    event_id: UUID
+    client_ref: str | None
+    key: str
+    version: int
+    deleted: bool
+    expires_at: datetime | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    text_id: UUID
+    over: bool
+    fresh: bool
+
+    @property
+    def text(self) -> Text:
+        """The newest version's stands in the fact's row; an old one's in the version's own."""
+        if self.text_id == self.id:
+            return Text("fact", self.id, self.label_id, self.body, self.sealed, self.version)
+        return Text("fact_version", self.text_id, self.label_id, self.body, self.sealed, 1)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a fact at all in the eyes of who reads it now."""
+        return not (self.deleted or self.over)
+
+
+def _columns(fact: str, key: str, changed_at: str) -> str:
+    return (
+        f"{fact}, {SEQ}, r.label_id, r.author_id, {AUTHOR}, {changed_at}, r.body, r.sealed, {TASK_KEY}, r.event_id,"
+        f" r.client_ref, {key}, r.version, r.deleted, r.expires_at, r.valid_from, r.valid_to, r.id,"
+        f" coalesce(r.expires_at <= statement_timestamp(), false),"
+        f" {changed_at} > statement_timestamp() - interval '1 minute'"
+    )
+
+
+_FACT = f"select {_columns('r.id', 'r.key', 'r.changed_at')} from fact r"
+_VERSION = f"select {_columns('f.id', 'f.key', 'r.created_at')} from fact f join fact_version r on r.fact_id = f.id"
+_MINE = f"team_id = %(team)s::int and {{0}}.{VISIBLE}"
+_FACT_IS_MINE = f"r.{_MINE.format('r')}"
+_VERSION_IS_MINE = f"f.{_MINE.format('f')}"
+
+# Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
+# where a fact has a million versions. 0: there was none yet.
+_NEWEST_THEN = """(with recursive span(low, high) as (
+    select 0, f.version
+    union all
+    select case when there then middle else low end, case when there then high else middle - 1 end
+    from (select low, high, (low + high + 1) / 2 as middle from span where low < high) s cross join lateral (
+        select exists (select from fact_version v where v.fact_id = f.id and v.version = middle and {}) as there) t
+) select low from span where low = high)"""
+_BY_SEQ = _NEWEST_THEN.format("(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint")
+_BY_TIME = _NEWEST_THEN.format("v.created_at <= %(time)s::timestamptz")
+_THERE_THEN = (
+    "not r.deleted and (%(time)s::timestamptz is null or coalesce(r.expires_at > %(time)s::timestamptz, true))"
+)
+
+# One look for each fact, however many versions it has: from fact to fact along the index.
+_OF_TASK = f"""with recursive of_task(fact) as (
+    (select v.fact_id from fact_version v
+     where v.task_id = %(task)s::uuid and v.{_MINE.format("v")} order by v.fact_id limit 1)
+    union all
+    select (select v.fact_id from fact_version v where v.task_id = %(task)s::uuid and v.{_MINE.format("v")}
+            and v.fact_id > o.fact order by v.fact_id limit 1) from of_task o where o.fact is not null
+) {_VERSION} and r.version = {_BY_SEQ} join of_task o on o.fact = f.id
+where {_VERSION_IS_MINE} and r.task_id = %(task)s::uuid and {_THERE_THEN} order by f.id limit %(limit)s::int"""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed by: how keys begin, the task, an instant at which the fact is valid."""
+
+    prefix: str | None = None
+    task: UUID | None = None
+    valid_at: datetime | None = None
+
+
+def by_key(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
+    """The visible fact of this key: the one whose label dominates those of all its visible twins.
+
+    Raises NotFound, also for one that is deleted or past its time to live; Conflict (ambiguous_key) with the visible
+    labels when no twin dominates; `label` chooses.
+    """
+    return _choose([row for row in _of_keys(viewer, [key]) if row.is_live], label)
+
+
+def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
+    """As by_key(), but one that is deleted or past its time to live is found when there is no other."""
+    rows = _of_keys(viewer, [key])
+    try:
+        return choose([row for row in rows if row.is_live], label)
+    except NotFound:
+        return _choose(rows, label)
+
+
+def many(viewer: Viewer, keys: Iterable[str]) -> tuple[dict[str, FactRow], dict[str, list[str]]]:
+    """The facts of these keys, and the labels of the ambiguous ones, by one query. What is absent is left out."""
+    twins: dict[str, list[FactRow]] = {}
+    for row in _of_keys(viewer, keys):
+        if row.is_live:
+            twins.setdefault(row.key, []).append(row)
+    found: dict[str, FactRow] = {}
+    ambiguous: dict[str, list[str]] = {}
+    for key, rows in twins.items():
+        try:
+            found[key] = choose(rows, None)
+        except Conflict as conflict:
+            ambiguous[key] = conflict.extra["labels"]
+    return found, ambiguous
+
+
+def page(
+    viewer: Viewer, filters: Filters, *, position: tuple[str, UUID] | None, backwards: bool, limit: int
+) -> list[FactRow]:
+    """Up to `limit` facts by key, then id, after `position` (a key and an id), or before it, the nearest first."""
+    where = [_FACT_IS_MINE, "not r.deleted", "(r.expires_at is null or r.expires_at > statement_timestamp())"]
+    params = label_params(viewer) | {"limit": limit}
+    if filters.prefix is not None:
+        # No key has a character beyond `~`; as a range, since in a pattern `_` would stand for any of them.
+        where.append("r.key >= %(prefix)s::varchar and r.key < %(prefix)s::varchar || chr(127)")
+        params["prefix"] = filters.prefix
+    if filters.task is not None:
+        where.append("r.task_id = %(task)s::uuid")
+        params["task"] = filters.task
+    if filters.valid_at is not None:
+        where.append(
+            "coalesce(r.valid_from <= %(valid_at)s::timestamptz, true)"
+            " and coalesce(r.valid_to > %(valid_at)s::timestamptz, true)"
+        )
+        params["valid_at"] = filters.valid_at
+    if position is not None:
+        where.append(f"(r.key, r.id) {'<' if backwards else '>'} (%(key)s::varchar, %(id)s::uuid)")
+        params["key"], params["id"] = position
+    order = "desc" if backwards else "asc"
+    return _rows(
+        f"{_FACT} where {' and '.join(where)} order by r.key {order}, r.id {order} limit %(limit)s::int", params
+    )
+
+
+def as_of(
+    viewer: Viewer, key: str, *, seq: int | None = None, time: datetime | None = None, label: str | None = None
+) -> FactRow:
+    """The fact of this key as it was when the ledger stood at `seq`, or at `time` (one of them); raises as by_key().
+
+    A moment of the future is now. The ledger knows no times to live: by `seq` one is found that was over by then.
+    """
+    newest = _BY_TIME if seq is None else _BY_SEQ
+    where = f"{_VERSION_IS_MINE} and f.key = %(key)s::varchar and {_THERE_THEN}"
+    params = label_params(viewer) | {"key": key, "seq": seq, "time": time}
+    return _choose(_rows(f"{_VERSION} and r.version = {newest} where {where}", params), label)
+
+
+def of_task(viewer: Viewer, task: UUID, *, seq: int, time: datetime) -> list[FactRow]:
+    """The task's facts as they were when the ledger stood at `seq`, at `time`; at most 200, those first made first."""
+    params = label_params(viewer) | {"task": task, "seq": seq, "time": time, "limit": MOST_IN_A_PACKAGE}
+    return _rows(_OF_TASK, params)
+
+
+def versions(viewer: Viewer, fact: UUID | str, wanted: Sequence[int]) -> dict[int, FactRow]:
+    """These versions of a visible fact, by number, deleted ones too."""
+    params = label_params(viewer) | {"fact": fact, "versions": list(wanted)}
+    rows = _rows(
+        f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = any (%(versions)s::int[])",
+        params,
+    )
+    return {row.version: row for row in rows}
+
+
+def history(viewer: Viewer, fact: UUID, *, position: int | None, backwards: bool, limit: int) -> list[FactRow]:
+    """Up to `limit` versions of a visible fact below the version `position`, newest first; above it, oldest first."""
+    where = f"{_VERSION_IS_MINE} and f.id = %(fact)s::uuid"
+    if position is not None:
+        where += f" and r.version {'>' if backwards else '<'} %(position)s::int"
+    params = label_params(viewer) | {"fact": fact, "position": position, "limit": limit}
+    order = "asc" if backwards else "desc"
+    return _rows(f"{_VERSION} where {where} order by r.version {order} limit %(limit)s::int", params)
+
+
+def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
+    """All that is visible under these keys, dead or alive."""
+    params = label_params(viewer) | {"keys": list(keys)}
+    return _rows(f"{_FACT} where {_FACT_IS_MINE} and r.key = any (%(keys)s::varchar[])", params)
+
+
+def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
+    """Ask, and wait for the disk before the answer leaves: with this transaction's COMMIT, in one round trip."""
+    rows = [FactRow(*row) for row in sql.run(text, params)]
+    fresh = next((row for row in rows if row.fresh), None)
+    if fresh is not None:
+        sql.later("select settle(%s::uuid)", [fresh.event_id])
+    return rows
+
+
+def _choose(rows: Sequence[FactRow], label: str | None) -> FactRow:
+    try:
+        return choose(rows, label)
+    except HubError:
+        sql.send()  # that there is none is told of what is on disk, too
+        raise

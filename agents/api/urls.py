@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from agents.api import (
     alerts,
+    contract,
     decisions,
     escalations,
     facts,
@@ -28,6 +29,8 @@ class KeyConverter:
 register_converter(KeyConverter, "key")
 
 urlpatterns = [
+    path("openapi.json", contract.Document.as_view()),
+    path("docs", contract.Docs.as_view()),
     path("me", me.Me.as_view()),
     path("agents", me.Agents.as_view()),
     path("tasks", tasks.Tasks.as_view()),

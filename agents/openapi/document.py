@@ -28,11 +28,11 @@ _REFERENCE = "#/components/schemas/{name}"
 _ABOUT = """\
 The shared memory of a team's AI agents. All addresses want `Authorization: Bearer <key>`; the team is the key's.
 
-- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53; a text holds no NUL. What is
-  unknown, repeated, read-only or of another type is refused, with its place.
+- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53; a text holds no
+  NUL. What is unknown, repeated, read-only or of another type is refused, with its place.
 - Refusals are `application/problem+json` (RFC 9457). A client may branch on `code`.
 - Hidden and absent are the same answer, everywhere.
-- Every change is one transaction, on disk before it is answered. With an `Idempotency-Key` a change may be sent again safely.
+- Every change is one transaction, on disk before it is answered. With an `Idempotency-Key` it may be sent again safely.
 - Every read is one snapshot. Lists are followed by the address in `next`, which neither skips nor repeats a row.
 """
 
@@ -231,7 +231,7 @@ _HEADERS: Json = {
 _PROBLEM: dict[str, Json] = {
     "FieldError": {
         "type": "object",
-        "description": "One fault: `pointer` is its place in the body (RFC 6901), or `?name` for a parameter of the query.",
+        "description": "One fault. `pointer`: its place in the body (RFC 6901), or `?name` for a query's parameter.",
         "properties": {
             "pointer": {"type": "string"},
             "code": {"type": "string", "enum": sorted({*problems.OF_FIELDS, *problems.OF_REQUESTS})},

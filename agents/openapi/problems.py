@@ -1,4 +1,4 @@
-"""What each status and each problem code means, in a sentence: for the API's description, its page and docs/problems.md."""
+"""What each status and each problem code means: for the API's description, its page and docs/problems.md."""
 
 from memoryhub.core.errors import Code
 
@@ -14,7 +14,7 @@ STATUSES = {
     413: "The body is larger than may be sent here.",
     414: "The query is longer than 8 kB.",
     415: "The body must be `application/json`, in UTF-8, without a Content-Encoding.",
-    422: "It is well formed and not allowed: an Idempotency-Key of another request, or what the escalation does not allow.",
+    422: "Well formed and not allowed: an Idempotency-Key of another request, or what the escalation does not allow.",
     428: "A change needs If-Match with the ETag that was read.",
     429: "Too many requests; try again after `Retry-After` seconds.",
     503: "Not available just now; try again after `Retry-After` seconds. Nothing was done.",
@@ -23,7 +23,7 @@ STATUSES = {
 # Of a whole request: a problem's `code`.
 OF_REQUESTS = {
     Code.INVALID: "The request is not as it must be; `errors` names each fault and its place.",
-    Code.INVALID_JSON: "The body is not one JSON object in UTF-8, or holds what cannot be stored (NUL, a repeated key).",
+    Code.INVALID_JSON: "The body is not one JSON object in UTF-8, or holds what cannot be kept: a NUL, a repeated key.",
     Code.UNAUTHORIZED: "A valid API key is needed, in one Authorization header.",
     Code.FORBIDDEN: "Role, scope or clearance do not allow this.",
     Code.NOT_FOUND: "Nothing is here that you may see.",
@@ -77,8 +77,10 @@ def markdown() -> str:
     lines = [
         "# Problems",
         "",
-        "Every refusal is `application/problem+json` (RFC 9457) with `code`, `detail`, `errors` and `request_id`. A client may",
-        "branch on the codes; the sentences in `detail` may change. Written by `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py`.",
+        "Every refusal is `application/problem+json` (RFC 9457) with `code`, `detail`, `errors`, `request_id`. A client",
+        "may branch on codes; the sentences in `detail` may change. `type` is the code's place in `/api/v1/docs`.",
+        "",
+        "Written by `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py` from `agents/openapi/problems.py`.",
     ]
     for title, table in (
         ("By status", {str(status): text for status, text in STATUSES.items()}),

@@ -44,9 +44,11 @@ class _ApiHandler(WSGIHandler):
 
 _api = _ApiHandler()
 _FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")  # whoever probes a process knows no public host name
+_FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the policy that pages have
 
 
 def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
     """The WSGI application."""
-    handler = _api if environ.get("PATH_INFO", "").startswith(_FOR_PROGRAMS) else _pages
+    path = environ.get("PATH_INFO", "")
+    handler = _api if path.startswith(_FOR_PROGRAMS) and path != _FOR_PEOPLE else _pages
     return handler(environ, start_response)

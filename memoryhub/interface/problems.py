@@ -40,6 +40,7 @@ from memoryhub.core.errors import (
 from memoryhub.core.failures import describe
 
 CONTENT_TYPE = "application/problem+json"
+MEANINGS = "/api/v1/docs"  # the page that tells what each code means
 
 log = structlog.get_logger("memoryhub.problems")
 
@@ -49,7 +50,7 @@ def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], byte
     counts.REFUSALS.labels(error.code).inc()
     members = {
         **error.as_dict(),
-        "type": "about:blank",
+        "type": f"{MEANINGS}#{error.code}",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "request_id": request_id,

@@ -117,15 +117,14 @@ class Story:
 
     def tell(self, node: Any) -> Any:
         if isinstance(node, dict):
-            words = ("status", "state", "outcome")  # the product's own, which may be somebody's key, too
-            told = {
-                name: value if name in words and isinstance(value, str) else self.tell(value)
-                for name, value in node.items()
-            }
-            return {"channel" if name == "a" else name: value for name, value in told.items()}
+            return {("channel" if name == "a" else name): self._member(name, value) for name, value in node.items()}
         if isinstance(node, list):
             return [self.tell(item) for item in node]
         return self._text(node) if isinstance(node, str) else node
+
+    def _member(self, name: str, value: Any) -> Any:
+        # These words are the product's own, though they may be somebody's key, too.
+        return value if name in ("status", "state", "outcome") and isinstance(value, str) else self.tell(value)
 
     def _text(self, text: str) -> str:
         if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text):

@@ -1,0 +1,61 @@
+"""/api/v1/openapi.json and /api/v1/docs: the API's description, for programs and for people. No key is needed.
+
+It is the file that is checked in and tested, not worked out here: what is served is what was looked at.
+"""
+
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.generic import View
+
+from memoryhub.core.errors import HubError, MethodNotAllowed
+from memoryhub.interface.headers import check_address
+from memoryhub.interface.problems import problem_response
+
+_KEPT = "public, max-age=300"
+
+
+@cache
+def _file() -> tuple[bytes, str]:
+    raw = (settings.ROOT / "docs" / "openapi.json").read_bytes()
+    return raw, f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
+
+
+class _Public(View):
+    """GET, from anybody. A cache may keep it for five minutes, and is told 304 as long as nothing changed."""
+
+    http_method_names = ["get", "head"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            host = request.META.get("HTTP_HOST") or request.META["SERVER_NAME"]
+            check_address(host, is_secure=request.is_secure())
+            if request.method not in ("GET", "HEAD"):
+                raise MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET, HEAD"})
+        except HubError as error:
+            return problem_response(error, request)
+        return super().dispatch(request, *args, **kwargs)
+
+
+class Document(_Public):
+    """The description itself."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        raw, tag = _file()
+        headers = {"ETag": tag, "Cache-Control": _KEPT}
+        if tag in request.headers.get("If-None-Match", ""):
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(raw, content_type="application/json", headers=headers)
+
+
+class Docs(_Public):
+    """The description as a page."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "api/docs.html", {"api": json.loads(_file()[0])})

@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from agents.api import (
     alerts,
+    context,
     contract,
     decisions,
     escalations,
@@ -36,6 +37,7 @@ urlpatterns = [
     path("tasks", tasks.Tasks.as_view()),
     path("tasks/claim-next", tasks.ClaimNext.as_view()),
     path("tasks/<key:key>", tasks.OneTask.as_view()),
+    path("tasks/<key:key>/context", context.TaskContext.as_view()),
     path("tasks/<key:key>/claim", tasks.ClaimTask.as_view()),
     path("tasks/<key:key>/renew", tasks.RenewTask.as_view()),
     path("tasks/<key:key>/release", tasks.ReleaseTask.as_view()),

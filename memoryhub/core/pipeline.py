@@ -71,7 +71,9 @@ class Pipeline:
         made = [_PLAIN[type(value)](value) if type(value) in _PLAIN else _OTHER for value in values]
         if _OTHER in made:
             others = [value for value, text in zip(values, made, strict=True) if text is _OTHER]
-            dumped: Iterator[Any] = iter(Transformer(self._context).dump_sequence(others, [PyFormat.TEXT] * len(others)))
+            dumped: Iterator[Any] = iter(
+                Transformer(self._context).dump_sequence(others, [PyFormat.TEXT] * len(others))
+            )
             made = [next(dumped) if text is _OTHER else text for text in made]
         return query, made
 

@@ -197,3 +197,22 @@ class FactsRead(TypedDict):
     facts: dict[str, Fact]
     missing: list[str]
     ambiguous: dict[str, list[str]]
+
+
+class LeftOut(TypedDict):
+    """How many rows found no room. `at_least`: there are more than were counted."""
+
+    count: int
+    at_least: bool
+
+
+class Context(TypedDict):
+    """What of a task fits into `budget` tokens. `tokens`: an estimate, a third of the bytes of the rows' JSON."""
+
+    decisions: list[Decision]
+    observations: list[Observation]
+    facts: list[Fact]
+    learnings: list[RelevantLearning]
+    budget: int
+    tokens: int
+    left_out: dict[str, LeftOut]

@@ -52,6 +52,9 @@ class Observation(Labelled):
             # A task's newest page, whatever its size.
             models.Index(fields=["task", "-id"], name="observation_of_task"),
             models.Index(fields=["team", "-id"], name="observation_of_team"),
+            # For a task's context, however many others there are.
+            models.Index(fields=["task", "-id"], name="observation_pinned", condition=Q(pinned=True)),
+            models.Index(fields=["task", "-id"], name="observation_important", condition=Q(importance__gte=0.7)),
             # What may be removed next; nothing that is pinned expires.
             models.Index(
                 fields=["expires_at"], name="observation_expiry", condition=Q(expires_at__isnull=False, pinned=False)

@@ -44,6 +44,7 @@ class Filters:
     status: str | None = None
     signal_type: str | None = None
     source: UUID | None = None
+    pinned: bool = False
     # By narrow_since().
     by_ledger: bool | None = None
     id_from: UUID | None = None
@@ -145,11 +146,7 @@ def observations(
 
     Expired ones are left out, also before they are removed.
     """
-    where = [live(filters)]
-    if filters.tags:
-        where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
-    if filters.min_importance is not None:
-        where.append("r.importance >= %(min_importance)s::float8")
+    where = _of_observations(filters)
     return [
         ObservationRow(*row)
         for row in _rows(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit)
@@ -168,6 +165,25 @@ def learnings(
 ) -> list[LearningRow]:
     """Up to `limit` visible learnings, likewise."""
     return [LearningRow(*row) for row in _rows(viewer, "learning", LEARNING, [], filters, position, backwards, limit)]
+
+
+def count(viewer: Viewer, table: str, filters: Filters, *, up_to: int) -> int:
+    """How many of the visible observations or decisions pass the filters; counting ends at `up_to`."""
+    where, params = _conditions(viewer, filters, _of_observations(filters) if table == "observation" else [])
+    statement = f"select count(*) from (select from {table} r where {where} limit %(up_to)s::int) found"
+    ((found,),) = run(statement, {**params, "up_to": up_to})
+    return int(found)
+
+
+def _of_observations(filters: Filters) -> list[str]:
+    where = [live(filters)]
+    if filters.tags:
+        where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
+    if filters.min_importance is not None:
+        where.append("r.importance >= %(min_importance)s::float8")
+    if filters.pinned:
+        where.append("r.pinned")
+    return where
 
 
 # What was asked for since is bounded twice more, so that a large task is not searched through for a few new rows. Where
@@ -235,7 +251,19 @@ def _rows(
     backwards: bool,
     limit: int,
 ) -> list[tuple[Any, ...]]:
-    params: dict[str, Any] = label_params(viewer) | {"limit": limit, "position": position, "own": viewer.membership}
+    condition, params = _conditions(viewer, filters, where)
+    params |= {"limit": limit, "position": position}
+    if position is not None:
+        condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
+    order = "asc" if backwards else "desc"
+    if filters.task_key is not None:
+        columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
+        params["task_key"] = filters.task_key
+    return run(f"select {columns} from {table} r where {condition} order by r.id {order} limit %(limit)s::int", params)
+
+
+def _conditions(viewer: Viewer, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:
+    params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership}
     params |= {"tags": list(filters.tags), "min_importance": filters.min_importance, "alive_at": filters.alive_at}
     for name, condition in _CONDITIONS.items():
         value = getattr(filters, name)
@@ -244,18 +272,7 @@ def _rows(
             params[name] = list(value) if name in ("ids", "events") else value
     if filters.exclude_own:
         where.append("r.author_id <> %(own)s::uuid")
-    if position is not None:
-        where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
-    order = "asc" if backwards else "desc"
-    if filters.task_key is not None:
-        columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
-        params["task_key"] = filters.task_key
-    return run(
-        f"select {columns} from {table} r"
-        f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
-        f" order by r.id {order} limit %(limit)s::int",
-        params,
-    )
+    return " and ".join(["r.team_id = %(team)s::int", f"r.{VISIBLE}", *where]), params
 
 
 def open_private(task: UUID) -> None:

@@ -12,17 +12,21 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import uvloop
 
+IF_MATCH = b"<if-match>"
 ANSWER_SECONDS = 20.0  # who has not answered by then hangs
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to send: requests in hex, dealt round the connections; seconds before and while counting."""
+    """What to send: requests in hex, dealt round the connections; seconds before and while counting.
+
+    `tags`: a first ETag for each request, which goes where that says IF_MATCH; from then on that of the last answer.
+    """
 
     port: int
     requests: list[str]
@@ -30,6 +34,7 @@ class Job:
     connections: int = 16
     warm_seconds: float = 0.5
     seconds: float = 2.0
+    tags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ class Figures:
     p99_ms: float
 
 
-def encode(method: str, path: str, port: int, key: str = "", body: object = None) -> bytes:
+def encode(method: str, path: str, port: int, key: str = "", body: object = None, *, if_match: str = "") -> bytes:
     """One HTTP/1.1 request."""
     content = json.dumps(body).encode() if body is not None else b""
     lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: application/json"]
     if key:
         lines.append(f"Authorization: Bearer {key}")
+    if if_match:
+        lines.append(f"If-Match: {if_match}")
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
     return "\r\n".join([*lines, "", ""]).encode() + content
@@ -103,11 +110,18 @@ def answer_size(data: bytes | bytearray) -> int | None:
     return end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
 
 
+def _tag(data: bytearray) -> bytes:
+    """The ETag of an answer."""
+    at = data.lower().index(b"\r\netag:") + 7
+    return bytes(data[at : data.index(b"\r\n", at)]).strip()
+
+
 class _Connection(asyncio.Protocol):
     """Sends its request again and again until told to stop."""
 
-    def __init__(self, request: bytes, status: bytes, ended: "asyncio.Future[None]") -> None:
+    def __init__(self, request: bytes, status: bytes, ended: "asyncio.Future[None]", tag: str | None) -> None:
         self.request, self.status, self.ended = request, status, ended
+        self.tag = tag.encode() if tag else None
         self.taken: list[tuple[float, float]] = []
         self.received = bytearray()
         self.stopping = False
@@ -121,7 +135,7 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self.sent = time.perf_counter()
-        self.transport.write(self.request)
+        self.transport.write(self.request.replace(IF_MATCH, self.tag, 1) if self.tag else self.request)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -133,6 +147,8 @@ class _Connection(asyncio.Protocol):
             self.connection_lost(RuntimeError(self.received.decode("utf-8", "replace")[:2000]))
             return
         self.taken.append((now, now - self.sent))
+        if self.tag:
+            self.tag = _tag(self.received)
         self.received.clear()
         if self.stopping:
             self.transport.close()
@@ -153,7 +169,8 @@ async def _load(job: Job) -> Figures:
     connections = []
     for index in range(job.connections):
         request = bytes.fromhex(job.requests[index % len(job.requests)])
-        connection = _Connection(request, str(job.status).encode(), loop.create_future())
+        tag = job.tags[index % len(job.tags)] if job.tags else None
+        connection = _Connection(request, str(job.status).encode(), loop.create_future(), tag)
         await loop.create_connection(connection.itself, "127.0.0.1", job.port)
         connections.append(connection)
     begin = time.perf_counter() + job.warm_seconds

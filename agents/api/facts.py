@@ -152,8 +152,7 @@ class OneFact(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         # The very version that was made, whatever has been put since.
-        fact, version = outcome.result
-        row = selectors.versions(self.viewer, fact, [version]).get(version)
+        row = selectors.version(self.viewer, *outcome.result)
         if row is None:  # a replay by somebody who may no longer see it
             raise NotFound()
         return fact_answer(row, outcome.status)

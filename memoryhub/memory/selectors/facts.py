@@ -203,9 +203,18 @@ def of_task(viewer: Viewer, task: UUID, *, seq: int, time: datetime) -> list[Fac
     return _rows(_OF_TASK, params)
 
 
-def versions(viewer: Viewer, fact: UUID | str, wanted: Sequence[int]) -> dict[int, FactRow]:
-    """These versions of a visible fact, by number, deleted ones too."""
-    params = label_params(viewer) | {"fact": fact, "versions": list(wanted)}
+_THIS_VERSION = f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = %(version)s::int"
+
+
+def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow | None:
+    """One version of a visible fact, deleted or not, for who has made it: it was settled then."""
+    rows = sql.run(_THIS_VERSION, label_params(viewer) | {"fact": fact, "version": number})
+    return FactRow(*rows[0]) if rows else None
+
+
+def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, FactRow]:
+    """These versions of a visible fact, by number, deleted or not."""
+    params = label_params(viewer) | {"fact": fact, "versions": list(numbers)}
     rows = _rows(
         f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = any (%(versions)s::int[])",
         params,

@@ -5,15 +5,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import clock, p01_post, p02_list, p04_facts, p05_writers, p12_escalate, p14_package
+from bench import clock, p01_post, p02_list, p03_batch, p04_facts, p05_writers, p06_leases, p12_escalate, p14_package
 from bench.measure import LONG, SHORT, Length, Line, Result, machine, show, write
 from bench.stack import Stack, stack
 
 MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
     "p1": p01_post.measure,
     "p2": p02_list.measure,
+    "p3": p03_batch.measure,
     "p4": p04_facts.measure,
     "p5": p05_writers.measure,
+    "p6": p06_leases.measure,
     "p12": p12_escalate.measure,
     "p14": p14_package.measure,
     "clock": clock.measure,

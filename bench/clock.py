@@ -34,14 +34,14 @@ def measure(stack: Stack, length: Length) -> Result:
         connection.execute("alter table event add column plain bigint generated always as identity")
         connection.execute("create index on event (team_id, plain)")
     with ExitStack() as ended:
-        writers = [ended.enter_context(_Writer(database, seeded)) for _ in range(PROCESSES)]
+        writers = [ended.enter_context(Writer(database, seeded, "log")) for _ in range(PROCESSES)]
         readers = {
             name: ended.enter_context(_Reader(database, seeded.team, query))
             for name, query in (("seq", _BY_SEQ), ("plain identity", _BY_IDENTITY))
         }
         contenders: dict[str, Callable[[], float]] = {
-            "one writer": lambda: _write(writers[:1], 1, length.seconds),
-            "16 writers": lambda: _write(writers, THREADS, length.seconds),
+            "one writer": lambda: write(writers[:1], 1, length.seconds),
+            "16 writers": lambda: write(writers, THREADS, length.seconds),
         }
         rounds = interleave(length, contenders)
         stack.flush_takes(SLOW_FLUSH)
@@ -72,16 +72,16 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("clock", lines, rounds=dict(rounds), facts=facts)
 
 
-class _Writer:
+class Writer:
     """A process that writes on command, so that Django's start is not measured (bench.clock_writer)."""
 
-    def __init__(self, database: Database, seeded: Seeded) -> None:
-        command = [sys.executable, "-m", "bench.clock_writer", seeded.members[0]]
+    def __init__(self, database: Database, seeded: Seeded, what: str) -> None:
+        command = [sys.executable, "-m", "bench.clock_writer", seeded.members[0], what]
         self._process = subprocess.Popen(
             command, env=database.environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def __enter__(self) -> "_Writer":
+    def __enter__(self) -> "Writer":
         if self.hear() != "ready":
             raise RuntimeError("a writer did not start; its own words stand above")
         return self
@@ -99,7 +99,7 @@ class _Writer:
         self._process.communicate()
 
 
-def _write(writers: list[_Writer], threads: int, seconds: float) -> float:
+def write(writers: list[Writer], threads: int, seconds: float) -> float:
     for writer in writers:
         writer.tell(threads, seconds)
     heard = [writer.hear() for writer in writers]

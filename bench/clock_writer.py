@@ -1,6 +1,7 @@
-"""A process that logs observations through the product's action, in threads: `python -m bench.clock_writer MEMBER`.
+"""A process that calls an action of the product, in threads: `python -m bench.clock_writer MEMBER log|claim`.
 
-A line `threads seconds` on standard input begins a run; its writes a second are the answer.
+It logs observations, or claims the next free task. A line `threads seconds` on standard input begins a run; its writes a
+second are the answer.
 """
 
 import os
@@ -14,7 +15,7 @@ import django
 from bench.seed import OBSERVATION
 
 
-def main(member: UUID) -> None:
+def main(member: UUID, what: str) -> None:
     """Serve runs until standard input ends."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
     django.setup()
@@ -24,7 +25,7 @@ def main(member: UUID) -> None:
     from memoryhub.core.models import Membership
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
-    from memoryhub.memory.actions import observations
+    from memoryhub.memory.actions import leases, observations
     from memoryhub.memory.actions.observations import NewObservation
     from memoryhub.memory.selectors import tasks
 
@@ -32,12 +33,18 @@ def main(member: UUID) -> None:
     with viewer_transaction(viewer, read_only=True):
         item = NewObservation(**OBSERVATION, task=tasks.ref(viewer, "bench"))
 
+    def act() -> None:
+        if what == "log":
+            observations.log(viewer, item=item)
+        elif leases.claim_next(viewer, ttl_seconds=3600) is None:
+            raise RuntimeError("there is no free task left")
+
     def write(seconds: float, barrier: threading.Barrier, counts: list[int]) -> None:
-        observations.log(viewer, item=item)  # connected, labels kept
+        act()  # connected, labels kept
         barrier.wait()
         until, count = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:
-            observations.log(viewer, item=item)
+            act()
             count += 1
         counts.append(count)
         connection.close()
@@ -57,4 +64,4 @@ def main(member: UUID) -> None:
 
 
 if __name__ == "__main__":
-    main(UUID(sys.argv[1]))
+    main(UUID(sys.argv[1]), sys.argv[2])

@@ -1,7 +1,7 @@
 """A process that calls an action of the product, in threads: `python -m bench.clock_writer MEMBER log|claim`.
 
-It logs observations, or claims the next free task. A line `threads seconds` on standard input begins a run; its writes a
-second are the answer.
+It logs observations, or claims the next free task. A line `threads seconds` on standard input begins a run; its writes
+a second are the answer.
 """
 
 import os

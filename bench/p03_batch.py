@@ -1,4 +1,4 @@
-"""P3: a batch of 100 observations over HTTP, with key, validation, row-level security and ledger, against raw INSERTs."""
+"""P3: a batch of 100 observations over HTTP, with key, validation, row-level security, ledger, against raw INSERTs."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def measure(stack: Stack, length: Length) -> Result:
     port = free_port()
     server = stack.serve(serving.product(port), {**ours.environment, "WEB_THREADS": WEB_THREADS}, port)
     requests = [_batch(port, seeded.keys[0], task).hex() for task in TASKS]
-    load.run(Job(port, requests, 200, 16, seconds=1.0))  # connections, plans, caches
+    load.run(Job(port, requests, 200, 16, seconds=4.0))  # connections, plans, caches
     contenders: dict[str, Callable[[], float]] = {
         "1 client": lambda: load.run(Job(port, requests, 200, 1, seconds=length.seconds)).rate,
         "1 connection": lambda: _raw(stack, theirs, 1, length.seconds),

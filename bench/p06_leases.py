@@ -1,7 +1,7 @@
 """P6: lease claims, 16 clients against one: over HTTP through the product, and by the action itself.
 
-Each takes the next of 100,000 free tasks, as agents that share a queue do. Over HTTP one web process on one core answers
-all; the action runs in four processes of four threads, and in one thread.
+Each takes the next of 100,000 free tasks, as agents that share a queue do. Over HTTP one web process on one core
+answers all; the action runs in four processes of four threads, and in one thread.
 """
 
 from collections.abc import Callable

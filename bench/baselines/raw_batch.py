@@ -1,7 +1,7 @@
 """Raw psycopg: multi-row INSERTs of 100 observations in autocommit, on one connection or on several, a thread each.
 
-A process of its own (`python -m bench.baselines.raw_batch CONNECTIONS SECONDS`); prints the batches a second. No key, no
-labels, no row-level security, no ledger, no HTTP: what a batch costs at least in Python and PostgreSQL.
+A process of its own (`python -m bench.baselines.raw_batch CONNECTIONS SECONDS`); prints the batches a second. No key,
+no labels, no row-level security, no ledger, no HTTP: what a batch costs at least in Python and PostgreSQL.
 """
 
 import os

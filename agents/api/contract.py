@@ -4,7 +4,6 @@ It is the file that is checked in and tested, not worked out here: what is serve
 """
 
 import hashlib
-import json
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.generic import View
 
+from agents.openapi.problems import OF_FIELDS, OF_REQUESTS, STATUSES
 from memoryhub.core.errors import HubError, MethodNotAllowed
 from memoryhub.interface.headers import check_address
 from memoryhub.interface.problems import problem_response
@@ -55,7 +55,8 @@ class Document(_Public):
 
 
 class Docs(_Public):
-    """The description as a page."""
+    """The description as a page, with what each status and each code of a problem means."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "api/docs.html", {"api": json.loads(_file()[0])})
+        codes = {"Of a request": OF_REQUESTS, "Of a field, parameter or header": OF_FIELDS}
+        return render(request, "api/docs.html", {"codes": codes, "statuses": STATUSES})

@@ -66,6 +66,8 @@ class Endpoint(APIView):
         check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         self.limits = spend(self.viewer)
+        if request.method not in self.allowed_methods:
+            self.http_method_not_allowed(request)  # whatever else is wrong
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
 
@@ -123,7 +125,7 @@ class Taking(Endpoint):
 
     shape: ClassVar[type[Shape]]
     # The shape that the description tells, where the door takes apart by itself what `shape` leaves open.
-    told: ClassVar[type[Shape] | None] = None
+    told: ClassVar[Any] = None
     max_bytes: ClassVar[int] = MAX_BYTES
     body_optional: ClassVar[bool] = False  # nothing need be said: an absent body is an empty object
 

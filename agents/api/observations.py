@@ -61,10 +61,18 @@ LIST_PARAMETERS = frozenset(
 )
 
 
+# A lease is of a task.
+_TOKEN_NEEDS_TASK = {
+    "if": {"properties": {"token": {"type": "integer"}}, "required": ["token"]},
+    "then": {"properties": {"task": {"type": "string"}}, "required": ["task"]},
+}
+
+
 class Observations(Reading, Writing):
     """What was observed."""
 
     shape = Item
+    told = Annotated[Item, Meta(extra_json_schema=_TOKEN_NEEDS_TASK)]
     shows = Listed[answers.Observation]
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeObservation, 201: answers.MadeObservation}
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"tags", "tags_mode", "min_importance"}

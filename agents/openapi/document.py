@@ -131,11 +131,11 @@ def _tidy(node: Any) -> Any:
 
 
 def portable(pattern: str) -> str:
-    r"""A pattern of Python's as one that ECMA-262 reads, too: without the ranges beyond the BMP (`\U…`).
+    """A pattern of Python's as one that other languages read, too: without its ranges beyond the BMP.
 
     So much wider: a text of nothing but invisible characters from there fits the description, and is refused.
     """
-    return re.sub(r"\\U[0-9a-f]{8}-\\U[0-9a-f]{8}", "", pattern)
+    return re.sub("[\U00010000-\U0010ffff]-[\U00010000-\U0010ffff]", "", pattern)
 
 
 def _refuse_bare_times(name: str, schema: Json) -> None:

@@ -12,7 +12,6 @@ from agents.native import answer
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
 from memoryhub.core.verbs import VERBS
-from memoryhub.interface.shapes import Shape
 
 ROOT = "/api/v1/"
 
@@ -65,7 +64,7 @@ class Operation:
     scope: str | None
     parameters: frozenset[str]
     headers: tuple[tuple[str, bool], ...]  # of the request, and whether it must be there
-    shape: type[Shape] | None
+    shape: Any
     body_required: bool
     answers: Mapping[int, Any]
     refusals: frozenset[int]
@@ -109,7 +108,7 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         answers = {200: view.shows}
     if not answers:
         raise Untold(f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py")
-    shape: type[Shape] | None = None
+    shape: Any = None
     body_required = False
     if not reads and method != "DELETE" and issubclass(view, Taking):
         shape, body_required = view.told or view.shape, not view.body_optional
@@ -154,7 +153,7 @@ def _headers(method: str, writes: bool) -> tuple[tuple[str, bool], ...]:
     return tuple(made)
 
 
-def _refusals(method: str, route: str, view: type[Endpoint], shape: type[Shape] | None) -> Iterator[int]:
+def _refusals(method: str, route: str, view: type[Endpoint], shape: Any) -> Iterator[int]:
     """The statuses that a door of this kind may refuse with."""
     yield from (400, 401, 403, 414, 429, 503)
     names_rows = "<" in route or bool(view.parameters & {"task", "label"})

@@ -6,7 +6,7 @@ import msgspec
 
 from escalations.states import STATES
 from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from memoryhub.interface.params import MAX_QUERY_BYTES, MAX_WORDS
+from memoryhub.interface.params import MAX_WORDS
 from memoryhub.interface.shapes import COMPARTMENT, Key, Text
 from memoryhub.memory.models import TaskStatus
 
@@ -34,7 +34,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "agent": ("Only what this agent, or person, wrote; by name.", _text(100)),
     "cursor": (
         "Where a page begins: as it stands in `next` or `previous` of the last one, whose other parameters it needs.",
-        {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_BYTES},
+        {"type": "string", "minLength": 1, "maxLength": 2000},
     ),
     "dialect": ("How the answer is put.", {"type": "string", "enum": ["hub"], "default": "hub"}),
     "exclude_agent": ("Nothing of this agent's, or person's; by name.", _text(100)),

@@ -77,8 +77,8 @@ def markdown() -> str:
     lines = [
         "# Problems",
         "",
-        "Every refusal is `application/problem+json` (RFC 9457) with `code`, `detail`, `errors`, `request_id`. A client",
-        "may branch on codes; the sentences in `detail` may change. `type` is the code's place in `/api/v1/docs`.",
+        "Every refusal is `application/problem+json` (RFC 9457) with `code`, `detail`, `errors` and `request_id`.",
+        "Clients may branch on codes; the sentences in `detail` may change. `type` is the code's place in `/api/v1/docs`.",
         "",
         "Written by `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py` from `agents/openapi/problems.py`.",
     ]

@@ -9,6 +9,8 @@ FILES = {
     "tabler/tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
     "htmx/htmx.min.js": "htmx.org/dist/htmx.min.js",
     "idiomorph/idiomorph-ext.min.js": "idiomorph/dist/idiomorph-ext.min.js",
+    "swagger-ui/swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
+    "swagger-ui/swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
 }
 # The maps are not served, and a file that names one would stop collectstatic.
 SOURCE_MAP = re.compile(rb"\s*/[/*]# sourceMappingURL=\S+(\s*\*/)?\s*$")

@@ -59,7 +59,9 @@ When = Annotated[datetime, Meta(tz=True)]
 Uuid = UUID
 # At most 256 kB each, as JSON; in Content a text is one with something to read in it.
 JsonObject = Annotated[dict[str, Any], Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
-Content = Annotated[dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
+Content = Annotated[
+    dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES}, extra_json_schema={"pattern": _VISIBLE})
+]
 # Any JSON at all: null and a blank text, too.
 JsonValue = Annotated[Any, Meta(extra={"max_bytes": MAX_CONTENT_BYTES, "may_be_blank": True})]
 

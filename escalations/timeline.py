@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from escalations.models import Answer, Escalation, Note
 from escalations.selectors import alive_at, as_of, may_open_private
@@ -21,6 +21,7 @@ from memoryhub.core.models import Event, Membership, Role
 from memoryhub.core.sealing import read_text, record_read
 from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.models import Decision
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
@@ -30,8 +31,10 @@ SINCE, BEFORE = "since", "before"  # the escalation
 # What changes a state, without what only says that somebody is still there.
 _STATE_ROWS = ("escalation", "task")
 _UNTOLD = ("escalation.keep", "escalation.renew")
+_OF_DECISIONS = ("decision.revoke", "decision.outcome")
 _NOTE = "escalation.note"
 _WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
+Words = Note | Answer | Decision
 
 
 # Which part an item is of is told by its `seq`. Its id, made by some process's clock a moment before COMMIT, only
@@ -53,7 +56,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry. `text` None: confidential, and not opened for this reader. `what`: the type of a change's event."""
+    """One entry. `text` None: confidential, and not opened for this reader. `what`: the type of a change's event.
+
+    `about`: the decision that this one replaced, or that the change is of; `mark`: what that one has been since.
+    """
 
     id: UUID
     kind: str
@@ -70,7 +76,10 @@ class Item:
     private: bool = False
     pinned: bool = False
     status: str = ""
+    outcome: str = ""
     data: dict[str, Any] | None = None
+    about: UUID | None = None
+    mark: str = ""
 
     @property
     def is_confidential(self) -> bool:
@@ -143,7 +152,7 @@ def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[
 
 def is_told(event: Event) -> bool:
     """Whether the event is itself an item of its task's timeline."""
-    return event.row_type in _STATE_ROWS and event.type not in _UNTOLD
+    return event.type in _OF_DECISIONS or (event.row_type in _STATE_ROWS and event.type not in _UNTOLD)
 
 
 def _memory(
@@ -212,7 +221,8 @@ def _like(words: str) -> str:
 
 def _changes(viewer: Viewer) -> QuerySet[Event]:
     """The visible changes of states, and notes."""
-    rows = Event.objects.filter(row_type__in=_STATE_ROWS, audience__isnull=True).exclude(type__in=_UNTOLD)
+    told = Q(row_type__in=_STATE_ROWS) | Q(type__in=_OF_DECISIONS)
+    rows = Event.objects.filter(told, audience__isnull=True).exclude(type__in=_UNTOLD)
     return visible_to(viewer, rows.select_related("actor").annotate(seq=F("clock__seq")))
 
 
@@ -270,14 +280,16 @@ def _of_memory(row: ObservationRow | DecisionRow, role: str, *, opened: bool) ->
         text=read_text(row, kind) if opened or row.sealed is None else None,
     )
     if isinstance(row, DecisionRow):
-        return replace(made, status=row.status)
+        mark = "superseded" if row.supersedes else ""
+        return replace(made, status=row.status, outcome=row.outcome or "", about=row.supersedes, mark=mark)
     if row.private and opened:
         record_read("observation", row.id, row.label_id, "private")
     return replace(made, tags=row.tags, importance=row.importance, private=row.private, pinned=row.pinned)
 
 
-def _of_event(event: Event, words: Note | Answer | None, *, opened: bool) -> Item:
+def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
     sealed = words is not None and words.sealed is not None
+    of_decision = event.type in _OF_DECISIONS
     return Item(
         id=event.id,
         kind="note" if event.type == _NOTE else "state",
@@ -288,20 +300,36 @@ def _of_event(event: Event, words: Note | Answer | None, *, opened: bool) -> Ite
         role=event.actor.role,
         label=str(label_by_id(event.label_id)),
         what=event.type,
-        text=(read_text(words) if words is not None else {}) if opened or not sealed else None,
+        text=(_told(event, words) if words is not None else {}) if opened or not sealed else None,
         data=event.data,
+        about=event.row_id if of_decision else None,
+        mark=event.data.get("outcome", "revoked") if of_decision else "",
     )
 
 
-def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Note | Answer]:
-    """Event id -> the note or answer that it is about."""
+def _told(event: Event, words: Words) -> dict[str, Any]:
+    text = read_text(words)
+    if not isinstance(words, Decision) or "unavailable" in text:
+        return text
+    if event.type == "decision.revoke":
+        return {"message": text.get("revoke_reason", "")}
+    # Only the last word on an outcome is kept, and it is not to be put into the mouth of who said otherwise before.
+    return {"message": text.get("outcome_note", "")} if event.data.get("outcome") == words.outcome else {}
+
+
+def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Words]:
+    """Event id -> the note, answer or decision that it is about."""
     notes = {event.data["note"]: event.id for event in events if event.type == _NOTE and "note" in event.data}
     answers = [event.id for event in events if event.type in _WITH_ANSWER]
-    found: dict[UUID, Note | Answer] = {}
+    decisions = {event.row_id for event in events if event.type in _OF_DECISIONS}
+    found: dict[UUID, Words] = {}
     if notes:
         for note in visible_to(viewer, Note.objects.filter(id__in=notes)):
             found[notes[str(note.id)]] = note
     if answers:
         for answer in visible_to(viewer, Answer.objects.filter(clock_id__in=answers)):
             found[answer.clock_id] = answer
+    if decisions:
+        rows = {row.id: row for row in visible_to(viewer, Decision.objects.filter(id__in=decisions))}
+        found |= {event.id: rows[event.row_id] for event in events if event.row_id in rows}
     return found

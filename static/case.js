@@ -207,6 +207,7 @@ function add(html, fresh) {
     const next = [...since.children].find((other) => other.dataset.item && other.dataset.item < item.dataset.item);
     since.insertBefore(item, next ?? since.querySelector(".following"));
     window.htmx.process(item);
+    if (item.dataset.about) mark(item);
     come.push(item);
     if (fresh) {
       item.classList.add("is-new");
@@ -216,6 +217,16 @@ function add(html, fresh) {
   regroup();
   emit("hub:tick");
   return come;
+}
+
+// A decision that is on the page already learns what has become of it; one that comes with a page says so itself.
+function mark(item) {
+  const what = document.querySelector(`#i-${item.dataset.about} .item-what`);
+  if (!what || what.textContent.includes(item.dataset.mark)) return;
+  const badge = document.createElement("span");
+  badge.className = "st";
+  badge.textContent = item.dataset.mark;
+  what.append(" ", badge);
 }
 
 // The timeline is often out of sight: that something came is said, and one click away.

@@ -269,9 +269,9 @@ def see(escalation_id: UUID | None) -> HttpResponse:
     return HttpResponse(status=303, headers={"Location": f"/escalations/{escalation_id}/" if escalation_id else "/"})
 
 
-def respond(data: Any, headers: dict[str, str]) -> HttpResponse:
+def respond(data: Any, headers: dict[str, str] | None = None) -> HttpResponse:
     """JSON that no cache keeps."""
-    headers = {"Cache-Control": "no-store", **headers}
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     return HttpResponse(dump(data), content_type="application/json", headers=headers)
 
 

@@ -14,9 +14,9 @@ from itertools import combinations
 from typing import Any
 
 MOST_PAIRS = 32
-MOST_WORDS = 24
+MOST_WORDS = 16
 DEEPEST = 5
-_TOGETHER = 6  # pairs of which every two are a feature, too: what has both is found among many that have one
+_TOGETHER = 5  # pairs of which every two are a feature, too: what has both is found among many that have one
 _MOST_PARTS = 8  # of one value
 _BEGINNING = 4  # characters
 _STEP = math.log(1.3)  # numbers are alike when one is at most 1.3 to 1.7 times the other
@@ -43,14 +43,14 @@ class Asked:
 
 
 def ask(context: Mapping[str, Any], text: str = "") -> Asked:
-    """What a matching learning has: of the first 32 members, and the first 24 words of `text` and of them."""
+    """What a matching learning has: of the first 32 members, and the first 16 words of `text` and of them."""
     pairs = tuple(_pairs(context, near=True))
     words = dict.fromkeys([*_words([text]), *(word for pair in pairs for word in sorted(pair.words))])
     return Asked(pairs, tuple(list(words)[:MOST_WORDS]))
 
 
 def features(context: Mapping[str, Any], details: Any) -> set[str]:
-    """What a learning is found by: at most some 400 features, in practice a few dozen."""
+    """What a learning is found by: at most some 500 features, in practice two or three dozen."""
     pairs = _pairs(context, near=False)
     made = {pair.exact for pair in pairs}
     for pair in pairs:
@@ -61,6 +61,34 @@ def features(context: Mapping[str, Any], details: Any) -> set[str]:
     words |= dict.fromkeys(sorted(set(_words(_texts(details))), key=lambda word: (-len(word), word)))
     made.update(word_feature(word) for word in list(words)[:MOST_WORDS])
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What of a question one learning has."""
+
+    exact: list[Pair]
+    partial: list[Pair]
+    words: list[str]
+
+
+def compare(asked: Asked, context: Mapping[str, Any], details: Any) -> Found:
+    """The same comparison without features, of all of a learning's members and words."""
+    members: dict[str, Any] = {}
+    for key, value in _members(context, "", 0):
+        members.setdefault(key.casefold(), value)
+    exact: list[Pair] = []
+    similar: list[Pair] = []
+    for pair in asked.pairs:
+        if pair.key not in members:
+            continue
+        own = _pair(pair.key, members[pair.key], near=False)
+        if own.exact == pair.exact:
+            exact.append(pair)
+        elif own.partial & pair.partial:
+            similar.append(pair)
+    words = {*_words(_texts(details)), *_words(_texts(context))}
+    return Found(exact, similar, [word for word in asked.words if word in words])
 
 
 def _two(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Pair]]:
@@ -111,7 +139,7 @@ def _pairs(context: Mapping[str, Any], *, near: bool) -> list[Pair]:
     found: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
         found.setdefault(key.casefold(), value)
-    return [_pair(key, found[key], near) for key in sorted(found)[:MOST_PAIRS]]
+    return [_pair(key, found[key], near=near) for key in sorted(found)[:MOST_PAIRS]]
 
 
 def _members(node: Mapping[str, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -122,19 +150,20 @@ def _members(node: Mapping[str, Any], above: str, depth: int) -> Iterator[tuple[
             yield f"{above}{name}", value
 
 
-def _pair(key: str, value: Any, near: bool) -> Pair:
+def _pair(key: str, value: Any, *, near: bool) -> Pair:
     parts: set[str] = set()
     words: list[str] = []
     for item in (value if isinstance(value, list) else [value])[:_MOST_PARTS]:
+        told = _words(_texts(item))[:_MOST_PARTS]
+        words += told
         number = _number(item)
         if number is None:
-            words += _words(_texts(item))
+            parts |= {_feature("~", key, word) for word in told}
+            parts |= {_feature("^", key, word[:_BEGINNING]) for word in told if len(word) > _BEGINNING}
         else:
-            words.append(_canonical(item))
             parts |= {_feature("#", key, size) for size in _sizes(number, near)}
+            parts.add(_feature("~", key, _canonical(item)))
     words = words[:_MOST_PARTS]
-    parts |= {_feature("~", key, word) for word in words}
-    parts |= {_feature("^", key, word[:_BEGINNING]) for word in words if len(word) > _BEGINNING}
     return Pair(key, _feature("=", key, _canonical(value)), frozenset(parts), frozenset(words))
 
 

@@ -186,7 +186,7 @@ def test_the_match_of_two_members_is_found_among_many_of_each(team: Team, api: A
 
 
 def test_hidden_is_absent_and_changes_nothing(team: Team, api: Api) -> None:
-    """More hidden ones than are looked at for a feature: the answer to a low reader is the same, figures and all."""
+    """With more hidden ones than are looked at for a feature, a low reader's answer is the same, figures and all."""
     answers = []
     for hidden in (0, 230):
         team = make_team()

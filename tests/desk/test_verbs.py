@@ -129,6 +129,7 @@ def test_nobody_and_readers_change_nothing(desk: Desk, verb: str):
     assert nobody.post(path, headers=HTML).status_code in (302, 403)
     body = {"verdict": "respond", "message": "x"} if verb == "decide" else {}
     body = {"done": "x"} if verb == "finish" else {"reason": "x"} if verb == "cancel" else body
+    body = {"signal_type": "success", "details": "x"} if verb == "learning" else body
     if verb != "note":
         assert post(reader, path, body, **JSON).status_code == 403
     assert browser_of(desk.sam).post(path, headers=JSON).status_code == 403  # without a token
@@ -141,6 +142,7 @@ def test_hidden_and_absent_are_the_same(desk: Desk, sam: Client, verb: str):
     secret = desk.escalate(agent=make_agent(desk.team, 2, ["finance"]), sensitivity=2, compartments=["finance"])
     body = {"decide": {"verdict": "respond", "message": "x"}, "note": {"text": "x"}}.get(verb, {})
     body = {"done": "x"} if verb == "finish" else {"reason": "x"} if verb == "cancel" else body
+    body = {"signal_type": "success", "details": "x"} if verb == "learning" else body
     found = []
     for one in (str(secret.id), str(secret.id)[:-4] + "0000"):
         answer = post(sam, f"/escalations/{one}/{verb}", body, **JSON)

@@ -25,7 +25,7 @@ from memoryhub.memory.selectors.memories import LEARNING, LearningRow
 
 _NEWEST = 200  # learnings of one label that are looked at for one feature
 _BEST = 1000  # that match most, before filters
-_RANKED = 200  # of them, after filters: read and ranked
+_SPARE = 30  # read and ranked beyond what is asked for: a match beyond the newest 200 of a feature is seen only then
 _HALF_LIFE_DAYS = 30
 _TRIED = (Signal.SUCCESS, Signal.FAILURE)
 
@@ -66,7 +66,7 @@ select {LEARNING} from best b join learning r on r.id = b.learning_id
 where r.team_id = %(team)s::int and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
   and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))
-order by {_ORDER.format("b")} limit %(ranked)s::int
+order by {_ORDER.format("b")} limit %(limit)s::int
 """
 
 
@@ -79,13 +79,13 @@ def relevant(
     signals: Sequence[str] | None = None,
     limit: int,
 ) -> list[Relevant]:
-    """Up to `limit` (at most 200) visible learnings that match `context` or `text` at all, the most relevant first.
+    """Up to `limit` visible learnings that match `context` or `text` at all, the most relevant first.
 
     More equal members of the context come first, then more similar ones, then more words; then what was tried (success,
     failure), then what is newer. `signals`: of these types only.
     """
     asked = similarity.ask(context, text)
-    found = _candidates(viewer, asked, exclude_own, signals)
+    found = _candidates(viewer, asked, exclude_own, signals, limit + _SPARE)
     at = datetime.now(UTC)
     ranked = [_compare(asked, row, at) for row in found]
     ranked = [one for one in ranked if one.matched]
@@ -94,7 +94,7 @@ def relevant(
 
 
 def _candidates(
-    viewer: Viewer, asked: similarity.Asked, exclude_own: bool, signals: Sequence[str] | None
+    viewer: Viewer, asked: similarity.Asked, exclude_own: bool, signals: Sequence[str] | None, limit: int
 ) -> list[LearningRow]:
     masks = similarity.masks(asked)
     labels = [label_by_id(label) for label in sorted(current().labels)]
@@ -119,24 +119,22 @@ def _candidates(
         "signals": list(signals) if signals else None,
         "newest": _NEWEST,
         "best": _BEST,
-        "ranked": _RANKED,
+        "limit": limit,
     }
     return [LearningRow(*row) for row in run(_FIND, params)]
 
 
 def _compare(asked: similarity.Asked, row: LearningRow, at: datetime) -> Relevant:
     text = _text(row)
-    has = similarity.features(text.get("context") or {}, text.get("details"))
-    exact = [pair for pair in asked.pairs if pair.exact in has]
-    partial = [pair for pair in asked.pairs if pair.exact not in has and pair.partial & has]
-    words = [word for word in asked.words if similarity.word_feature(word) in has]
-    told = {word for pair in (*exact, *partial) for word in pair.words}
-    matched = [Match("exact", pair.key) for pair in exact] + [Match("partial", pair.key) for pair in partial]
-    matched += [Match("text", word) for word in words if word not in told]
+    found = similarity.compare(asked, text.get("context") or {}, text.get("details"))
+    told = {word for pair in (*found.exact, *found.partial) for word in pair.words}
+    matched = [Match("exact", pair.key) for pair in found.exact]
+    matched += [Match("partial", pair.key) for pair in found.partial]
+    matched += [Match("text", word) for word in found.words if word not in told]
     days = max(0, (at - row.created_at).days)
     newness = 0.5 ** (days / _HALF_LIFE_DAYS)
     worth = (1 + newness if row.signal_type in _TRIED else newness) / 2.001
-    relevance = _relevance(asked, len(exact), len(partial), len(words), worth)
+    relevance = _relevance(asked, len(found.exact), len(found.partial), len(found.words), worth)
     return Relevant(row, relevance, tuple(matched))
 
 
@@ -149,7 +147,7 @@ def _relevance(asked: similarity.Asked, exact: int, partial: int, words: int, wo
 
 
 def _text(row: LearningRow) -> dict[str, Any]:
-    """To compare with, which is no reading: those that are answered are read, and recorded, when they are rendered."""
+    """To be compared, which is no reading: those that are answered are read, and recorded, when they are rendered."""
     if row.sealed is None:
         found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
         return found

@@ -118,8 +118,11 @@ def as_of(row: Escalation) -> int:
 
 
 def frozen(row: Escalation) -> memories.Filters:
-    """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since."""
-    return memories.Filters(task=row.task_id, up_to_seq=as_of(row), alive_at=alive_at(row))
+    """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since.
+
+    Who sees the escalation sees the task's key: both have one label.
+    """
+    return memories.Filters(task=row.task_id, task_key=row.task.key, up_to_seq=as_of(row), alive_at=alive_at(row))
 
 
 def alive_at(row: Escalation) -> datetime | None:

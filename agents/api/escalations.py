@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from agents.api.doors import Answer, Outcome, Reading, Writing, keyset, named_by
 from agents.api.tasks import Reason
 from escalations import answers as answered
-from escalations import selectors
+from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
@@ -127,7 +127,8 @@ class OneEscalation(Reading):
 class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    What was written meanwhile is never in it, so that every page, whenever it is read, is of the same whole.
+    Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page: each shows
+    the memory as it was when the escalation was made.
     """
 
     scope = "escalations"
@@ -136,13 +137,13 @@ class Package(Reading):
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
-        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        asked: Any = {"position": window.position, "backwards": window.backwards, "limit": window.limit + 1}
-        merged: list[Any] = []
-        for fetch in (memories.observations, memories.decisions):
-            merged += fetch(self.viewer, selectors.frozen(row), **asked)
-        merged.sort(key=lambda found: found.id, reverse=not window.backwards)
-        made = page(window, merged[: window.limit + 1], lambda found: str(found.id))
+        window = read_window(
+            self.params, address=self.request.path, owner=self.viewer.membership, most=packages.MOST_ROWS
+        )
+        rows, fitting = packages.rows(
+            self.viewer, row, position=window.position, backwards=window.backwards, limit=window.limit + 1
+        )
+        made = page(window, rows, lambda found: str(found.id), at_most=fitting)
         data = selectors.package(
             self.viewer,
             row,

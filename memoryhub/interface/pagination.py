@@ -69,24 +69,30 @@ class Listed(TypedDict, Generic[T]):
     previous: str | None
 
 
-def read_window(params: Params, *, address: str, owner: object) -> Window:
-    """The window that `limit` (1..100, default 50) and `cursor` ask for.
+def read_window(params: Params, *, address: str, owner: object, most: int = MAX_LIMIT) -> Window:
+    """The window that `limit` (1..`most`, default 50) and `cursor` ask for.
 
     `address`: of the endpoint, without query; `owner`: whose list it is (the membership's id). Raises Invalid.
     """
     query = tuple(params.without("limit", "cursor"))
     scope = orjson.dumps([urlsplit(address).path, str(owner), query])
-    limit = params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
+    limit = params.integer("limit", low=1, high=most) or DEFAULT_LIMIT
     # `next` is an address; who takes it for the cursor itself means the cursor in it.
     cursor = (params.text("cursor", longest=MAX_QUERY_BYTES) or "").rpartition("cursor=")[2]
     backwards, position = _unsign(cursor, scope) if cursor else (False, None)
     return Window(limit, position, backwards, scope, address, query)
 
 
-def page(window: Window, rows: Sequence[T], position: Callable[[T], Position]) -> Page[T]:
-    """The page of a window. `rows`: as fetched, in the window's order, up to `limit + 1`; `position`: of a row."""
-    has_more = len(rows) > window.limit
-    results = rows[: window.limit]
+def page(
+    window: Window, rows: Sequence[T], position: Callable[[T], Position], *, at_most: int | None = None
+) -> Page[T]:
+    """The page of a window. `rows`: as fetched, in the window's order, up to `limit + 1`; `position`: of a row.
+
+    `at_most`: show no more of them, where they are too much for one answer.
+    """
+    limit = window.limit if at_most is None else min(window.limit, at_most)
+    has_more = len(rows) > limit
+    results = rows[:limit]
     if window.backwards:
         results = results[::-1]
     if not results:

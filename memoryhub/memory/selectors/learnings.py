@@ -21,7 +21,7 @@ from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import similarity
 from memoryhub.memory.models import Signal
-from memoryhub.memory.selectors.memories import LEARNING, LearningRow
+from memoryhub.memory.selectors.memories import CLOCK, LEARNING, LearningRow
 
 _NEWEST = 200  # learnings of one label that are looked at for one feature
 _BEST = 1000  # that match most, before filters
@@ -62,7 +62,7 @@ _ORDER = (
 )
 _FIND = f"""
 with hit as ({_HITS}), best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
-select {LEARNING} from best b join learning r on r.id = b.learning_id
+select {LEARNING} from best b join learning r on r.id = b.learning_id {CLOCK}
 where r.team_id = %(team)s::int and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
   and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))

@@ -115,18 +115,21 @@ class LearningRow(NamedTuple):
     text_version: int
 
 
-# Of a row `r`. Looked up for each, not joined: a join lets the planner begin at the ledger and sort a task's memory.
+# Of a row `r`. Looked up for each, since a plain join lets the planner begin at the ledger and sort a task's memory.
 SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
+# The same laterally: an expression would be worked out twice where it is a condition, too. OFFSET 0 keeps it apart.
+CLOCK = "left join lateral (select q.seq from event_seq q where q.event_id = r.event_id offset 0) s on true"
 AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
 TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
 _COMMON = (
-    f"r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, {TASK_KEY},"
+    f"r.id, s.seq, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, {TASK_KEY},"
     " r.event_id, r.client_ref"
 )
 _OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
 # Through the label of the newer one: a decision may be seen to be superseded without seeing by what.
 _NEWER = f"(select n.id from decision n where n.supersedes = r.id and n.{VISIBLE})"
 _DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key, r.supersedes, {_NEWER}, r.outcome, r.text_version"
+# Beside CLOCK.
 LEARNING = f"{_COMMON}, r.signal_type, r.source, r.text_version"
 
 
@@ -170,7 +173,7 @@ def learnings(
 def count(viewer: Viewer, table: str, filters: Filters, *, up_to: int) -> int:
     """How many of the visible observations or decisions pass the filters; counting ends at `up_to`."""
     where, params = _conditions(viewer, filters, _of_observations(filters) if table == "observation" else [])
-    statement = f"select count(*) from (select from {table} r where {where} limit %(up_to)s::int) found"
+    statement = f"select count(*) from (select from {table} r {CLOCK} where {where} limit %(up_to)s::int) found"
     ((found,),) = run(statement, {**params, "up_to": up_to})
     return int(found)
 
@@ -232,8 +235,8 @@ _CONDITIONS = {
     "exclude_agent": f"r.author_id is distinct from {_MEMBER.format('exclude_agent')}",
     "since": "r.created_at >= %(since)s::timestamptz",
     "until": "r.created_at < %(until)s::timestamptz",
-    "after_seq": f"{SEQ} > %(after_seq)s::bigint",
-    "up_to_seq": f"{SEQ} <= %(up_to_seq)s::bigint",
+    "after_seq": "s.seq > %(after_seq)s::bigint",
+    "up_to_seq": "s.seq <= %(up_to_seq)s::bigint",
     "status": "r.status = %(status)s::varchar",
     "signal_type": "r.signal_type = %(signal_type)s::varchar",
     "source": "r.source = %(source)s::uuid",
@@ -261,7 +264,9 @@ def _rows(
     if filters.task_key is not None:
         columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
         params["task_key"] = filters.task_key
-    return run(f"select {columns} from {table} r where {condition} order by r.id {order} limit %(limit)s::int", params)
+    return run(
+        f"select {columns} from {table} r {CLOCK} where {condition} order by r.id {order} limit %(limit)s::int", params
+    )
 
 
 def _conditions(viewer: Viewer, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:

@@ -39,14 +39,14 @@ def measure(stack: Stack, length: Length) -> Result:
         if status != 201:
             raise RuntimeError(f"escalating answered {status}: {body[:500]!r}")
         path = f"/api/v1/escalations/{json.loads(body)['id']}/package"
+        client.close()
         contenders: dict[str, Callable[[], float]] = {
-            f"pages of {limit}": _reading(client, port, seeded.keys[0], f"{path}?limit={limit}") for limit in LIMITS
+            f"pages of {limit}": _reading(port, seeded.keys[0], f"{path}?limit={limit}") for limit in LIMITS
         }
         contenders["json_agg"] = _aggregating(connection)
         for warm in contenders.values():
             warm()
         rounds = interleave(length, contenders)
-        client.close()
         stack.end(server)
     lines = [
         compare(
@@ -63,12 +63,13 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("p14", lines, rounds=dict(rounds))
 
 
-LIMITS = (100, 1_000, 10_000)
+LIMITS = (100, 10_000)
 
 
-def _reading(client: Client, port: int, key: str, first: str) -> Callable[[], float]:
+def _reading(port: int, key: str, first: str) -> Callable[[], float]:
     def read() -> float:
         """Packages a second; the pages are taken apart only as far as the next one's address needs."""
+        client = Client(port)  # the server may have closed an earlier one, which waited for the others' turns
         begun, found, path = time.perf_counter(), 0, first
         parsing = 0.0
         while path:
@@ -81,9 +82,11 @@ def _reading(client: Client, port: int, key: str, first: str) -> Callable[[], fl
             found += len(page["full_context"]["observations"])
             path = page["next"]
             parsing += time.perf_counter() - parse
+        taken = time.perf_counter() - begun - parsing
+        client.close()
         if found != OBSERVATIONS:
             raise RuntimeError(f"the package had {found} observations")
-        return 1 / (time.perf_counter() - begun - parsing)
+        return 1 / taken
 
     return read
 

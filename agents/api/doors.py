@@ -45,6 +45,7 @@ class Outcome:
 
     status: int
     result: Any
+    ahead: Callable[[], Any] | None = None  # gives what the answer is made of, where the write's own trip has read it
 
 
 class Endpoint(APIView):

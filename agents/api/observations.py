@@ -85,7 +85,9 @@ class Observations(Reading, Writing):
         filters.min_importance = self.params.fraction("min_importance")
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[memories.ObservationRow]:
-            return memories.observations(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+            return memories.observations(
+                self.viewer, filters, position=position, backwards=backwards, limit=limit, last=True
+            )
 
         return self.paged(fetch, rendering.observation)
 
@@ -98,10 +100,12 @@ class Observations(Reading, Writing):
         with named_by("/task"):
             task = task_selectors.ref(self.viewer, body.task) if body.task else None
         logged = observations.log(self.viewer, item=new_observation(body, task))
-        return Outcome(201 if logged.created else 200, str(logged.id))
+        ahead = memories.observation_after(self.viewer, logged.id)
+        return Outcome(201 if logged.created else 200, str(logged.id), ahead)
 
     def render(self, outcome: Outcome) -> Answer:
-        rows = memories.observations(self.viewer, memories.Filters(ids=[outcome.result]), limit=1)
+        wanted = memories.Filters(ids=[outcome.result])
+        rows = outcome.ahead() if outcome.ahead else memories.observations(self.viewer, wanted, limit=1, last=True)
         if not rows:  # expired meanwhile, or a replay by somebody who may no longer see it
             raise NotFound()
         return Answer({**rendering.observation(rows[0]), "duplicate": outcome.status == 200}, outcome.status)

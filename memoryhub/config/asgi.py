@@ -1,5 +1,6 @@
 """The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads."""
 
+import gc
 import os
 import re
 from urllib.parse import quote
@@ -31,6 +32,12 @@ if settings.WEB_CORE is not None:
     os.sched_setaffinity(0, {settings.WEB_CORE})
 _http = Bridge(wsgi_application, workers=settings.WEB_THREADS, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
+
+# What is loaded by now lives as long as the process. The collector looks at it no more, and at the rest less often:
+# while the 10,000 rows of a package become an answer it would take a third of the time (P14).
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -49,7 +49,11 @@ def run(text: str, params: Params = ()) -> Rows:
 
 def later(text: str, params: Params = ()) -> Statement:
     """Leave a statement for the next round trip; its errors are raised then."""
-    statement = Statement(text, params)
+    return leave(Statement(text, params))
+
+
+def leave(statement: Statement) -> Statement:
+    """As later(), for a statement that was made before."""
     _here.waiting.append(statement)
     return statement
 
@@ -75,8 +79,8 @@ def send() -> None:
     wrapper.ensure_connection()
     raw = wrapper.connection
     if wrapper.queries_logged:
-        # Tests count queries; what goes past Django's cursor is counted, too. Of COMMIT Django keeps count by itself.
-        counted = [statement.text for statement in waiting if statement.text != "commit"]
+        # Tests count queries; what goes past Django's cursor is counted, too. BEGIN and COMMIT are none.
+        counted = [statement.text for statement in waiting if statement.text not in ("begin", "commit")]
         wrapper.queries_log.extend({"sql": text, "time": "0"} for text in counted)
     pipeline = _here.pipeline
     if pipeline is None or pipeline.raw is not raw:

@@ -41,6 +41,7 @@ class Transaction:
     jobs: list[Outbox] = field(default_factory=list)
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
+    after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
     settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
     seq: int | None = None
     _entered: sql.Statement | None = None
@@ -116,15 +117,20 @@ def _finish(mine: Transaction) -> None:
         Outbox.objects.bulk_create(mine.jobs)
     for event in mine.events:
         sql.later(_APPEND, event)
+    if sql.waits_only_for(mine._entered) and not mine.after:
+        return  # nothing was asked, and nothing need be sent
+    sql.later("commit")
+    if mine.after:
+        sql.later("begin")
+        mine.enter()
+        for statement in mine.after:
+            sql.leave(statement)
+        sql.later("commit")
     if mine.events:
-        sql.later("commit")
         mine.seq = settle(mine.events[-1]["id"])
-        return
-    if mine.settled:
+    elif mine.settled:
         settle(mine.settled)
-    if not sql.waits_only_for(mine._entered):  # else nothing was asked, and nothing need be sent
-        sql.later("commit")
-        sql.send()
+    sql.send()
 
 
 def settle(event_id: UUID) -> int:
@@ -133,3 +139,28 @@ def settle(event_id: UUID) -> int:
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)
+
+
+def read_last(text: str, params: sql.Params) -> sql.Rows:
+    """As sql.run(), for the last that a read-only transaction asks: COMMIT travels with it.
+
+    What is asked after it all the same (a confidential reading is recorded, say) begins anew, as the same viewer.
+    """
+    mine = current()
+    if not mine.read_only:
+        return sql.run(text, params)
+    asked = sql.later(text, params)
+    sql.later("commit")
+    rows = asked.rows()
+    mine.enter()
+    return rows
+
+
+def read_after(text: str, params: sql.Params) -> sql.Statement:
+    """Leave a question for a transaction of its own, of the same viewer, that follows this one's COMMIT in one trip.
+
+    What a write is answered with is read anew, through the label, and costs no trip of its own.
+    """
+    statement = sql.Statement(text, params)
+    current().after.append(statement)
+    return statement

@@ -131,7 +131,8 @@ def test_queries(world: World, door: Door) -> None:
 @every_reader
 def test_parameters_that_are_none(world: World, door: Door) -> None:
     for name in door.view.parameters:
-        for bad in WRONG[name]:
+        is_package = door.path.endswith("/package")  # whose pages may have more
+        for bad in ("10001" if is_package and bad == "101" else bad for bad in WRONG[name]):
             value = bad.replace("+", "%2B") if name in ("since", "until", "limit") else bad
             reply = check(world.get(door, f"?{name}={value}"), 414 if len(value) > 8000 else 400, why=(name, bad))
             assert reply.data["errors"] == [] or reply.data["errors"][0]["pointer"] == f"?{name}"

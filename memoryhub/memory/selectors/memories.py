@@ -4,7 +4,7 @@ Raw statements, since this is what agents do all day: an ORM query of the same c
 as the database takes to answer it (docs/performance.md, P2). Both locks hold: VISIBLE here, row-level security below.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from django.db import connection
 
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.sql import run
+from memoryhub.core.transactions import read_after, read_last
 from memoryhub.core.viewers import Viewer
 
 
@@ -143,36 +144,54 @@ def live(filters: Filters) -> str:
 
 
 def observations(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+    viewer: Viewer,
+    filters: Filters,
+    *,
+    position: Any = None,
+    backwards: bool = False,
+    limit: int,
+    last: bool = False,
 ) -> list[ObservationRow]:
     """Up to `limit` visible observations below `position` (an id), newest first; above it, oldest first, `backwards`.
 
-    Expired ones are left out, also before they are removed.
+    Expired ones are left out, also before they are removed. `last`: nothing else is to be read (read_last).
     """
+    asked = _observations(viewer, filters, position, backwards, limit)
+    return [ObservationRow(*row) for row in (read_last(*asked) if last else run(*asked))]
+
+
+def observation_after(viewer: Viewer, row_id: UUID) -> Callable[[], list[ObservationRow]]:
+    """An observation as it is when this transaction is over: what is returned tells it then (read_after)."""
+    asked = read_after(*_observations(viewer, Filters(ids=[row_id]), None, False, 1))
+    return lambda: [ObservationRow(*row) for row in asked.rows()]
+
+
+def _observations(
+    viewer: Viewer, filters: Filters, position: Any, backwards: bool, limit: int
+) -> tuple[str, dict[str, Any]]:
     where = _of_observations(filters)
-    return [
-        ObservationRow(*row)
-        for row in _rows(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit)
-    ]
+    return _asked(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit)
 
 
 def decisions(
     viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
 ) -> list[DecisionRow]:
     """Up to `limit` visible decisions, likewise."""
-    return [DecisionRow(*row) for row in _rows(viewer, "decision", _DECISION, [], filters, position, backwards, limit)]
+    asked = _asked(viewer, "decision", _DECISION, [], filters, position, backwards, limit)
+    return [DecisionRow(*row) for row in run(*asked)]
 
 
 def learnings(
     viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
 ) -> list[LearningRow]:
     """Up to `limit` visible learnings, likewise."""
-    return [LearningRow(*row) for row in _rows(viewer, "learning", LEARNING, [], filters, position, backwards, limit)]
+    asked = _asked(viewer, "learning", LEARNING, [], filters, position, backwards, limit)
+    return [LearningRow(*row) for row in run(*asked)]
 
 
 def count(viewer: Viewer, table: str, filters: Filters, *, up_to: int) -> int:
     """How many of the visible observations or decisions pass the filters; counting ends at `up_to`."""
-    where, params = _conditions(viewer, filters, _of_observations(filters) if table == "observation" else [])
+    where, params = _conditions(viewer, table, filters, _of_observations(filters) if table == "observation" else [])
     statement = f"select count(*) from (select from {table} r {CLOCK} where {where} limit %(up_to)s::int) found"
     ((found,),) = run(statement, {**params, "up_to": up_to})
     return int(found)
@@ -246,7 +265,7 @@ _CONDITIONS = {
 }
 
 
-def _rows(
+def _asked(
     viewer: Viewer,
     table: str,
     columns: str,
@@ -255,8 +274,8 @@ def _rows(
     position: Any,
     backwards: bool,
     limit: int,
-) -> list[tuple[Any, ...]]:
-    condition, params = _conditions(viewer, filters, where)
+) -> tuple[str, dict[str, Any]]:
+    condition, params = _conditions(viewer, table, filters, where)
     params |= {"limit": limit, "position": position}
     if position is not None:
         condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
@@ -264,12 +283,11 @@ def _rows(
     if filters.task_key is not None:
         columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
         params["task_key"] = filters.task_key
-    return run(
-        f"select {columns} from {table} r {CLOCK} where {condition} order by r.id {order} limit %(limit)s::int", params
-    )
+    text = f"select {columns} from {table} r {CLOCK} where {condition} order by r.id {order} limit %(limit)s::int"
+    return text, params
 
 
-def _conditions(viewer: Viewer, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:
+def _conditions(viewer: Viewer, table: str, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:
     params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership}
     params |= {"tags": list(filters.tags), "min_importance": filters.min_importance, "alive_at": filters.alive_at}
     for name, condition in _CONDITIONS.items():

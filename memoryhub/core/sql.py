@@ -86,8 +86,8 @@ def send() -> None:
     if pipeline is None or pipeline.raw is not raw:
         pipeline = _here.pipeline = Pipeline(raw)
     with wrapper.wrap_database_errors:
-        # As psycopg does before the first statement of a transaction.
-        begin = not raw.autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE
+        # As psycopg does by itself before the first statement of a transaction.
+        begin = wrapper.in_atomic_block and raw.pgconn.transaction_status == TransactionStatus.IDLE
         found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
     for statement, rows in zip(waiting, found, strict=True):
         statement.found = rows

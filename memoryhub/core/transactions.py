@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
-
 from memoryhub.core import counts, sql, wake
+from memoryhub.core.blocks import block
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.viewers import Viewer
 
@@ -90,7 +89,7 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         yield outer
         return
     mine = Transaction(viewer, read_only)
-    with transaction.atomic(durable=True), connection.execute_wrapper(sql.send_first):
+    with block():
         mine.enter()
         _local.transaction = mine
         try:
@@ -98,7 +97,6 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
             _finish(mine)
         finally:
             _local.transaction = None
-            sql.forget()
     if mine.seq is not None:
         wake.ring(viewer.team, mine.seq)
     for event in mine.events:
@@ -107,10 +105,7 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
 
 
 def _finish(mine: Transaction) -> None:
-    """Write what was gathered, the events last, and COMMIT; then wait for the disk: all of it in one round trip.
-
-    Django's own COMMIT, which follows, finds nothing left to commit and sends nothing.
-    """
+    """Write what was gathered, the events last, and COMMIT; then wait for the disk: all of it in one round trip."""
     if mine.reads:
         AccessLog.objects.bulk_create(mine.reads.values())
     if mine.jobs:

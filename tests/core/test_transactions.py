@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from memoryhub.core import ledger, outbox, wake
 from memoryhub.core.ids import new_id
@@ -139,6 +139,40 @@ def test_a_failure_leaves_nothing_and_announces_nothing(viewer: Viewer, monkeypa
     assert [found for found in announced if isinstance(found, tuple) and found[0] == viewer.team] == [
         (viewer.team, after.seq)
     ]
+
+
+def test_a_block_of_djangos_inside_is_a_savepoint(viewer: Viewer) -> None:
+    def fail(task: Task) -> None:
+        with transaction.atomic():
+            Task.objects.filter(id=task.id).update(version=99)
+            raise LookupError
+
+    with viewer_transaction(viewer) as mine:
+        task = make_task(viewer)
+        with pytest.raises(LookupError):
+            fail(task)
+    assert mine.seq
+    with viewer_transaction(viewer, read_only=True):
+        assert Task.objects.get(id=task.id).version == 1
+
+
+def test_a_connection_that_is_lost_midway_is_made_anew(viewer: Viewer, app_sql: Any) -> None:
+    before = last_seq(viewer)
+
+    def lose() -> None:
+        with viewer_transaction(viewer):
+            append(viewer)
+            with connection.cursor() as cursor:
+                cursor.execute("select pg_backend_pid()")
+                app_sql.execute("select pg_terminate_backend(%s, 5000)", cursor.fetchone())
+            assert Task.objects.count()
+
+    with pytest.raises(OperationalError):
+        lose()
+    connection.close_if_unusable_or_obsolete()
+    with viewer_transaction(viewer) as after:
+        append(viewer)
+    assert after.seq == before + 1
 
 
 def write_for(other: Viewer) -> None:

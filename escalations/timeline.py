@@ -303,6 +303,7 @@ def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
         text=(_told(event, words) if words is not None else {}) if opened or not sealed else None,
         data=event.data,
         about=event.row_id if of_decision else None,
+        outcome=event.data.get("outcome", "") if of_decision else "",
         mark=event.data.get("outcome", "revoked") if of_decision else "",
     )
 
@@ -321,7 +322,7 @@ def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Words]:
     """Event id -> the note, answer or decision that it is about."""
     notes = {event.data["note"]: event.id for event in events if event.type == _NOTE and "note" in event.data}
     answers = [event.id for event in events if event.type in _WITH_ANSWER]
-    decisions = {event.row_id for event in events if event.type in _OF_DECISIONS}
+    decisions = {event.row_id for event in events if event.type in _OF_DECISIONS and event.row_id}
     found: dict[UUID, Words] = {}
     if notes:
         for note in visible_to(viewer, Note.objects.filter(id__in=notes)):

@@ -21,7 +21,7 @@ from escalations.actions.escalate import escalate as escalate_action
 from memoryhub.core.models import Membership, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
-from memoryhub.memory.actions import alerts, decisions, facts, leases, tasks
+from memoryhub.memory.actions import alerts, decisions, facts, learnings, leases, tasks
 from memoryhub.memory.actions.facts import NewFact, Seen
 from memoryhub.memory.selectors import tasks as task_selectors
 from tests.api.client import Api, make_api
@@ -45,6 +45,8 @@ API = [
     "facts/f",
     "facts/f/history?limit=100",
     "facts/f?as_of_seq=9999",
+    "learnings?limit=100",
+    "learnings?task={task}&limit=100",
     "escalations?limit=100",
     "escalations?task={task}",
     "escalations/{escalation}",
@@ -111,6 +113,7 @@ def remember(world: World, count: int) -> None:
         task = task_selectors.ref(world.agent, "t")
         for _ in range(count):
             decisions.record(world.agent, task=task, decision={"do": "x"}, reasoning="y")
+            learnings.log(world.agent, task=task, signal_type="pattern", details="x", context={"a": "b"})
             facts.put(world.agent, key=unique("f"), item=NewFact("x", task=task), seen=None)
     with viewer_transaction(world.agent):
         seen = world.fact
@@ -176,6 +179,8 @@ def measure(world: World) -> dict[str, list[str]]:
     for path in API:
         address = path.format(**world.rows)
         found[f"GET /api/v1/{path}"] = queries(lambda address=address: world.api.get(address).status)
+    asked = {"context": {"a": "b"}, "limit": 100}
+    found["POST /api/v1/learnings/relevant"] = queries(lambda: world.api.post("learnings/relevant", asked).status)
     for path in DESK:
         address = path.format(**world.rows)
         found[f"GET {path}"] = queries(

@@ -49,8 +49,8 @@ _PHRASES = {
     "task.fail": "gave the task up as failed",
     "task.reopen": "reopened the task",
     "task.update": "changed the task",
-    "decision.revoke": "revoked a decision",
-    "decision.outcome": "told what came of a decision",
+    "decision.revoke": "revoked",
+    "decision.outcome": "said what came of",
     "observation": "observed",
     "decision": "decided",
 }

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from memoryhub.core.access import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
-from memoryhub.memory.models import Alert, Decision, Fact, Observation, Task
+from memoryhub.memory.models import Alert, Decision, Fact, Learning, Observation, Task
 from memoryhub.memory.selectors.alerts import open_all
 
 
@@ -63,7 +63,7 @@ class DecisionAdmin(OfTask):
     """Decisions, newest first."""
 
     fields = (
-        *("task_text", "author", "status", "label_text", "action_key", "based_on"),
+        *("task_text", "author", "status", "outcome", "label_text", "action_key", "based_on", "supersedes"),
         *("created_at", "seq", "client_ref", "text"),
     )
     list_display = ("created_at", "task_text", "author", "status", "label_text", "action_key")
@@ -103,3 +103,14 @@ class FactAdmin(OfTask):
     list_display = ("key", "task_text", "author", "version", "deleted", "label_text", "changed_at")
     search_fields = ("key__exact",)
     search_help_text = "A fact's whole key."
+
+
+@admin.register(Learning)
+class LearningAdmin(OfTask):
+    """Learnings, newest first."""
+
+    fields = (
+        *("task_text", "author", "signal_type", "label_text", "source"),
+        *("created_at", "seq", "client_ref", "text"),
+    )
+    list_display = ("created_at", "task_text", "author", "signal_type", "label_text")

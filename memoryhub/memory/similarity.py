@@ -214,6 +214,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _words(texts: Iterable[str]) -> list[str]:
-    """The words of the first 20,000 characters: of three characters and more, or with a digit."""
+    """The words of the first 20,000 characters: of three characters and more, or of two with a digit."""
     text = " ".join(texts)[:_LONGEST_TEXT].casefold()
-    return [word[:100] for word in _WORD.findall(text) if len(word) > 2 or any(map(str.isdigit, word))]
+    return [
+        word[:100] for word in _WORD.findall(text) if len(word) > 2 or (len(word) == 2 and any(map(str.isdigit, word)))
+    ]

@@ -47,7 +47,9 @@ def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
         high.make("tasks", {"key": "t", "title": "Twin", **HIGH})
         high.make("observations", {"task": "u", "content": "hidden", "tags": ["x"], "client_ref": "ref", **HIGH})
         high.make("observations", {"task": "u", "content": "reasoning", "private": True, "sensitivity": "internal"})
-        high.make("decisions", {"task": "u", "decision": "d", "reasoning": "r", **HIGH})
+        old = high.make("decisions", {"task": "u", "decision": "d", "reasoning": "r", **HIGH})["id"]
+        high.make(f"decisions/{old}/supersede", {"decision": "e", "reasoning": "r"})
+        high.make(f"decisions/{old}/outcome", {"outcome": "failed", "note": "hidden"})
         high.make("tasks/t/claim?label=confidential%2Bfinance")
     low.make("observations", {"task": "u", "content": "more", "tags": ["x"]})
     ids["decision"] = low.make("decisions", {"task": "t", "decision": "d", "reasoning": "r", "action_key": "k"})["id"]
@@ -56,6 +58,7 @@ def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
     if hidden:
         fact(high, "k", 2, **HIGH)
         fact(high, "hid", 2, task="u", **HIGH)
+    low.make("learnings", {"signal_type": "pattern", "details": "seen", "context": {"a": "b"}})
     ids["escalation"] = low.make("escalations", {**ASKED, "task": "u"})["id"]
     hide(high, hidden, "after")
     return low, ids
@@ -76,6 +79,7 @@ def hide(high: Api, hidden: bool, key: str) -> None:
     high.make("observations", {"task": key, "content": "x", "tags": ["x"]})
     high.make("decisions", {"task": key, "decision": "x", "reasoning": "y", "action_key": key})
     fact(high, key, 1, task=key)
+    high.make("learnings", {"signal_type": "success", "details": "seen x", "context": {"a": "b"}, **HIGH})
     made = high.make("escalations", {"task": key, **ASKED, "client_ref": key})["id"]
     high.make(f"escalations/{made}/cancel", {"reason": "x"})
     high.make("alerts", {"to": ["higher"], "insight": "x", "task": key, "client_ref": key})
@@ -121,6 +125,12 @@ READS = [
     "facts/hid",
     "facts/hid/history",
     "facts/hid?as_of_time=2999-01-01T00:00:00Z",
+    "decisions?status=superseded",
+    "learnings",
+    "learnings?limit=1",
+    "learnings?signal_type=failure",
+    "learnings?agent=high",
+    "learnings?task=before",
     "escalations",
     "escalations?limit=1",
     "escalations?state=cancelled",
@@ -152,6 +162,11 @@ WRITES: list[tuple[str, Any]] = [
     ("decisions", {"task": "before", "decision": "x", "reasoning": "y"}),
     ("decisions", {"task": "t", "decision": "x", "reasoning": "y", "based_on": [NONE]}),
     ("decisions", {"task": "t", "decision": "x", "reasoning": "y", "action_key": "k"}),
+    (f"decisions/{NONE}/supersede", {"decision": "x", "reasoning": "y"}),
+    (f"decisions/{NONE}/revoke", {"reason": "x"}),
+    (f"decisions/{NONE}/outcome", {"outcome": "worked"}),
+    ("decisions/{decision}/supersede", {"decision": "x", "reasoning": "y", "based_on": [NONE]}),
+    ("learnings", {"signal_type": "pattern", "details": "x", **HIGH}),
     ("escalations", {"task": "before", **ASKED}),
     ("escalations", {"task": "t", **ASKED, "assigned_to": "high"}),
     (f"escalations/{NONE}/acknowledge", {}),
@@ -170,6 +185,11 @@ WRITES: list[tuple[str, Any]] = [
     ("observations", {"task": "u", "content": "hidden", "dedupe": True}),
     ("observations/batch", {"items": [{"content": "x", "task": "after"}, {"content": "x", "task": "t"}]}),
     ("escalations", {"task": "before", **ASKED, "client_ref": "before"}),
+    ("learnings", {"signal_type": "pattern", "details": "x", "client_ref": "ref"}),
+    ("learnings/relevant", {"context": {"a": "b", "c": "d"}, "q": "seen"}),
+    ("learnings/relevant", {"context": {"a": "b"}, "exclude_own": True}),
+    ("decisions/{decision}/supersede", {"decision": {"a": "b"}, "reasoning": "y"}),
+    ("decisions/{decision}/outcome", {"outcome": "failed"}),
     ("tasks/t/claim", {}),
     ("tasks/claim-next", {}),
     ("tasks/claim-next", {}),

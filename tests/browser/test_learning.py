@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from escalations.actions import answers, claims
+from escalations.actions import claims
 from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import sign_in
 from tests.desk.desks import Desk
@@ -47,7 +47,7 @@ def test_what_became_of_a_decision_is_marked_where_it_stands(new_page: NewPage, 
     old = page.locator(f"#i-{first}")
     expect(old).not_to_contain_text("superseded")
     second, _ = decisions.supersede(viewer, decision_id=first, decision="refund", reasoning="It is late.")
-    expect(page.locator(f"#i-{second}")).to_contain_text("instead of this one")
+    expect(page.locator(f"#i-{second}")).to_contain_text("in place of an earlier one")
     expect(old).to_contain_text("superseded")
     decisions.revoke(viewer, decision_id=second, reason="The parcel came.")
     expect(page.locator("#since")).to_contain_text("The parcel came.")

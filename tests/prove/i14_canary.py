@@ -115,7 +115,13 @@ def tell(word: str, level: str, agent: Agent, desk: Desk) -> None:
     batch = [{"task": key, "content": f"{word} {number}"} for number in range(3)]
     agent.post("observations/batch", {"items": batch})
     decision = {"task": key, "decision": {"do": word}, "reasoning": long, "based_on": [seen["id"]]}
-    agent.post("decisions", decision)
+    decided = agent.post("decisions", decision)["id"]
+    decided = agent.post(f"decisions/{decided}/supersede", {"decision": {"do": word}, "reasoning": long})["id"]
+    agent.post(f"decisions/{decided}/outcome", {"outcome": "failed", "note": word})
+    agent.post(f"decisions/{decided}/revoke", {"reason": word})
+    learnt = {"signal_type": "pattern", "details": {word: long}, "context": {"client": word, word: 1}}
+    agent.post("learnings", {"task": key, **learnt})
+    agent.post("learnings/relevant", {"context": {"client": word}, "q": word})
     action = {"name": "pay", "arguments": {"to": word}, "schema": {"type": "object", "title": word}}
     asked = agent.post(
         "escalations",
@@ -136,6 +142,7 @@ def tell(word: str, level: str, agent: Agent, desk: Desk) -> None:
     desk.read("/")
     answer = {"verdict": "edit", "arguments": {"to": word}, "message": word, "done": word, "next": long}
     desk.verb(asked, "decide", json=answer)
+    desk.verb(asked, "learning", {"signal_type": "success", "details": word, "context": f"client: {word}"})
     told += [agent.read(f"escalations/{asked}/{part}") for part in ("answer?wait=1", "package")]
     told += [agent.read(f"{noun}?task={key}") for noun in ("observations", "decisions", "escalations")]
     assert all(word in text for text in told[:1] + told[3:5]), "the story does not tell the word"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Scope, Send, Waiter, respond
-from agents.native.frames import ADMINISTRATION, FeedPage, page_of
+from agents.native.frames import ADMINISTRATION, FeedEvents, page_of
 from memoryhub.core.errors import Code, FieldError, Invalid
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
@@ -33,16 +33,18 @@ class Asked:
 
 
 async def feed(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application: events after `after` in commit order, `limit` (1..100) at most, and the cursor `next`.
+    """Events after `after` in commit order, and the cursor `next` to go on from.
 
     `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
-    `after` again when nothing has happened. Without `after` the feed begins now. `wait` (0..60 s) waits for the first
-    event. Events are on disk, none is passed over, and none comes before one that was committed earlier.
+    `after` again when nothing has happened meanwhile. Without `after` the feed begins now. With `wait` an empty page
+    waits for the first event. What is told is on disk; of several at once none is passed over, and none comes before
+    one that was committed earlier. 410 `resync`, with `floor` and `head`, for a cursor of the future, below the feed's
+    floor, or more than 10,000 events behind: read afresh what you need, and go on from `head`.
     """
     await respond(scope, receive, send, DOOR, _page)
 
 
-async def _page(request: Request) -> FeedPage:
+async def _page(request: Request) -> FeedEvents:
     asked = await in_thread(partial(_asked, request))
     look = partial(in_thread, partial(_look, request, asked))
     found = await look()
@@ -76,7 +78,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
     return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
 
 
-def _look(request: Request, asked: Asked) -> FeedPage:
+def _look(request: Request, asked: Asked) -> FeedEvents:
     # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
     viewer = request.enter(NEEDED)
     with viewer_transaction(viewer, read_only=True):

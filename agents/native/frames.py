@@ -5,7 +5,6 @@ The stream's bytes are made once a process and event, and shared by all who may 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
 from memoryhub.memory import rendering
+from memoryhub.memory.answers import Instant
 from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -31,12 +31,12 @@ class FeedEvent(TypedDict):
     row_type: str
     label: str
     author: str
-    at: datetime
+    at: Instant
     data: dict[str, Any]
     task: NotRequired[str]
 
 
-class FeedPage(TypedDict):
+class FeedEvents(TypedDict):
     """`next`: the cursor to go on from."""
 
     events: list[FeedEvent]

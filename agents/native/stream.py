@@ -55,11 +55,13 @@ log = structlog.get_logger(__name__)
 
 
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application. 410 `resync` before the stream begins, when the cursor is not one to resume from.
+    """The feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
 
     `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event comes at least
-    once, in commit order; an id without an event says how far everything was sent. To a key with the scope `alerts` the
-    stream also pushes each alert (`event: alert`) when it is sent, and on every beginning those not yet acknowledged.
+    once, in commit order, whatever is written meanwhile; an id without an event says how far everything was sent. To a
+    key with the scope `alerts` the stream also pushes each alert (`event: alert`, without an id) when it is sent, and
+    on every beginning those not yet acknowledged. A reader that does not keep up is cut and may resume. 410 `resync`
+    instead of a stream, as the feed.
     """
     request = Request.of(scope)
     made = Stream(request, send)

@@ -8,7 +8,8 @@ from typing import Any
 
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
-from agents.native import answer
+from agents.native import answer, feed, stream
+from agents.native.frames import FeedEvents
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
 from memoryhub.core.verbs import VERBS
@@ -22,6 +23,8 @@ NAMES = {
     ("POST", "observations/batch"): "observation_log_batch",
     ("POST", "decisions"): "decision_record",
     ("POST", "escalations"): "escalation_escalate",
+    ("POST", "alerts"): "alert_send",
+    ("GET", "feed"): "feed_get",
 }
 _METHODS = {"GET": "get", "PUT": "put", "PATCH": "update", "DELETE": "delete"}
 
@@ -32,6 +35,7 @@ class Native:
 
     route: str
     application: Callable[..., Any]
+    module: str
     scope: str
     parameters: frozenset[str]
     answers: Mapping[int, Any]
@@ -44,10 +48,31 @@ NATIVE = (
     Native(
         answer.DOOR.removeprefix(ROOT[1:]),
         answer.answer,
-        "escalations",
+        "agents.api.escalations",
+        answer.NEEDED,
         frozenset({"wait", "dialect"}),
         {200: Answer, 204: None},
         frozenset({404}),
+    ),
+    Native(
+        feed.DOOR.removeprefix(ROOT[1:]),
+        feed.feed,
+        feed.__name__,
+        feed.NEEDED,
+        feed.PARAMETERS,
+        {200: FeedEvents},
+        frozenset({404, 409, 410}),
+    ),
+    Native(
+        stream.DOOR.removeprefix(ROOT[1:]),
+        stream.stream,
+        feed.__name__,
+        feed.NEEDED,
+        stream.PARAMETERS,
+        {200: str},
+        frozenset({404, 409, 410}),
+        ("Last-Event-ID",),
+        "text/event-stream",
     ),
 )
 
@@ -185,7 +210,7 @@ def _of_native(door: Native) -> Operation:
         method="GET",
         route=door.route,
         id=name_of("GET", door.route),
-        module="agents.api." + door.route.partition("/")[0],
+        module=door.module,
         description=inspect.cleandoc(door.application.__doc__ or ""),
         scope=door.scope,
         parameters=door.parameters,

@@ -8,7 +8,8 @@ from escalations.states import STATES
 from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.interface.params import MAX_WORDS
 from memoryhub.interface.shapes import COMPARTMENT, Key, Text
-from memoryhub.memory.models import TaskStatus
+from memoryhub.memory.models import Severity, TaskStatus
+from memoryhub.memory.selectors.alerts import STATES as ALERT_STATES
 
 Schema = dict[str, Any]
 
@@ -30,6 +31,10 @@ def _words(*choices: str) -> Schema:
 
 # Name -> what it is for, and its schema. `noun?name` where a noun means something else by a name.
 PARAMETERS: dict[str, tuple[str, Schema]] = {
+    "after": (
+        "The `seq` after which to begin: `next` of the last page. Without it the feed begins now.",
+        {"type": "integer", "minimum": 0, "maximum": 2**53},
+    ),
     "after_seq": ("Only rows whose `seq` is greater.", {"type": "integer", "minimum": 0, "maximum": 2**53}),
     "agent": ("Only what this agent, or person, wrote; by name.", _text(100)),
     "cursor": (
@@ -53,12 +58,22 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     ),
     "q": ("Only tasks with this in key or title.", _text(200)),
+    "sent": ("What one has sent, whatever its state, instead of what was sent to one.", {"type": "boolean"}),
+    "severity": ("Only alerts of this severity.", {"type": "string", "enum": list(Severity.values)}),
     "since": ("Only what was written at this time or later.", _TIME),
+    "alerts?state": (
+        "Only those that are not acknowledged, those that are, or both. What has expired is in none.",
+        {"type": "string", "enum": list(ALERT_STATES), "default": "open"},
+    ),
     "state": ("Only escalations in this state.", {"type": "string", "enum": list(STATES)}),
     "status": ("Only tasks in this status.", {"type": "string", "enum": list(TaskStatus.values)}),
     "tags": ("Only what has these tags, with commas between.", _words()),
     "tags_mode": ("All of the tags, or any.", {"type": "string", "enum": ["all", "any"], "default": "all"}),
     "task": ("Only of this task; 404 when there is none that one may see.", _KEY),
+    "types": (
+        "Only events of these types, with commas between: of rows (`observation`) or of events (`observation.log`).",
+        {**_words(), "items": {"type": "string", "pattern": r"^[a-z_]{1,30}(\.[a-z_]{1,30})?$"}},
+    ),
     "until": ("Only what was written before this time.", _TIME),
     "wait": (
         "Seconds to wait for the answer, on an event loop: nothing is held meanwhile.",

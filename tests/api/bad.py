@@ -34,6 +34,8 @@ WRONG: dict[str, list[str]] = {
     "cursor": ["x", "%00", "AAAA", "..", "A" * 5000, "%C3%A9", "'"],
     "status": ["nope", "Open", "open,done"],
     "state": ["nope", "Queued"],
+    "severity": ["high", "Info", "info,warning"],
+    "sent": ["1", "True", "yes"],
     "signal_type": ["luck", "Success", "success,failure"],
     "tags_mode": ["some"],
     "tags": [",", "a,,b", "%E2%80%8B", ",".join(map(str, range(51)))],

@@ -12,6 +12,7 @@ import redis
 from websockets.frames import Frame, Opcode
 
 from escalations.actions import claims, notes
+from memoryhub.core.actions import feed
 from memoryhub.core.models import EventSeq, Sensitivity
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
@@ -189,6 +190,20 @@ def test_a_cursor_of_the_future_or_too_old_is_told_so(server: Server, owner_sql)
     socket, first = desk(server, sam, now - 10_000)
     with socket:
         assert [frame["type"] for frame in first] == ["ready"]
+
+
+def test_a_cursor_below_the_pruned_floor_is_told_so(server: Server, owner_sql):
+    team = make_team()
+    sam = make_person(team)
+    make_agent(team)
+    owner_sql.execute("update event set at = at - interval '60 days' where team_id = %s", [team.id])
+    now = head(team.id)
+    assert feed.prune(system_viewer(team.id)) == now
+    for after, kinds in ((now - 1, ["resync", "ready"]), (now, ["ready"])):
+        socket, first = desk(server, sam, after)
+        with socket:
+            assert [frame["type"] for frame in first] == kinds
+            assert first[0].get("floor") == (now if len(kinds) == 2 else None)
 
 
 def test_lost_bells_only_delay_and_the_doorbell_comes_back(server: Server):

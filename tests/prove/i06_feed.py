@@ -1,8 +1,9 @@
 """I6: every committed change reaches every subscriber that may see it, in commit order; a resume fills the gaps.
 
-Writers of many labels, some made meanwhile, commit side by side, some slowly. Browsers' sockets read, are cut at
-random and resume by `seq`. Valkey cuts the doorbell again and again. The control reads the same ledger by its
-time-ordered ids, as one would without a clock, and must lose events: ids become visible out of commit order.
+Writers of many labels, some made meanwhile, commit side by side, some slowly. Browsers' sockets and agents' streams
+read, are cut at random and resume by `seq`; agents' long polls go on from `next`, some given up while they wait. Valkey
+cuts the doorbell again and again. The control reads the same ledger by its time-ordered ids, as one would without a
+clock, and must lose events: ids become visible out of commit order.
 """
 
 import contextlib
@@ -11,10 +12,13 @@ import random
 import socket as sockets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import httpx
 import orjson
 import psycopg
 import redis
@@ -25,13 +29,15 @@ from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations, tasks
 from memoryhub.memory.actions.observations import NewObservation
-from tests.factories import Person, make_agent, make_person, make_team
+from tests.factories import Person, TestAgent, make_agent, make_person, make_team
 from tests.live.desk import open_socket, sign_in
+from tests.live.streams import Reader
 
 # Of the last, labels of ever new words are made while everybody reads (ADR 2).
 WORDS = [f"w{number}" for number in range(15)]
 LABELS: list[tuple[int, list[str]]] = [(0, []), (1, []), (2, ["finance", *WORDS])]
 WRITERS = 8
+READERS = 4  # of each label: two sockets, a stream, a long poll
 MOST_BEHIND = 4_000  # events
 
 
@@ -39,7 +45,8 @@ MOST_BEHIND = 4_000  # events
 class Heard:
     """What one subscriber was sent."""
 
-    person: Person
+    who: Person | TestAgent
+    read: Callable[["Heard", threading.Event, int], None]
     seqs: list[int] = field(default_factory=list)
     disorder: int = 0
     resyncs: int = 0
@@ -65,10 +72,16 @@ def run(url: str, events: int, *, seed: int = 1) -> Result:
     team = make_team("i06")
     agent = make_agent(team, clearance=2, compartments=LABELS[2][1]).viewer
     task, _ = tasks.create(agent, key="i06", title="Everything reaches everybody", sensitivity=0, compartments=[])
-    people = [make_person(team, clearance=level, compartments=words) for level, words in LABELS for _ in range(2)]
-    heard = [Heard(person) for person in people]
     over, stop = threading.Event(), threading.Event()
-    readers = [threading.Thread(target=_subscribe, args=(url, team, task.id, one, over, seed)) for one in heard]
+    heard = []
+    for level, words in LABELS:
+        heard += [
+            Heard(make_person(team, clearance=level, compartments=words), partial(_subscribe, url, team, task.id)),
+            Heard(make_person(team, clearance=level, compartments=words), partial(_subscribe, url, team, task.id)),
+            Heard(make_agent(team, level, words), partial(_stream, url)),
+            Heard(make_agent(team, level, words), partial(_poll, url)),
+        ]
+    readers = [threading.Thread(target=one.read, args=(one, over, seed)) for one in heard]
     cutter = _Cutter(stop)
     control = _PlainIds(team.id, stop)
     for thread in (*readers, cutter, control):
@@ -88,7 +101,7 @@ def run(url: str, events: int, *, seed: int = 1) -> Result:
     stop.set()
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and any(
-        set(one.seqs) != set(expected[index // 2]) for index, one in enumerate(heard)
+        set(one.seqs) != set(expected[index // READERS]) for index, one in enumerate(heard)
     ):
         time.sleep(0.1)
     over.set()
@@ -96,8 +109,8 @@ def run(url: str, events: int, *, seed: int = 1) -> Result:
         thread.join()
     return Result(
         events=len(expected[2]),
-        lost=sum(len(set(expected[index // 2]) - set(one.seqs)) for index, one in enumerate(heard)),
-        foreign=sum(len(set(one.seqs) - set(expected[index // 2])) for index, one in enumerate(heard)),
+        lost=sum(len(set(expected[index // READERS]) - set(one.seqs)) for index, one in enumerate(heard)),
+        foreign=sum(len(set(one.seqs) - set(expected[index // READERS])) for index, one in enumerate(heard)),
         disorder=sum(one.disorder for one in heard),
         resyncs=sum(one.resyncs for one in heard),
         cuts=sum(one.cuts for one in heard),
@@ -124,8 +137,9 @@ def _write(agent: Any, task: Any, count: int, dice: random.Random, heard: list[H
 
 
 def _subscribe(url: str, team: Team, task: UUID, heard: Heard, over: threading.Event, seed: int) -> None:
-    dice = random.Random(f"{seed}{heard.person.name}")
-    session, last = sign_in(heard.person), 0
+    assert isinstance(heard.who, Person)
+    dice = random.Random(f"{seed}{heard.who.name}")
+    session, last = sign_in(heard.who), 0
     connection.close()
     while not over.is_set():
         with open_socket(url, team.slug, session) as socket:
@@ -148,6 +162,50 @@ def _subscribe(url: str, team: Team, task: UUID, heard: Heard, over: threading.E
             # The connection breaks; a polite client would first wait for what is on its way.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sockets.SHUT_RDWR)
+
+
+def _stream(url: str, heard: Heard, over: threading.Event, seed: int) -> None:
+    assert isinstance(heard.who, TestAgent)
+    dice = random.Random(f"{seed}{heard.who.name}")
+    last = 0
+    with httpx.Client(base_url=url, headers=heard.who.headers, timeout=1) as client:
+        while not over.is_set():
+            left = dice.randrange(50, 1500)
+            # The broken connection takes with it what is on its way.
+            with (
+                contextlib.suppress(httpx.TransportError, StopIteration),
+                client.stream("GET", "/api/v1/feed/stream", headers={"Last-Event-ID": str(last)}) as reply,
+            ):
+                heard.resyncs += reply.status_code == 410
+                reader = Reader(reply, last)
+                while left and not over.is_set():
+                    message = reader.message()
+                    if message.event == "observation.log":
+                        heard.seqs.append(message.data["seq"])
+                        heard.disorder += message.data["seq"] <= last
+                        left -= 1
+                    last = reader.last or last
+            heard.cuts += not over.is_set()
+
+
+def _poll(url: str, heard: Heard, over: threading.Event, seed: int) -> None:
+    assert isinstance(heard.who, TestAgent)
+    dice = random.Random(f"{seed}{heard.who.name}")
+    last = 0
+    with httpx.Client(base_url=url, headers=heard.who.headers, timeout=10) as client:
+        while not over.is_set():
+            patience = 0.05 if dice.random() < 0.02 else 10
+            try:
+                reply = client.get(f"/api/v1/feed?after={last}&wait=1&limit=100", timeout=patience)
+            except httpx.TransportError:
+                heard.cuts += 1
+                continue
+            heard.resyncs += reply.status_code == 410
+            page = reply.raise_for_status().json()
+            seqs = [event["seq"] for event in page["events"]]
+            heard.disorder += seqs != sorted(set(seqs)) or bool(seqs and not last < seqs[0] <= seqs[-1] <= page["next"])
+            heard.seqs += [event["seq"] for event in page["events"] if event["type"] == "observation.log"]
+            last = page["next"]
 
 
 def _expected(team: int) -> list[list[int]]:

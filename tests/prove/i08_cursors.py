@@ -26,7 +26,7 @@ from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
 from tests.core.trials import make_task
-from tests.factories import Person, TestAgent, make_agent, make_person, make_team
+from tests.factories import Person, make_agent, make_person, make_team
 from tests.live.desk import open_socket, sign_in
 from tests.live.streams import Reader
 
@@ -59,9 +59,9 @@ class World:
     team: Team
     writer: Viewer
     task: Task
-    agent: TestAgent
     person: Person
     session: str
+    client: httpx.Client  # the agent's; one, since each makes its certificates anew
     floor: int = 0
     head: int = 0
     heard: list[int] = field(default_factory=list)
@@ -100,7 +100,9 @@ def make_world(url: str, owner: psycopg.Connection[Any]) -> World:
     team = make_team("i08")
     writer = make_agent(team, 2).viewer
     person = make_person(team)
-    return World(url, owner, team, writer, make_task(writer), make_agent(team), person, sign_in(person))
+    agent = make_agent(team)
+    client = httpx.Client(base_url=url, headers=agent.headers, timeout=30)
+    return World(url, owner, team, writer, make_task(writer), person, sign_in(person), client)
 
 
 def write(world: World, dice: random.Random, count: int) -> None:
@@ -160,17 +162,16 @@ def ask(world: World, asked: Iterable[int], result: Result) -> None:
 
 def _poll(world: World, cursor: int, more: str = "") -> Answered:
     found: list[int] = []
-    with httpx.Client(base_url=world.url, headers=world.agent.headers, timeout=30) as client:
-        while True:
-            reply = client.get(f"/api/v1/feed?after={cursor}&limit=100&types=observation{more}")
-            if reply.status_code == 410:
-                assert reply.json()["code"] == "resync"
-                return int(reply.json()["floor"])
-            page = reply.raise_for_status().json()
-            found += [event["seq"] for event in page["events"]]
-            if not page["events"]:
-                return found
-            cursor, more = page["next"], ""
+    while True:
+        reply = world.client.get(f"/api/v1/feed?after={cursor}&limit=100&types=observation{more}")
+        if reply.status_code == 410:
+            assert reply.json()["code"] == "resync"
+            return int(reply.json()["floor"])
+        page = reply.raise_for_status().json()
+        found += [event["seq"] for event in page["events"]]
+        if not page["events"]:
+            return found
+        cursor, more = page["next"], ""
 
 
 def _long_poll(world: World, cursor: int) -> Answered:
@@ -178,9 +179,8 @@ def _long_poll(world: World, cursor: int) -> Answered:
 
 
 def _stream(world: World, cursor: int, query: str = "types=observation", last: int | None = None) -> Answered:
-    address = f"{world.url}/api/v1/feed/stream?{query}"
-    headers = world.agent.headers | ({} if last is None else {"Last-Event-ID": str(last)})
-    with httpx.stream("GET", address, headers=headers, timeout=30) as reply:
+    headers = {} if last is None else {"Last-Event-ID": str(last)}
+    with world.client.stream("GET", f"/api/v1/feed/stream?{query}", headers=headers) as reply:
         if reply.status_code == 410:
             return int(orjson.loads(reply.read())["floor"])
         assert reply.status_code == 200

@@ -13,7 +13,7 @@ from tests.prove import i08_cursors
 def test_a_cursor_that_cannot_be_resumed_from_is_always_told_so(
     server: Server, owner_sql: psycopg.Connection[Any], full: bool
 ):
-    result = i08_cursors.run(server.url, owner_sql, 100 if full else 4)
+    result = i08_cursors.run(server.url, owner_sql, 100 if full else 3)
     print(result)
     assert result.told > result.asked / 5, "hardly a cursor was too old"
     assert result.served > result.asked / 5, "hardly a cursor was good"

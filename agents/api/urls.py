@@ -14,6 +14,7 @@ from agents.api import (
     learnings,
     me,
     observations,
+    search,
     tasks,
 )
 
@@ -61,6 +62,7 @@ urlpatterns = [
     path("facts/read", facts.ReadFacts.as_view()),
     path("facts/<key:key>", facts.OneFact.as_view()),
     path("facts/<key:key>/history", facts.History.as_view()),
+    path("search", search.Search.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
     path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),

@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory"])
+app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory", "memoryhub.memory.search"])
 
 
 @setup_logging.connect

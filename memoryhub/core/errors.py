@@ -35,6 +35,7 @@ class Code(StrEnum):
     URI_TOO_LONG = "uri_too_long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ALLOWED = "not_allowed"
+    NOT_CONFIGURED = "not_configured"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     TOO_MANY_REQUESTS = "too_many_requests"
     UNAVAILABLE = "unavailable"

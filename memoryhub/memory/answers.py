@@ -216,3 +216,29 @@ class Context(TypedDict):
     budget: int
     tokens: int
     left_out: dict[str, LeftOut]
+
+
+class Matched(TypedDict):
+    """What of a query a row has: words that it has whole (or another form of), phrases, and parts of its words."""
+
+    words: list[str]
+    phrases: list[str]
+    parts: list[str]
+
+
+class Hit(TypedDict):
+    """A row that was found. `highlights`: [start, end) of what matched in the snippet, in Unicode code points."""
+
+    type: Annotated[str, one_of("observation", "decision")]
+    id: UUID
+    score: float
+    matched: Matched
+    snippet: str
+    highlights: list[list[int]]
+    row: Observation | Decision
+
+
+class Hits(TypedDict):
+    """The best hits first; there is no further page."""
+
+    results: list[Hit]

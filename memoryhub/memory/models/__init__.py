@@ -5,6 +5,7 @@ from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
 from memoryhub.memory.models.facts import Fact, FactVersion
 from memoryhub.memory.models.learnings import Learning, LearningKey, Signal
 from memoryhub.memory.models.observations import Observation
+from memoryhub.memory.models.search import SearchCell, SearchDoc, SearchForm, SearchShelf, SearchState, SearchTerm
 from memoryhub.memory.models.tasks import OVER, Task, TaskStatus
 
 __all__ = [
@@ -20,6 +21,12 @@ __all__ = [
     "Observation",
     "Outcome",
     "Severity",
+    "SearchCell",
+    "SearchDoc",
+    "SearchForm",
+    "SearchShelf",
+    "SearchState",
+    "SearchTerm",
     "Signal",
     "Task",
     "TaskStatus",

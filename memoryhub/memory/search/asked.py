@@ -1,0 +1,89 @@
+"""What people type, read: words, "quoted phrases", -words to leave out."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from memoryhub.memory.search.words import Kind, Token, normalise, tokens
+
+MAX_WORDS = 32  # of a query that are looked for; more of them make nothing clearer
+_PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as it was typed. `parts`: of an identifier, what stands in for it where it is nowhere whole."""
+
+    shown: str
+    text: str
+    kind: Kind
+    parts: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that must stand one after the other."""
+
+    shown: str
+    run: tuple[Token, ...]
+
+
+@dataclass(slots=True)
+class Asked:
+    """A query. A row must have all of `phrases` and nothing of `without`; of `words`, the more the better."""
+
+    words: list[Word] = field(default_factory=list)
+    phrases: list[Phrase] = field(default_factory=list)
+    without: list[Phrase] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self.words and not self.phrases
+
+
+def read(query: str) -> Asked:
+    """Read a query. Anything is one: what has no meaning here is passed over."""
+    asked = Asked()
+    for piece in _PIECE.finditer(query):
+        minus, quoted = piece[1], piece[2]
+        if quoted is not None:
+            phrase = Phrase(quoted.strip(), tuple(_apart(quoted)))
+            if phrase.run:
+                (asked.without if minus else asked.phrases).append(phrase)
+        elif piece[0].startswith("-") and not quoted:
+            left_out = tuple(_apart(piece[0][1:]))
+            if left_out:
+                asked.without.append(Phrase(piece[0][1:], left_out))
+        else:
+            asked.words += _words(piece[0])
+    asked.words = list({word.text: word for word in asked.words}.values())
+    return asked
+
+
+def _apart(text: str) -> Iterator[Token]:
+    """The words of a text, identifiers by their parts."""
+    return (
+        token for token in tokens(text) if token.kind is not Kind.NAME or token.text.isalnum() or not _joined(token)
+    )
+
+
+def _joined(token: Token) -> bool:
+    return re.search(r"[-_./:@+]", token.text) is not None
+
+
+def _words(piece: str) -> list[Word]:
+    found = list(tokens(piece))
+    whole = next((token for token in found if token.kind is Kind.NAME and _joined(token)), None)
+    if whole is None or len({token.start for token in found if token is not whole}) == 0:
+        return [Word(piece[token.start : token.end], token.text, token.kind) for token in found]
+    inside = tuple(
+        token for token in found if token is not whole and token.start >= whole.start and token.end <= whole.end
+    )
+    rest = [token for token in found if token is not whole and token not in inside]
+    made = [Word(piece[whole.start : whole.end], whole.text, whole.kind, inside)]
+    if not any(sign.isdigit() for sign in whole.text):  # a compound, not a number: its parts are words, too
+        made += [Word(piece[token.start : token.end], token.text, token.kind) for token in inside]
+    for token in rest:
+        made += [Word(piece[token.start : token.end], normalise(token.text), token.kind)]
+    return made

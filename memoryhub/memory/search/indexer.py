@@ -1,0 +1,221 @@
+"""The index follows the ledger: what events made or changed is read again, and its terms written, in the background.
+
+A batch is one transaction: rows, statistics and how far the ledger was followed. So they always agree, and a worker
+that dies leaves nothing half done.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID
+
+from django.db import connection
+
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import current, viewer_transaction
+from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.memory.search import sources
+from memoryhub.memory.search.sources import SOURCES
+from memoryhub.memory.search.terms import Doc, Source, counted, read
+
+BATCH = 2_000  # rows a transaction, about
+# Rows of a cell: as many of the newest as a very common word is looked for in. A large shelf's are larger, so that it
+# has a few hundred at most.
+CELL, CELLS = 8_192, 128
+
+_LOCK = "select seq from search_state where team_id = %(team)s::int for update skip locked"
+_MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
+_LAST = "select coalesce(max(seq), 0) from event_seq where team_id = %(team)s::int"
+# An event of a batch counts as many rows as it made.
+_EVENTS = """
+select seq, id, row_type, row_id from (
+    select s.seq, e.id, e.row_type, e.row_id,
+           sum(coalesce((e.data ->> 'count')::int, 1)) over (order by s.seq rows unbounded preceding) as rows
+    from (select seq, event_id from event_seq where team_id = %(team)s::int and seq > %(after)s::bigint
+            and seq <= %(last)s::bigint order by seq limit %(size)s::int) s
+    join event e on e.id = s.event_id
+) e where rows <= %(size)s::int or seq = %(after)s::bigint + 1 order by seq
+"""
+
+
+def behind() -> list[int]:
+    """The teams whose ledger is ahead of their index."""
+    with connection.cursor() as cursor:
+        cursor.execute("select search_behind()")
+        return [team for (team,) in cursor.fetchall()]
+
+
+def catch_up(team: int) -> None:
+    """Follow the team's ledger to its end; at once, for tests and commands."""
+    while follow(team):
+        pass
+
+
+def follow(team: int) -> bool:
+    """Index the next events of the team's ledger; False when there are none, or somebody else is at it."""
+    viewer = system_viewer(team)
+    with viewer_transaction(viewer):
+        run(_MAKE_STATE, {"team": team})
+        locked = run(_LOCK, {"team": team})
+        if not locked:
+            return False
+        ((after,),) = locked
+        ((last,),) = run(_LAST, {"team": team})
+        if last <= after:
+            return False
+        # The labels anew, now that the last event is known: each event up to it has a label that is listed (ADR 2).
+        current().enter()
+        events = run(_EVENTS, {"team": team, "after": after, "last": last, "size": BATCH})
+        for kind in SOURCES:
+            made = [event for _, event, row_type, _ in events if row_type == kind]
+            named = {row for _, _, row_type, row in events if row_type == kind and row is not None}
+            if made:
+                found = sources.changed(kind, made, sorted(named))
+                replace(viewer, found, gone=named - {source.id for source in found})
+        remove_expired(viewer)
+        reached = events[-1][0] if events else last
+        run("update search_state set seq = %(seq)s where team_id = %(team)s::int", {"team": team, "seq": reached})
+    return True
+
+
+def replace(viewer: Viewer, found: Iterable[Source], gone: Iterable[UUID] = ()) -> None:
+    """Index these rows as they are now; `gone`: those that are no more."""
+    docs = read(viewer.team, found)
+    remove(viewer, [*gone, *(doc.source.id for doc in docs)])
+    by_shelf: dict[tuple[int, UUID | None], list[Doc]] = defaultdict(list)
+    for doc in sorted(docs, key=lambda doc: doc.source.id):
+        by_shelf[doc.source.label_id, doc.source.audience].append(doc)
+    for (label, audience), members in by_shelf.items():
+        shelf = _shelf(viewer.team, label, audience)
+        for cell, part in _cells(shelf, members):
+            _insert(shelf, cell, part)
+
+
+_SHELF = """
+with known as (select id from search_shelf where team_id = %(team)s::int and label_id = %(label)s::int
+                 and audience_id is not distinct from %(audience)s::uuid),
+     made as (insert into search_shelf (team_id, label_id, audience_id)
+              select %(team)s::int, %(label)s::int, %(audience)s::uuid where not exists (select from known)
+              returning id)
+select id from known union all select id from made
+"""
+
+
+def _shelf(team: int, label: int, audience: UUID | None) -> int:
+    ((shelf,),) = run(_SHELF, {"team": team, "label": label, "audience": audience})
+    return int(shelf)
+
+
+_NEWEST = """
+select (select array[id, docs] from search_cell where shelf_id = %(shelf)s::int order by id desc limit 1),
+       (select coalesce(sum(docs), 0) from search_cell where shelf_id = %(shelf)s::int)
+"""
+_NEW_CELL = """
+insert into search_cell (shelf_id, docs, length, first_at, last_at)
+values (%(shelf)s::int, 0, 0, %(at)s::timestamptz, %(at)s::timestamptz) returning id
+"""
+
+
+def _cells(shelf: int, docs: list[Doc]) -> Iterator[tuple[int, list[Doc]]]:
+    """Fill the shelf's newest cell, then new ones."""
+    ((newest, total),) = run(_NEWEST, {"shelf": shelf})
+    cell, filled = newest or (None, 0)
+    size = max(CELL, int(total) // CELLS)
+    while docs:
+        if cell is None or filled >= size:
+            ((cell,),) = run(_NEW_CELL, {"shelf": shelf, "at": docs[0].source.created_at})
+            filled = 0
+        part, docs = docs[: size - filled], docs[size - filled :]
+        filled += len(part)
+        yield cell, part
+
+
+_DOCS = """
+insert into search_doc (row_id, type, shelf_id, cell_id, words, length, importance, created_at, expires_at)
+select d.row_id, d.type, %(shelf)s::int, %(cell)s::int, d.words::tsvector, d.length, d.importance,
+       d.created_at, d.expires_at
+from unnest(%(ids)s::uuid[], %(types)s::text[], %(words)s::text[], %(lengths)s::int[], %(importances)s::float8[],
+            %(created)s::timestamptz[], %(expires)s::timestamptz[])
+     d (row_id, type, words, length, importance, created_at, expires_at)
+"""
+_COUNT_CELL = """
+update search_cell set docs = docs + %(docs)s::int, length = length + %(length)s::bigint,
+       first_at = least(first_at, %(first)s::timestamptz), last_at = greatest(last_at, %(last)s::timestamptz)
+where id = %(cell)s::int
+"""
+# The cell is the newest, so where a term has it already, it stands last.
+_COUNT_TERMS = """
+insert into search_term as t (shelf_id, term, docs, cells, counts)
+select %(shelf)s::int, u.term, u.docs, array[%(cell)s::int], array[u.docs]
+from unnest(%(terms)s::text[], %(counts)s::int[]) u (term, docs)
+on conflict (shelf_id, term) do update set
+    docs = t.docs + excluded.docs,
+    cells = case when t.cells[cardinality(t.cells)] = excluded.cells[1] then t.cells else t.cells || excluded.cells end,
+    counts = case when t.cells[cardinality(t.cells)] = excluded.cells[1]
+        then t.counts[:cardinality(t.counts) - 1] || (t.counts[cardinality(t.counts)] + excluded.docs)
+        else t.counts || excluded.counts end
+"""
+_FORMS = """
+insert into search_form (shelf_id, form, term)
+select %(shelf)s::int, f.form, f.term from unnest(%(forms)s::text[], %(terms)s::text[]) f (form, term)
+on conflict do nothing
+"""
+
+
+def _insert(shelf: int, cell: int, docs: list[Doc]) -> None:
+    place = {"shelf": shelf, "cell": cell}
+    rows = [doc.source for doc in docs]
+    columns = {
+        "ids": [row.id for row in rows],
+        "types": [row.type for row in rows],
+        "words": [doc.vector(cell) for doc in docs],
+        "lengths": [doc.length for doc in docs],
+        "importances": [row.importance for row in rows],
+        "created": [row.created_at for row in rows],
+        "expires": [row.expires_at for row in rows],
+    }
+    run(_DOCS, place | columns)
+    times = {"first": min(row.created_at for row in rows), "last": max(row.created_at for row in rows)}
+    run(_COUNT_CELL, place | times | {"docs": len(docs), "length": sum(doc.length for doc in docs)})
+    terms = counted(docs)
+    # In one order, so that nobody could wait in a circle.
+    words = sorted(terms)
+    run(_COUNT_TERMS, place | {"terms": words, "counts": [terms[word] for word in words]})
+    forms = {form: term for doc in docs for form, term in doc.forms.items()}
+    if forms:
+        run(_FORMS, {"shelf": shelf, "forms": list(forms), "terms": list(forms.values())})
+
+
+_WHERE = "select distinct cell_id, shelf_id from search_doc where row_id = any (%(ids)s::uuid[])"
+_REMOVE = """
+with gone as (delete from search_doc where row_id = any (%(ids)s::uuid[]) and cell_id = %(cell)s::int
+              returning words, length),
+     cell as (update search_cell c set docs = c.docs - g.docs, length = c.length - g.length
+              from (select count(*) as docs, coalesce(sum(length), 0) as length from gone) g
+              where c.id = %(cell)s::int),
+     lost as (select substr(w.lexeme, strpos(w.lexeme, ':') + 1) collate "C" as term, count(*)::int as docs
+              from gone, unnest(words) w group by 1)
+update search_term t set docs = t.docs - l.docs, counts[array_position(t.cells, %(cell)s::int)] =
+       t.counts[array_position(t.cells, %(cell)s::int)] - l.docs
+from lost l where t.shelf_id = %(shelf)s::int and t.term = l.term returning t.term, t.docs
+"""
+_FORGET = "delete from search_term where shelf_id = %(shelf)s::int and term = any (%(terms)s::text[])"
+
+
+def remove(viewer: Viewer, ids: Sequence[UUID]) -> None:
+    """Take rows out of the index, and out of its statistics: nothing tells that they were there."""
+    for cell, shelf in run(_WHERE, {"ids": list(ids)}) if ids else ():
+        left = run(_REMOVE, {"ids": list(ids), "cell": cell, "shelf": shelf})
+        unused = [term for term, docs in left if docs == 0]
+        if unused:
+            run(_FORGET, {"shelf": shelf, "terms": unused})
+
+
+_EXPIRED = """
+select row_id from search_doc where shelf_id in (select id from search_shelf where team_id = %(team)s::int)
+  and expires_at <= statement_timestamp() limit %(size)s::int
+"""
+
+
+def remove_expired(viewer: Viewer) -> None:
+    """Take out what has expired, a batch at a time; no search shows it meanwhile."""
+    remove(viewer, [row for (row,) in run(_EXPIRED, {"team": viewer.team, "size": BATCH})])

@@ -1,0 +1,49 @@
+"""The index made anew from the rows, team by team, while the memory is read and written."""
+
+from collections.abc import Callable
+
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import current, viewer_transaction
+from memoryhub.core.viewers import system_viewer
+from memoryhub.memory.search import sources
+from memoryhub.memory.search.indexer import BATCH, catch_up, replace
+from memoryhub.memory.search.sources import SOURCES
+
+_FORGET = """
+with shelf as materialized (select id from search_shelf where team_id = %(team)s::int),
+     a as (delete from search_doc where shelf_id in (select id from shelf)),
+     b as (delete from search_term where shelf_id in (select id from shelf)),
+     c as (delete from search_form where shelf_id in (select id from shelf))
+delete from search_cell where shelf_id in (select id from shelf)
+"""
+_FOLLOW = """
+insert into search_state (team_id, seq)
+select %(team)s::int, coalesce((select max(seq) from event_seq where team_id = %(team)s::int), 0)
+on conflict (team_id) do update set seq = excluded.seq
+"""
+
+
+def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: None) -> None:
+    """Make a team's index anew: forget it, read every row, then follow the ledger from where it was at the beginning.
+
+    `say` is told the type and how many of its rows are done. Meanwhile searches find what is there already. When it is
+    broken off, do it again.
+    """
+    viewer = system_viewer(team)
+    with viewer_transaction(viewer):
+        run(_FORGET, {"team": team})
+        run(_FOLLOW, {"team": team})
+    for kind in SOURCES:
+        last, done = None, 0
+        while True:
+            with viewer_transaction(viewer):
+                # Nobody follows the ledger meanwhile, who would count the same rows.
+                run("select from search_state where team_id = %(team)s::int for update", {"team": team})
+                current().enter()
+                rows = sources.after(kind, last, BATCH)
+                replace(viewer, rows)
+            if not rows:
+                break
+            last, done = rows[-1].id, done + len(rows)
+            say(kind, done)
+    catch_up(team)

@@ -1,0 +1,104 @@
+"""Snippets: the part of a row's text where most of the query stands, with where its words are."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from memoryhub.memory.search.stems import stems
+from memoryhub.memory.search.words import Kind, Token, tokens
+
+LENGTH = 240  # characters of a snippet
+_LOOKED_AT = 4_000  # of a text, from a little before the first place that may be a match
+_BEFORE = 60
+
+
+class Sought(NamedTuple):
+    """What is marked: words whose term is one of `terms`, or that have one of `parts` in them."""
+
+    terms: frozenset[str]
+    parts: frozenset[str]
+
+
+class Snippet(NamedTuple):
+    """`highlights`: [start, end) of each match in the text, in characters (Unicode code points)."""
+
+    text: str
+    highlights: list[list[int]]
+
+
+def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
+    """The snippet of each text; its beginning where nothing is found (a word beyond what is looked at)."""
+    pattern = _pattern(sought)
+    cut = [_cut(text, pattern) for text in texts]
+    found = [list(tokens(text)) for text in cut]
+    heads = {term[:1] for term in sought.terms}
+    wanted = {token.text for run in found for token in run if token.kind is Kind.WORD and token.text[:1] in heads}
+    stem = stems(wanted) if wanted else {}
+    made = []
+    for text, run in zip(cut, found, strict=True):
+        made.append(_snippet(text, [token for token in run if _is_match(token, sought, stem)]))
+    return made
+
+
+def _pattern(sought: Sought) -> re.Pattern[str] | None:
+    # A stem's end may differ from the word's (happi, happy), its beginning hardly ever does.
+    heads = {term[: max(2, min(len(term) - 1, 5))] for term in sought.terms} | sought.parts
+    return re.compile("|".join(map(re.escape, sorted(heads, key=len, reverse=True))), re.IGNORECASE) if heads else None
+
+
+def _cut(text: str, pattern: re.Pattern[str] | None) -> str:
+    first = pattern.search(text) if pattern and len(text) > _LOOKED_AT else None
+    start = max(first.start() - 2 * _BEFORE, 0) if first else 0
+    while start and not text[start - 1].isspace() and start < first.start():  # type: ignore[union-attr]
+        start += 1
+    return ("…" if start else "") + text[start : start + _LOOKED_AT]
+
+
+def _is_match(token: Token, sought: Sought, stem: dict[str, str | None]) -> bool:
+    term = stem.get(token.text) if token.kind is Kind.WORD else token.text
+    return term in sought.terms or any(part in token.text for part in sought.parts)
+
+
+def _snippet(text: str, matches: list[Token]) -> Snippet:
+    best = max(
+        matches,
+        key=lambda one: (
+            len({other.text for other in matches if 0 <= other.start - one.start < LENGTH - _BEFORE}),
+            -one.start,
+        ),
+        default=None,
+    )
+    start = max(best.start - _BEFORE, 0) if best else 0
+    while best and 0 < start < best.start and not text[start - 1].isspace():
+        start += 1
+    end = min(start + LENGTH, len(text))
+    ahead = "…" if start else ""
+    shift = len(ahead) - start
+    marks = [[token.start + shift, token.end + shift] for token in matches if token.start >= start and token.end <= end]
+    body = "".join(" " if letter.isspace() else letter for letter in text[start:end])
+    return Snippet(ahead + body + ("…" if end < len(text) else ""), _merged(marks))
+
+
+def _merged(marks: list[list[int]]) -> list[list[int]]:
+    """Those that touch or overlap (an identifier and its parts) as one."""
+    made: list[list[int]] = []
+    for start, end in sorted(marks):
+        if made and start <= made[-1][1]:
+            made[-1][1] = max(made[-1][1], end)
+        else:
+            made.append([start, end])
+    return made
+
+
+def has_run(text: str, run: Sequence[Token]) -> bool:
+    """Whether the words of a phrase stand one after the other in a text."""
+    wanted = {token.text for token in run}
+    places: dict[str, set[int]] = {}
+    for token in tokens(text):
+        if token.text in wanted:
+            places.setdefault(token.text, set()).add(token.position)
+    first = run[0]
+    return any(
+        all(start + token.position - first.position in places.get(token.text, ()) for token in run)
+        for start in places.get(first.text, ())
+    )

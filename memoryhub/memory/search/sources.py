@@ -1,0 +1,72 @@
+"""What is searched: a function a type, that reads rows as the index takes them. A new type is a line in SOURCES."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.sealing import read_text
+from memoryhub.memory.models import Decision, Observation
+from memoryhub.memory.search.terms import Source
+from memoryhub.memory.search.words import plain_text
+
+
+def _text(row: Any, *names: str) -> str:
+    """These members of a row's text, one below the other. What does not open has no words."""
+    text = read_text(row)
+    return "\n".join(plain_text(text[name]) for name in names if text.get(name))
+
+
+def _source(type: str, row: Any, text: str, **more: Any) -> Source:
+    more = {"audience": None, "tags": [], "importance": None, "expires_at": None} | more
+    return Source(
+        id=row.id,
+        type=type,
+        label_id=row.label_id,
+        is_sealed=label_by_id(row.label_id).is_sealed,
+        task_id=row.task_id,
+        author_id=row.author_id,
+        created_at=row.created_at,
+        text=text,
+        **more,
+    )
+
+
+def _observation(row: Observation) -> Source:
+    return _source(
+        "observation",
+        row,
+        _text(row, "content"),
+        audience=row.author_id if row.private else None,
+        tags=row.tags,
+        importance=row.importance,
+        expires_at=row.expires_at,
+    )
+
+
+def _decision(row: Decision) -> Source:
+    return _source("decision", row, _text(row, "decision", "reasoning"))
+
+
+# Type -> its rows and how one is read. The type is also the `row_type` of its events.
+SOURCES: Mapping[str, tuple[type[Model], Callable[[Any], Source]]] = {
+    "observation": (Observation, _observation),
+    "decision": (Decision, _decision),
+}
+TYPES = tuple(SOURCES)
+
+
+def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Source]:
+    """The rows of a type that these events made, and those with these ids, as they are now."""
+    model, read = SOURCES[type]
+    rows: QuerySet[Any] = model._default_manager.filter(Q(clock_id__in=events) | Q(id__in=ids))
+    return [read(row) for row in rows]
+
+
+def after(type: str, last: UUID | None, size: int) -> list[Source]:
+    """The next rows of a type, in the order of their ids, for making the index anew."""
+    model, read = SOURCES[type]
+    rows: QuerySet[Any] = model._default_manager.order_by("id")
+    return [read(row) for row in (rows.filter(id__gt=last) if last else rows)[:size]]

@@ -1,0 +1,101 @@
+"""From text to terms: one way for what is indexed, what is asked and what is marked in a snippet."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+MAX_TERM = 60  # characters; a longer identifier is found by its parts
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+_SPACELESS += "\uac00-\ud7af\U00020000-\U0003ffff"
+# Letters and digits, with the marks that some scripts write their vowels with.
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
+_LETTER = rf"(?:(?![{_SPACELESS}])(?:[^\W_]|[{_MARKS}]))"
+# A run of a script without spaces; or words, joined by single signs when they are one identifier.
+_RUN = re.compile(rf"([{_SPACELESS}]+)|{_LETTER}+(?:[-_./:@+]{_LETTER}+)*")
+_PART = re.compile(rf"{_LETTER}+")
+_ACCENT = re.compile("[\u0300-\u036f]")
+
+
+class Kind(Enum):
+    """How a token became a term: a WORD is stemmed; a NAME is whole; a GRAM is two signs of a script without spaces."""
+
+    WORD = "word"
+    NAME = "name"
+    GRAM = "gram"
+
+
+class Token(NamedTuple):
+    """A term's place in a text: characters `start` to `end`, and its number among the words there."""
+
+    text: str
+    kind: Kind
+    start: int
+    end: int
+    position: int
+
+
+def normalise(text: str) -> str:
+    """The form in which words are compared: compatibility forms, case and Latin accents make no difference."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFKD", folded)))
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at the same place, its parts."""
+    position = 0
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        found = run[0]
+        if run[1]:
+            for token in _grams(found, start, position):
+                position = token.position
+                yield token
+            position += 1
+            continue
+        parts = (
+            [(found, 0, end - start)]
+            if found.isalnum()
+            else [(part[0], *part.span()) for part in _PART.finditer(found)]
+        )
+        if len(parts) > 1 and end - start <= MAX_TERM:
+            yield Token(normalise(found), Kind.NAME, start, end, position + 1)
+        for part, begun, ended in parts:
+            position += 1
+            is_word = part.isascii() and part.isalpha()
+            term = normalise(part)[:MAX_TERM]
+            yield Token(term, Kind.WORD if is_word else Kind.NAME, start + begun, start + ended, position)
+
+
+def _grams(run: str, start: int, position: int) -> Iterator[Token]:
+    # Every two neighbours, as is usual for these scripts; a sign that stands alone is a term by itself.
+    for index in range(max(len(run) - 1, 1)):
+        gram = run[index : index + 2]
+        position += 1
+        yield Token(normalise(gram), Kind.GRAM, start + index, start + index + len(gram), position)
+
+
+def plain_text(content: Any) -> str:
+    """A row's content as one text: what stands in it, line by line, each behind the names that lead to it."""
+    if isinstance(content, str):
+        return content
+    lines: list[str] = []
+    _flatten(content, "", lines)
+    return "\n".join(lines)
+
+
+def _flatten(value: Any, name: str, lines: list[str]) -> None:
+    if isinstance(value, dict):
+        for key, member in value.items():
+            _flatten(member, f"{name} {key}" if name else key, lines)
+    elif isinstance(value, list):
+        if value and not any(isinstance(member, dict | list) for member in value):
+            _flatten(", ".join(str(member) for member in value if member is not None), name, lines)
+            return
+        for member in value:
+            _flatten(member, name, lines)
+    elif value is not None and value != "":
+        lines.append(f"{name}: {value}" if name else str(value))

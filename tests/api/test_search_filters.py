@@ -1,0 +1,82 @@
+"""Filters come before ranking: what they leave is what is ranked, however many better rows there are without them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from memoryhub.core.models import Team
+from memoryhub.memory.search import indexer, plan
+from tests.api.client import Api, make_api
+from tests.api.searching import ask, found, hits, remember
+
+
+@pytest.fixture
+def small_index() -> Iterator[None]:
+    """Few rows are looked at, so that a filter that came too late would find nothing left."""
+    kept = indexer.CELL, plan.BUDGET
+    indexer.CELL, plan.BUDGET = 8, 10
+    yield
+    indexer.CELL, plan.BUDGET = kept
+
+
+@pytest.fixture
+def memory(team: Team, small_index: None) -> Api:
+    """Rows with every property early on, and then many that have the word more often."""
+    early, api = make_api(team, name="early"), make_api(team, name="late")
+    early.make("tasks", {"key": "t", "title": "T"})
+    remember(early, "old valve", task="t", tags=["a", "b"], importance=0.9)
+    early.make("decisions", {"task": "t", "decision": "replace the valve", "reasoning": "r"})
+    for _ in range(10):
+        remember(api, *["valve valve valve"] * 10, tags=["b"], importance=0.2)
+        indexer.catch_up(team.id)
+    return api
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"task": "t"}, {"old valve", "replace the valve"}),
+        ({"task": "t", "types": "decision"}, {"replace the valve"}),
+        ({"types": "decision"}, {"replace the valve"}),
+        ({"agent": "early"}, {"old valve", "replace the valve"}),
+        ({"exclude_own": "true"}, {"old valve", "replace the valve"}),
+        ({"tags": "a"}, {"old valve"}),
+        ({"tags": "a,b"}, {"old valve"}),
+        ({"tags": "a,c", "tags_mode": "any"}, {"old valve"}),
+        ({"tags": "a,c"}, set()),
+        ({"min_importance": "0.85"}, {"old valve"}),
+        ({"min_importance": "0.95"}, set()),
+        ({"agent": "nobody"}, set()),
+        ({"until": "2020-01-01T00:00:00Z"}, set()),
+    ],
+)
+def test_a_filter_finds_old_rows_among_many_better_ones(memory: Api, filters: Any, expected: Any) -> None:
+    assert set(found(memory, "valve", **filters)) == expected
+
+
+def test_times_are_of_making(memory: Api) -> None:
+    oldest = hits(memory, "valve", task="t", types="observation")[0]["row"]["created_at"]
+    decided = hits(memory, "valve", types="decision")[0]["row"]["created_at"]
+    assert found(memory, "valve", until=decided) == ["old valve"]
+    assert found(memory, "valve", since=oldest, until=decided) == ["old valve"]
+
+
+def test_a_hidden_or_absent_task_is_the_same(memory: Api) -> None:
+    assert ask(memory, "valve", task="none").refusal == (404, "not_found")
+
+
+def test_a_tag_may_have_any_sign(team: Team, api: Api) -> None:
+    tag = "it's \\ 'x' & !|:*"
+    remember(api, "gauge", tags=[tag])
+    remember(api, "gauge too")
+    assert found(api, "gauge", tags=tag) == ["gauge"]
+
+
+@pytest.mark.usefixtures("small_index")
+def test_an_old_row_with_two_common_words_is_found_among_many_with_one(team: Team, api: Api) -> None:
+    remember(api, "valve gauge")
+    for _ in range(6):
+        remember(api, *["valve is new"] * 5, *["gauge is new"] * 5)
+        indexer.catch_up(team.id)
+    assert found(api, "valve gauge")[0] == "valve gauge"

@@ -1,0 +1,142 @@
+"""The index: followed by the worker, made anew by the command, and really used."""
+
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+
+from memoryhub.core.models import Team
+from memoryhub.memory.search import indexer
+from memoryhub.memory.search.indexer import catch_up
+from tests.api.client import Api, make_api
+from tests.api.searching import found, hits, indexed, remember
+from tests.api.test_hidden import plain
+
+WAIT_SECONDS = 20
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_worker_indexes_what_was_written_within_seconds(api: Api) -> None:
+    remember(api, "a solitary cormorant")
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not api.results("search?q=cormorant"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_index_made_anew_answers_the_same(team: Team, api: Api, owner_sql: psycopg.Connection[Any]) -> None:
+    remember(api, *[f"pump {number} of line {number % 3}" for number in range(50)])
+    remember(api, "my guess", private=True)
+    before = [plain(api_reply, team) for api_reply in _ask(api)]
+    owner_sql.execute("update search_doc set length = length + 7")  # a control: what is made anew is really new
+    assert [plain(reply, team) for reply in _ask(api)] != before
+    call_command("reindex_search", team.slug)
+    assert [plain(reply, team) for reply in _ask(api)] == before
+    assert indexed(owner_sql, team) == 51
+
+
+def _ask(api: Api) -> list[Any]:
+    assert api.agent is not None
+    catch_up(api.agent.membership.team_id)
+    return [api.get(f"search?q={q}") for q in ("pump", "pump+line+2", "guess", "pum")]
+
+
+def test_an_event_that_comes_twice_counts_once(team: Team, api: Api, owner_sql: psycopg.Connection[Any]) -> None:
+    remember(api, "one pump", "two pumps")
+    catch_up(team.id)
+    before = _statistics(owner_sql, team)
+    owner_sql.execute("update search_state set seq = 0 where team_id = %s", [team.id])
+    catch_up(team.id)
+    assert _statistics(owner_sql, team) == before
+    assert len(found(api, "pump")) == 2
+
+
+def _statistics(owner_sql: psycopg.Connection[Any], team: Team) -> Any:
+    shelves = "select id from search_shelf where team_id = %s"
+    terms = f"select term, docs from search_term where shelf_id in ({shelves}) order by term"
+    cells = f"select sum(docs), sum(length) from search_cell where shelf_id in ({shelves})"
+    return owner_sql.execute(terms, [team.id]).fetchall(), owner_sql.execute(cells, [team.id]).fetchall()
+
+
+def test_what_has_expired_is_not_found_and_leaves_the_index(
+    team: Team, api: Api, owner_sql: psycopg.Connection[Any]
+) -> None:
+    (row,) = remember(api, "a passing gasket", expires_at="2999-01-01T00:00:00Z")
+    assert len(hits(api, "gasket")) == 1
+    for table in ("observation", "search_doc"):
+        key = "id" if table == "observation" else "row_id"
+        owner_sql.execute(f"update {table} set expires_at = now() - interval '1 s' where {key} = %s", [row])
+    assert found(api, "gasket") == []
+    remember(api, "something else")
+    catch_up(team.id)
+    assert indexed(owner_sql, team) == 1
+
+
+def test_a_large_shelf_has_larger_cells(team: Team, api: Api, owner_sql: psycopg.Connection[Any]) -> None:
+    kept = indexer.CELL, indexer.CELLS
+    indexer.CELL, indexer.CELLS = 4, 4
+    try:
+        for _ in range(6):
+            remember(api, *["pump"] * 10)
+            catch_up(team.id)
+    finally:
+        indexer.CELL, indexer.CELLS = kept
+    cells = (
+        "select docs from search_cell where shelf_id in (select id from search_shelf where team_id = %s) order by id"
+    )
+    sizes = [docs for (docs,) in owner_sql.execute(cells, [team.id]).fetchall()]
+    assert sizes[0] == 4
+    assert max(sizes) > 8
+    assert sum(sizes) == 60
+    assert len(hits(api, "pump", limit=100)) == 60
+
+
+def test_search_uses_its_index_where_row_level_security_would_hide_it(
+    team: Team, api: Api, owner_sql: psycopg.Connection[Any], app_sql: psycopg.Connection[Any]
+) -> None:
+    """The recipe of DESIGN, section 10: inside the function, the words' index; for the app role itself, every row."""
+    remember(api, *[f"pump {number} of line {number % 3}" for number in range(300)])
+    catch_up(team.id)
+    owner_sql.execute("analyze search_doc")
+    scans = "select idx_scan from pg_stat_user_indexes where indexrelname = 'search_doc_words'"
+    reads = "select seq_scan from pg_stat_user_tables where relname = 'search_doc'"
+
+    def counted() -> tuple[Any, Any]:
+        owner_sql.execute("select pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+        return owner_sql.execute(f"select ({scans}), ({reads})").fetchone()  # type: ignore[return-value]
+
+    before = counted()
+    assert len(found(api, "pump 7")) > 0
+    from django.db import connection
+
+    connection.close()  # which tells the server's counters
+    time.sleep(0.5)
+    after = counted()
+    assert after[0] > before[0]
+    assert after[1] == before[1]
+
+    look = "explain select 1 from search_doc where words @@ '''1:pump'''::tsquery"
+    with owner_sql.transaction():
+        owner_sql.execute("set local enable_seqscan = off")
+        assert "search_doc_words" in _plan(owner_sql, look)
+    with app_sql.transaction():
+        app_sql.execute("set local enable_seqscan = off")
+        assert "search_doc_words" not in _plan(app_sql, look)  # the control
+
+
+def _plan(connection: psycopg.Connection[Any], explain: str) -> str:
+    return "\n".join(line for (line,) in connection.execute(explain).fetchall())
+
+
+def test_one_busy_team_does_not_hold_up_another(owner_sql: psycopg.Connection[Any]) -> None:
+    from tests.factories import make_team
+
+    one, other = make_team(), make_team()
+    for team in (one, other):
+        remember(make_api(team), "pump")
+    assert {one.id, other.id} <= set(indexer.behind())
+    assert indexer.follow(one.id)
+    assert one.id not in indexer.behind()
+    assert indexed(owner_sql, other) == 0

@@ -5,7 +5,19 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import clock, p01_post, p02_list, p03_batch, p04_facts, p05_writers, p06_leases, p12_escalate, p14_package
+from bench import (
+    clock,
+    p01_post,
+    p02_list,
+    p03_batch,
+    p04_facts,
+    p05_writers,
+    p06_leases,
+    p07_search,
+    p09_questions,
+    p12_escalate,
+    p14_package,
+)
 from bench.measure import LONG, SHORT, Length, Line, Result, machine, show, write
 from bench.stack import Stack, stack
 
@@ -16,6 +28,8 @@ MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
     "p4": p04_facts.measure,
     "p5": p05_writers.measure,
     "p6": p06_leases.measure,
+    "p7": p07_search.measure,
+    "p9": p09_questions.measure,
     "p12": p12_escalate.measure,
     "p14": p14_package.measure,
     "clock": clock.measure,

@@ -23,6 +23,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 from memoryhub.memory.actions import alerts, decisions, facts, learnings, leases, tasks
 from memoryhub.memory.actions.facts import NewFact, Seen
+from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.selectors import tasks as task_selectors
 from tests.api.client import Api, make_api
 from tests.factories import make_agent, make_person, make_team, unique
@@ -47,6 +48,7 @@ API = [
     "facts/f?as_of_seq=9999",
     "learnings?limit=100",
     "learnings?task={task}&limit=100",
+    "search?q=x&limit=100",
     "escalations?limit=100",
     "escalations?task={task}",
     "escalations/{escalation}",
@@ -175,6 +177,7 @@ def named(sql: str) -> str:
 
 
 def measure(world: World) -> dict[str, list[str]]:
+    catch_up(world.team.id)
     found = {}
     for path in API:
         address = path.format(**world.rows)

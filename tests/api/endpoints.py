@@ -116,6 +116,8 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "escalations/{queued}/cancel": {"reason": "Solved."},
 }
+# What a read cannot do without.
+QUERIES = {"search": "?q=text"}
 # Which row of the world each address is about.
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
 ROWS |= {"alerts": "alert", "facts": "fact", "history": "fact"}

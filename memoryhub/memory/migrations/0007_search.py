@@ -202,7 +202,7 @@ def _id() -> tuple[str, models.Field]:
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0002_row_level_security")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0006_alerts")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.RunSQL("create extension if not exists pg_trgm", migrations.RunSQL.noop),

@@ -7,7 +7,7 @@ from django.db.migrations.operations.base import Operation
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0006_alerts")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("memory", "0007_search")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddIndex(

@@ -22,7 +22,7 @@ BATCH = 2_000  # rows a transaction, about
 # has a few hundred at most.
 CELL, CELLS = 8_192, 128
 
-_LOCK = "select seq from search_state where team_id = %(team)s::int for update skip locked"
+_LOCK = "select seq from search_state where team_id = %(team)s::int for update"
 _MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
 _LAST = "select coalesce(max(seq), 0) from event_seq where team_id = %(team)s::int"
 # An event of a batch counts as many rows as it made.
@@ -45,17 +45,17 @@ def behind() -> list[int]:
 
 
 def catch_up(team: int) -> None:
-    """Follow the team's ledger to its end; at once, for tests and commands."""
-    while follow(team):
+    """Follow the team's ledger to its end, after whoever is at it; for tests and commands."""
+    while follow(team, wait=True):
         pass
 
 
-def follow(team: int) -> bool:
-    """Index the next events of the team's ledger; False when there are none, or somebody else is at it."""
+def follow(team: int, *, wait: bool = False) -> bool:
+    """Index the next events of the team's ledger; False when there are none, or (without `wait`) another is at it."""
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
         run(_MAKE_STATE, {"team": team})
-        locked = run(_LOCK, {"team": team})
+        locked = run(_LOCK if wait else f"{_LOCK} skip locked", {"team": team})
         if not locked:
             return False
         ((after,),) = locked

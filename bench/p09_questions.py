@@ -1,0 +1,143 @@
+"""P9: what a question in plain language is after is among the first ten: recall on recorded runs.
+
+The runs are no part of the repository: `BENCH_TRAJECTORIES=/path/to/runs.jsonl` (OpenAI's chat format, a run a line).
+Each of a customer's turns is a question; its evidence is what was said and found out before the customer's next turn.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Length, Line, Result
+from bench.seed import Plan, seed
+from bench.stack import PYTHON, Stack
+
+PATH = "BENCH_TRAJECTORIES"
+FIRST = 10
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, and the numbers of the documents that are its evidence."""
+
+    text: str
+    evidence: frozenset[int]
+
+
+def measure(stack: Stack, length: Length) -> Result:
+    """The share of the evidence in the first ten, of three ways; nothing without the file."""
+    path = os.environ.get(PATH, "")
+    if not Path(path).is_file():
+        sys.stdout.write(f"p9: skipped; set {PATH} to a file of recorded runs\n")
+        return Result("p9", [])
+    database = stack.database("p9")
+    seeded = seed(stack, database, Plan(agents=1))
+    command = [PYTHON, "-m", "bench.p09_questions", seeded.members[0], path]
+    found = json.loads(stack.run(command, database.environment))
+    ours, any_word, every = (found[name] for name in ("ours", "any word, ts_rank", "websearch"))
+    lines = [
+        Line("P9", f"recall at {FIRST}, against any word and ts_rank", ours, any_word, "", ours / any_word, 1.0),
+        Line("P9", f"recall at {FIRST}, against websearch", ours, every, "", ours / max(every, 0.001), 1.0),
+    ]
+    return Result("p9", lines, facts=found)
+
+
+def read(path: str) -> tuple[list[str], list[Question]]:
+    """The documents (every turn with words), and the questions."""
+    documents: list[str] = []
+    questions: list[Question] = []
+    for line in Path(path).read_text().splitlines():
+        question, evidence = "", set[int]()
+        for message in json.loads(line)["messages"]:
+            text = message.get("content") or ""
+            if message["role"] == "user":
+                if question and evidence:
+                    questions.append(Question(question, frozenset(evidence)))
+                question, evidence = text, set()
+            elif message["role"] in ("assistant", "tool") and text:
+                evidence.add(len(documents))
+                documents.append(text)
+        if question and evidence:
+            questions.append(Question(question, frozenset(evidence)))
+    return documents, [question for question in questions if len(question.text.split()) >= 5]
+
+
+def _run(member: str, path: str) -> dict[str, Any]:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    django.setup()
+
+    import psycopg
+
+    from memoryhub.core.models import Membership
+    from memoryhub.core.transactions import viewer_transaction
+    from memoryhub.core.viewers import viewer_of
+    from memoryhub.memory.actions import observations
+    from memoryhub.memory.actions.observations import NewObservation
+    from memoryhub.memory.search import asked
+    from memoryhub.memory.search.find import Filters, find
+    from memoryhub.memory.search.indexer import catch_up
+
+    viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
+    documents, questions = read(path)
+    numbers: dict[Any, int] = {}
+    for start in range(0, len(documents), 500):
+        items = [NewObservation(content=_content(text)) for text in documents[start : start + 500]]
+        for offset, logged in enumerate(observations.log_batch(viewer, items=items)):
+            numbers[logged.id] = start + offset  # type: ignore[union-attr]
+    catch_up(viewer.team)
+
+    def ours(text: str) -> list[int]:
+        with viewer_transaction(viewer, read_only=True):
+            hits = find(viewer, asked.read(text.replace('"', " ")), Filters(), mode="hybrid", limit=FIRST)
+        return [numbers[hit.row_id] for hit in hits]
+
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("create table bench_plain (id int primary key, words tsvector)")
+        with owner.cursor() as cursor:
+            cursor.executemany(
+                "insert into bench_plain values (%s, to_tsvector('english', %s))", list(enumerate(documents))
+            )
+
+        def any_word(text: str) -> list[int]:
+            query = "replace(plainto_tsquery('english', %(text)s)::text, '&', '|')::tsquery"
+            return _ranked(owner, query, text)
+
+        def websearch(text: str) -> list[int]:
+            return _ranked(owner, "websearch_to_tsquery('english', %(text)s)", text)
+
+        ways = {"ours": ours, "any word, ts_rank": any_word, "websearch": websearch}
+        recall = {name: _recall(way, questions) for name, way in ways.items()}
+    return {**recall, "documents": len(documents), "questions": len(questions)}
+
+
+def _content(text: str) -> Any:
+    """What a tool returned as JSON is logged as such, as the import does."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) and found else text
+
+
+def _ranked(owner: Any, query: str, text: str) -> list[int]:
+    statement = f"""
+        select id from bench_plain, (select {query} as q) asked where words @@ q
+        order by ts_rank(words, q) desc, id desc limit {FIRST}"""
+    return [number for (number,) in owner.execute(statement, {"text": text}).fetchall()]
+
+
+def _recall(way: Any, questions: list[Question]) -> float:
+    """The mean over the questions of the share of their evidence that is found, of as much as ten can hold."""
+    shares = [
+        len(question.evidence & set(way(question.text))) / min(len(question.evidence), FIRST) for question in questions
+    ]
+    return sum(shares) / len(shares)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_run(*sys.argv[1:])))

@@ -1,0 +1,145 @@
+"""A large memory with its search index, for P7 and P8: made by SQL, in the form that the product's own indexer writes.
+
+A process of its own (`python -m bench.search_corpus`, how many rows on standard input). Words follow Zipf's law. The
+terms of 5,000 different texts come from the product's own reader of words; each row is one of them, with a name of its
+own.
+"""
+
+import json
+import os
+import random
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from bench.stack import PYTHON, Database, Stack
+
+TEXTS, WORDS, VOCABULARY = 5_000, 30, 50_000
+COMMON, MEDIUM, RARE = "word0001", "word0250", "word9000"  # in about 83 %, 1 % and 0.03 % of the rows
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The team, and the member who searches."""
+
+    team: int
+    member: str
+
+
+def make(stack: Stack, database: Database, rows: int) -> Corpus:
+    """Make it."""
+    return Corpus(**json.loads(stack.run([PYTHON, "-m", "bench.search_corpus"], database.environment, str(rows))))
+
+
+def _texts() -> list[str]:
+    numbers = random.Random(7)
+    return [" ".join(f"word{int(VOCABULARY ** numbers.random()):04d}" for _ in range(WORDS)) for _ in range(TEXTS)]
+
+
+_ROWS = """
+insert into observation
+  (id, team_id, label_id, sensitivity, body, author_id, event_id, tags, importance, private, pinned)
+select uuidv7(), %(team)s, %(label)s, 1, jsonb_build_object('content', t.text || ' name-' || n),
+       %(member)s, %(event)s, '{}', random(), false, false
+from generate_series(1, %(rows)s) n join bench_text t on t.id = n %% %(texts)s
+"""
+# Cells of 8,192, as the indexer fills them.
+_CELLS = """
+insert into search_cell (id, shelf_id, docs, length, first_at, last_at)
+select 1 + g, %(shelf)s, least(8192, %(rows)s - g * 8192), 32 * least(8192, %(rows)s - g * 8192), now(), now()
+from generate_series(0, (%(rows)s - 1) / 8192) g
+"""
+_DOCS = """
+insert into search_doc (row_id, type, shelf_id, cell_id, words, length, importance, created_at)
+select o.id, 'observation', %(shelf)s, o.cell,
+       replace(t.vector || ' ''' || chr(1) || o.name || ''':31', chr(1), to_hex(o.cell) || ':')::tsvector, 32,
+       o.importance, o.created_at
+from (select id, importance, created_at, substring(body ->> 'content' from 'name-[0-9]+$') as name,
+             (1 + (row_number() over (order by id) - 1) / 8192)::int as cell
+      from observation where team_id = %(team)s) o
+join bench_text t on t.id = substr(o.name, 6)::int %% %(texts)s
+"""
+_TERMS = """
+insert into search_term (shelf_id, term, docs, cells, counts)
+select %(shelf)s, term, sum(n), array_agg(cell order by cell), array_agg(n order by cell) from (
+  select c.id as cell, substr(s.word, strpos(s.word, ':') + 1) as term, s.ndoc as n
+  from search_cell c, lateral ts_stat(format('select words from search_doc where cell_id = %%s', c.id)) s) counted
+group by term
+"""
+# What PostgreSQL's own search would have, for the baselines.
+_PLAIN = """
+create table bench_plain as
+  select id, importance, to_tsvector('english', body ->> 'content') as words from observation;
+create index on bench_plain using gin (words);
+"""
+
+
+def _make(rows: int) -> Corpus:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    django.setup()
+
+    import psycopg
+
+    from bench.seed import Plan
+    from bench.seed import _make as seed_team  # the team, an agent, and one observation with its event
+    from memoryhub.core.models import Membership
+    from memoryhub.memory.models import Observation
+    from memoryhub.memory.search.terms import PLACE, quoted, read
+
+    made = seed_team(Plan(agents=1, tasks={"bench": 1}))
+    member = Membership.objects.get(id=made.members[0])
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        ((label, event),) = owner.execute("select label_id, event_id from observation").fetchall()
+        owner.execute("delete from observation")
+        owner.execute("create table bench_text (id int primary key, text text, vector text)")
+        vectors = _vectors(made.team, _texts(), read, quoted, PLACE)
+        with owner.cursor().copy("copy bench_text from stdin") as copy:
+            for number, (text, vector) in enumerate(vectors):
+                copy.write_row([number, text, vector])
+        values = {"team": made.team, "label": label, "event": event, "member": member.id, "rows": rows, "texts": TEXTS}
+        owner.execute(_ROWS, values)
+        shelf = "insert into search_shelf (team_id, label_id) values (%(team)s, %(label)s) returning id"
+        ((values["shelf"],),) = owner.execute(shelf, values).fetchall()
+        indexes = "select indexdef from pg_indexes where indexname in ('search_doc_words', 'search_term_parts')"
+        later = [definition for (definition,) in owner.execute(indexes).fetchall()]
+        owner.execute("drop index search_doc_words, search_term_parts")  # made at once, at the end
+        owner.execute(_CELLS, values)
+        owner.execute("set work_mem = '256MB'")
+        owner.execute(_DOCS, values)
+        owner.execute("create index bench_cell on search_doc (cell_id)")
+        owner.execute(_TERMS, values)
+        owner.execute("drop index bench_cell")
+        for statement in [*later, _PLAIN, "vacuum analyze"]:
+            owner.execute(statement)
+    assert Observation is not None
+    return Corpus(made.team, str(member.id))
+
+
+def _vectors(team: int, texts: list[str], read: Any, quoted: Any, place: str) -> list[tuple[str, str]]:
+    """The texts' terms as the indexer writes them, with a sign in the cell's place."""
+    from datetime import UTC, datetime
+    from uuid import UUID
+
+    from memoryhub.core.transactions import viewer_transaction
+    from memoryhub.core.viewers import system_viewer
+    from memoryhub.memory.search.terms import Source
+
+    nobody = UUID(int=0)
+    sources = [
+        Source(nobody, "observation", 0, False, None, None, nobody, [], None, datetime.now(UTC), None, text)
+        for text in texts
+    ]
+    with viewer_transaction(system_viewer(team)):
+        docs = read(team, sources)
+    made = []
+    for doc in docs:
+        terms = (f"{quoted(place, term)}:{','.join(map(str, at))}" for term, at in doc.terms.items() if at)
+        made.append((doc.source.text, " ".join(terms)))
+    return made
+
+
+if __name__ == "__main__":
+    found = _make(int(sys.stdin.read()))
+    sys.stdout.write(json.dumps({"team": found.team, "member": found.member}))

@@ -1,10 +1,15 @@
 """Facts: read now, as they were, many at once, by prefix; and what an escalation keeps of them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from memoryhub.core.models import Team
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.memory.selectors import facts
+from memoryhub.memory.selectors import tasks as task_selectors
 from tests.api.client import Api, make_api
 from tests.api.test_facts_put import delete, make, put
 from tests.factories import make_person
@@ -71,6 +76,39 @@ def test_as_of_finds_each_of_many_versions(api: Api) -> None:
     rows = api.results("facts/k/history?limit=100")
     assert [value(api, f"as_of_seq={row['seq']}") for row in rows] == [row["value"] for row in rows]
     assert [row["value"] for row in rows] == list(range(23, 0, -1))
+
+
+MANY = """
+with added as (
+    insert into fact_version (id, team_id, label_id, sensitivity, body, author_id, event_id, task_id, fact_id,
+        version, deleted)
+    select uuidv7(), v.team_id, v.label_id, v.sensitivity, v.body, v.author_id, uuidv7(), v.task_id, v.fact_id,
+        n, false from fact_version v, generate_series(2, 5000) n where v.fact_id = %(fact)s
+    returning team_id, event_id, version)
+insert into event_seq (team_id, seq, event_id)
+    select team_id, version + (select max(seq) from event_seq s where s.team_id = added.team_id), event_id from added
+"""
+
+
+def test_as_of_reads_a_few_of_many_versions(api: Api, owner_sql: Any) -> None:
+    """A read of every version would take minutes where a fact counts up to a million."""
+    api.make("tasks", {"key": "t", "title": "T"})
+    fact = make(api, "k", 1, task="t")[1:37]
+    owner_sql.execute(MANY, {"fact": fact})
+    owner_sql.execute("update fact set version = 5000 where id = %s", [fact])
+    owner_sql.execute("analyze fact_version")
+    assert api.agent is not None
+    viewer, now = api.agent.viewer, datetime.now(UTC)
+    (last,) = owner_sql.execute("select max(seq) from event_seq where team_id = %s", [viewer.team]).fetchone()
+    with viewer_transaction(viewer, read_only=True):
+        task = task_selectors.ref(viewer, "t").id
+        assert facts.as_of(viewer, "k", seq=last - 1000).version == 4000
+        assert facts.as_of(viewer, "k", time=now).version == 5000
+        assert [row.version for row in facts.of_task(viewer, task, seq=last - 1000, time=now)] == [4000]
+        ((read,),) = run(
+            "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'fact_version'"
+        )
+    assert 0 < read < 200
 
 
 def test_a_time_to_live_is_judged_at_the_time_asked_about(api: Api) -> None:
@@ -215,7 +253,6 @@ def test_a_package_has_the_tasks_facts_as_they_were(api: Api, team: Team) -> Non
 
 def test_people_are_told_how_many_facts_are_withheld(team: Team) -> None:
     from escalations import selectors
-    from memoryhub.core.transactions import viewer_transaction
 
     high = make_api(team, 2, ["finance"])
     high.make("tasks", {"key": "t", "title": "T", "sensitivity": "internal"})

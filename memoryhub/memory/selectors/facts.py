@@ -89,28 +89,31 @@ _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
 
 # Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
 # where a fact has a million versions. 0: there was none yet.
-_NEWEST_THEN = """(with recursive span(low, high) as (
+_NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive span(low, high) as (
     select 0, f.version
     union all
     select case when there then middle else low end, case when there then high else middle - 1 end
     from (select low, high, (low + high + 1) / 2 as middle from span where low < high) s cross join lateral (
-        select exists (select from fact_version v where v.fact_id = f.id and v.version = middle and {}) as there) t
-) select low from span where low = high)"""
-_BY_SEQ = _NEWEST_THEN.format("(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint")
-_BY_TIME = _NEWEST_THEN.format("v.created_at <= %(time)s::timestamptz")
-_THERE_THEN = (
-    "not r.deleted and (%(time)s::timestamptz is null or coalesce(r.expires_at > %(time)s::timestamptz, true))"
-)
+        select exists (
+            select from fact_version v where v.fact_id = f.id and v.version = middle and {{there}}) as there) t
+) select low from span where low = high) as version from {{facts}} where {_VERSION_IS_MINE} {{those}})"""
+_BY_SEQ = "(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint"
+_BY_TIME = "v.created_at <= %(time)s::timestamptz"
+# `offset 0`, so that the planner looks each of them up, and does not read all versions of all facts to join them.
+_THOSE_THEN = f"""select {_columns("f.id", "f.key", "r.created_at")} from newest f cross join lateral (
+    select * from fact_version v where v.fact_id = f.id and v.version = f.version offset 0) r
+where not r.deleted and (%(time)s::timestamptz is null or coalesce(r.expires_at > %(time)s::timestamptz, true))"""
 
 # One look for each fact, however many versions it has: from fact to fact along the index.
-_OF_TASK = f"""with recursive of_task(fact) as (
+_EVER_OF_TASK = f"""of_task(fact) as (
     (select v.fact_id from fact_version v
      where v.task_id = %(task)s::uuid and v.{_MINE.format("v")} order by v.fact_id limit 1)
     union all
     select (select v.fact_id from fact_version v where v.task_id = %(task)s::uuid and v.{_MINE.format("v")}
-            and v.fact_id > o.fact order by v.fact_id limit 1) from of_task o where o.fact is not null
-) {_VERSION} and r.version = {_BY_SEQ} join of_task o on o.fact = f.id
-where {_VERSION_IS_MINE} and r.task_id = %(task)s::uuid and {_THERE_THEN} order by f.id limit %(limit)s::int"""
+            and v.fact_id > o.fact order by v.fact_id limit 1) from of_task o where o.fact is not null)"""
+_NEWEST_OF_TASK = _NEWEST_THEN.format(there=_BY_SEQ, facts="of_task o join fact f on f.id = o.fact", those="")
+_OF_TASK = f"""with recursive {_EVER_OF_TASK}, {_NEWEST_OF_TASK}
+{_THOSE_THEN} and r.task_id = %(task)s::uuid order by f.id limit %(limit)s::int"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +194,10 @@ def as_of(
 
     A moment of the future is now. The ledger knows no times to live: by `seq` one is found that was over by then.
     """
-    newest = _BY_TIME if seq is None else _BY_SEQ
-    where = f"{_VERSION_IS_MINE} and f.key = %(key)s::varchar and {_THERE_THEN}"
+    there = _BY_TIME if seq is None else _BY_SEQ
+    newest = _NEWEST_THEN.format(there=there, facts="fact f", those="and f.key = %(key)s::varchar")
     params = label_params(viewer) | {"key": key, "seq": seq, "time": time}
-    return _choose(_rows(f"{_VERSION} and r.version = {newest} where {where}", params), label)
+    return _choose(_rows(f"with {newest} {_THOSE_THEN}", params), label)
 
 
 def of_task(viewer: Viewer, task: UUID, *, seq: int, time: datetime) -> list[FactRow]:

@@ -1,6 +1,7 @@
 """Observations: log one, or many with a result each."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -187,7 +188,7 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     if not rows:
         return []
     # One event for each label, and one for each label of private rows, which only their author hears of.
-    events: dict[tuple[int, bool], UUID] = {}
+    events: defaultdict[tuple[int, bool], UUID] = defaultdict(new_id)
     values = msgspec.json.encode([_values(viewer, row, events) for row in rows]).decode()
     if not any(row.is_unique for row in rows):
         later(_INSERT, {"rows": values})  # nothing can stand in the way, so nobody waits to hear of it
@@ -204,7 +205,7 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     return logged
 
 
-def _values(viewer: Viewer, row: _Row, events: dict[tuple[int, bool], UUID]) -> dict[str, Any]:
+def _values(viewer: Viewer, row: _Row, events: defaultdict[tuple[int, bool], UUID]) -> dict[str, Any]:
     item, label = row.item, row.label
     return {
         "id": row.id,
@@ -213,7 +214,7 @@ def _values(viewer: Viewer, row: _Row, events: dict[tuple[int, bool], UUID]) -> 
         "sensitivity": label.sensitivity,
         **text_columns("observation", row.id, label, {"content": item.content}),
         "author_id": viewer.membership,
-        "event_id": events.setdefault((label.id, item.private), new_id()),
+        "event_id": events[label.id, item.private],
         "task_id": item.task.id if item.task else None,
         "tags": list(dict.fromkeys(item.tags)),
         "importance": item.importance,

@@ -16,7 +16,7 @@ from bench.seed import Plan, seed
 from bench.stack import PYTHON, Stack
 
 PATH = "BENCH_TRAJECTORIES"
-FIRST = 10
+FIRST, MOST = 10, 300
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read(path: str) -> tuple[list[str], list[Question]]:
                 documents.append(text)
         if question and evidence:
             questions.append(Question(question, frozenset(evidence)))
-    return documents, [question for question in questions if len(question.text.split()) >= 5]
+    return documents, [question for question in questions if len(question.text.split()) >= 5][:MOST]
 
 
 def _run(member: str, path: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.models import Scope
 from memoryhub.core.models import Sensitivity, Team
+from memoryhub.memory.search.indexer import catch_up
 from tests.api.client import Api, Reply, make_api
 from tests.factories import make_person, make_team
 
@@ -92,6 +93,10 @@ READS = [
     "agents?limit=1",
     "tasks",
     "tasks?limit=1",
+    "search?q=seen",
+    "search?q=hidden",
+    "search?q=hid",
+    "search?q=more&limit=1",
     "tasks?q=hidden",
     "tasks?q=t",
     "tasks?status=escalated",
@@ -211,6 +216,7 @@ def test_a_low_readers_answers_do_not_depend_on_hidden_rows() -> None:
     for hidden in (False, True):
         team = make_team()
         low, ids = make_world(team, hidden=hidden)
+        catch_up(team.id)
         told = [(f"GET {path}", low.get(path.format(**ids))) for path in READS]
         told += [(f"POST {path} {body}", low.post(path.format(**ids), body)) for path, body in WRITES]
         told += [(f"PUT {path} {sent}", low.send("PUT", path, body, headers=sent)) for path, body, sent in PUTS]

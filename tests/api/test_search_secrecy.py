@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import indexer, plan
 from memoryhub.memory.search.indexer import catch_up
 from tests.api.client import Api, make_api
@@ -130,15 +133,31 @@ def test_without_a_viewer_the_index_shows_nothing(team: Team, api: Api, app_sql:
     assert app_sql.execute(asked, {"q": "'\x01gasket'"}).fetchall() == []
 
 
+def test_the_index_itself_shows_a_low_reader_nothing_more(team: Team, api: Api) -> None:
+    """Both locks below the product's own choice of cells: the tables' policies, and the functions' condition."""
+    high = make_api(team, Sensitivity.CONFIDENTIAL, ["finance"])
+    remember(high, "a hidden gasket", **FINANCE)
+    remember(api, "a visible gasket")
+    catch_up(team.id)
+    everything = """
+        select count(*) from search_hits(array(select generate_series(1, 5000)), array_fill(%(q)s::text, array[5000]),
+            array_fill(10, array[5000]), array[%(q)s::text], array[0], array[1.0::float8], array[1],
+            1, null, null, null, 10)"""
+    for reader, seen in ((api, 1), (high, 2)):
+        assert reader.agent is not None
+        with viewer_transaction(reader.agent.viewer, read_only=True):
+            assert run(everything, {"q": "'\x01gasket'"}) == [(seen,)]
+            assert run("select count(*) from search_doc") == [(seen,)]
+            assert run("select count(*) from search_term where term = 'gasket'") == [(seen,)]
+            assert run("select docs from search_parts('gask', true, 10)") == [(seen,)]
+
+
 def test_rows_that_are_hidden_later_leave_no_trace(team: Team, api: Api, owner_sql: Any) -> None:
     """What relabelling, erasure and expiry come down to: the row is taken out, and out of the statistics."""
     remember(api, "a common pump", "another common pump")
     before = plain(ask(api, "common pump"), team)
     (gone,) = remember(api, "a rare common gasket with forms", importance=0.3)
     assert len(hits(api, "gasket")) == 1
-    from memoryhub.core.transactions import viewer_transaction
-    from memoryhub.core.viewers import system_viewer
-
     with viewer_transaction(system_viewer(team.id)) as transaction:
         indexer.remove(transaction.viewer, [gone])
     owner_sql.execute("delete from observation where id = %s", [gone])

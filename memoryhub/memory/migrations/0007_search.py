@@ -100,7 +100,7 @@ $$;
 # anywhere.
 PARTS = f"""
 create function search_parts(part text, anywhere bool, at_most int) returns table (term text, docs bigint)
-language sql stable {DEFINER} set plan_cache_mode = force_custom_plan as $$
+language sql stable {DEFINER} set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
   with shelf as materialized (select unnest(search_shelves()) as id),
        pattern as materialized (
          select case when anywhere then '%' else '' end

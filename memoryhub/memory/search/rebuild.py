@@ -31,8 +31,8 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
     """
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
+        run(_FOLLOW, {"team": team})  # first, since it waits for whoever follows the ledger now
         run(_FORGET, {"team": team})
-        run(_FOLLOW, {"team": team})
     for kind in SOURCES:
         last, done = None, 0
         while True:

@@ -2,9 +2,13 @@
 
 import time
 
+import structlog
 from celery import shared_task
 
+from memoryhub.core.failures import describe
 from memoryhub.memory.search import indexer
+
+log = structlog.get_logger(__name__)
 
 INDEX_SECONDS = 5.0  # a task ends within about this time; the next goes on
 
@@ -15,4 +19,12 @@ def index() -> None:
     deadline = time.monotonic() + INDEX_SECONDS
     teams = indexer.behind()
     while teams and time.monotonic() < deadline:
-        teams = [team for team in teams if indexer.follow(team)]
+        teams = [team for team in teams if _follow(team)]
+
+
+def _follow(team: int) -> bool:
+    try:
+        return indexer.follow(team)
+    except Exception as error:  # one team's trouble is not the others'
+        log.error("search_index_failed", team=team, **describe(error))
+        return False

@@ -80,7 +80,7 @@ def _doc(team: int, source: Source, run: list[Token], stem: dict[str, str | None
     size = 0
     for token in run:
         term = term_of(token, stem)
-        if term is None or token.position > MAX_POSITION:
+        if not term or token.position > MAX_POSITION:
             continue
         places = doc.terms.setdefault(term, [])
         if not places:

@@ -62,7 +62,7 @@ def tokens(text: str) -> Iterator[Token]:
             else [(part[0], *part.span()) for part in _PART.finditer(found)]
         )
         if len(parts) > 1 and end - start <= MAX_TERM:
-            yield Token(normalise(found), Kind.NAME, start, end, position + 1)
+            yield Token(normalise(found)[:MAX_TERM], Kind.NAME, start, end, position + 1)
         for part, begun, ended in parts:
             position += 1
             is_word = part.isascii() and part.isalpha()

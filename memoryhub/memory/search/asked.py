@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from memoryhub.memory.search.words import Kind, Token, normalise, tokens
+from memoryhub.memory.search.words import Kind, Token, tokens
 
 MAX_WORDS = 32  # of a query that are looked for; more of them make nothing clearer
 _PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
@@ -63,27 +63,20 @@ def read(query: str) -> Asked:
 
 def _apart(text: str) -> Iterator[Token]:
     """The words of a text, identifiers by their parts."""
-    return (
-        token for token in tokens(text) if token.kind is not Kind.NAME or token.text.isalnum() or not _joined(token)
-    )
+    return (token for token in tokens(text) if token.kind is not Kind.WHOLE)
 
 
-def _joined(token: Token) -> bool:
-    return re.search(r"[-_./:@+]", token.text) is not None
-
-
-def _words(piece: str) -> list[Word]:
+def _words(piece: str) -> Iterator[Word]:
     found = list(tokens(piece))
-    whole = next((token for token in found if token.kind is Kind.NAME and _joined(token)), None)
-    if whole is None or len({token.start for token in found if token is not whole}) == 0:
-        return [Word(piece[token.start : token.end], token.text, token.kind) for token in found]
-    inside = tuple(
-        token for token in found if token is not whole and token.start >= whole.start and token.end <= whole.end
-    )
-    rest = [token for token in found if token is not whole and token not in inside]
-    made = [Word(piece[whole.start : whole.end], whole.text, whole.kind, inside)]
-    if not any(sign.isdigit() for sign in whole.text):  # a compound, not a number: its parts are words, too
-        made += [Word(piece[token.start : token.end], token.text, token.kind) for token in inside]
-    for token in rest:
-        made += [Word(piece[token.start : token.end], normalise(token.text), token.kind)]
-    return made
+    wholes = {
+        token: tuple(part for part in found if _is_part(part, token)) for token in found if token.kind is Kind.WHOLE
+    }
+    # The parts of a number or code stand in for it only where it is nowhere whole; those of a compound are words, too.
+    hidden = {part for token, parts in wholes.items() if any(map(str.isdigit, token.text)) for part in parts}
+    for token in found:
+        if token not in hidden:
+            yield Word(piece[token.start : token.end], token.text, token.kind, wholes.get(token, ()))
+
+
+def _is_part(token: Token, whole: Token) -> bool:
+    return token.kind is not Kind.WHOLE and whole.start <= token.start and token.end <= whole.end

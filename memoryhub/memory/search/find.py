@@ -22,6 +22,7 @@ from memoryhub.memory.search.words import Kind
 MODES = ("hybrid", "text", "substring")
 PART_WEIGHT = 0.5  # of a word that was only found as a part of others
 MAX_FORMS = 30  # words that a part of a word may stand for
+MAX_PARTS = 8  # words of a query that are looked for as parts of others
 MIN_PART = 3  # letters; of scripts without spaces, one sign
 
 
@@ -137,37 +138,35 @@ def _count(index: _Index, names: list[str]) -> None:
 
 
 def _groups(index: _Index, asked: Asked, mode: str) -> list[Group]:
-    """What each word of the query stands for, the rarest first when there are too many words."""
+    """What each word of the query stands for, where it is anywhere; the rarest when there are too many words."""
     groups: list[Group] = []
+    missing: list[Word] = []
     for word in asked.words:
-        groups += _whole(index, word.shown, word.text, word.kind) if mode != "substring" else []
-        if mode != "substring" and not groups_found(groups, word.shown):
-            groups += [group for part in word.parts for group in _whole(index, word.shown, part.text, part.kind)]
+        if _name(index, word.text, word.kind) is None:
+            continue
+        found = [] if mode == "substring" else _whole(index, word)
+        groups += found
+        if not found:
+            missing.append(word)
     if mode != "text":
-        known = {group.shown for group in groups if group.cells}
-        missing = [word for word in asked.words if word.shown not in known and not _is_passed_over(index, word)]
-        groups += _parts(index, missing[:8], anywhere=mode == "substring")
-    groups = [group for group in groups if group.cells]
-    groups.sort(key=lambda group: (group.docs, group.query))
-    return groups[:MAX_WORDS]
-
-
-def groups_found(groups: list[Group], shown: str) -> bool:
-    """Whether this word is anywhere."""
-    return any(group.shown == shown and group.cells for group in groups)
-
-
-def _is_passed_over(index: _Index, word: Word) -> bool:
-    return word.kind is Kind.WORD and index.stem.get(word.text) is None
+        groups += _parts(index, missing[:MAX_PARTS], anywhere=mode == "substring")
+    once = {group.query: group for group in groups}.values()  # a compound and its parts may both have been typed
+    return sorted(once, key=lambda group: (group.docs, group.query))[:MAX_WORDS]
 
 
 def _name(index: _Index, text: str, kind: Kind) -> str | None:
+    """The term of a word; None when it is passed over."""
     return index.stem[text] if kind is Kind.WORD else text
 
 
-def _whole(index: _Index, shown: str, text: str, kind: Kind) -> list[Group]:
-    name = _name(index, text, kind)
-    return [] if name is None else [index.group(shown, [name])]
+def _whole(index: _Index, word: Word) -> list[Group]:
+    """The word itself, or where that is nowhere, its parts."""
+    for tokens in ([word], word.parts):
+        names = [name for token in tokens if (name := _name(index, token.text, token.kind))]
+        groups = [group for name in names if (group := index.group(word.shown, [name])).cells]
+        if groups:
+            return groups
+    return []
 
 
 def _parts(index: _Index, words: Sequence[Word], *, anywhere: bool) -> list[Group]:
@@ -183,7 +182,8 @@ def _parts(index: _Index, words: Sequence[Word], *, anywhere: bool) -> list[Grou
             found.append((word, forms))
     if found:
         _count(index, sorted({form for _, forms in found for form in forms}))
-    return [index.group(word.shown, forms, weight=PART_WEIGHT, is_part=True) for word, forms in found]
+    groups = [index.group(word.shown, forms, weight=PART_WEIGHT, is_part=True) for word, forms in found]
+    return [group for group in groups if group.cells]
 
 
 def _forms(part: str, *, anywhere: bool) -> list[str]:

@@ -19,9 +19,12 @@ _ACCENT = re.compile("[\u0300-\u036f]")
 
 
 class Kind(Enum):
-    """How a token became a term: a WORD is stemmed; a NAME is whole; a GRAM is two signs of a script without spaces."""
+    """How a token became a term: a WORD is stemmed, a NAME is not; a WHOLE is an identifier whose parts are tokens as
+    well; a GRAM is two signs of a script without spaces.
+    """
 
     WORD = "word"
+    WHOLE = "whole"
     NAME = "name"
     GRAM = "gram"
 
@@ -62,7 +65,7 @@ def tokens(text: str) -> Iterator[Token]:
             else [(part[0], *part.span()) for part in _PART.finditer(found)]
         )
         if len(parts) > 1 and end - start <= MAX_TERM:
-            yield Token(normalise(found)[:MAX_TERM], Kind.NAME, start, end, position + 1)
+            yield Token(normalise(found)[:MAX_TERM], Kind.WHOLE, start, end, position + 1)
         for part, begun, ended in parts:
             position += 1
             is_word = part.isascii() and part.isalpha()

@@ -7,6 +7,7 @@ Each of a customer's turns is a question; its evidence is what was said and foun
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def _run(member: str, path: str) -> dict[str, Any]:
         items = [NewObservation(content=_content(text)) for text in documents[start : start + 500]]
         for offset, logged in enumerate(observations.log_batch(viewer, items=items)):
             numbers[logged.id] = start + offset  # type: ignore[union-attr]
+    begun = time.perf_counter()
     catch_up(viewer.team)
+    indexed = len(documents) / (time.perf_counter() - begun)
 
     def ours(text: str) -> list[int]:
         with viewer_transaction(viewer, read_only=True):
@@ -112,7 +115,7 @@ def _run(member: str, path: str) -> dict[str, Any]:
 
         ways = {"ours": ours, "any word, ts_rank": any_word, "websearch": websearch}
         recall = {name: _recall(way, questions) for name, way in ways.items()}
-    return {**recall, "documents": len(documents), "questions": len(questions)}
+    return {**recall, "documents": len(documents), "questions": len(questions), "rows_indexed_a_second": indexed}
 
 
 def _content(text: str) -> Any:

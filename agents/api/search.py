@@ -32,11 +32,12 @@ class Search(Reading):
 
     def read(self, **url: Any) -> Answer:
         query = self.params.text("q", longest=1000)
-        if query is None:
-            raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
         mode = self.params.choice("mode", (*MODES, "semantic")) or "hybrid"
         limit = self.params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
-        filters, agent = self._filters(), self.params.text("agent", longest=100)
+        agent = self.params.text("agent", longest=100)
+        filters = self._filters()
+        if query is None:
+            raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
         if mode == "semantic":
             raise Conflict(
                 Code.NOT_CONFIGURED, "Searching by meaning needs an embeddings endpoint, and none is configured here."

@@ -31,6 +31,11 @@ class KeyConverter:
 register_converter(KeyConverter, "key")
 
 urlpatterns = [
+    # What is asked most stands first: they are tried in order.
+    path("observations", observations.Observations.as_view()),
+    path("observations/batch", observations.ObservationBatch.as_view()),
+    path("observations/<uuid:observation_id>/pin", observations.PinObservation.as_view()),
+    path("observations/<uuid:observation_id>/unpin", observations.UnpinObservation.as_view()),
     path("openapi.json", contract.Document.as_view()),
     path("docs", contract.Docs.as_view()),
     path("me", me.Me.as_view()),
@@ -45,10 +50,6 @@ urlpatterns = [
     path("tasks/<key:key>/complete", tasks.CompleteTask.as_view()),
     path("tasks/<key:key>/fail", tasks.FailTask.as_view()),
     path("tasks/<key:key>/reopen", tasks.ReopenTask.as_view()),
-    path("observations", observations.Observations.as_view()),
-    path("observations/batch", observations.ObservationBatch.as_view()),
-    path("observations/<uuid:observation_id>/pin", observations.PinObservation.as_view()),
-    path("observations/<uuid:observation_id>/unpin", observations.UnpinObservation.as_view()),
     path("decisions", decisions.Decisions.as_view()),
     path("decisions/<uuid:decision_id>/supersede", decisions.SupersedeDecision.as_view()),
     path("decisions/<uuid:decision_id>/revoke", decisions.RevokeDecision.as_view()),

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
+from django.db import connection
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ except ImproperlyConfigured as error:
 
 class _ApiHandler(WSGIHandler):
     """Django's handler with the few layers that a program's request needs: no session, no form, no static file."""
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer a request without Django's signals: the one thing that hears them here is the care for connections."""
+        response = self.get_response(self.request_class(environ))
+        body = b"".join(response)
+        connection.close_if_unusable_or_obsolete()
+        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        return [body]
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain of settings.API_MIDDLEWARE, none of which looks at views, templates or exceptions."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
@@ -18,6 +19,7 @@ from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
+from psycopg.types.json import Jsonb
 
 Params = Sequence[Any] | Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -27,18 +29,37 @@ MAX_PREPARED = 200  # statements a connection
 MAX_LENGTH = 4096  # characters; a longer one (a batch) is planned each time
 # psycopg's own loader for times, in C. Django puts one in Python before it, which costs a page more than all else.
 _TIMES = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
-# What most values are, written here: psycopg, which looks for the way of each anew, takes three times as long.
-_OTHER = b"\0"  # psycopg's to write
+_PLACE = re.compile(r"%\((\w+)\)s|%s")
+_OTHER = b"\0"  # a value that psycopg is to write
+
+
+def _words(values: list[Any]) -> bytes:
+    """An array of texts."""
+    if not all(type(value) is str and "\0" not in value for value in values):
+        return _OTHER
+    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return ('{"' + '","'.join(quoted) + '"}').encode() if quoted else b"{}"
+
+
+def _json(value: Jsonb) -> bytes:
+    try:
+        return orjson.dumps(value.obj)
+    except TypeError:
+        return _OTHER
+
+
+# Most values, written here: psycopg, which looks for the way of each anew, takes a tenth of a request's time.
 _PLAIN: dict[type, Callable[[Any], bytes | None]] = {
-    str: lambda value: _OTHER if "\0" in value else value.encode(),
-    list: lambda value: _OTHER if value else b"{}",
     type(None): lambda _: None,
+    str: lambda value: _OTHER if "\0" in value else value.encode(),
     bool: lambda value: b"t" if value else b"f",
     int: lambda value: b"%d" % value,
+    float: lambda value: repr(value).encode(),
     UUID: lambda value: b"%032x" % value.int,
     bytes: lambda value: b"\\x" + hexlify(value),
+    list: _words,
+    Jsonb: _json,
 }
-_PLACE = re.compile(r"%\((\w+)\)s|%s")
 
 
 class Pipeline:
@@ -66,6 +87,8 @@ class Pipeline:
 
     def _adapted(self, text: str, params: Params) -> tuple[bytes, Values]:
         query, names = _numbered(text) if len(text) <= MAX_LENGTH else _numbered.__wrapped__(text)
+        if not params:
+            return query, None
         values = [params[name] for name in names] if isinstance(params, Mapping) and names is not None else params
         # As text and without types: the server takes them from the statement, whatever size a number happens to have.
         made = [_PLAIN[type(value)](value) if type(value) in _PLAIN else _OTHER for value in values]

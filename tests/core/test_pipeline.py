@@ -1,12 +1,15 @@
 """Statements that travel together: in order, all or none, and what is left after something went wrong on the way."""
 
+import json
 import os
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connection, transaction
+from psycopg.types.json import Jsonb
 
 from memoryhub.core import pipeline, sql
 from memoryhub.core.models import Team
@@ -166,3 +169,41 @@ def test_times_and_numbers_come_back_as_they_were():
     assert row[1:3] == (0.1, ["a,b", '"c"'])
     ((at,),) = sql.run("select '2026-01-31T09:30:00.5Z'::timestamptz")
     assert at == datetime(2026, 1, 31, 9, 30, 0, 500_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("text", 'a "quoted" \\ text, ünïcode 日本 {}'),
+        ("text", ""),
+        ("varchar[]", []),
+        ("varchar[]", ["", "null", "NULL", "a,b", '"', "\\", '\\"', "{}", " x ", "日本"]),
+        ("int[]", [1, -2, 2**31 - 1]),
+        ("uuid[]", [UUID(int=7), UUID(int=2**128 - 1)]),
+        ("uuid", UUID(int=7)),
+        ("bytea", b"\x00\\x\xff"),
+        ("float8", 1e-300),
+        ("float8", 0.1 + 0.2),
+        ("bigint", -(2**53)),
+        ("bool", True),
+        ("bool", False),
+        ("text", None),
+        ("timestamptz", datetime(2026, 11, 26, 10, 0, 0, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_value_comes_back_as_it_was_sent(kind: str, value: object):
+    ((back,),) = sql.run(f"select %s::{kind}", [value])
+    assert back == value
+
+
+def test_jsonb_comes_back_as_it_was_sent():
+    value = {"a": [1, 0.5, None, True, 'q"\\ 日本'], "b": {}, "big": 2**70}
+    ((back,),) = sql.run("select %s::jsonb", [Jsonb(value)])
+    assert json.loads(back) == value
+
+
+def test_a_nul_is_refused_wherever_it_stands():
+    for kind, value in (("text", "a\0b"), ("varchar[]", ["a", "a\0b"]), ("jsonb", Jsonb({"a": "\0"}))):
+        with pytest.raises(DataError):
+            sql.run(f"select %s::{kind}", [value])
+    assert usable()

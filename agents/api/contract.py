@@ -4,6 +4,7 @@ It is the file that is checked in and tested, not worked out here: what is serve
 """
 
 import hashlib
+import re
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 from django.views.generic import View
 
 from agents.openapi.problems import OF_FIELDS, OF_REQUESTS, STATUSES
@@ -58,5 +61,15 @@ class Docs(_Public):
     """The description as a page, with what each status and each code of a problem means."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        codes = {"Of a request": OF_REQUESTS, "Of a field, parameter or header": OF_FIELDS}
-        return render(request, "api/docs.html", {"codes": codes, "statuses": STATUSES})
+        tables = {
+            "By status": STATUSES,
+            "By code, of a request": OF_REQUESTS,
+            "By code, of a field, parameter or header": OF_FIELDS,
+        }
+        told = {title: [(name, marked(text)) for name, text in table.items()] for title, table in tables.items()}
+        return render(request, "api/docs.html", {"tables": told})
+
+
+def marked(text: str) -> SafeString:
+    """A sentence of ours with its `words of code` marked as such."""
+    return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S308  (escaped first)

@@ -57,7 +57,7 @@ class Endpoint(APIView):
     answers: ClassVar[Mapping[int, Any]] = {}
     # What may be refused besides what the description works out for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()
-    metadata_class = None
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
     params: Params

@@ -78,7 +78,7 @@ def markdown() -> str:
         "# Problems",
         "",
         "Every refusal is `application/problem+json` (RFC 9457) with `code`, `detail`, `errors` and `request_id`.",
-        "Clients may branch on codes; the sentences in `detail` may change. `type` is the code's place in `/api/v1/docs`.",
+        "Clients may branch on codes; sentences in `detail` may change. `type` is the code's place in the docs page.",
         "",
         "Written by `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py` from `agents/openapi/problems.py`.",
     ]

@@ -36,6 +36,7 @@ def web_command(port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "uvicorn", "memoryhub.config.asgi:application"),
         *("--host", "127.0.0.1", "--port", str(port)),
+        *("--http", "memoryhub.interface.wire:Wire"),
         *("--log-level", "warning", "--no-access-log", "--no-server-header"),
         *("--timeout-graceful-shutdown", "3"),
         # A client says one short sentence on a socket; and what all sockets share is not compressed for each.

@@ -9,8 +9,8 @@ import schemathesis
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A case that is meant to be good is made so, where no schema can say what is: each is refused elsewhere by name.
 
-    A cursor that fits its schema is forged all the same (tests/api/test_bad_requests.py). Nobody answers the escalations
-    of this run, so nothing is to be had by waiting a minute. Numbers: see plain().
+    A cursor that fits its schema is forged all the same (tests/api/test_bad_requests.py). Nobody answers the
+    escalations of this run, so nothing is to be had by waiting a minute. Numbers: see plain().
     """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return

@@ -11,19 +11,20 @@ from tests.prove.i20_contract import run
 
 pytestmark = pytest.mark.prove
 CASES = 20_000
+SPOILT = ("task_create", "agent_list", "me_get")  # by i20_control.py
 
 
 def test_every_case_is_answered_as_the_description_tells(server: Server, full: bool) -> None:
-    sent, seed = 0, 1
-    while sent < (CASES if full else 1):
+    sent, seed = 0, 0
+    while sent < (CASES if full else 50):
+        seed += 1
         # A team of its own each, so that lists and the runner's memory stay small. Short: a few of every operation.
         key = make_world(make_team()).api.key
         size = ["--max-examples", "150"] if full else ["--max-examples", "2", "--phases", "examples,fuzzing"]
         done = run(server.url, str(key), "--seed", str(seed), *size)
         assert not done.failures, done.words[-20_000:]
-        sent, seed = sent + done.cases, seed + 1
-    print(f"I20: {sent} cases, {seed - 1} seeds, 0 failures")
-    assert sent >= (CASES if full else 50)
+        sent += done.cases
+    print(f"I20: {sent} cases, {seed} seeds, 0 failures")
     assert '"status": 500' not in server.process.log.read_text()
 
 
@@ -34,10 +35,8 @@ def test_a_server_with_faults_is_caught() -> None:
     url = f"http://127.0.0.1:{port}"
     key = make_world(make_team()).api.key
     with servers.started("i20-control", command, lambda _: servers.answers(f"{url}/readyz")):
-        only = [
-            option for name in ("task_create", "agent_list", "me_get") for option in ("--include-operation-id", name)
-        ]
+        only = [f"--include-operation-id={name}" for name in SPOILT]
         done = run(url, str(key), "--max-examples", "2", "--phases", "fuzzing", *only)
     told = " ".join(done.failures).lower()
-    for kind in ("server error", "undocumented http status code", "undocumented content-type", "schema"):
+    for kind in ("server error", "undocumented status code", "response violates schema"):
         assert kind in told, done.words[-5000:]

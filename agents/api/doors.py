@@ -90,6 +90,8 @@ class Reading(Endpoint):
     scope: ClassVar[str | None] = "memory:read"
     # The type of what GET answers, where the door also writes and `answers` are those of its write.
     shows: ClassVar[Any] = None
+    # Whether who has the version already (If-None-Match) is answered with 304.
+    conditional: ClassVar[bool] = False
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         require_scope(self.viewer, self.scope)

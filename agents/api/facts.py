@@ -83,6 +83,8 @@ class OneFact(Reading, Writing):
     shape = FactBody
     parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
     http_method_names = ["get", "head", "put", "delete"]
+    shows = Fact
+    conditional = True
     answers: ClassVar[Mapping[int, Any]] = {200: Fact, 201: Fact, 204: None}
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
@@ -90,7 +92,9 @@ class OneFact(Reading, Writing):
         response = super().get(request, **url)
         if not fits_none(request.META.get("HTTP_IF_NONE_MATCH"), response["ETag"]):
             return response
-        return HttpResponse(status=304, headers={"ETag": response["ETag"], "Cache-Control": "no-store"})
+        unchanged = HttpResponse(status=304, headers={"ETag": response["ETag"], "Cache-Control": "no-store"})
+        del unchanged["Content-Type"]  # Django's default, of nothing
+        return unchanged
 
     def read(self, **url: Any) -> Answer:
         seq, time = self.params.integer("as_of_seq"), self.params.when("as_of_time")

@@ -1,7 +1,7 @@
 """/api/v1/learnings: log, list, and find those that are relevant in a context."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 from uuid import UUID
 
 from msgspec import Meta
@@ -84,6 +84,10 @@ class Question(Shape, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = 10
 
 
+class Relevant(TypedDict):
+    results: list[answers.RelevantLearning]
+
+
 class RelevantLearnings(Asking):
     """The learnings that match a context, the most relevant first, with `relevance` (0 to 1) and what `matched`.
 
@@ -93,7 +97,7 @@ class RelevantLearnings(Asking):
     """
 
     shape = Question
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.RelevantLearning}
+    answers: ClassVar[Mapping[int, Any]] = {200: Relevant}
 
     def read(self, body: Question, **url: Any) -> Answer:
         found = selectors.relevant(

@@ -181,7 +181,7 @@ def _parameters(operation: Operation) -> Iterable[Json]:
     for name in sorted(operation.parameters):
         yield _tidy(query_parameter(operation.noun, name))
     for name, required in operation.headers:
-        yield header_parameter(name, required=required)
+        yield header_parameter(operation.method, name, required=required)
 
 
 def _responses(operation: Operation, schemas: dict[str, Json], example: Json) -> Json:
@@ -200,6 +200,8 @@ def _responses(operation: Operation, schemas: dict[str, Json], example: Json) ->
             if str(status) in example.get("answers", {}):
                 content["example"] = example["answers"][str(status)]
             answer["content"] = {operation.media_type: content}
+            if "format" in operation.parameters:
+                answer["content"]["text/csv"] = {"schema": {"type": "string"}}
         made[str(status)] = answer
     for status in sorted(operation.refusals):
         made[str(status)] = {"$ref": f"#/components/responses/{_name_of(status)}"}

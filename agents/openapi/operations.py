@@ -22,6 +22,8 @@ NAMES = {
     ("POST", "observations"): "observation_log",
     ("POST", "observations/batch"): "observation_log_batch",
     ("POST", "decisions"): "decision_record",
+    ("POST", "learnings"): "learning_log",
+    ("GET", "insights"): "insights_get",
     ("POST", "escalations"): "escalation_escalate",
     ("POST", "alerts"): "alert_send",
     ("GET", "feed"): "feed_get",
@@ -128,9 +130,7 @@ def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
 def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
     reads = method == "GET"
     name = name_of(method, route)
-    answers = view.answers
-    if reads and issubclass(view, Reading) and view.shows is not None:
-        answers = {200: view.shows}
+    answers = _answers(method, view)
     if not answers:
         raise Untold(f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py")
     shape: Any = None
@@ -147,7 +147,7 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         description=_words_of(view, "read" if reads or asks else "write"),
         scope=getattr(view, "scope", None) if reads or asks or verb is None else verb.scope,
         parameters=view.parameters if reads else view.parameters & {"label"},
-        headers=_headers(method, issubclass(view, Writing) and not reads),
+        headers=_headers(method, view),
         shape=shape,
         body_required=body_required,
         answers=answers,
@@ -168,9 +168,21 @@ def name_of(method: str, route: str) -> str:
     return f"{singular}_{_METHODS.get(method, 'create')}"
 
 
-def _headers(method: str, writes: bool) -> tuple[tuple[str, bool], ...]:
+def _answers(method: str, view: type[Endpoint]) -> Mapping[int, Any]:
+    """Of a door that reads and writes, `answers` are its write's; of one that also deletes, 204 is that."""
+    if method == "GET" and issubclass(view, Reading):
+        found = view.answers if view.shows is None else {200: view.shows}
+        return found | {304: None} if view.conditional else found
+    if hasattr(view, "delete"):
+        return {status: kind for status, kind in view.answers.items() if (kind is None) == (method == "DELETE")}
+    return view.answers
+
+
+def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
     """PATCH and DELETE name the version that they change; PUT does, or says that there is none."""
-    made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if writes else []
+    if method == "GET":
+        return (("If-None-Match", False),) if issubclass(view, Reading) and view.conditional else ()
+    made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if issubclass(view, Writing) else []
     if method in ("PATCH", "DELETE"):
         made.append(("If-Match", True))
     if method == "PUT":

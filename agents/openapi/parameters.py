@@ -8,8 +8,9 @@ from escalations.states import STATES
 from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.interface.params import MAX_WORDS
 from memoryhub.interface.shapes import COMPARTMENT, Key, Text
-from memoryhub.memory.models import Severity, TaskStatus
+from memoryhub.memory.models import Severity, Signal, TaskStatus
 from memoryhub.memory.selectors.alerts import STATES as ALERT_STATES
+from memoryhub.memory.selectors.context import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 
 Schema = dict[str, Any]
 
@@ -36,7 +37,14 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "integer", "minimum": 0, "maximum": 2**53},
     ),
     "after_seq": ("Only rows whose `seq` is greater.", {"type": "integer", "minimum": 0, "maximum": 2**53}),
+    "as_of_seq": ("As it was at this `seq`.", {"type": "integer", "minimum": 0, "maximum": 2**53}),
+    "as_of_time": ("As it was at this time. Not with `as_of_seq`.", _TIME),
     "agent": ("Only what this agent, or person, wrote; by name.", _text(100)),
+    "budget": (
+        "How many tokens the answer may be worth, as estimated here.",
+        {"type": "integer", "minimum": MIN_BUDGET, "maximum": MAX_BUDGET, "default": DEFAULT_BUDGET},
+    ),
+    "by": ("What the figures are told apart by, with commas between.", _words("agent", "week")),
     "cursor": (
         "Where a page begins: as it stands in `next` or `previous` of the last one, whose other parameters it needs.",
         {"type": "string", "minLength": 1, "maxLength": 2000},
@@ -44,6 +52,8 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "dialect": ("How the answer is put.", {"type": "string", "enum": ["hub"], "default": "hub"}),
     "exclude_agent": ("Nothing of this agent's, or person's; by name.", _text(100)),
     "exclude_own": ("Nothing of one's own.", {"type": "boolean", "default": False}),
+    "format": ("Of the answer.", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
+    "from": ("When the period begins.", _TIME),
     "held_by": ("Only tasks whose live lease this agent, or person, holds; by name.", _text(100)),
     "label": (
         "Which of several rows of one key: `confidential+finance`, the plus percent-encoded.",
@@ -57,9 +67,11 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         "Only what is at least this important: a number from 0 to 1, in decimal digits.",
         {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     ),
+    "prefix": ("Only keys that begin with this.", _KEY),
     "q": ("Only tasks with this in key or title.", _text(200)),
     "sent": ("What one has sent, whatever its state, instead of what was sent to one.", {"type": "boolean"}),
     "severity": ("Only alerts of this severity.", {"type": "string", "enum": list(Severity.values)}),
+    "signal_type": ("Only learnings of this type.", {"type": "string", "enum": list(Signal.values)}),
     "since": ("Only what was written at this time or later.", _TIME),
     "alerts?state": (
         "Only those that are not acknowledged, those that are, or both. What has expired is in none.",
@@ -70,11 +82,13 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
     "tags": ("Only what has these tags, with commas between.", _words()),
     "tags_mode": ("All of the tags, or any.", {"type": "string", "enum": ["all", "any"], "default": "all"}),
     "task": ("Only of this task; 404 when there is none that one may see.", _KEY),
+    "to": ("When the period ends.", _TIME),
     "types": (
         "Only events of these types, with commas between: of rows (`observation`) or of events (`observation.log`).",
         {**_words(), "items": {"type": "string", "pattern": r"^[a-z_]{1,30}(\.[a-z_]{1,30})?$"}},
     ),
     "until": ("Only what was written before this time.", _TIME),
+    "valid_at": ("Only facts that are valid at this time.", _TIME),
     "wait": (
         "Seconds to wait for the answer, on an event loop: nothing is held meanwhile.",
         {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
@@ -90,6 +104,7 @@ HEADERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}"$'},
     ),
     "If-None-Match": ("`*`: only make what is not there yet.", {"type": "string", "const": "*"}),
+    "GET If-None-Match": ("An ETag that one has: 304 as long as it is the newest.", {"type": "string"}),
     "Last-Event-ID": ("The `seq` after which the stream goes on.", {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}),
 }
 
@@ -110,7 +125,7 @@ def query_parameter(noun: str, name: str) -> dict[str, Any]:
     return made
 
 
-def header_parameter(name: str, *, required: bool) -> dict[str, Any]:
+def header_parameter(method: str, name: str, *, required: bool) -> dict[str, Any]:
     """A header of a request."""
-    description, schema = HEADERS[name]
+    description, schema = HEADERS.get(f"{method} {name}") or HEADERS[name]
     return {"name": name, "in": "header", "description": description, "required": required, "schema": schema}

@@ -65,6 +65,7 @@ OF_FIELDS = {
     Code.WRONG_TYPE: "It is of another type: nothing is made to fit, no text for a number and no 1.0 for 1.",
     Code.BAD_FORMAT: "It does not have the form that is due.",
     Code.BAD_CHOICE: "It is none of the words that are allowed.",
+    Code.CIRCULAR: "It would rest on itself.",
     Code.OUT_OF_RANGE: "The number, or the time, is out of bounds.",
     Code.TOO_SHORT: "It is shorter than allowed.",
     Code.TOO_LONG: "It is longer than allowed.",

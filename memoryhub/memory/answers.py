@@ -229,13 +229,13 @@ class Matched(TypedDict):
 class Hit(TypedDict):
     """A row that was found. `highlights`: [start, end) of what matched in the snippet, in Unicode code points."""
 
-    type: Annotated[str, one_of("observation", "decision")]
+    type: Annotated[str, one_of("observation", "decision", "fact", "learning")]
     id: UUID
     score: float
     matched: Matched
     snippet: str
     highlights: list[list[int]]
-    row: Observation | Decision
+    row: Observation | Decision | Fact | Learning
 
 
 class Hits(TypedDict):

@@ -12,7 +12,7 @@ from memoryhub.memory.search.find import Hit
 from memoryhub.memory.search.plan import Group
 from memoryhub.memory.search.snippets import Sought, has_run, snippets
 from memoryhub.memory.search.words import plain_text
-from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import facts, memories
 
 
 def _observations(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
@@ -23,10 +23,20 @@ def _decisions(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
     return list(memories.decisions(viewer, memories.Filters(ids=ids), limit=len(ids)))
 
 
+def _facts(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
+    return list(facts.live(viewer, ids))
+
+
+def _learnings(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
+    return list(memories.learnings(viewer, memories.Filters(ids=ids), limit=len(ids)))
+
+
 # Type -> how its rows are read and answered, and which members of the answer hold the text that is indexed.
 SHOWN: Mapping[str, tuple[Callable[[Viewer, Sequence[UUID]], list[Any]], Callable[[Any], Any], tuple[str, ...]]] = {
     "observation": (_observations, rendering.observation, ("content",)),
     "decision": (_decisions, rendering.decision, ("decision", "reasoning")),
+    "fact": (_facts, rendering.fact, ("key", "value")),
+    "learning": (_learnings, rendering.learning, ("details", "context")),
 }
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
-from memoryhub.memory.models import Decision, Observation
+from memoryhub.memory.models import Decision, Fact, Learning, Observation
 from memoryhub.memory.search.terms import Source
 from memoryhub.memory.search.words import plain_text
 
@@ -20,7 +20,13 @@ def _text(row: Any, *names: str) -> str:
 
 
 def _source(type: str, row: Any, text: str, **more: Any) -> Source:
-    more = {"audience": None, "tags": [], "importance": None, "expires_at": None} | more
+    more = {
+        "audience": None,
+        "tags": [],
+        "importance": None,
+        "created_at": row.created_at,
+        "expires_at": None,
+    } | more
     return Source(
         id=row.id,
         type=type,
@@ -28,7 +34,6 @@ def _source(type: str, row: Any, text: str, **more: Any) -> Source:
         is_sealed=label_by_id(row.label_id).is_sealed,
         task_id=row.task_id,
         author_id=row.author_id,
-        created_at=row.created_at,
         text=text,
         **more,
     )
@@ -50,23 +55,33 @@ def _decision(row: Decision) -> Source:
     return _source("decision", row, _text(row, "decision", "reasoning"))
 
 
+def _fact(row: Fact) -> Source:
+    text = f"{row.key}\n{_text(row, 'value')}"
+    return _source("fact", row, text, created_at=row.changed_at, expires_at=row.expires_at)
+
+
+def _learning(row: Learning) -> Source:
+    return _source("learning", row, _text(row, "details", "context"))
+
+
 # Type -> its rows and how one is read. The type is also the `row_type` of its events.
-SOURCES: Mapping[str, tuple[type[Model], Callable[[Any], Source]]] = {
-    "observation": (Observation, _observation),
-    "decision": (Decision, _decision),
+SOURCES: Mapping[str, tuple[QuerySet[Any], Callable[[Any], Source]]] = {
+    "observation": (Observation._default_manager.all(), _observation),
+    "decision": (Decision._default_manager.all(), _decision),
+    "fact": (Fact._default_manager.filter(deleted=False), _fact),
+    "learning": (Learning._default_manager.all(), _learning),
 }
 TYPES = tuple(SOURCES)
 
 
 def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Source]:
     """The rows of a type that these events made, and those with these ids, as they are now."""
-    model, read = SOURCES[type]
-    rows: QuerySet[Any] = model._default_manager.filter(Q(clock_id__in=events) | Q(id__in=ids))
-    return [read(row) for row in rows]
+    rows, read = SOURCES[type]
+    return [read(row) for row in rows.filter(Q(clock_id__in=events) | Q(id__in=ids))]
 
 
 def after(type: str, last: UUID | None, size: int) -> list[Source]:
     """The next rows of a type, in the order of their ids, for making the index anew."""
-    model, read = SOURCES[type]
-    rows: QuerySet[Any] = model._default_manager.order_by("id")
-    return [read(row) for row in (rows.filter(id__gt=last) if last else rows)[:size]]
+    rows, read = SOURCES[type]
+    ordered = rows.order_by("id")
+    return [read(row) for row in (ordered.filter(id__gt=last) if last else ordered)[:size]]

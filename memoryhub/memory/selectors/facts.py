@@ -209,6 +209,14 @@ def of_task(viewer: Viewer, task: UUID, *, seq: int, time: datetime) -> list[Fac
 _THIS_VERSION = f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = %(version)s::int"
 
 
+def live(viewer: Viewer, ids: Sequence[UUID]) -> list[FactRow]:
+    """Those of these facts that the viewer may see and that are neither deleted nor past their time to live."""
+    params = label_params(viewer) | {"ids": list(ids)}
+    return [
+        row for row in _rows(f"{_FACT} where {_FACT_IS_MINE} and r.id = any (%(ids)s::uuid[])", params) if row.is_live
+    ]
+
+
 def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow | None:
     """One version of a visible fact, deleted or not, for who has made it: it was settled then."""
     rows = sql.run(_THIS_VERSION, label_params(viewer) | {"fact": fact, "version": number})

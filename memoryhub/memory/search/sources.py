@@ -47,7 +47,7 @@ def _observation(row: Observation) -> Source:
         audience=row.author_id if row.private else None,
         tags=row.tags,
         importance=row.importance,
-        expires_at=row.expires_at,
+        expires_at=None if row.pinned else row.expires_at,
     )
 
 

@@ -42,7 +42,7 @@ def measure(stack: Stack, length: Length) -> Result:
     requests = [
         encode("POST", "/api/v1/tasks/claim-next", port, key, {"ttl_seconds": 3600}).hex() for key in seeded.keys
     ]
-    load.run(Job(port, requests, 200, CLIENTS, seconds=1.0))
+    load.run(Job(port, requests, 200, CLIENTS, seconds=4.0))  # connections, plans, caches
     with ExitStack() as ended:
         writers = [ended.enter_context(Writer(database, seeded, "claim")) for _ in range(PROCESSES)]
         contenders = {

@@ -44,6 +44,8 @@ class Lease:
 
 # Free for an agent: nobody's, or of a lease that has run out and was not swept yet. Over, or a person's: never.
 _FREE = "not human_owned and (lease_expires_at is null or lease_expires_at <= clock_timestamp())"
+_NOBODYS = "not human_owned and holder_id is null"
+_RUN_OUT_BY_NOW = "not human_owned and lease_expires_at <= statement_timestamp()"
 _OF_TEAM = f"select id, holder_id from task where team_id = %(team)s::int and {VISIBLE}"
 # One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
 # judges, and counts its time from, what it finds then.
@@ -108,9 +110,16 @@ def claim_next(
     states |= {"in_progress": "status = 'in_progress'", "blocked": "status = 'blocked'"}
     # Sealed tasks have no searchable metadata, so a filter never finds them.
     contains = " and body -> 'metadata' @> %(metadata)s::jsonb" if metadata else ""
-    free = f"{_OF_TEAM} and {_FREE} and {states[status]}{contains} order by id limit 1 for no key update skip locked"
     asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
-    return _take(viewer, _TAKE.format(free=free), asked)
+    # Nobody's first: all that are held at this moment would have to be passed over to find one that has run out, and
+    # the sweep puts that back into its place within moments.
+    for free in (_NOBODYS, _RUN_OUT_BY_NOW):
+        found = (
+            f"{_OF_TEAM} and {free} and {states[status]}{contains} order by id limit 1 for no key update skip locked"
+        )
+        if taken := _take(viewer, _TAKE.format(free=found), asked):
+            return taken
+    return None
 
 
 def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None:

@@ -38,7 +38,9 @@ class Migration(migrations.Migration):
             index=models.Index(
                 fields=["team", "id"],
                 name="task_claimable",
-                condition=models.Q(human_owned=False, status__in=["open", "in_progress", "blocked"]),
+                condition=models.Q(
+                    human_owned=False, holder__isnull=True, status__in=["open", "in_progress", "blocked"]
+                ),
             ),
         ),
         migrations.AddIndex(

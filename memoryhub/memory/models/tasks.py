@@ -56,11 +56,11 @@ class Task(Labelled):
             models.Index(fields=["team", "key"], name="task_by_key"),
             models.Index(fields=["team", "status", "id"], name="task_by_status"),
             models.Index(fields=["holder"], name="task_by_holder", condition=Q(holder__isnull=False)),
-            # The oldest free one, without passing over all that are done.
+            # The oldest that is nobody's, without passing over all that are done or held.
             models.Index(
                 fields=["team", "id"],
                 name="task_claimable",
-                condition=Q(human_owned=False, status__in=list(CLAIMABLE)),
+                condition=Q(human_owned=False, holder__isnull=True, status__in=list(CLAIMABLE)),
             ),
             # The leases that agents hold, the next to run out first.
             models.Index(

@@ -5,6 +5,7 @@ It is the file that is checked in and tested, not worked out here: what is serve
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -61,7 +62,7 @@ class Docs(_Public):
     """The description as a page, with what each status and each code of a problem means."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        tables = {
+        tables: dict[str, Mapping[Any, str]] = {
             "By status": STATUSES,
             "By code, of a request": OF_REQUESTS,
             "By code, of a field, parameter or header": OF_FIELDS,

@@ -10,7 +10,7 @@ from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, named_by
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import given, level
 from memoryhub.core.errors import NotFound
-from memoryhub.interface.pagination import MAX_LIMIT
+from memoryhub.interface.pagination import MAX_LIMIT, Listed
 from memoryhub.interface.shapes import Content, JsonObject, Key, NewRow, Shape, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import learnings
@@ -43,7 +43,8 @@ class Learnings(Reading, Writing):
 
     shape = NewLearning
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"signal_type"}
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.Learning, 201: Logged}
+    shows = Listed[answers.Learning]
+    answers: ClassVar[Mapping[int, Any]] = {200: Logged, 201: Logged}
 
     def read(self, **url: Any) -> Answer:
         filters = filters_of(self.viewer, self.params)

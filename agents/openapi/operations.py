@@ -172,7 +172,7 @@ def _answers(method: str, view: type[Endpoint]) -> Mapping[int, Any]:
     """Of a door that reads and writes, `answers` are its write's; of one that also deletes, 204 is that."""
     if method == "GET" and issubclass(view, Reading):
         found = view.answers if view.shows is None else {200: view.shows}
-        return found | {304: None} if view.conditional else found
+        return {**found, 304: None} if view.conditional else found
     if hasattr(view, "delete"):
         return {status: kind for status, kind in view.answers.items() if (kind is None) == (method == "DELETE")}
     return view.answers

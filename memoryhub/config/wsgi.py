@@ -32,7 +32,9 @@ except ImproperlyConfigured as error:
 class _ApiHandler(WSGIHandler):
     """Django's handler with the few layers that a program's request needs: no session, no form, no static file."""
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(  # type: ignore[override]  # WSGI asks for no more than the parts of the body
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         """Answer a request without Django's signals: the one thing that hears them here is the care for connections."""
         response = self.get_response(self.request_class(environ))
         body = b"".join(response)

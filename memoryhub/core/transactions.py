@@ -14,6 +14,7 @@ from uuid import UUID
 from memoryhub.core import counts, sql, wake
 from memoryhub.core.blocks import block
 from memoryhub.core.models import AccessLog, Outbox
+from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
 
 _ENTER = """
@@ -136,7 +137,7 @@ def settle(event_id: UUID) -> int:
     return int(seq)
 
 
-def read_last(text: str, params: sql.Params) -> sql.Rows:
+def read_last(text: str, params: Params) -> Rows:
     """As sql.run(), for the last that a read-only transaction asks: COMMIT travels with it.
 
     What is asked after it all the same (a confidential reading is recorded, say) begins anew, as the same viewer.
@@ -151,7 +152,7 @@ def read_last(text: str, params: sql.Params) -> sql.Rows:
     return rows
 
 
-def read_after(text: str, params: sql.Params) -> sql.Statement:
+def read_after(text: str, params: Params) -> sql.Statement:
     """Leave a question for a transaction of its own, of the same viewer, that follows this one's COMMIT in one trip.
 
     What a write is answered with is read anew, through the label, and costs no trip of its own.

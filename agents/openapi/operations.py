@@ -24,6 +24,7 @@ NAMES = {
     ("POST", "decisions"): "decision_record",
     ("POST", "learnings"): "learning_log",
     ("GET", "insights"): "insights_get",
+    ("GET", "search"): "search_get",
     ("POST", "escalations"): "escalation_escalate",
     ("POST", "alerts"): "alert_send",
     ("GET", "feed"): "feed_get",

@@ -9,6 +9,8 @@ from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.interface.params import MAX_WORDS
 from memoryhub.interface.shapes import COMPARTMENT, Key, Text
 from memoryhub.memory.models import Severity, Signal, TaskStatus
+from memoryhub.memory.search.find import MODES
+from memoryhub.memory.search.sources import TYPES
 from memoryhub.memory.selectors.alerts import STATES as ALERT_STATES
 from memoryhub.memory.selectors.context import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 
@@ -67,7 +69,13 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         "Only what is at least this important: a number from 0 to 1, in decimal digits.",
         {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     ),
+    "mode": (
+        "How words are looked for; `semantic` needs an embeddings endpoint.",
+        {"type": "string", "enum": [*MODES, "semantic"], "default": "hybrid"},
+    ),
     "prefix": ("Only keys that begin with this.", _KEY),
+    "search?q": ('What to look for: a question, words, a "phrase", `-word`.', _text(1000)),
+    "search?types": ("Only rows of these types, with commas between.", _words(*TYPES)),
     "q": ("Only tasks with this in key or title.", _text(200)),
     "sent": ("What one has sent, whatever its state, instead of what was sent to one.", {"type": "boolean"}),
     "severity": ("Only alerts of this severity.", {"type": "string", "enum": list(Severity.values)}),

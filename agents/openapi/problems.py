@@ -47,6 +47,7 @@ OF_REQUESTS = {
     Code.TOO_LARGE: "The body, or a value in it, is larger than allowed.",
     Code.URI_TOO_LONG: "The query is longer than 8 kB.",
     Code.UNSUPPORTED_MEDIA_TYPE: "The body is not `application/json` in UTF-8.",
+    Code.NOT_CONFIGURED: "The installation has not set up what this needs.",
     Code.NOT_ALLOWED: "What the escalation's agent did not allow, or could not read.",
     Code.IDEMPOTENCY_MISMATCH: "This Idempotency-Key was used for another request.",
     Code.TOO_MANY_REQUESTS: "The key's rate, or its number of waits at once, is used up.",

@@ -226,6 +226,13 @@ class Matched(TypedDict):
     parts: list[str]
 
 
+_FOUND = ("Observation", "Decision", "Fact", "Learning")
+# One of these; msgspec takes no union of TypedDicts.
+FoundRow = Annotated[
+    Any, Meta(extra_json_schema={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in _FOUND]})
+]
+
+
 class Hit(TypedDict):
     """A row that was found. `highlights`: [start, end) of what matched in the snippet, in Unicode code points."""
 
@@ -235,7 +242,7 @@ class Hit(TypedDict):
     matched: Matched
     snippet: str
     highlights: list[list[int]]
-    row: Observation | Decision | Fact | Learning
+    row: FoundRow
 
 
 class Hits(TypedDict):

@@ -164,7 +164,8 @@ def record(request: pytest.FixtureRequest) -> dict[str, Any]:
             world = make_world(make_team())
             story = Story({world.api.name: "support-agent", world.team.slug: "acme"})
             body = BODIES[door.path] if method != "GET" else None
-            reply = world.send(door, body) if method != "GET" else world.get(door)
+            query = "?q=seen" if door.path == "search" else ""
+            reply = world.send(door, body) if method != "GET" else world.get(door, query)
             entry = note(made, operation_of(str(method), door.path), story, reply)
             rows = [world.rows[row] for row in re.findall(r"\{([a-z_]+)\}", door.path)]
             names = [name for _, name in operation_of(str(method), door.path).path_parameters]

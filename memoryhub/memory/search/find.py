@@ -105,10 +105,11 @@ where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.
   and c.docs > 0
 order by c.id desc
 """
+# As an array, both are conditions of the index; as a join, the planner may read the whole table.
 _TERMS = f"""
 select t.term, t.cells, t.counts from search_term t
-where t.term = any (%(terms)s::text[]) and t.shelf_id in (select s.id from search_shelf s
-    where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid))
+where t.term = any (%(terms)s::text[]) and t.shelf_id = any (array(select s.id from search_shelf s
+    where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)))
 """
 
 

@@ -14,10 +14,10 @@ from tests.api.searching import ask, found, hits, remember
 @pytest.fixture
 def small_index() -> Iterator[None]:
     """Few rows are looked at, so that a filter that came too late would find nothing left."""
-    kept = indexer.CELL, plan.BUDGET
-    indexer.CELL, plan.BUDGET = 8, 10
+    kept = indexer.CELL, plan.BUDGET, plan.NEWEST
+    indexer.CELL, plan.BUDGET, plan.NEWEST = 8, 10, 5
     yield
-    indexer.CELL, plan.BUDGET = kept
+    indexer.CELL, plan.BUDGET, plan.NEWEST = kept
 
 
 @pytest.fixture

@@ -41,10 +41,10 @@ def make_world(team: Team, *, hidden: bool) -> Api:
 @pytest.fixture
 def small_index() -> Any:
     """An index of small cells that looks at few rows, so that its cut-offs are reached."""
-    kept = indexer.CELL, plan.BUDGET, plan.PAIRS
-    indexer.CELL, plan.BUDGET, plan.PAIRS = 8, 12, 4
+    kept = indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS
+    indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS = 8, 12, 6, 4
     yield
-    indexer.CELL, plan.BUDGET, plan.PAIRS = kept
+    indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS = kept
 
 
 @pytest.mark.usefixtures("small_index")

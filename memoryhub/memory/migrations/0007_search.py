@@ -133,20 +133,21 @@ HITS = f"""
 create function search_hits(cells int[], asked text[], bounds int[], ranked text[], numbers int[], weights float8[], sizes int[],
     average float8, low float8, since timestamptz, until timestamptz, at_most int)
 returns table (row_id uuid, type varchar, score float8, found int[])
-language sql stable {DEFINER} set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+language sql stable {DEFINER} set enable_seqscan = off set enable_indexscan = off
+  set plan_cache_mode = force_generic_plan as $$
   with shelf as materialized (select unnest(search_shelves()) as id),
        asking as materialized (
          select replace(a.query, chr(1), to_hex(a.cell) || ':')::tsquery as query, a.bound
          from unnest(cells, asked, bounds) a (cell, query, bound)),
        hit as materialized (
-         select d.* from asking a cross join lateral (
+         select d.* from asking a cross join lateral (select * from (
            select d.row_id, d.type, d.cell_id, d.words, d.length from search_doc d
            where d.words @@ a.query and d.shelf_id in (select id from shelf)
              and (d.expires_at is null or d.expires_at > statement_timestamp())
              and (low is null or d.importance >= low)
              and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
-           order by d.row_id desc limit a.bound
-         ) d),
+           offset 0  -- else the planner may read all rows by their ids, for the sake of the order
+         ) d order by d.row_id desc limit a.bound) d),
        ranking as materialized (
          select c.cell, r.number, r.weight, r.size, replace(r.query, chr(1), to_hex(c.cell) || ':')::tsquery as query
          from (select distinct cell_id as cell from hit) c

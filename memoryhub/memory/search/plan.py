@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from memoryhub.memory.search.terms import PLACE, quoted
 
-BUDGET = 1_000  # rows that are ranked
+BUDGET = 1_000  # rows that are fetched for having rare words, or a phrase
+NEWEST = 300  # of a word that is too common for that
 PAIRS = 300  # of them, at most so many for having two common words
 PAIR_CELLS = 48
 
@@ -93,8 +94,8 @@ def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[L
     looks: list[Look] = []
     for number, rows in enumerate(found):
         if spent + rows.total > BUDGET:
-            newest = _newest(rows.cells, rows.cells, BUDGET - spent)
-            partly = [Look(cell, rows.group.query, BUDGET) for cell in newest]
+            newest = _newest(rows.cells, rows.cells, NEWEST)
+            partly = [Look(cell, rows.group.query, NEWEST) for cell in newest]
             partly += _pairs(found[number : number + 2], skip=newest, docs={cell.id: cell.docs for cell in cells})
             looks = [_beside(look, wholly.get(look.cell, ())) for look in partly]
             break

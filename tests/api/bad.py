@@ -30,6 +30,7 @@ DATES = [
 
 # For each parameter of a query, what it may not be.
 WRONG: dict[str, list[str]] = {
+    "budget": ["-1", "0", "199", "100001", "1e9", "abc", "1_0", "1.0", "%D9%A1", str(2**64)],
     "limit": ["-1", "0", "101", "1000000000", "1e9", "abc", "1_0", "1.0", "%D9%A1", "+1", "%201", "01", str(2**64)],
     "cursor": ["x", "%00", "AAAA", "..", "A" * 5000, "%C3%A9", "'"],
     "status": ["nope", "Open", "open,done"],

@@ -108,7 +108,7 @@ def test_as_of_reads_a_few_of_many_versions(api: Api, owner_sql: Any) -> None:
         ((read,),) = run(
             "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'fact_version'"
         )
-    assert 0 < read < 200
+    assert 0 < read < 500  # by which index a version is found makes some difference; a scan reads all 5,000, thrice
 
 
 def test_a_time_to_live_is_judged_at_the_time_asked_about(api: Api) -> None:

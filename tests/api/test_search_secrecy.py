@@ -11,6 +11,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import indexer, plan
 from memoryhub.memory.search.indexer import catch_up
+from memoryhub.memory.search.rebuild import rebuild
 from tests.api.client import Api, make_api
 from tests.api.searching import ask, found, hits, indexed, remember
 from tests.api.test_hidden import plain
@@ -35,6 +36,7 @@ def make_world(team: Team, *, hidden: bool) -> Api:
         remember(low, text, importance=(number % 10) / 10)
         if number % 8 == 0:
             catch_up(team.id)
+    rebuild(team.id)  # the session's worker may have followed meanwhile, with larger cells
     return low
 
 

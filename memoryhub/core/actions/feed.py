@@ -13,8 +13,9 @@ select t.feed_floor, t.feed_days, coalesce((select max(seq) from event_seq where
 from team t where t.id = %s::int
 """
 _IS_OLD = """
-select e.at < statement_timestamp() - make_interval(days => %(days)s::int)
-from event_seq s join event e on e.id = s.event_id where s.team_id = %(team)s::int and s.seq = %(seq)s::bigint
+select coalesce((select e.at < statement_timestamp() - make_interval(days => %(days)s::int)
+                 from event_seq s join event e on e.id = s.event_id
+                 where s.team_id = %(team)s::int and s.seq = %(seq)s::bigint), false)
 """
 
 

@@ -44,8 +44,9 @@ class Lease:
 
 # Free for an agent: nobody's, or of a lease that has run out and was not swept yet. Over, or a person's: never.
 _FREE = "not human_owned and (lease_expires_at is null or lease_expires_at <= clock_timestamp())"
-_NOBODYS = "not human_owned and holder_id is null"
-_RUN_OUT_BY_NOW = "not human_owned and lease_expires_at <= statement_timestamp()"
+# In the order of their index each.
+_NOBODYS = ("not human_owned and holder_id is null", "created_at, id")
+_RUN_OUT_BY_NOW = ("not human_owned and lease_expires_at <= statement_timestamp()", "lease_expires_at")
 _OF_TEAM = f"select id, holder_id from task where team_id = %(team)s::int and {VISIBLE}"
 # One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
 # judges, and counts its time from, what it finds then.
@@ -113,9 +114,10 @@ def claim_next(
     asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
     # Nobody's first: all that are held at this moment would have to be passed over to find one that has run out, and
     # the sweep puts that back into its place within moments.
-    for free in (_NOBODYS, _RUN_OUT_BY_NOW):
+    for free, order in (_NOBODYS, _RUN_OUT_BY_NOW):
         found = (
-            f"{_OF_TEAM} and {free} and {states[status]}{contains} order by id limit 1 for no key update skip locked"
+            f"{_OF_TEAM} and {free} and {states[status]}{contains}"
+            f" order by {order} limit 1 for no key update skip locked"
         )
         if taken := _take(viewer, _TAKE.format(free=found), asked):
             return taken

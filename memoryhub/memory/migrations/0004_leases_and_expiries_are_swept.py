@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="task",
             index=models.Index(
-                fields=["team", "id"],
+                fields=["team", "created_at", "id"],
                 name="task_claimable",
                 condition=models.Q(
                     human_owned=False, holder__isnull=True, status__in=["open", "in_progress", "blocked"]

@@ -58,7 +58,8 @@ class Task(Labelled):
             models.Index(fields=["holder"], name="task_by_holder", condition=Q(holder__isnull=False)),
             # The oldest that is nobody's, without passing over all that are done or held.
             models.Index(
-                fields=["team", "id"],
+                # By time, which no other index is in order of: by id the planner may walk through all that are done.
+                fields=["team", "created_at", "id"],
                 name="task_claimable",
                 condition=Q(human_owned=False, holder__isnull=True, status__in=list(CLAIMABLE)),
             ),

@@ -220,6 +220,7 @@ def test_a_low_readers_answers_do_not_depend_on_hidden_rows() -> None:
         told = [(f"GET {path}", low.get(path.format(**ids))) for path in READS]
         told += [(f"POST {path} {body}", low.post(path.format(**ids), body)) for path, body in WRITES]
         told += [(f"PUT {path} {sent}", low.send("PUT", path, body, headers=sent)) for path, body, sent in PUTS]
+        catch_up(team.id)
         told += [(f"GET {path}, then", low.get(path.format(**ids))) for path in READS]
         for path, reply in told[: len(READS)]:
             page = reply

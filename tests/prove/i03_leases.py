@@ -30,6 +30,7 @@ from tests.servers import ROOT
 HOLDERS = 8
 TASKS = 6  # fewer than holders, so that what one loses another has at once
 PAUSE_SECONDS = (1.1, 1.8)  # longer than a lease
+MIN_PAUSES = 20  # however fast the grants come: a pause strikes who holds a lease at that moment
 Said = tuple[str, str, int, str, int]  # what, task, token, the write's reference, status
 
 
@@ -104,11 +105,11 @@ def _listen(holder: subprocess.Popen[str], said: list[Said]) -> None:
 def _stop_some(
     holders: list[subprocess.Popen[str]], said: list[Said], grants: int, dice: random.Random, report: Report
 ) -> None:
-    """Until there are so many grants, stop one holder after another, up to two at once."""
+    """Until there are so many grants and MIN_PAUSES, stop one holder after another, up to two at once."""
     stopped: dict[int, float] = {}
     deadline = time.monotonic() + 60 + grants * 0.2
     try:
-        while sum(word[0] == "granted" for word in said) < grants:
+        while report.pauses < MIN_PAUSES or sum(word[0] == "granted" for word in said) < grants:
             assert time.monotonic() < deadline, f"only {Counter(word[0] for word in said)}"
             assert all(holder.poll() is None for holder in holders), "a holder ended by itself"
             for pid in [pid for pid, until in stopped.items() if until < time.monotonic()]:

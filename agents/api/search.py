@@ -1,14 +1,21 @@
-"""/api/v1/search: the memory by words."""
+"""/api/v1/search: the memory by words, and by what they mean where an embeddings endpoint is configured."""
 
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.http import HttpResponse
+from rest_framework.request import Request
+
 from agents.api.doors import Answer, Reading
-from memoryhub.core.errors import Code, Conflict, FieldError, Invalid
+from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, Unavailable
 from memoryhub.core.models import Membership
+from memoryhub.core.verbs import require_scope
 from memoryhub.interface.pagination import MAX_LIMIT
-from memoryhub.memory import answers
-from memoryhub.memory.search import asked
-from memoryhub.memory.search.find import MODES, Filters, find
+from memoryhub.memory.answers import Hits
+from memoryhub.memory.search import asked, embeddings, vectors
+from memoryhub.memory.search.asked import Asked
+from memoryhub.memory.search.find import MODES, Filters, Hit, find
+from memoryhub.memory.search.near import fuse, near
 from memoryhub.memory.search.shown import show
 from memoryhub.memory.search.sources import TYPES
 from memoryhub.memory.selectors import tasks
@@ -28,19 +35,47 @@ class Search(Reading):
         {"q", "types", "task", "agent", "exclude_own", "tags", "tags_mode", "since", "until", "min_importance"}
         | {"mode", "limit"}
     )
-    answers: ClassVar = {200: answers.Hits}
+    answers: ClassVar = {200: Hits}
+    meaning: str | None = None  # the query's vector
+    is_degraded = False  # words only, since the endpoint is away
+
+    def get(self, request: Request, **url: Any) -> HttpResponse:
+        require_scope(self.viewer, self.scope)
+        if settings.EMBEDDINGS_URL:
+            self._ask_endpoint()  # before the transaction: none is open while somebody else's server thinks
+        return super().get(request, **url)
+
+    def _mode(self) -> str:
+        return self.params.choice("mode", (*MODES, "semantic")) or "hybrid"
+
+    def _query(self) -> str | None:
+        return self.params.text("q", longest=1000)
+
+    def _ask_endpoint(self) -> None:
+        query, mode = self._query(), self._mode()
+        if mode not in ("hybrid", "semantic") or query is None or asked.read(query).is_empty:
+            return
+        try:
+            if vectors.are_made():
+                self.meaning = embeddings.of_query(self.viewer.membership, asked.meant(query))
+        except embeddings.Away:
+            if mode == "semantic":
+                raise Unavailable(
+                    "The embeddings endpoint is not to be had just now; other modes are.", retry_after=5
+                ) from None
+            self.is_degraded = True
 
     def read(self, **url: Any) -> Answer:
-        query = self.params.text("q", longest=1000)
-        mode = self.params.choice("mode", (*MODES, "semantic")) or "hybrid"
+        query, mode = self._query(), self._mode()
         limit = self.params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
         agent = self.params.text("agent", longest=100)
         filters = self._filters()
         if query is None:
             raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
-        if mode == "semantic":
+        if mode == "semantic" and not (settings.EMBEDDINGS_URL and vectors.are_made()):
             raise Conflict(
-                Code.NOT_CONFIGURED, "Searching by meaning needs an embeddings endpoint, and none is configured here."
+                Code.NOT_CONFIGURED,
+                "Searching by meaning needs an embeddings endpoint and pgvector, and that is not set up here.",
             )
         if agent is not None:
             filters.author = (
@@ -48,9 +83,22 @@ class Search(Reading):
             )
         wanted = asked.read(query)
         if wanted.is_empty or (agent is not None and filters.author is None):
-            return Answer({"results": []})
-        hits = find(self.viewer, wanted, filters, mode=mode, limit=limit + MORE)
-        return Answer({"results": show(self.viewer, hits, wanted, limit)})
+            return Answer(self._told([]))
+        hits = self._find(wanted, filters, mode, limit + MORE)
+        return Answer(self._told(show(self.viewer, hits, wanted, limit)))
+
+    def _find(self, wanted: Asked, filters: Filters, mode: str, limit: int) -> list[Hit]:
+        if self.meaning is None:
+            return [] if mode == "semantic" else find(self.viewer, wanted, filters, mode=mode, limit=limit)
+        if mode == "semantic":
+            return near(self.viewer, wanted, filters, self.meaning, limit=limit)
+        # As deep for every limit, so that a hit's rank does not depend on it.
+        deep = MAX_LIMIT + MORE
+        by_words = find(self.viewer, wanted, filters, mode=mode, limit=deep)
+        return fuse(by_words, near(self.viewer, wanted, filters, self.meaning, limit=deep))[:limit]
+
+    def _told(self, results: list[Any]) -> Hits:
+        return {"results": results, "degraded": True} if self.is_degraded else {"results": results}
 
     def _filters(self) -> Filters:
         key = self.params.key("task")

@@ -70,7 +70,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     ),
     "mode": (
-        "How words are looked for; `semantic` needs an embeddings endpoint.",
+        "How words are looked for; `semantic` needs an embeddings endpoint, which `hybrid` makes use of, too.",
         {"type": "string", "enum": [*MODES, "semantic"], "default": "hybrid"},
     ),
     "prefix": ("Only keys that begin with this.", _KEY),

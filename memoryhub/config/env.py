@@ -9,7 +9,7 @@ import binascii
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -112,6 +112,37 @@ def database(name: str) -> dict[str, Any]:
         # The hot paths prepare their statements (core.sql); Django's own cursors bind on the client and never do.
         "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5},
     }
+
+
+class Embeddings(NamedTuple):
+    """Where texts become vectors, for searching by meaning. Without a URL: nowhere."""
+
+    url: str = ""
+    key: str = ""
+    model: str = ""
+
+
+def embeddings() -> Embeddings:
+    """`EMBEDDINGS_URL`, `EMBEDDINGS_KEY` and `EMBEDDINGS_MODEL`: an endpoint that speaks OpenAI's protocol, or none."""
+    found = Embeddings(*(text(f"EMBEDDINGS_{name}", "") for name in ("URL", "KEY", "MODEL")))
+    if not found.url:
+        if found.key or found.model:
+            raise ImproperlyConfigured("EMBEDDINGS_KEY and EMBEDDINGS_MODEL are of no use without EMBEDDINGS_URL.")
+        return found
+    try:
+        url = urlsplit(found.url)
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or url.username is not None or url.query or url.fragment:
+        raise ImproperlyConfigured(
+            "EMBEDDINGS_URL must look like https://host/v1, without a name, a password or a query in it."
+        )
+    if not found.model:
+        raise ImproperlyConfigured("EMBEDDINGS_URL needs EMBEDDINGS_MODEL: which model the endpoint is to use.")
+    if not (found.key.isascii() and found.key.isprintable()):
+        raise ImproperlyConfigured("EMBEDDINGS_KEY must be of printable ASCII characters.")
+    return found
 
 
 def master_keys() -> dict[str, bytes]:

@@ -56,6 +56,9 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
             # These tell of each sweep and each sign-in.
             "axes": {"level": "WARNING"},
             "celery": {"level": "WARNING"},
+            # These tell of each request that is sent.
+            "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
             # Statement logging would put content into the log.
             "django.db.backends": {"level": "WARNING"},

@@ -171,6 +171,14 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
 }
+# Searching by meaning (ADR 7): off without a URL.
+EMBEDDINGS_URL, EMBEDDINGS_KEY, EMBEDDINGS_MODEL = env.embeddings()
+if EMBEDDINGS_URL:
+    CELERY_BEAT_SCHEDULE["embed"] = {
+        "task": "memoryhub.memory.search.tasks.embed",
+        "schedule": 2.0,
+        "options": {"expires": 5},
+    }
 # Event type -> what else is to be done about it (core.outbox reads it; config is not imported by anyone).
 REACTIONS = "memoryhub.config.reactions.REACTIONS"
 

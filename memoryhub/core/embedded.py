@@ -49,6 +49,9 @@ log_parameter_max_length_on_error = 0
 log_error_verbosity = terse
 log_checkpoints = off
 """
+# For searching by meaning. Without its comment, which a dump would want to set as a superuser.
+VECTOR = "create extension if not exists vector\ncomment on extension vector is null\n"
+VECTOR_MARK = "with_vector"  # a file: the cluster has it
 POSTGRES_HBA = f"host all {OWNER},{APP} 127.0.0.1/32 scram-sha-256\n"
 # Valkey carries wake-ups only, so nothing is written to disk, and a runaway is an error rather than a full machine.
 VALKEY_CONF = """\
@@ -114,6 +117,7 @@ def start(data: Path, say: Callable[[str], object] = print) -> Servers:
         if not (home.folder / "postgres").is_dir():
             _make_cluster(home, kept)
         _check_version(home.folder / "postgres")
+        _bring_vector(home)
         kept.postgres_port, kept.valkey_port = _free_port(kept.postgres_port), _free_port(kept.valkey_port)
         write_private(data / "servers.json", json.dumps(asdict(kept)))
         running.postgres = _start_postgres(home, kept)
@@ -219,14 +223,25 @@ def _make_cluster(home: Home, kept: _Kept) -> None:
     home.run([initdb, "-D", str(fresh), "-U", "postgres", *locale, "--auth=reject", "--no-instructions"])
     # In single-user mode, so that the superuser has no password and can never sign in over the network.
     home.run(
-        [_postgres(home), "--single", "-D", str(fresh), "-c", "exit_on_error=on", "postgres"],
-        f"create role {OWNER} login createdb password '{kept.owner_password}'\n"
+        [_postgres(home), "--single", "-D", str(fresh), "-c", "exit_on_error=on", "template1"],
+        f"{VECTOR}create role {OWNER} login createdb password '{kept.owner_password}'\n"
         f"create role {APP} login nosuperuser nobypassrls password '{kept.app_password}'\n"
         f"create database {DATABASE} owner {OWNER}\n"
         f"revoke all on database {DATABASE} from public\n"
         f"grant connect on database {DATABASE} to {APP}\n",
     )
     fresh.rename(home.folder / "postgres")
+    (home.folder / VECTOR_MARK).touch()
+
+
+def _bring_vector(home: Home) -> None:
+    """Give pgvector to a cluster that was made without it: only a superuser can, and none can sign in."""
+    cluster = home.folder / "postgres"
+    if (home.folder / VECTOR_MARK).exists():
+        return
+    for database in ("template1", DATABASE):
+        home.run([_postgres(home), "--single", "-D", str(cluster), "-c", "exit_on_error=on", database], VECTOR)
+    (home.folder / VECTOR_MARK).touch()
 
 
 def _check_version(cluster: Path) -> None:

@@ -219,11 +219,15 @@ class Context(TypedDict):
 
 
 class Matched(TypedDict):
-    """What of a query a row has: words that it has whole (or another form of), phrases, and parts of its words."""
+    """What of a query a row has: words that it has whole (or another form of), phrases, and parts of its words.
+
+    `meaning`: how near it is to what the query means, from 0 to 1, where it was found by that.
+    """
 
     words: list[str]
     phrases: list[str]
     parts: list[str]
+    meaning: NotRequired[float]
 
 
 _FOUND = ("Observation", "Decision", "Fact", "Learning")
@@ -246,6 +250,10 @@ class Hit(TypedDict):
 
 
 class Hits(TypedDict):
-    """The best hits first; there is no further page."""
+    """The best hits first; there is no further page.
+
+    `degraded`: searching by meaning is configured, but not to be had just now; these were found by words alone.
+    """
 
     results: list[Hit]
+    degraded: NotRequired[bool]

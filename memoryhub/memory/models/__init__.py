@@ -5,7 +5,17 @@ from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
 from memoryhub.memory.models.facts import Fact, FactVersion
 from memoryhub.memory.models.learnings import Learning, LearningKey, Signal
 from memoryhub.memory.models.observations import Observation
-from memoryhub.memory.models.search import SearchCell, SearchDoc, SearchForm, SearchShelf, SearchState, SearchTerm
+from memoryhub.memory.models.search import (
+    SearchCell,
+    SearchDoc,
+    SearchForm,
+    SearchShelf,
+    SearchState,
+    SearchTerm,
+    SearchVector,
+    SearchVectorDue,
+    SearchVectorState,
+)
 from memoryhub.memory.models.tasks import OVER, Task, TaskStatus
 
 __all__ = [
@@ -26,6 +36,9 @@ __all__ = [
     "SearchShelf",
     "SearchState",
     "SearchTerm",
+    "SearchVector",
+    "SearchVectorDue",
+    "SearchVectorState",
     "Severity",
     "Signal",
     "Task",

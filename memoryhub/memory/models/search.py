@@ -88,6 +88,51 @@ class SearchForm(models.Model):
         managed = False
 
 
+class SearchVector(models.Model):
+    """What a row means, as one model of the embeddings endpoint has it: in `vector`, which only statements read.
+
+    The table is there where the server has pgvector.
+    """
+
+    row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
+    shelf = models.ForeignKey(SearchShelf, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    cell = models.ForeignKey(SearchCell, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    model = models.TextField()
+
+    class Meta:
+        db_table = "search_vector"
+        managed = False
+
+
+class SearchVectorDue(models.Model):
+    """A row that has no vector yet. `claim`: of the worker that has it, until `after`; `tries`: how often the endpoint
+    has refused it.
+    """
+
+    row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    tries = models.IntegerField()
+    after = models.DateTimeField()
+    claim = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "search_vector_due"
+        managed = False
+
+
+class SearchVectorState(models.Model):
+    """A team whose rows become vectors: of which model, and how the endpoint does."""
+
+    team = models.OneToOneField(Team, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
+    model = models.TextField()
+    failures = models.IntegerField()
+    resume_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "search_vector_state"
+        managed = False
+
+
 class SearchState(models.Model):
     """How far the index has followed the team's ledger."""
 

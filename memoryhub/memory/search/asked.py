@@ -61,6 +61,12 @@ def read(query: str) -> Asked:
     return asked
 
 
+def meant(query: str) -> str:
+    """What a query is about: its words as they were typed, without quotes, and without what is to be left out."""
+    found = [piece for piece in _PIECE.finditer(query) if not (piece[1] or piece[0].startswith("-"))]
+    return " ".join(said for piece in found if (said := (piece[0] if piece[2] is None else piece[2]).strip()))
+
+
 def _apart(text: str) -> Iterator[Token]:
     """The words of a text, identifiers by their parts."""
     return (token for token in tokens(text) if token.kind is not Kind.WHOLE)

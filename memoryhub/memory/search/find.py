@@ -48,10 +48,11 @@ class Hit(NamedTuple):
     type: str
     score: float
     groups: list[Group]
+    meaning: float | None = None  # how near the query's, where that was looked at
 
 
 @dataclass(slots=True)
-class _Index:
+class Index:
     """What the index knows of a query's terms, in the shelves that the viewer may see."""
 
     viewer: Viewer
@@ -78,25 +79,31 @@ class _Index:
 
 def find(viewer: Viewer, asked: Asked, filters: Filters, *, mode: str, limit: int) -> list[Hit]:
     """The rows that fit best, at most `limit`, by BM25; of equals the newest first."""
-    index = _look_up(viewer, asked, filters)
+    index = look_up(viewer, asked, filters)
     groups = _groups(index, asked, mode)
-    phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
+    needs = needs_of(index, asked, filters)
     ranked = groups + [group for phrase in asked.phrases for group in _words_of(index, phrase)]
     ranked = list({group.query: group for group in ranked if group.cells}.values())
-    if not ranked or not all(group.cells for group in phrases):
+    if not ranked or needs is None:
         return []
     docs = sum(cell.docs for cell in index.cells)
     for group in ranked:
         having = min(group.docs, docs)
         group.weight *= math.log(1 + (docs - having + 0.5) / (having + 0.5))
-    needs = Needs(
+    looks = plan(cells_within(index, filters), groups, needs)
+    return _hits(index, looks, ranked, filters, limit) if looks else []
+
+
+def needs_of(index: Index, asked: Asked, filters: Filters) -> Needs | None:
+    """What a row must have and must not, by phrases, -words and filters; None when no row can have it."""
+    phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
+    if not all(group.cells for group in phrases):
+        return None
+    return Needs(
         required=[*phrases, *_required(index, filters)],
-        excluded=[*_without(index, asked), *_excluded(index, viewer, filters)],
+        excluded=[*_without(index, asked), *_excluded(index, filters)],
         suffice=bool(phrases),
     )
-    cells = [cell for cell in index.cells if _within(cell, filters)]
-    looks = plan(cells, groups, needs)
-    return _hits(index, looks, ranked, filters, limit) if looks else []
 
 
 _CELLS = f"""
@@ -113,14 +120,15 @@ where t.term = any (%(terms)s::text[]) and t.shelf_id = any (array(select s.id f
 """
 
 
-def _look_up(viewer: Viewer, asked: Asked, filters: Filters) -> _Index:
+def look_up(viewer: Viewer, asked: Asked, filters: Filters) -> Index:
+    """What the index knows of the terms of a query and of filters."""
     found = [token for phrase in (*asked.phrases, *asked.without) for token in phrase.run]
     found += [token for word in asked.words for token in word.parts]
     plain = {token.text for token in found if token.kind is Kind.WORD}
     plain |= {word.text for word in asked.words if word.kind is Kind.WORD}
     stem = stems(plain)
     names = {stem[text] for text in plain} | {token.text for token in found} | {word.text for word in asked.words}
-    index = _Index(viewer, [], {}, stem)
+    index = Index(viewer, [], {}, stem)
     words = sorted(name for name in names if name)
     if viewer.clearance == Sensitivity.CONFIDENTIAL:
         hashes = blind(viewer.team, words)
@@ -131,14 +139,14 @@ def _look_up(viewer: Viewer, asked: Asked, filters: Filters) -> _Index:
     return index
 
 
-def _count(index: _Index, names: list[str]) -> None:
+def _count(index: Index, names: list[str]) -> None:
     """Add what the index knows of these terms."""
     viewer = index.viewer
     for term, cells, counts in run(_TERMS, label_params(viewer) | {"own": viewer.membership, "terms": names}):
         index.counts.setdefault(term, {}).update(zip(cells, counts, strict=True))
 
 
-def _groups(index: _Index, asked: Asked, mode: str) -> list[Group]:
+def _groups(index: Index, asked: Asked, mode: str) -> list[Group]:
     """What each word of the query stands for, where it is anywhere; the rarest when there are too many words."""
     groups: list[Group] = []
     missing: list[Word] = []
@@ -155,12 +163,12 @@ def _groups(index: _Index, asked: Asked, mode: str) -> list[Group]:
     return sorted(once, key=lambda group: (group.docs, group.query))[:MAX_WORDS]
 
 
-def _name(index: _Index, text: str, kind: Kind) -> str | None:
+def _name(index: Index, text: str, kind: Kind) -> str | None:
     """The term of a word; None when it is passed over."""
     return index.stem[text] if kind is Kind.WORD else text
 
 
-def _whole(index: _Index, word: Word) -> list[Group]:
+def _whole(index: Index, word: Word) -> list[Group]:
     """The word itself, or where that is nowhere, its parts."""
     for tokens in ([word], word.parts):
         names = [name for token in tokens if (name := _name(index, token.text, token.kind))]
@@ -170,7 +178,7 @@ def _whole(index: _Index, word: Word) -> list[Group]:
     return []
 
 
-def _parts(index: _Index, words: Sequence[Word], *, anywhere: bool) -> list[Group]:
+def _parts(index: Index, words: Sequence[Word], *, anywhere: bool) -> list[Group]:
     """For words that are nowhere whole: those that begin with them, else those that have them inside."""
     found: list[tuple[Word, list[str]]] = []
     for word in words:
@@ -192,17 +200,17 @@ def _forms(part: str, *, anywhere: bool) -> list[str]:
     return [term for (term,) in run(asked, {"part": part, "anywhere": anywhere, "at_most": MAX_FORMS})]
 
 
-def _steps(index: _Index, phrase: Phrase) -> list[tuple[str, int]]:
+def _steps(index: Index, phrase: Phrase) -> list[tuple[str, int]]:
     """A phrase's terms with their positions, without the words that are passed over."""
     named = [(_name(index, token.text, token.kind), token.position) for token in phrase.run]
     return [(name, position) for name, position in named if name]
 
 
-def _without(index: _Index, asked: Asked) -> list[Group]:
+def _without(index: Index, asked: Asked) -> list[Group]:
     return [group for phrase in asked.without if (group := _phrase(index, phrase, is_wanted=False))]
 
 
-def _phrase(index: _Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | None:
+def _phrase(index: Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | None:
     """Its words one after the other; None without any that counts. Sealed rows have no places: those that have all of
     them, which are looked at more closely when they are shown.
     """
@@ -219,7 +227,7 @@ def _phrase(index: _Index, phrase: Phrase, *, is_wanted: bool = True) -> Group |
     return Group(phrase.shown, f"({query})", cells=cells)
 
 
-def _words_of(index: _Index, phrase: Phrase) -> list[Group]:
+def _words_of(index: Index, phrase: Phrase) -> list[Group]:
     return [index.group(phrase.shown, [name]) for name, _ in _steps(index, phrase)]
 
 
@@ -239,12 +247,17 @@ def _narrowing(filters: Filters) -> list[list[str]]:
     return [names for names in made if names]
 
 
-def _required(index: _Index, filters: Filters) -> list[Group]:
+def _required(index: Index, filters: Filters) -> list[Group]:
     return [index.group("", names) for names in _narrowing(filters)]
 
 
-def _excluded(index: _Index, viewer: Viewer, filters: Filters) -> list[Group]:
-    return [index.group("", [terms.by_author(viewer.membership)])] if filters.exclude_own else []
+def _excluded(index: Index, filters: Filters) -> list[Group]:
+    return [index.group("", [terms.by_author(index.viewer.membership)])] if filters.exclude_own else []
+
+
+def cells_within(index: Index, filters: Filters) -> list[Cell]:
+    """The cells that have rows of the time asked for, the newest first."""
+    return [cell for cell in index.cells if _within(cell, filters)]
 
 
 def _within(cell: Cell, filters: Filters) -> bool:
@@ -259,7 +272,7 @@ select row_id, type, score, found from search_hits(%(cells)s::int[], %(asked)s::
 """
 
 
-def _hits(index: _Index, looks: Sequence[Look], ranked: list[Group], filters: Filters, limit: int) -> list[Hit]:
+def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: Filters, limit: int) -> list[Hit]:
     docs = sum(cell.docs for cell in index.cells)
     params = {
         "cells": [look.cell for look in looks],

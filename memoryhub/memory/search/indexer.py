@@ -159,6 +159,13 @@ insert into search_form (shelf_id, form, term)
 select %(shelf)s::int, f.form, f.term from unnest(%(forms)s::text[], %(terms)s::text[]) f (form, term)
 on conflict do nothing
 """
+# In teams whose rows become vectors (search.vectors).
+_DUE = """
+insert into search_vector_due (row_id, team_id)
+select d.row_id, s.team_id
+from search_shelf h join search_vector_state s on s.team_id = h.team_id
+cross join unnest(%(ids)s::uuid[]) d (row_id) where h.id = %(shelf)s::int
+"""
 
 
 def _insert(shelf: int, cell: int, docs: list[Doc]) -> None:
@@ -183,6 +190,8 @@ def _insert(shelf: int, cell: int, docs: list[Doc]) -> None:
     forms = {form: term for doc in docs for form, term in doc.forms.items()}
     if forms:
         run(_FORMS, {"shelf": shelf, "forms": list(forms), "terms": list(forms.values())})
+    if not (rows[0].is_sealed or rows[0].audience):  # which all rows of a shelf are alike in
+        run(_DUE, {"shelf": shelf, "ids": columns["ids"]})
 
 
 _WHERE = "select distinct cell_id, shelf_id from search_doc where row_id = any (%(ids)s::uuid[])"

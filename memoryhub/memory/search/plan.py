@@ -86,7 +86,7 @@ def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[L
     left = {cell.id: needs.rows(cell) for cell in cells}
     left = {cell: rows for cell, rows in left.items() if rows > 0}
     if needs.suffice:
-        return [Look(cell, needs.with_query(""), BUDGET) for cell in _newest(left, left, BUDGET)]
+        return [Look(cell, needs.with_query(""), BUDGET) for cell in newest(left, left, BUDGET)]
     found = [_Rows.of(group, left) for group in groups]
     found.sort(key=lambda rows: (rows.total, rows.group.query))
     wholly: dict[int, list[str]] = {}
@@ -94,9 +94,9 @@ def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[L
     looks: list[Look] = []
     for number, rows in enumerate(found):
         if spent + rows.total > BUDGET:
-            newest = _newest(rows.cells, rows.cells, NEWEST)
-            partly = [Look(cell, rows.group.query, NEWEST) for cell in newest]
-            partly += _pairs(found[number : number + 2], skip=newest, docs={cell.id: cell.docs for cell in cells})
+            late = newest(rows.cells, rows.cells, NEWEST)
+            partly = [Look(cell, rows.group.query, NEWEST) for cell in late]
+            partly += _pairs(found[number : number + 2], skip=late, docs={cell.id: cell.docs for cell in cells})
             looks = [_beside(look, wholly.get(look.cell, ())) for look in partly]
             break
         spent += rows.total
@@ -120,7 +120,7 @@ class _Rows:
         return cls(group, cells, sum(cells.values()))
 
 
-def _newest(cells: Iterable[int], rows: Mapping[int, float], budget: float) -> list[int]:
+def newest(cells: Iterable[int], rows: Mapping[int, float], budget: float) -> list[int]:
     """The newest of these cells that have so many rows together, at least one."""
     taken: list[int] = []
     for cell in cells:

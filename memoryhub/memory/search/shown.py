@@ -57,7 +57,7 @@ def show(viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int) -> list[
             "type": hit.type,
             "id": hit.row_id,
             "score": hit.score,
-            "matched": _matched(hit.groups, asked),
+            "matched": _matched(hit, asked),
             "snippet": snippet.text,
             "highlights": snippet.highlights,
             "row": rows[hit.row_id][0],
@@ -80,11 +80,15 @@ def _sought(hits: Sequence[Hit], asked: Asked) -> Sought:
     return Sought(frozenset(terms), frozenset(parts))
 
 
-def _matched(groups: Sequence[Group], asked: Asked) -> answers.Matched:
+def _matched(hit: Hit, asked: Asked) -> answers.Matched:
+    groups: Sequence[Group] = hit.groups
     phrases = [phrase.shown for phrase in asked.phrases]
     whole = dict.fromkeys(group.shown for group in groups if not group.is_part and group.shown not in phrases)
-    return {
+    matched: answers.Matched = {
         "words": list(whole),
         "phrases": phrases,
         "parts": list(dict.fromkeys(group.shown for group in groups if group.is_part)),
     }
+    if hit.meaning is not None:
+        matched["meaning"] = hit.meaning
+    return matched

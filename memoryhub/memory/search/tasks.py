@@ -1,16 +1,18 @@
-"""Celery's side of the index: once a second, for the teams whose ledger went on."""
+"""Celery's side of the index: once a second, for the teams whose ledger went on; and of vectors, where wanted."""
 
+import threading
 import time
 
 import structlog
 from celery import shared_task
 
 from memoryhub.core.failures import describe
-from memoryhub.memory.search import indexer
+from memoryhub.memory.search import indexer, vectors
+from memoryhub.memory.search.vectors import Outcome
 
 log = structlog.get_logger(__name__)
 
-INDEX_SECONDS = 5.0  # a task ends within about this time; the next goes on
+INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; the next goes on
 
 
 @shared_task(name="memoryhub.memory.search.tasks.index")
@@ -27,4 +29,29 @@ def _follow(team: int) -> bool:
         return indexer.follow(team)
     except Exception as error:  # one team's trouble is not the others'
         log.error("search_index_failed", team=team, **describe(error))
+        return False
+
+
+_embedding = threading.Lock()
+
+
+@shared_task(name="memoryhub.memory.search.tasks.embed")
+def embed() -> None:
+    """Ask for vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
+    if not vectors.are_made() or not _embedding.acquire(blocking=False):
+        return
+    try:
+        deadline = time.monotonic() + EMBED_SECONDS
+        teams = vectors.behind()
+        while teams and time.monotonic() < deadline:
+            teams = [team for team in teams if time.monotonic() < deadline and _embed(team)]
+    finally:
+        _embedding.release()
+
+
+def _embed(team: int) -> bool:
+    try:
+        return vectors.embed(team) is Outcome.SENT
+    except Exception as error:
+        log.error("search_vectors_failed", team=team, **describe(error))
         return False

@@ -1,0 +1,84 @@
+"""manage.py reindex_vectors: see to it that every row that may have one has a vector of the present model."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from memoryhub.core.grants import grant_app_role
+from memoryhub.core.models import Team
+from memoryhub.memory.search import vectors
+from memoryhub.memory.search.indexer import catch_up
+from memoryhub.memory.search.vectors import Outcome
+
+SAY_SECONDS = 2.0
+MAX_FAILURES = 5  # in a row
+
+
+class Command(BaseCommand):
+    help = (
+        "Ask the embeddings endpoint for the vectors of all rows that have none of the present model, and forget those "
+        "of others. Broken off, it goes on when it is run again; the memory may be read and written meanwhile."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--team", metavar="SLUG", help="only this team's; all teams' without it")
+
+    def handle(self, *args: Any, team: str | None, **options: Any) -> None:
+        if not settings.EMBEDDINGS_URL:
+            raise CommandError("No embeddings endpoint is configured: set EMBEDDINGS_URL and EMBEDDINGS_MODEL.")
+        teams = Team.objects.filter(slug=team) if team else Team.objects.order_by("slug")
+        if team and not teams:
+            raise CommandError(f"There is no team {team!r}.")
+        self._make()
+        for one in teams:
+            self._embed(one)
+
+    def _make(self) -> None:
+        """What keeps vectors, where pgvector has come since the migrations were run."""
+        if vectors.are_made():
+            return
+        if "owner" not in settings.DATABASES:
+            raise CommandError(
+                "The database does not keep vectors yet: set DATABASE_OWNER_URL for this command, which will see to it."
+            )
+        with connections["owner"].cursor() as cursor:
+            cursor.execute("select search_vector_make()")
+            (is_made,) = cursor.fetchone()
+        if not is_made:
+            raise CommandError(
+                "The database server has no pgvector that its owner may use: install it, and as a superuser run "
+                "CREATE EXTENSION vector SCHEMA public in this database. Then run this command again."
+            )
+        grant_app_role("owner")
+
+    def _embed(self, team: Team) -> None:
+        catch_up(team.id)
+        total = vectors.begin(team.id)
+        begun = said = time.monotonic()
+        failures = 0
+        while True:
+            outcome = vectors.embed(team.id)
+            failures = failures + 1 if outcome is Outcome.FAILED else 0
+            if failures >= MAX_FAILURES:
+                raise CommandError(
+                    f"{team.slug}: the endpoint did not answer rightly, {MAX_FAILURES} times in a row: see the log. "
+                    "What is done is kept: run this command again to go on."
+                )
+            due, refused = vectors.left(team.id)
+            if outcome is Outcome.NOTHING and due == 0:
+                break
+            if time.monotonic() > said + SAY_SECONDS:
+                said = time.monotonic()
+                self._say(team, total - due - refused, total, begun)
+            if outcome is not Outcome.SENT:
+                time.sleep(2.0**failures if failures else 1.0)  # those that are left are with a worker
+        self._say(team, total - refused, total, begun)
+        if refused:
+            self.stderr.write(f"{team.slug}: the endpoint refuses {refused}; they are tried again from time to time.")
+
+    def _say(self, team: Team, done: int, total: int, begun: float) -> None:
+        rate = max(done, 0) / max(time.monotonic() - begun, 0.001)
+        self.stderr.write(f"{team.slug}: {max(done, 0)} of {total} rows, {rate:.0f} a second")

@@ -1,0 +1,76 @@
+"""Search by meaning: the rows whose vectors are nearest to the query's; and how they and the words' hits are one list.
+
+The distance is worked out exactly, for about the newest NEAREST rows of those that the viewer may see and that pass the
+filters. An index of vectors would look among hidden rows as well, which would then push visible ones out.
+"""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.sql import run
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.search.asked import Asked
+from memoryhub.memory.search.find import Filters, Hit, cells_within, look_up, needs_of
+from memoryhub.memory.search.plan import newest
+
+NEAREST = 20_000  # rows
+FUSION = 60  # k of reciprocal rank fusion, as its paper has it
+
+_OPEN = f"""
+select c.id from search_cell c join search_shelf s on s.id = c.shelf_id join label l on l.id = s.label_id
+where s.team_id = %(team)s::int and s.audience_id is null and l.sensitivity < {Sensitivity.CONFIDENTIAL.value}
+"""
+_NEAR = """
+select row_id, type, similarity from search_near(%(model)s::text, %(meaning)s::vector, %(cells)s::int[],
+    %(asked)s::text, %(by_words)s::bool, %(bound)s::int, %(low)s::float8, %(since)s::timestamptz,
+    %(until)s::timestamptz, %(at_most)s::int)
+"""
+
+
+def near(viewer: Viewer, asked: Asked, filters: Filters, meaning: str, *, limit: int) -> list[Hit]:
+    """The rows nearest to `meaning`, a vector as pgvector reads it, at most `limit`; of equals the newest first.
+
+    A hit's score is its similarity, the cosine, from 0 to 1. Phrases and -words hold as they do for words.
+    """
+    index = look_up(viewer, asked, filters)
+    needs = needs_of(index, asked, filters)
+    if needs is None:
+        return []
+    sent = {cell for (cell,) in run(_OPEN, {"team": viewer.team})}
+    left = {cell.id: needs.rows(cell) for cell in cells_within(index, filters) if cell.id in sent}
+    left = {cell: rows for cell, rows in left.items() if rows > 0}
+    cells = newest(left, left, NEAREST)
+    params = {
+        "model": settings.EMBEDDINGS_MODEL,
+        "meaning": meaning,
+        "cells": cells,
+        "asked": needs.with_query(""),
+        "by_words": bool(needs.required),
+        "bound": NEAREST,
+        "low": filters.min_importance,
+        "since": filters.since,
+        "until": filters.until,
+        "at_most": limit,
+    }
+    found = run(_NEAR, params) if cells else []
+    return [Hit(row_id, kind, similarity, [], similarity) for row_id, kind, similarity in found]
+
+
+def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
+    """Both lists as one, by reciprocal rank fusion: a hit's score is the sum of 1 / (60 + its rank in each).
+
+    G. Cormack, C. Clarke and S. Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning
+    methods, SIGIR 2009. Of equals the newest first.
+    """
+    found = {hit.row_id: hit for hit in by_meaning}
+    for hit in by_words:
+        known = found.get(hit.row_id)
+        found[hit.row_id] = hit._replace(meaning=known.meaning if known else None)
+    scores = dict.fromkeys(found, 0.0)
+    for hits in (by_words, by_meaning):
+        for rank, hit in enumerate(hits, start=1):
+            scores[hit.row_id] += 1 / (FUSION + rank)
+    fused = [hit._replace(score=round(scores[row_id], 6)) for row_id, hit in found.items()]
+    return sorted(fused, key=lambda hit: (hit.score, hit.row_id), reverse=True)

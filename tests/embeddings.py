@@ -44,6 +44,7 @@ class Endpoint(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.delay = 0.0
         self.raw: bytes | None = None  # answered as it is
+        self.fails_after: int | None = None  # so many requests
         self.refuses = ""  # answers 400 to a request that has a text with this in it
 
     @property
@@ -61,7 +62,7 @@ class Endpoint(ThreadingHTTPServer):
     def forget(self) -> None:
         """Be as new."""
         self.requests, self.keys, self.headers = [], [], {}
-        self.status, self.delay, self.raw, self.refuses = 200, 0.0, None, ""
+        self.status, self.delay, self.raw, self.refuses, self.fails_after = 200, 0.0, None, "", None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that no longer waits is none."""
@@ -78,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint.keys.append(self.headers.get("Authorization"))
         time.sleep(endpoint.delay)
         status = endpoint.status if self.path == "/v1/embeddings" else 404
+        if endpoint.fails_after is not None and len(endpoint.requests) > endpoint.fails_after:
+            status = 502
         if endpoint.refuses and any(endpoint.refuses in text for text in asked["input"]):
             status = 400
         data = [{"object": "embedding", "index": n, "embedding": vector(t)} for n, t in enumerate(asked["input"])]

@@ -5,6 +5,7 @@ import time
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 
 from memoryhub.core.failures import describe
 from memoryhub.memory.search import indexer, vectors
@@ -38,7 +39,7 @@ _embedding = threading.Lock()
 @shared_task(name="memoryhub.memory.search.tasks.embed")
 def embed() -> None:
     """Ask for vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
-    if not vectors.are_made() or not _embedding.acquire(blocking=False):
+    if not (settings.EMBEDDINGS_URL and vectors.are_made()) or not _embedding.acquire(blocking=False):
         return
     try:
         deadline = time.monotonic() + EMBED_SECONDS

@@ -217,3 +217,19 @@ def test_as_root_no_folder_is_opened_and_another_user_serves(data: Path) -> None
     assert {path: path.stat().st_mode for path in before} == before
     assert [postmaster(data).username(), valkey(data).username()] == ["memoryhub"] * 2
     assert "runs as the user memoryhub" in said[0]
+
+
+def test_every_database_has_pgvector_and_a_cluster_that_was_made_without_it_gets_it(
+    data: Path, pair: embedded.Servers
+) -> None:
+    asked = "select extname from pg_extension where extname = 'vector'"
+    with psycopg.connect(pair.owner_url, autocommit=True) as owner:
+        owner.execute("create database another")
+    another = pair.owner_url.rpartition("/")[0] + "/another"
+    assert one(pair.owner_url, asked) == one(another, asked) == "vector"
+    embedded.stop(data)
+    mark = (data / "servers").resolve() / embedded.VECTOR_MARK
+    mark.unlink()
+    again = embedded.start(data, say=lambda _: None)
+    assert one(again.owner_url, asked) == "vector"
+    assert mark.exists()

@@ -35,9 +35,12 @@ __all__ = ["endpoint", "serving_endpoint"]  # fixtures
 WAIT_SECONDS = 40
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def running() -> Iterator[tuple[Endpoint, str, list[Path]]]:
-    """The endpoint; the address of a web process that has it, and a worker and beat; their logs."""
+    """The endpoint; the address of a web process that has it, and a worker and beat; their logs.
+
+    They end with the test: the worker would do the work of the others.
+    """
     with ExitStack() as stack:
         there = stack.enter_context(serving())
         environment = {

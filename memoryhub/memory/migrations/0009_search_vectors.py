@@ -56,14 +56,20 @@ NEAR = """
            from unnest(cells) cell),
          found as (
            select f.* from asking a cross join lateral (
-             select d.row_id, d.type,
-                    case when vector_dims(v.vector) = vector_dims(meaning) then 1 - (v.vector <=> meaning) end as near
-             from search_vector v join search_doc d on d.row_id = v.row_id
-             where v.cell_id = a.cell and v.shelf_id in (select id from shelf) and v.model = of_model
-               and (a.query is null or d.words @@ a.query)
-               and (d.expires_at is null or d.expires_at > statement_timestamp())
-               and (low is null or d.importance >= low)
-               and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
+             select d.row_id, d.type, v.near from (
+               select v.row_id,
+                      case when vector_dims(v.vector) = vector_dims(meaning) then 1 - (v.vector <=> meaning) end as near
+               from search_vector v
+               where v.cell_id = a.cell and v.shelf_id in (select id from shelf) and v.model = of_model
+               offset 0  -- here and below: else the planner may read all rows by their ids, for the sake of the order
+             ) v cross join lateral (
+               select d.row_id, d.type from search_doc d
+               where d.row_id = v.row_id and (a.query is null or d.words @@ a.query)
+                 and (d.expires_at is null or d.expires_at > statement_timestamp())
+                 and (low is null or d.importance >= low)
+                 and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
+               offset 0
+             ) d
              order by v.row_id desc limit bound
            ) f where not by_words
            union all
@@ -76,13 +82,16 @@ NEAR = """
                  and (d.expires_at is null or d.expires_at > statement_timestamp())
                  and (low is null or d.importance >= low)
                  and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
-               offset 0  -- else the planner may read all rows by their ids, for the sake of the order
-             ) d join search_vector v on v.row_id = d.row_id
-             where v.model = of_model order by d.row_id desc limit bound
+               offset 0
+             ) d cross join lateral (
+               select v.vector from search_vector v where v.row_id = d.row_id and v.model = of_model offset 0
+             ) v
+             order by d.row_id desc limit bound
            ) f where by_words),
          newest as (select f.* from found f order by f.row_id desc limit bound)
-    select n.row_id, n.type, round(n.near::numeric, 6)::float8 from newest n where n.near > 0
-    order by 3 desc, n.row_id desc limit at_most
+    select b.row_id, b.type, round(b.near::numeric, 6)::float8 from (
+      select n.* from newest n where n.near > 0 order by n.near desc, n.row_id desc limit at_most
+    ) b order by b.near desc, b.row_id desc
   $$;
 """
 # Whether there are vectors now. Stored in the row as far as it goes: fetching each from elsewhere takes longer than all else.

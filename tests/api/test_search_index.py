@@ -35,7 +35,7 @@ def test_the_index_made_anew_answers_the_same(team: Team, api: Api, owner_sql: p
     before = [plain(api_reply, team) for api_reply in _ask(api)]
     owner_sql.execute("update search_doc set length = length + 7")  # a control: what is made anew is really new
     assert [plain(reply, team) for reply in _ask(api)] != before
-    call_command("reindex_search", team.slug)
+    call_command("reindex_search", team=team.slug)
     assert [plain(reply, team) for reply in _ask(api)] == before
     assert indexed(owner_sql, team) == 51
 

@@ -176,7 +176,7 @@ def test_another_model_begins_anew(
 def test_an_index_made_anew_has_its_vectors_made_anew(team: Team, api: Api, endpoint: Endpoint, owner_sql: Any) -> None:
     remember(api, "the jet was postponed", "a plane")
     embed(team)
-    call_command("reindex_search", team.slug)
+    call_command("reindex_search", team=team.slug)
     assert kept(owner_sql, team) == 0
     embed(team)
     assert kept(owner_sql, team) == 2

@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Make the search index anew from the memory, which may be read and written meanwhile."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("team", nargs="?", help="the team's slug; all teams without one")
+        parser.add_argument("--team", metavar="SLUG", help="one team; all of them without it")
 
     def handle(self, *args: Any, team: str | None, **options: Any) -> None:
         teams = Team.objects.filter(slug=team) if team else Team.objects.order_by("slug")

@@ -31,7 +31,7 @@ from agents.models import Scope
 from escalations.actions import answers, claims
 from memoryhub.core.ids import new_id
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions import leases
+from memoryhub.memory.actions import decisions, leases
 from memoryhub.memory.actions import tasks as task_actions
 from memoryhub.memory.models import Task
 from tests.core.trials import ask as escalate
@@ -89,6 +89,10 @@ def _over(viewer: Viewer, task: Task) -> None:
     leases.complete(viewer, task=task, token=_held(viewer, task)["token"])
 
 
+def _decided(viewer: Viewer, task: Task) -> UUID:
+    return decisions.record(viewer, task=task, decision={"do": "refund"}, reasoning="It is due.")[0]
+
+
 def _answered(viewer: Viewer, person: Viewer, task: Task) -> UUID:
     made = escalate(viewer, task)
     claims.claim(person, escalation_id=made.id)
@@ -114,6 +118,16 @@ KINDS: dict[str, Make] = {
         "decisions",
         {"task": task.key, "decision": {"do": "refund"}, "reasoning": "It is due."},
     ),
+    "supersede": lambda viewer, person, task: (
+        f"decisions/{_decided(viewer, task)}/supersede",
+        {"decision": {"do": "wait"}, "reasoning": "It is not due yet."},
+    ),
+    "revoke": lambda viewer, person, task: (f"decisions/{_decided(viewer, task)}/revoke", {"reason": "It was wrong."}),
+    "learn": lambda viewer, person, task: (
+        "learnings",
+        {"task": task.key, "signal_type": "pattern", "details": "Ask first.", "context": {"kind": "refund"}},
+    ),
+    "alert": lambda viewer, person, task: ("alerts", {"to": "all", "insight": "Hold all deals.", "task": task.key}),
     "claim": lambda viewer, person, task: (f"tasks/{task.key}/claim", {"ttl_seconds": LEASE}),
     "claim next": lambda viewer, person, task: (
         "tasks/claim-next",

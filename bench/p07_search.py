@@ -1,6 +1,6 @@
 """P7 and P8: search in a large memory, under row-level security; against the same without it, LIKE, and ranking all.
 
-Rare, medium and very common words (0.03 %, 1 % and 83 % of the rows), and a question of several. The long run has
+Rare, medium and very common words (0.08 %, 1 % and 86 % of the rows), and a question of several. The long run has
 1,000,000 rows, the short one 50,000, at which the second lock weighs the same but a scan has little to look at.
 """
 

@@ -49,7 +49,7 @@ API = [
     "learnings?limit=100",
     "learnings?task={task}&limit=100",
     "search?q=x&types=observation&limit=100",
-    "search?q=x&types=fact,learning&limit=100",
+    "search?q=x&types=learning&limit=100",
     "escalations?limit=100",
     "escalations?task={task}",
     "escalations/{escalation}",

@@ -80,3 +80,27 @@ def test_an_old_row_with_two_common_words_is_found_among_many_with_one(team: Tea
         remember(api, *["valve is new"] * 5, *["gauge is new"] * 5)
         indexer.catch_up(team.id)
     assert found(api, "valve gauge")[0] == "valve gauge"
+
+
+def test_the_newest_rows_of_a_very_common_word_are_the_same_by_either_way(
+    team: Team, small_index: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read from the newest on, or by the index of words: which is only a matter of time."""
+    api = make_api(team)
+    for importance in (0.3, 0.9):
+        remember(api, *[f"pump {'pump ' * (number % 5)}{number}" for number in range(30)], importance=importance)
+    walked: list[bool] = []
+
+    def read(*, may_walk: bool) -> list[Any]:
+        def is_dense(rows: float, docs: int) -> bool:
+            walked.append(may_walk and plan.NEWEST * docs < rows * rows)
+            return walked[-1]
+
+        monkeypatch.setattr(plan, "_is_dense", is_dense)
+        return [hits(api, "pump", **filters) for filters in ({}, {"types": "observation"}, {"min_importance": 0.5})]
+
+    by_index = read(may_walk=False)
+    assert not any(walked)
+    assert all(by_index)
+    assert read(may_walk=True) == by_index
+    assert any(walked)

@@ -44,6 +44,8 @@ create table search_doc (
 );
 -- Written in the background and in batches, so it needs no list of pending rows, which every search would have to read.
 create index search_doc_words on search_doc using gin (words) with (fastupdate = off);
+-- The newest rows of a cell, for a word that most of them have.
+create index search_doc_newest on search_doc (cell_id, row_id);
 create index search_doc_expiry on search_doc (shelf_id, expires_at) where expires_at is not null;
 create table search_term (
     shelf_id int not null,
@@ -125,47 +127,74 @@ language sql stable {DEFINER} set enable_seqscan = off set plan_cache_mode = for
 $$;
 """
 
+# The newest rows of a cell that have what is asked, read from the newest on until there are enough. It runs as whoever calls
+# it: the owner inside search_hits(), and anybody else under row-level security.
+NEWEST = """
+create function search_newest(cell int, asked tsquery, bound int, shelves int[], low float8, since timestamptz,
+    until timestamptz)
+returns table (row_id uuid, type varchar, cell_id int, words tsvector, length int)
+language sql stable set search_path = public, pg_temp set enable_seqscan = off set enable_bitmapscan = off
+  set enable_sort = off set plan_cache_mode = force_generic_plan as $$
+  select d.row_id, d.type, d.cell_id, d.words, d.length from search_doc d
+  where d.cell_id = cell and d.words @@ asked and d.shelf_id = any (shelves)
+    and (d.expires_at is null or d.expires_at > statement_timestamp())
+    and (low is null or d.importance >= low)
+    and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
+  order by d.row_id desc limit bound
+$$;
+"""
+
 # Which rows have what is asked, and how well: BM25 (S. Robertson and H. Zaragoza, 2009) with k1 = 1.2 and b = 0.75.
-# `asked`: for each of these cells, what its rows must have (`bounds`: how many of the newest are taken); `ranked`: what
+# `asked`: for each of these cells, what its rows must have (`bounds`: how many of the newest are taken; `walks`: by
+# search_newest()); `ranked`: what
 # counts, by number and weight. In both, chr(1) stands for the cell. With all weights 1, ts_rank() is the sum of 1/j² over a word's occurrences (by 1.6449, the sum of all),
 # of which the count is got back; of several words in one query it is their mean.
 HITS = f"""
 create function search_hits(cells int[], asked text[], bounds int[], ranked text[], numbers int[], weights float8[], sizes int[],
-    average float8, low float8, since timestamptz, until timestamptz, at_most int)
+    average float8, low float8, since timestamptz, until timestamptz, at_most int, walks bool[] default '{{}}')
 returns table (row_id uuid, type varchar, score float8, found int[])
 language sql stable {DEFINER} set enable_seqscan = off set enable_indexscan = off
   set plan_cache_mode = force_generic_plan as $$
   with shelf as materialized (select unnest(search_shelves()) as id),
        asking as materialized (
-         select replace(a.query, chr(1), to_hex(a.cell) || ':')::tsquery as query, a.bound
-         from unnest(cells, asked, bounds) a (cell, query, bound)),
-       hit as materialized (
-         select d.* from asking a cross join lateral (select * from (
-           select d.row_id, d.type, d.cell_id, d.words, d.length from search_doc d
-           where d.words @@ a.query and d.shelf_id in (select id from shelf)
-             and (d.expires_at is null or d.expires_at > statement_timestamp())
-             and (low is null or d.importance >= low)
-             and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
-           offset 0  -- else the planner may read all rows by their ids, for the sake of the order
-         ) d order by d.row_id desc limit a.bound) d),
+         -- Looks without a bound together, a few in one scan of the index; with many terms each row costs more.
+         select string_agg(replace(a.query, chr(1), to_hex(a.cell) || ':'), ' | ')::tsquery as query, a.bound,
+                min(a.cell) filter (where a.walks) as walked
+         from (select cell, walks, '(' || query || ')' as query, bound,
+                      case when bound is null then sum(length(query)) over (order by number) / 60 else -number end as part
+               from unnest(cells, asked, bounds, walks) with ordinality a (cell, query, bound, walks, number)) a
+         group by a.part, a.bound),
        ranking as materialized (
          select c.cell, r.number, r.weight, r.size, replace(r.query, chr(1), to_hex(c.cell) || ':')::tsquery as query
-         from (select distinct cell_id as cell from hit) c
+         from (select distinct unnest(cells) as cell) c
          cross join unnest(ranked, numbers, weights, sizes) r (query, number, weight, size)),
-       counted as (
+       counted as materialized (  -- else ts_rank() is worked out anew wherever its result is named
          select h.row_id, h.type, h.length, r.number, r.weight,
                 ts_rank('{{1,1,1,1}}', h.words, r.query)::float8 * 1.64493406685 * r.size as sum
-         from hit h join ranking r on r.cell = h.cell_id),
+         from (select d.* from asking a cross join lateral (select * from (
+             select d.row_id, d.type, d.cell_id, d.words, d.length from search_doc d
+             where a.walked is null and d.words @@ a.query and d.shelf_id = any (array(select id from shelf))
+               and (d.expires_at is null or d.expires_at > statement_timestamp())
+               and (low is null or d.importance >= low)
+               and (since is null or d.created_at >= since) and (until is null or d.created_at < until)
+             offset 0  -- else the planner may read all rows by their ids, for the sake of the order
+           ) d order by d.row_id desc limit a.bound) d
+           union all
+           select d.* from asking a cross join lateral search_newest(a.walked, a.query, a.bound, array(select id from shelf),
+                                                                     low, since, until) d
+           where a.walked is not null) h
+         join ranking r on r.cell = h.cell_id),
+       told as not materialized (
+         select c.row_id, c.type, c.number,
+                c.weight * 2.2 / (1 + 1.2 * (0.25 + 0.75 * c.length / average)
+                      / case when c.sum < 1.6 then round(1 / (1.6449340668 - c.sum) - 0.5) else ceil(c.sum) end) as part
+         from counted c where c.sum > 0),
        scored as (
-         select c.row_id, c.type, sum(c.weight * f.n * 2.2 / (f.n + 1.2 * (0.25 + 0.75 * c.length / average))
-                                      order by c.number) as score,
-                array_agg(c.number order by c.number) as found
-         from counted c
-         cross join lateral (select case when c.sum < 1.6 then round(1 / (1.6449340668 - c.sum) - 0.5) else ceil(c.sum)
-                                    end as n) f
-         where c.sum > 0
-         group by c.row_id, c.type)
-  select s.row_id, s.type, round(s.score::numeric, 6)::float8, s.found from scored s
+         select t.row_id, t.type, t.part as score, array[t.number] as found from told t where cardinality(ranked) = 1
+         union all
+         select t.row_id, t.type, sum(t.part order by t.number), array_agg(t.number order by t.number)
+         from told t where cardinality(ranked) > 1 group by t.row_id, t.type)
+  select s.row_id, s.type, round(s.score * 1e6) / 1e6, s.found from scored s
   order by 3 desc, s.row_id desc limit at_most
 $$;
 """
@@ -217,9 +246,12 @@ class Migration(migrations.Migration):
         migrations.RunSQL(SHELVES, "drop function search_shelves()"),
         migrations.RunSQL(PARTS, "drop function search_parts(text, bool, int)"),
         migrations.RunSQL(
+            NEWEST, "drop function search_newest(int, tsquery, int, int[], float8, timestamptz, timestamptz)"
+        ),
+        migrations.RunSQL(
             HITS,
             "drop function search_hits(int[], text[], int[], text[], int[], float8[], int[], float8, float8,"
-            " timestamptz, timestamptz, int)",
+            " timestamptz, timestamptz, int, bool[])",
         ),
         migrations.RunSQL(BEHIND, "drop function search_behind()"),
         migrations.RunSQL(

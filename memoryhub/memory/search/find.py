@@ -90,7 +90,7 @@ def find(viewer: Viewer, asked: Asked, filters: Filters, *, mode: str, limit: in
     for group in ranked:
         having = min(group.docs, docs)
         group.weight *= math.log(1 + (docs - having + 0.5) / (having + 0.5))
-    looks = plan(cells_within(index, filters), groups, needs)
+    looks = plan(cells_within(index), groups, needs)
     return _hits(index, looks, ranked, filters, limit) if looks else []
 
 
@@ -107,15 +107,18 @@ def needs_of(index: Index, asked: Asked, filters: Filters) -> Needs | None:
 
 
 _CELLS = f"""
-select c.id, c.docs, c.length, c.first_at, c.last_at from search_cell c join search_shelf s on s.id = c.shelf_id
+select c.id, c.docs, c.length, (%(since)s::timestamptz is null or c.last_at >= %(since)s::timestamptz)
+    and (%(until)s::timestamptz is null or c.first_at < %(until)s::timestamptz)
+from search_cell c join search_shelf s on s.id = c.shelf_id
 where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)
   and c.docs > 0
 order by c.id desc
 """
-# As an array, both are conditions of the index; as a join, the planner may read the whole table.
+# As an array, both are conditions of the index; as a join, the planner may read the whole table. The terms' own array,
+# which it would count, made it plan each time.
 _TERMS = f"""
 select t.term, t.cells, t.counts from search_term t
-where t.term = any (%(terms)s::text[]) and t.shelf_id = any (array(select s.id from search_shelf s
+where t.term = any (array(select unnest(%(terms)s::text[]))) and t.shelf_id = any (array(select s.id from search_shelf s
     where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)))
 """
 
@@ -133,7 +136,8 @@ def look_up(viewer: Viewer, asked: Asked, filters: Filters) -> Index:
     if viewer.clearance == Sensitivity.CONFIDENTIAL:
         hashes = blind(viewer.team, words)
         index.hashes = {word: blinded(value) for word, value in zip(words, hashes or (), strict=bool(hashes))}
-    cells = later(_CELLS, label_params(viewer) | {"own": viewer.membership})
+    when = {"since": filters.since, "until": filters.until}
+    cells = later(_CELLS, label_params(viewer) | {"own": viewer.membership} | when)
     _count(index, index.terms(words) + _filter_terms(viewer, filters))
     index.cells = [Cell(*row) for row in cells.rows()]
     return index
@@ -255,20 +259,15 @@ def _excluded(index: Index, filters: Filters) -> list[Group]:
     return [index.group("", [terms.by_author(index.viewer.membership)])] if filters.exclude_own else []
 
 
-def cells_within(index: Index, filters: Filters) -> list[Cell]:
+def cells_within(index: Index) -> list[Cell]:
     """The cells that have rows of the time asked for, the newest first."""
-    return [cell for cell in index.cells if _within(cell, filters)]
-
-
-def _within(cell: Cell, filters: Filters) -> bool:
-    is_late = filters.since is None or cell.last_at >= filters.since
-    return is_late and (filters.until is None or cell.first_at < filters.until)
+    return [cell for cell in index.cells if cell.is_within]
 
 
 _HITS = """
 select row_id, type, score, found from search_hits(%(cells)s::int[], %(asked)s::text[], %(bounds)s::int[],
     %(ranked)s::text[], %(numbers)s::int[], %(weights)s::float8[], %(sizes)s::int[], %(average)s::float8,
-    %(low)s::float8, %(since)s::timestamptz, %(until)s::timestamptz, %(at_most)s::int)
+    %(low)s::float8, %(since)s::timestamptz, %(until)s::timestamptz, %(at_most)s::int, %(walks)s::bool[])
 """
 
 
@@ -278,6 +277,7 @@ def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: Fil
         "cells": [look.cell for look in looks],
         "asked": [look.query for look in looks],
         "bounds": [look.at_most for look in looks],
+        "walks": [look.walks for look in looks],
         "ranked": [group.query for group in ranked],
         "numbers": list(range(len(ranked))),
         "weights": [group.weight for group in ranked],

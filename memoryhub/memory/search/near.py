@@ -39,7 +39,7 @@ def near(viewer: Viewer, asked: Asked, filters: Filters, meaning: str, *, limit:
     if needs is None:
         return []
     sent = {cell for (cell,) in run(_OPEN, {"team": viewer.team})}
-    left = {cell.id: needs.rows(cell) for cell in cells_within(index, filters) if cell.id in sent}
+    left = {cell.id: needs.rows(cell) for cell in cells_within(index) if cell.id in sent}
     left = {cell: rows for cell, rows in left.items() if rows > 0}
     cells = newest(left, left, NEAREST)
     params = {

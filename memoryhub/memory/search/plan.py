@@ -7,7 +7,6 @@ fetched from older cells, too. Filters are terms like words, so what a filter le
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 from memoryhub.memory.search.terms import PLACE, quoted
@@ -20,13 +19,12 @@ PAIR_CELLS = 48
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that the viewer may see."""
+    """A cell that the viewer may see. `is_within`: whether the times that are asked for may be those of its rows."""
 
     id: int
     docs: int
     length: int
-    first_at: datetime
-    last_at: datetime
+    is_within: bool
 
 
 @dataclass(slots=True)
@@ -57,6 +55,8 @@ class Needs:
 
     def rows(self, cell: Cell) -> float:
         """About how many rows of a cell there are left."""
+        if not self.required and not self.excluded:
+            return cell.docs
         left = float(min([cell.docs, *(group.cells.get(cell.id, 0) for group in self.required)]))
         for group in self.excluded:
             left *= max(1 - group.cells.get(cell.id, 0) / max(cell.docs, 1), 0.05)
@@ -74,11 +74,15 @@ def any_of(terms: Sequence[str]) -> str:
 
 
 class Look(NamedTuple):
-    """One look into a cell: what its rows must have, and how many of the newest are taken (all without a bound)."""
+    """One look into a cell: what its rows must have, and how many of the newest are taken (all without a bound).
+
+    `walks`: read from the newest row on until there are enough, not by the words' index, which gives all of a cell's.
+    """
 
     cell: int
     query: str
     at_most: int | None
+    walks: bool = False
 
 
 def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[Look]:
@@ -95,8 +99,9 @@ def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[L
     for number, rows in enumerate(found):
         if spent + rows.total > BUDGET:
             late = newest(rows.cells, rows.cells, NEWEST)
-            partly = [Look(cell, rows.group.query, NEWEST) for cell in late]
-            partly += _pairs(found[number : number + 2], skip=late, docs={cell.id: cell.docs for cell in cells})
+            docs = {cell.id: cell.docs for cell in cells}
+            partly = [Look(cell, rows.group.query, NEWEST, _is_dense(rows.cells[cell], docs[cell])) for cell in late]
+            partly += _pairs(found[number : number + 2], skip=late, docs=docs)
             looks = [_beside(look, wholly.get(look.cell, ())) for look in partly]
             break
         spent += rows.total
@@ -129,6 +134,11 @@ def newest(cells: Iterable[int], rows: Mapping[int, float], budget: float) -> li
         if budget <= 0:
             break
     return taken
+
+
+def _is_dense(rows: float, docs: int) -> bool:
+    """Whether NEWEST of so many rows are found sooner among all of a cell's, the newest first, than by their index."""
+    return NEWEST * docs < rows * rows
 
 
 def _beside(look: Look, queries: Sequence[str]) -> Look:

@@ -16,7 +16,7 @@ from memoryhub.memory.selectors import facts, memories
 
 
 def _observations(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
-    return list(memories.observations(viewer, memories.Filters(ids=ids), limit=len(ids)))
+    return list(memories.observations(viewer, memories.Filters(ids=ids), limit=len(ids), last=True))
 
 
 def _decisions(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
@@ -42,14 +42,9 @@ SHOWN: Mapping[str, tuple[Callable[[Viewer, Sequence[UUID]], list[Any]], Callabl
 
 def show(viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int) -> list[answers.Hit]:
     """The hits, at most `limit`, without those that are gone, hidden or expired since the index was written."""
-    rows: dict[UUID, tuple[Any, str]] = {}
-    for kind, (read, render, members) in SHOWN.items():
-        ids = [hit.row_id for hit in hits if hit.type == kind]
-        for row in read(viewer, ids) if ids else ():
-            made = render(row)
-            text = "\n".join(plain_text(made[name]) for name in members if made[name])
-            if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):
-                rows[row.id] = (made, text)
+    rows = _rows(viewer, hits[:limit], asked)
+    if len(rows) < limit < len(hits):
+        rows |= _rows(viewer, hits[limit:], asked)
     found = [hit for hit in hits if hit.row_id in rows][:limit]
     marked = snippets([rows[hit.row_id][1] for hit in found], _sought(found, asked))
     return [
@@ -64,6 +59,19 @@ def show(viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int) -> list[
         }
         for hit, snippet in zip(found, marked, strict=True)
     ]
+
+
+def _rows(viewer: Viewer, hits: Sequence[Hit], asked: Asked) -> dict[UUID, tuple[Any, str]]:
+    """The rows of these hits as they are answered, each with its text."""
+    rows: dict[UUID, tuple[Any, str]] = {}
+    for kind, (read, render, members) in SHOWN.items():
+        ids = [hit.row_id for hit in hits if hit.type == kind]
+        for row in read(viewer, ids) if ids else ():
+            made = render(row)
+            text = "\n".join(plain_text(made[name]) for name in members if made[name])
+            if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):
+                rows[row.id] = (made, text)
+    return rows
 
 
 def _fits(text: str, asked: Asked, *, is_sealed: bool) -> bool:

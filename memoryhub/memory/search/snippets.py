@@ -1,7 +1,7 @@
 """Snippets: the part of a row's text where most of the query stands, with where its words are."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from memoryhub.memory.search.stems import stems
@@ -10,6 +10,7 @@ from memoryhub.memory.search.words import Kind, Token, tokens
 LENGTH = 240  # characters of a snippet
 _LOOKED_AT = 4_000  # of a text, from a little before the first place that may be a match
 _BEFORE = 60
+_SPACE = re.compile(r"\s")
 
 
 class Sought(NamedTuple):
@@ -30,7 +31,8 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     """The snippet of each text; its beginning where nothing is found (a word beyond what is looked at)."""
     pattern = _pattern(sought)
     cut = [_cut(text, pattern) for text in texts]
-    found = [list(tokens(text)) for text in cut]
+    likely = _likely(sought)
+    found = [list(_candidates(text, likely)) for text in cut]
     heads = {term[:1] for term in sought.terms}
     wanted = {token.text for run in found for token in run if token.kind is Kind.WORD and token.text[:1] in heads}
     stem = stems(wanted) if wanted else {}
@@ -54,14 +56,39 @@ def _cut(text: str, pattern: re.Pattern[str] | None) -> str:
     return ("…" if start else "") + text[start : start + _LOOKED_AT]
 
 
+def _likely(sought: Sought) -> re.Pattern[str]:
+    """What is in a piece of an ASCII text in small letters that may match. A word's stem begins as it does."""
+    words = {term[0] for term in sought.terms if term.isascii() and term.isalpha()}
+    exact = {term for term in sought.terms if not (term.isascii() and term.isalpha())} | sought.parts
+    ways = [rf"(?<![a-z0-9])[{''.join(sorted(words))}]"] if words else []
+    return re.compile("|".join([*ways, *map(re.escape, sorted(exact))]) or "(?!)")
+
+
+def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
+    """The tokens that may match, without their `position`: few of the pieces between spaces have any."""
+    if not text.isascii():
+        yield from tokens(text)
+        return
+    spaced = _SPACE.sub(" ", text.lower())
+    end = -1
+    for found in likely.finditer(spaced):
+        if found.start() <= end:
+            continue
+        start, end = spaced.rfind(" ", 0, found.start()) + 1, spaced.find(" ", found.end())
+        end = len(spaced) if end < 0 else end
+        for token in tokens(spaced[start:end]):
+            yield token._replace(start=start + token.start, end=start + token.end)
+
+
 def _is_match(token: Token, sought: Sought, stem: dict[str, str | None]) -> bool:
     term = stem.get(token.text) if token.kind is Kind.WORD else token.text
-    return term in sought.terms or any(part in token.text for part in sought.parts)
+    return term in sought.terms or (bool(sought.parts) and any(part in token.text for part in sought.parts))
 
 
 def _snippet(text: str, matches: list[Token]) -> Snippet:
+    is_one_word = len({token.text for token in matches}) == 1  # then the first place is as good as any
     best = max(
-        matches,
+        matches[:1] if is_one_word else matches,
         key=lambda one: (
             len({other.text for other in matches if 0 <= other.start - one.start < LENGTH - _BEFORE}),
             -one.start,
@@ -75,7 +102,7 @@ def _snippet(text: str, matches: list[Token]) -> Snippet:
     ahead = "…" if start else ""
     shift = len(ahead) - start
     marks = [[token.start + shift, token.end + shift] for token in matches if token.start >= start and token.end <= end]
-    body = "".join(" " if letter.isspace() else letter for letter in text[start:end])
+    body = _SPACE.sub(" ", text[start:end])
     return Snippet(ahead + body + ("…" if end < len(text) else ""), _merged(marks))
 
 

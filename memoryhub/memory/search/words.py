@@ -14,6 +14,8 @@ _MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
 _LETTER = rf"(?:(?![{_SPACELESS}])(?:[^\W_]|[{_MARKS}]))"
 # A run of a script without spaces; or words, joined by single signs when they are one identifier.
 _RUN = re.compile(rf"([{_SPACELESS}]+)|{_LETTER}+(?:[-_./:@+]{_LETTER}+)*")
+# The same in ASCII, which most texts are, without a look at each sign.
+_ASCII_RUN = re.compile(r"()[A-Za-z0-9]+(?:[-_./:@+][A-Za-z0-9]+)*")
 _PART = re.compile(rf"{_LETTER}+")
 _ACCENT = re.compile("[\u0300-\u036f]")
 
@@ -27,6 +29,9 @@ class Kind(Enum):
     WHOLE = "whole"
     NAME = "name"
     GRAM = "gram"
+
+
+_WORD, _NAME = Kind.WORD, Kind.NAME  # an enum's member is looked up slowly, and this is done for each word
 
 
 class Token(NamedTuple):
@@ -50,7 +55,8 @@ def normalise(text: str) -> str:
 def tokens(text: str) -> Iterator[Token]:
     """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at the same place, its parts."""
     position = 0
-    for run in _RUN.finditer(text):
+    is_plain = text.isascii()
+    for run in _ASCII_RUN.finditer(text.lower()) if is_plain else _RUN.finditer(text):
         start, end = run.span()
         found = run[0]
         if run[1]:
@@ -59,18 +65,24 @@ def tokens(text: str) -> Iterator[Token]:
                 yield token
             position += 1
             continue
-        parts = (
-            [(found, 0, end - start)]
-            if found.isalnum()
-            else [(part[0], *part.span()) for part in _PART.finditer(found)]
-        )
+        if found.isalnum():
+            position += 1
+            if is_plain:  # most words; the same as _token() makes of them, at half the price
+                yield Token(found[:MAX_TERM], _WORD if found.isalpha() else _NAME, start, end, position)
+            else:
+                yield _token(found, start, position)
+            continue
+        parts = list(_PART.finditer(found))
         if len(parts) > 1 and end - start <= MAX_TERM:
             yield Token(normalise(found)[:MAX_TERM], Kind.WHOLE, start, end, position + 1)
-        for part, begun, ended in parts:
+        for part in parts:
             position += 1
-            is_word = part.isascii() and part.isalpha()
-            term = normalise(part)[:MAX_TERM]
-            yield Token(term, Kind.WORD if is_word else Kind.NAME, start + begun, start + ended, position)
+            yield _token(part[0], start + part.start(), position)
+
+
+def _token(part: str, start: int, position: int) -> Token:
+    kind = _WORD if part.isascii() and part.isalpha() else _NAME
+    return Token(normalise(part)[:MAX_TERM], kind, start, start + len(part), position)
 
 
 def _grams(run: str, start: int, position: int) -> Iterator[Token]:

@@ -119,7 +119,7 @@ class Stream:
         params = self.request.params(PARAMETERS)
         self.wanted = wanted_of(self.viewer, params)
         after = params.integer("after")
-        if last := self.request.headers.get("last-event-id"):
+        if (last := self.request.headers.get("last-event-id")) is not None:
             if not _SEQ.fullmatch(last):
                 words = "This must be the id of an event of the stream."
                 raise Invalid(errors=(FieldError("Last-Event-ID", Code.BAD_FORMAT, words),))

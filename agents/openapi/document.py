@@ -30,6 +30,7 @@ The shared memory of a team's AI agents. All addresses want `Authorization: Bear
 
 - Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53; a text holds no
   NUL. What is unknown, repeated, read-only or of another type is refused, with its place.
+- A time is RFC 3339, with an offset from -14:00 to +14:00; in UTC its year is from 1 to 9999.
 - Refusals are `application/problem+json` (RFC 9457). A client may branch on `code`.
 - Hidden and absent are the same answer, everywhere.
 - Every change is one transaction, on disk before it is answered. With an `Idempotency-Key` it may be sent again safely.
@@ -102,7 +103,7 @@ def _schemas(found: Iterable[Operation]) -> tuple[dict[str, Json], dict[str, Jso
 
 
 def _types_of(operation: Operation) -> list[Any]:
-    return [kind for kind in (operation.shape, *operation.answers.values()) if kind is not None]
+    return [kind for kind in (operation.shape, *operation.answers.values(), *operation.events) if kind is not None]
 
 
 def _page_name(name: str) -> str:
@@ -196,7 +197,7 @@ def _responses(operation: Operation, schemas: dict[str, Json], example: Json) ->
             schema = schemas[str(kind)]
             if schema.get("$ref", "").endswith("Page"):
                 headers["Link"] = {"$ref": "#/components/headers/Link"}
-            content: Json = {"schema": schema}
+            content: Json = {"schema": _event(operation, schemas) if operation.events else schema}
             if str(status) in example.get("answers", {}):
                 content["example"] = example["answers"][str(status)]
             answer["content"] = {operation.media_type: content}
@@ -206,6 +207,20 @@ def _responses(operation: Operation, schemas: dict[str, Json], example: Json) ->
     for status in sorted(operation.refusals):
         made[str(status)] = {"$ref": f"#/components/responses/{_name_of(status)}"}
     return made
+
+
+def _event(operation: Operation, schemas: dict[str, Json]) -> Json:
+    """One event of a stream: before OpenAPI 3.2 the schema of a stream is that of each event."""
+    held = {"anyOf": [schemas[str(kind)] for kind in operation.events]}
+    return {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+            "event": {"type": "string"},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": held},
+        },
+        "required": ["event", "data"],
+    }
 
 
 # What all have in common

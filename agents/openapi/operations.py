@@ -9,10 +9,11 @@ from typing import Any
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
 from agents.native import answer, feed, stream
-from agents.native.frames import FeedEvents
+from agents.native.frames import FeedEvent, FeedEvents
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
 from memoryhub.core.verbs import VERBS
+from memoryhub.memory.answers import PushedAlert
 
 ROOT = "/api/v1/"
 
@@ -45,6 +46,7 @@ class Native:
     refusals: frozenset[int]
     headers: tuple[str, ...] = ()
     media_type: str = "application/json"
+    events: tuple[Any, ...] = ()  # what the events of a stream may hold
 
 
 NATIVE = (
@@ -76,6 +78,7 @@ NATIVE = (
         frozenset({404, 409, 410}),
         ("Last-Event-ID",),
         "text/event-stream",
+        (FeedEvent, PushedAlert),
     ),
 )
 
@@ -97,6 +100,7 @@ class Operation:
     answers: Mapping[int, Any]
     refusals: frozenset[int]
     media_type: str = "application/json"
+    events: tuple[Any, ...] = ()  # as of Native
 
     @property
     def path(self) -> str:
@@ -233,4 +237,5 @@ def _of_native(door: Native) -> Operation:
         answers=door.answers,
         refusals=frozenset({400, 401, 403, 414, 429, 503}) | door.refusals,
         media_type=door.media_type,
+        events=door.events,
     )

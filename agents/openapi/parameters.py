@@ -8,7 +8,7 @@ from escalations.states import STATES
 from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.interface.params import MAX_WORDS
 from memoryhub.interface.shapes import COMPARTMENT, Key, Text
-from memoryhub.memory.models import Severity, Signal, TaskStatus
+from memoryhub.memory.models import DecisionStatus, Severity, Signal, TaskStatus
 from memoryhub.memory.search.find import MODES
 from memoryhub.memory.search.sources import TYPES
 from memoryhub.memory.selectors.alerts import STATES as ALERT_STATES
@@ -86,6 +86,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "enum": list(ALERT_STATES), "default": "open"},
     ),
     "state": ("Only escalations in this state.", {"type": "string", "enum": list(STATES)}),
+    "decisions?status": ("Only decisions in this status.", {"type": "string", "enum": list(DecisionStatus.values)}),
     "status": ("Only tasks in this status.", {"type": "string", "enum": list(TaskStatus.values)}),
     "tags": ("Only what has these tags, with commas between.", _words()),
     "tags_mode": ("All of the tags, or any.", {"type": "string", "enum": ["all", "any"], "default": "all"}),
@@ -102,6 +103,8 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
     ),
 }
+# Without which there is nothing to answer.
+REQUIRED = frozenset({"search?q"})
 HEADERS: dict[str, tuple[str, Schema]] = {
     "Idempotency-Key": (
         "For 24 hours a second request with this key and the same body does nothing and has the same answer.",
@@ -109,11 +112,18 @@ HEADERS: dict[str, tuple[str, Schema]] = {
     ),
     "If-Match": (
         "The ETag that was read; the change is made only if nothing changed meanwhile.",
-        {"type": "string", "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}"$'},
+        {
+            "type": "string",
+            "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}"$',
+            "examples": ['"0198c0de-0000-7000-8000-000000000001.3"'],
+        },
     ),
     "If-None-Match": ("`*`: only make what is not there yet.", {"type": "string", "const": "*"}),
     "GET If-None-Match": ("An ETag that one has: 304 as long as it is the newest.", {"type": "string"}),
-    "Last-Event-ID": ("The `seq` after which the stream goes on.", {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}),
+    "Last-Event-ID": (
+        "The `seq` after which the stream goes on.",
+        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"},
+    ),
 }
 
 
@@ -128,6 +138,8 @@ def query_parameter(noun: str, name: str) -> dict[str, Any]:
         raise Untold(f"?{name} of {noun} has no entry in PARAMETERS of agents/openapi/parameters.py")
     description, schema = found
     made: dict[str, Any] = {"name": name, "in": "query", "description": description, "schema": schema}
+    if f"{noun}?{name}" in REQUIRED:
+        made["required"] = True
     if schema["type"] == "array":
         made |= {"style": "form", "explode": False}
     return made

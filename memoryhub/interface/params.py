@@ -121,18 +121,18 @@ class Params:
         return value
 
     def words(self, name: str, choices: Collection[str] | None = None) -> list[str] | None:
-        """A list with commas between, at most 50, each of `choices` when given; without repetitions."""
+        """A list with commas between, at most 50 as sent, each of `choices` when given; without repetitions."""
         value = self._values.get(name)
         if value is None:
             return None
-        words = list(dict.fromkeys(word.strip() for word in value.split(",")))
+        words = [word.strip() for word in value.split(",")]
         if len(words) > MAX_WORDS:
             _refuse(name, Code.TOO_LONG, f"This may have at most {MAX_WORDS} words.")
         if not all(map(has_visible, words)):
             _refuse(name, Code.EMPTY, "There is an empty word in this list.")
         if choices is not None and not set(words) <= set(choices):
             _refuse(name, Code.BAD_CHOICE, f"These must be of: {', '.join(choices)}.")
-        return words
+        return list(dict.fromkeys(words))
 
     def label(self, name: str = "label") -> Label | None:
         """A label such as `confidential+finance`; the compartments sorted. The level alone: without compartments."""

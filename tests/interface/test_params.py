@@ -114,6 +114,7 @@ BAD = [
     "tags=a,,b",
     "tags=,",
     "tags=" + ",".join(map(str, range(51))),
+    "tags=" + ",".join(["a"] * 51),
     *(
         f"label={value}"
         for value in ("top-secret", "Confidential", "%2Bfinance", "confidential%2B", "public%2BA", "null")

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from agents.authentication import authenticate
 from agents.limits import spend
-from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized
+from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized, Unavailable
 from memoryhub.core.failures import describe
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
@@ -181,7 +181,7 @@ async def respond(
 ) -> None:
     """Serve one request with what `answer` returns, as JSON (None: 204), or the problem of what it raises.
 
-    It is cancelled when the client goes away.
+    It is cancelled when the client goes away. One that still waits when the process ends is answered 503.
     """
     request = Request.of(scope)
     status: int | None = None
@@ -193,6 +193,9 @@ async def respond(
             if answering.done():
                 status, headers, body = answering.result()
                 await send_whole(send, request, (status, headers, body))
+        except asyncio.CancelledError:  # the process ends
+            status, headers, body = request.refusal(Unavailable("This server is stopping; ask again."))
+            await send_whole(send, request, (status, headers, body))
         finally:
             answering.cancel()
             gone.cancel()

@@ -70,6 +70,9 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait((serving, gone), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the process ends, and the stream with it
+            if made.status == 200:
+                await send({"type": "http.response.body", "body": b""})
         finally:
             serving.cancel()
             gone.cancel()

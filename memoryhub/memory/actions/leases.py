@@ -15,7 +15,7 @@ from memoryhub.core import ledger
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.sealing import read_text
-from memoryhub.core.sql import run
+from memoryhub.core.sql import later, run
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
@@ -97,6 +97,11 @@ def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
         )
 
 
+# For the rest of the transaction. The label is tested twice, here and below, which the planner takes for two tests of
+# which few rows pass both; so it would read a whole team's tasks by label and sort them, rather than follow the order.
+IN_ORDER = "select set_config('enable_sort', 'off', true)"
+
+
 @action("task.claim_next", roles=AGENTS, scope="tasks")
 def claim_next(
     viewer: Viewer, *, status: str | None = None, metadata: dict[str, Any] | None = None, ttl_seconds: int = 600
@@ -114,6 +119,7 @@ def claim_next(
     asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
     # Nobody's first: all that are held at this moment would have to be passed over to find one that has run out, and
     # the sweep puts that back into its place within moments.
+    later(IN_ORDER)
     for free, order in (_NOBODYS, _RUN_OUT_BY_NOW):
         found = (
             f"{_OF_TEAM} and {free} and {states[status]}{contains}"

@@ -226,7 +226,10 @@ def test_a_stream_that_is_not_read_is_ended_and_delays_nobody(server: Server, fu
         slow = stopped_stream(server, agent)
         beside = delays(events)
         assert ended(server) == ends + 1, "the slow stream was not ended"
-    assert memory(server) - before < 48 * 1024 * 1024
+        grown = memory(server) - before
+        # Alone once more: what else the machine does meanwhile falls on both.
+        alone = sorted([*alone, *delays(events // 5)])
+    assert grown < 48 * 1024 * 1024
     assert beside[int(events * 0.99)] < max(0.5, 2 * alone[int(len(alone) * 0.99)])
     slow.settimeout(10)
     while slow.recv(1 << 20):

@@ -3,11 +3,13 @@
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from django.utils.timezone import now
 
 from memoryhub.core import outbox
 from memoryhub.core.transactions import viewer_transaction
@@ -62,9 +64,14 @@ def test_what_waits_is_told_whichever_process_made_it(server: Server, owner_sql:
     before = metrics(server)
     ask(agent.viewer, make_task(agent.viewer))
     with viewer_transaction(system):
-        outbox.schedule(system, "tests.core.handlers.nothing", row_id=None)
-        outbox.schedule(system, "tests.core.handlers.nothing", row_id=None)
-    owner_sql.execute("update outbox set due_at = now() - interval '1 hour' where team_id = %s", [team.id])
+        for _ in range(2):
+            outbox.schedule(system, "tests.core.handlers.nothing", row_id=None, due_at=now() + timedelta(hours=1))
+    # Held, as if a worker had just begun it: one of another test must not do it meanwhile.
+    owner_sql.execute(
+        "update outbox set due_at = now() - interval '1 hour', claimed_until = now() + interval '1 hour'"
+        " where team_id = %s",
+        [team.id],
+    )
     owner_sql.execute(
         "update outbox set failure = 'Boom' where id = (select id from outbox where team_id = %s limit 1)", [team.id]
     )

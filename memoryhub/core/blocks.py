@@ -37,10 +37,14 @@ def block() -> Iterator[None]:
         sql.forget()
         wrapper.execute_wrappers.pop()
         wrapper.in_atomic_block = False
+        if not is_whole:
+            wrapper.run_on_commit = []
         try:
             _end(wrapper, is_whole)
         finally:
             wrapper.autocommit, wrapper.needs_rollback = True, False
+    if wrapper.run_on_commit:  # a library's; the product leaves none
+        wrapper.run_and_clear_commit_hooks()
 
 
 def _end(wrapper: BaseDatabaseWrapper, is_whole: bool) -> None:

@@ -83,7 +83,7 @@ def package(
     viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
 ) -> answers.Package:
     """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
-    task = task_selectors.tasks(viewer).get(id=row.task_id)
+    task = task_selectors.find_task(viewer, row.task_id)
     facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
     text = read_text(row)
     learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)

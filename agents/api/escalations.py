@@ -72,7 +72,7 @@ class Escalations(Reading, Writing):
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
         if key := self.params.key("task"):
-            rows = rows.filter(task=task_selectors.by_key(self.viewer, key))
+            rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
             rows = rows.filter(state=state)
         return self.paged(keyset(rows), selectors.render)
@@ -84,7 +84,7 @@ class Escalations(Reading, Writing):
         """
         action = body.action
         with named_by("/task"):
-            task = task_selectors.by_key(self.viewer, body.task)
+            task = task_selectors.ref(self.viewer, body.task)
         made, created = escalate(
             self.viewer,
             task=task,

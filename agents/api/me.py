@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, TypedDict
 from uuid import UUID
 
 from django.db.models import F
-from django.db.models.functions import Now
 
 from agents.api.doors import Answer, Reading
 from agents.models import Agent
@@ -77,12 +76,7 @@ class Agents(Reading):
             rows = rows.filter(name__lt=window.position) if window.backwards else rows.filter(name__gt=window.position)
         found = list(rows.order_by("-name" if window.backwards else "name")[: window.limit + 1])
         made = page(window, found, lambda row: row.name)
-        held: dict[str, list[str]] = {}
-        tasks = task_selectors.tasks(self.viewer).filter(
-            lease_expires_at__gt=Now(), holder__name__in=[row.name for row in found]
-        )
-        for name, key in tasks.values_list("holder__name", "key")[:1000]:
-            held.setdefault(name, []).append(key)
+        held = task_selectors.holdings(self.viewer, [row.name for row in found])
         results: list[AgentRow] = [
             {
                 "name": row.name,

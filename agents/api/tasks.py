@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
-from uuid import UUID
 
-from django.db.models import Q
-from django.db.models.functions import Now
 from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, keyset
-from memoryhub.core.errors import NotFound, PreconditionFailed
+from agents.api.doors import Answer, Outcome, Reading, Writing
+from memoryhub.core.errors import PreconditionFailed
 from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
 from memoryhub.interface.json import format_when
@@ -38,15 +35,7 @@ def given(value: Any) -> Any:
     return None if value is UNSET else value
 
 
-def one(viewer: Any, task_id: UUID | str) -> Task:
-    """The visible task with this id, as it is answered."""
-    found = selectors.tasks(viewer).filter(id=task_id).first()
-    if found is None:
-        raise NotFound()
-    return found
-
-
-def task_answer(task: Task, status: int = 200) -> Answer:
+def task_answer(task: selectors.TaskRow, status: int = 200) -> Answer:
     """A task with its ETag."""
     return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version)})
 
@@ -69,14 +58,16 @@ class Tasks(Reading, Writing):
 
     def read(self, **url: Any) -> Answer:
         """List tasks, newest first. A page is one snapshot; following pages skip and repeat nothing meanwhile made."""
-        rows = selectors.tasks(self.viewer)
-        if status := self.params.choice("status", STATUSES):
-            rows = rows.filter(status=status)
-        if holder := self.params.text("held_by", longest=100):
-            rows = rows.filter(holder__name=holder, lease_expires_at__gt=Now())
-        if text := self.params.text("q", longest=200):
-            rows = rows.filter(Q(key__icontains=text) | Q(body__title__icontains=text))
-        return self.paged(keyset(rows), rendering.task)
+        filters = selectors.Filters(
+            status=self.params.choice("status", STATUSES),
+            held_by=self.params.text("held_by", longest=100),
+            text=self.params.text("q", longest=200),
+        )
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[selectors.TaskRow]:
+            return selectors.tasks(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+
+        return self.paged(fetch, rendering.task)
 
     def write(self, body: NewTask, **url: Any) -> Outcome:
         """Make a task: 201; a key that exists is answered with 200 and the existing task.
@@ -96,7 +87,7 @@ class Tasks(Reading, Writing):
         return Outcome(201 if created else 200, str(task.id))
 
     def render(self, outcome: Outcome) -> Answer:
-        return task_answer(one(self.viewer, outcome.result), outcome.status)
+        return task_answer(selectors.find_task(self.viewer, outcome.result), outcome.status)
 
 
 class TaskChange(Shape, kw_only=True):
@@ -145,11 +136,12 @@ class OneTask(Reading, Writing):
                 status=given(body.status),
             )
         except PreconditionFailed as error:
-            raise PreconditionFailed(error.detail, current=rendering.task(one(self.viewer, task.id))) from error
+            now = selectors.find_task(self.viewer, task.id)
+            raise PreconditionFailed(error.detail, current=rendering.task(now)) from error
         return Outcome(200, str(task.id))
 
     def render(self, outcome: Outcome) -> Answer:
-        return task_answer(one(self.viewer, outcome.result))
+        return task_answer(selectors.find_task(self.viewer, outcome.result))
 
 
 class Claim(Shape, kw_only=True):
@@ -203,13 +195,15 @@ class ClaimNext(Writing):
         lease = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
         if lease is None:
             return Outcome(204, None)
-        return Outcome(200, {"task": str(lease.id), "lease": lease_outcome(lease).result})
+        result = {"task": str(lease.id), "lease": lease_outcome(lease).result}
+        return Outcome(200, result, ahead=selectors.task_after(self.viewer, lease.id))
 
     def render(self, outcome: Outcome) -> Answer:
         if outcome.status == 204:
             return Answer(None, 204)
         lease = {**outcome.result["lease"], "held_by": self.viewer.name}
-        return Answer({"task": rendering.task(one(self.viewer, outcome.result["task"])), "lease": lease})
+        task = outcome.ahead() if outcome.ahead else selectors.find_task(self.viewer, outcome.result["task"])
+        return Answer({"task": rendering.task(task), "lease": lease})
 
 
 class Held(Shape, kw_only=True):
@@ -246,7 +240,7 @@ class TaskVerb(Writing):
         raise NotImplementedError
 
     def render(self, outcome: Outcome) -> Answer:
-        return task_answer(one(self.viewer, outcome.result))
+        return task_answer(selectors.find_task(self.viewer, outcome.result))
 
 
 class ReleaseTask(TaskVerb):

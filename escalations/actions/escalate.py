@@ -18,6 +18,7 @@ from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.memory.actions.tasks import lock as lock_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import OVER, Task, TaskStatus
+from memoryhub.memory.selectors.tasks import TaskRef
 
 DEFAULT_QUEUE = "default"
 ASKABLE = tuple(verdict for verdict in Verdict if verdict != Verdict.FINISH)
@@ -27,7 +28,7 @@ ASKABLE = tuple(verdict for verdict in Verdict if verdict != Verdict.FINISH)
 def escalate(
     viewer: Viewer,
     *,
-    task: Task,
+    task: TaskRef,
     reason_code: str,
     reason: str,
     question: str,
@@ -47,21 +48,23 @@ def escalate(
     active person.
     """
     _check_request(allowed, action)
-    task = lock_task(viewer, task.id)
-    if client_ref is not None and (repeated := _repeated(viewer, task, client_ref)) is not None:
+    locked = lock_task(viewer, task.id)
+    if client_ref is not None and (repeated := _repeated(viewer, locked, client_ref)) is not None:
         return repeated, False
-    assignee = _assignee(task, assigned_to) if assigned_to else None
-    standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=task.id, state__in=OPEN).first()
+    assignee = _assignee(locked, assigned_to) if assigned_to else None
+    standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=locked.id, state__in=OPEN).first()
     if standing is not None:
         write_note(viewer, standing, f"{reason}\n\n{question}".strip(), client_ref=client_ref)
         return standing, False
-    if task.status in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be escalated.", state=task.status)
+    if locked.status in OVER:
+        raise Conflict(Code.WRONG_STATE, f"A task that is {locked.status} cannot be escalated.", state=locked.status)
 
     team = Team.objects.get(id=viewer.team)
     queue, _ = Queue.objects.get_or_create(team=team, name=DEFAULT_QUEUE)
-    label = label_by_id(task.label_id)
-    made = Escalation(id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=task, queue=queue)
+    label = label_by_id(locked.label_id)
+    made = Escalation(
+        id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=locked, queue=queue
+    )
     text = {"reason": reason, "question": question, "recommendation": recommendation, "action": action}
     columns = text_columns("escalation", made.id, label, text)
     made.body, made.sealed = columns["body"], columns["sealed"]
@@ -71,8 +74,8 @@ def escalate(
     made.policy = {"claim_minutes": queue.claim_minutes, "acknowledge_hours": team.acknowledge_hours}
     made.clock_id = record(viewer, "escalate", made, priority=Priority(priority).label, reason_code=reason_code)
     made.save(force_insert=True)
-    task.status = TaskStatus.ESCALATED
-    save_task(task)
+    locked.status = TaskStatus.ESCALATED
+    save_task(locked)
     return made, True
 
 

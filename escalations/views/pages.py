@@ -134,7 +134,7 @@ class CasePage(Page):
         held = row.state in (states.CLAIMED, states.WAITING)
         answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
         answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
-        task = rendering.task(task_selectors.tasks(viewer).get(id=row.task_id))
+        task = rendering.task(task_selectors.find_task(viewer, row.task_id))
         given = read_text(answer) if answer else {}
         return {
             **self.lesson(row, text, answer, given, task),

@@ -5,11 +5,11 @@ from typing import Any
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
 from memoryhub.memory import answers
-from memoryhub.memory.models import Task
 from memoryhub.memory.selectors.alerts import AlertRow
 from memoryhub.memory.selectors.facts import FactRow
 from memoryhub.memory.selectors.learnings import Relevant
 from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
+from memoryhub.memory.selectors.tasks import TaskRow
 
 
 def common(row: Any, text: dict[str, Any]) -> answers.Row:
@@ -28,15 +28,13 @@ def common(row: Any, text: dict[str, Any]) -> answers.Row:
     return made
 
 
-def task(row: Task) -> answers.Task:
-    """A task with its lease, if one is live in the database's eyes (`live`, annotated or worked out by the caller)."""
+def task(row: TaskRow) -> answers.Task:
+    """A task with its lease, if one is live."""
     text = read_text(row, "task")
-    held = row.holder is not None and getattr(row, "lease_live", True)
-    lease: answers.Lease | None = (
-        {"token": row.token, "held_by": row.holder.name, "expires_at": row.lease_expires_at}
-        if held and row.holder
-        else None
-    )
+    holder = row.holder_name if row.held else None
+    lease: answers.Lease | None = None
+    if holder is not None and row.lease_expires_at is not None:
+        lease = {"token": row.token, "held_by": holder, "expires_at": row.lease_expires_at}
     return {
         **common(row, text),
         "key": row.key,
@@ -46,8 +44,8 @@ def task(row: Task) -> answers.Task:
         "outcome": text.get("outcome"),
         "status": row.status,
         "version": row.version,
-        "in_progress": held,
-        "assigned_to": row.holder.name if held and row.holder else None,
+        "in_progress": lease is not None,
+        "assigned_to": holder,
         "human_owned": row.human_owned,
         "lease": lease,
         "reopen_count": row.reopen_count,

@@ -16,7 +16,7 @@ from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors import tasks as selectors
+from memoryhub.memory.selectors.tasks import TaskRef, choose
 
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
@@ -40,9 +40,9 @@ def create(
     label = ensure_label(
         viewer, min(viewer.clearance, Sensitivity.INTERNAL) if sensitivity is None else sensitivity, compartments or ()
     )
-    twins = visible_to(viewer, Task.objects.filter(key=key)) if not explicit else None
-    if twins is not None and twins.exists():
-        return _existing(selectors.by_key(viewer, key))
+    twins = [] if explicit else list(visible_to(viewer, Task.objects.filter(key=key)))
+    if twins:
+        return _existing(choose(twins, None))
     task = Task(id=new_id(), team_id=viewer.team, label_id=label.id, sensitivity=label.sensitivity, key=key)
     text = {"title": title, "requester": requester, "metadata": metadata or {}}
     for column, value in text_columns("task", task.id, label, text).items():
@@ -81,7 +81,7 @@ def _existing(task: Task) -> tuple[Task, bool]:
 def update(
     viewer: Viewer,
     *,
-    task: Task,
+    task: TaskRef,
     expected_version: int,
     title: str | None = None,
     requester: str | None = None,
@@ -93,25 +93,25 @@ def update(
     Raises PreconditionFailed with the current version, Conflict (human_owned) for an agent while a person has it,
     Conflict (wrong_state) for a status of a task that is over, escalated or under a lease.
     """
-    task = lock(viewer, task.id)
-    if task.version != expected_version:
-        raise PreconditionFailed("The task was changed meanwhile.", version=task.version)
-    refuse_human_owned(viewer, task)
-    if status is not None and status != task.status:
-        if task.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
-            raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be set {status}.", state=task.status)
-        task.status = status
-    text = read_text(task)
+    row = lock(viewer, task.id)
+    if row.version != expected_version:
+        raise PreconditionFailed("The task was changed meanwhile.", version=row.version)
+    refuse_human_owned(viewer, row)
+    if status is not None and status != row.status:
+        if row.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
+            raise Conflict(Code.WRONG_STATE, f"A task that is {row.status} cannot be set {status}.", state=row.status)
+        row.status = status
+    text = read_text(row)
     changed = {
         name: value
         for name, value in {"title": title, "requester": requester, "metadata": metadata}.items()
         if value is not None
     }
     if changed:
-        set_text(task, {**text, **changed})
-    save(task)
-    record(viewer, "task.update", task)
-    return task
+        set_text(row, {**text, **changed})
+    save(row)
+    record(viewer, "task.update", row)
+    return row
 
 
 def lock(viewer: Viewer, task_id: UUID) -> Task:

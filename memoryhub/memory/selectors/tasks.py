@@ -1,20 +1,22 @@
-"""Finding tasks: by key (which may stand for several rows, one a label), by filter."""
+"""Finding tasks: by key (which may stand for several rows, one a label), by filter.
 
-from collections.abc import Iterable
+Raw statements, as for memories: a claim's answer spent most of its time in building an ORM query.
+"""
+
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
-from django.db.models.functions import Now
-
-from memoryhub.core.access import VISIBLE, label_params, visible_to
+from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict, NotFound
 from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import seq_of_row
 from memoryhub.core.sql import run
+from memoryhub.core.transactions import read_after
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.models import Task
+from memoryhub.memory.selectors.memories import AUTHOR, SEQ
 
 
 class TaskRef(Protocol):
@@ -29,21 +31,109 @@ class TaskRef(Protocol):
 Found = TypeVar("Found", bound=TaskRef)
 
 
-def tasks(viewer: Viewer) -> QuerySet[Task]:
-    """The visible tasks, with `seq`, whether the lease is live, and the names that an answer needs."""
-    live = ExpressionWrapper(Q(lease_expires_at__gt=Now()), output_field=BooleanField())
-    rows = Task.objects.select_related("author", "holder").annotate(
-        seq=seq_of_row(), lease_live=live, author_name=F("author__name")
-    )
-    return visible_to(viewer, rows)
+class TaskRow(NamedTuple):
+    """A task with its `seq`, author and holder. `held`: by a lease that is live, by the database's clock."""
+
+    id: UUID
+    seq: int
+    label_id: int
+    author_id: UUID
+    author_name: str
+    created_at: datetime
+    body: Any
+    sealed: bytes | None
+    client_ref: str | None
+    key: str
+    status: str
+    version: int
+    text_version: int
+    reopen_count: int
+    token: int
+    holder_name: str | None
+    lease_expires_at: datetime | None
+    held: bool
+    human_owned: bool
 
 
-def by_key(viewer: Viewer, key: str, label: str | None = None) -> Task:
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed by. `held_by`: whose live lease it is; `text`: in the key or, unsealed, in the title."""
+
+    status: str | None = None
+    held_by: str | None = None
+    text: str | None = None
+
+
+_LIVE = "coalesce(r.lease_expires_at > statement_timestamp(), false)"
+_TASKS = f"""
+select r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
+       r.version, r.text_version, r.reopen_count, r.token,
+       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, r.human_owned
+from task r where r.team_id = %(team)s::int and r.{VISIBLE}"""
+_BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"
+_THIS = f"{_TASKS} and r.id = %(id)s::uuid"
+_HELD_BY = f"""{_LIVE} and r.holder_id = (
+    select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)"""
+_HAS_TEXT = """(strpos(upper(r.key), upper(%(text)s::text)) > 0
+    or strpos(upper(r.body ->> 'title'), upper(%(text)s::text)) > 0)"""
+
+
+def by_key(viewer: Viewer, key: str, label: str | None = None) -> TaskRow:
     """The visible task of this key: the one whose label dominates those of all its visible twins.
 
     Raises NotFound, or Conflict (ambiguous_key) with the visible labels when no twin dominates; `label` chooses.
     """
-    return choose(tasks(viewer).filter(key=key), label)
+    return choose([TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})], label)
+
+
+def find_task(viewer: Viewer, task_id: UUID | str) -> TaskRow:
+    """The visible task of this id. Raises NotFound."""
+    return _only(run(_THIS, label_params(viewer) | {"id": task_id}))
+
+
+def task_after(viewer: Viewer, task_id: UUID) -> Callable[[], TaskRow]:
+    """A task as it is when this transaction is over: what is returned tells it then (read_after)."""
+    asked = read_after(_THIS, label_params(viewer) | {"id": task_id})
+    return lambda: _only(asked.rows())
+
+
+def _only(rows: list[tuple[Any, ...]]) -> TaskRow:
+    if not rows:
+        raise NotFound()
+    return TaskRow(*rows[0])
+
+
+def tasks(
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
+) -> list[TaskRow]:
+    """Up to `limit` visible tasks below `position` (an id), newest first; above it, oldest first, `backwards`."""
+    asked = label_params(viewer) | {"position": position, "limit": limit}
+    where = ""
+    if filters.status is not None:
+        where, asked["status"] = f"{where} and r.status = %(status)s::varchar", filters.status
+    if filters.held_by is not None:
+        where, asked["held_by"] = f"{where} and {_HELD_BY}", filters.held_by
+    if filters.text is not None:
+        where, asked["text"] = f"{where} and {_HAS_TEXT}", filters.text
+    if position is not None:
+        where += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
+    order = "asc" if backwards else "desc"
+    return [TaskRow(*row) for row in run(f"{_TASKS}{where} order by r.id {order} limit %(limit)s::int", asked)]
+
+
+_HOLDINGS = f"""
+select m.name, r.key from task r join membership m on m.id = r.holder_id
+where r.team_id = %(team)s::int and r.{VISIBLE} and {_LIVE} and m.name = any (%(names)s::varchar[])
+order by r.id limit 1000
+"""
+
+
+def holdings(viewer: Viewer, names: Iterable[str]) -> dict[str, list[str]]:
+    """Name -> keys of the visible tasks that the member holds, the oldest first; 1,000 in all."""
+    held: dict[str, list[str]] = {}
+    for name, key in run(_HOLDINGS, label_params(viewer) | {"names": list(names)}):
+        held.setdefault(name, []).append(key)
+    return held
 
 
 class Ref(NamedTuple):
@@ -85,7 +175,7 @@ def refs_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, Ref]:
 
 def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     """Id -> key of those of the tasks that the viewer may see."""
-    return dict(visible_to(viewer, Task.objects.filter(id__in=set(ids))).values_list("id", "key"))
+    return {task.id: task.key for task in refs_of(viewer, set(ids)).values()}
 
 
 def choose(rows: Iterable[Found], label: str | None) -> Found:

@@ -1,6 +1,7 @@
 """The rows of an escalation's package, a page at a time, where a page may be all of it and may not be too much."""
 
 from itertools import accumulate
+from operator import attrgetter, gt, lt
 from typing import Any
 
 from escalations import selectors
@@ -25,20 +26,26 @@ def rows(
     """
     found: Rows = []
     size = 0
+    beyond = gt if backwards else lt
     sources: list[Any] = [memories.observations, memories.decisions]
     while sources and len(found) < limit and size <= MOST_BYTES:
         step = min(STEP, limit - len(found))
         asked: Any = {"position": position, "backwards": backwards, "limit": step}
         fetched = [(fetch, fetch(viewer, selectors.frozen(escalation), **asked)) for fetch in sources]
-        merged = sorted((row for _, some in fetched for row in some), key=lambda row: row.id, reverse=not backwards)
-        found += merged[:step]
-        size += sum(map(_size, merged[:step]))
-        if found:
-            position = found[-1].id
-        # A source that had fewer than were asked for, all of them taken, has no more.
-        taken = {row.id for row in merged[:step]}
-        sources = [fetch for fetch, some in fetched if len(some) == step or (some and some[-1].id not in taken)]
+        merged: Rows = fetched[0][1]
+        if len(fetched) > 1:
+            merged = sorted((row for _, some in fetched for row in some), key=_id, reverse=not backwards)[:step]
+        if not merged:
+            break
+        found += merged
+        size += sum(map(_size, merged))
+        position = merged[-1].id
+        # A source that had fewer than were asked for, none of them beyond this position, has no more.
+        sources = [fetch for fetch, some in fetched if len(some) == step or (some and beyond(some[-1].id, position))]
     return found, _fitting(found) if size > MOST_BYTES else None
+
+
+_id = attrgetter("id")
 
 
 def _size(row: ObservationRow | DecisionRow) -> int:

@@ -138,14 +138,14 @@ def _refuse_duplicates(raw: bytes) -> None:
 def dump(value: object) -> bytes:
     """JSON in UTF-8. Datetimes (aware) as RFC 3339 in UTC with `Z`; UUIDs and msgspec Structs too.
 
-    Text that PostgreSQL has already written as JSON goes in as `orjson.Fragment`. Raises TypeError for anything else.
+    Raises TypeError for anything else.
     """
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def _default(value: object) -> object:
     if isinstance(value, datetime):
-        return format_when(value)
+        return orjson.Fragment(_when(value))
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form here")
@@ -153,8 +153,11 @@ def _default(value: object) -> object:
 
 def format_when(moment: datetime) -> str:
     """An aware datetime as RFC 3339 in UTC with `Z`. Raises TypeError for a naive one."""
+    return _when(moment)[1:-1].decode()
+
+
+def _when(moment: datetime) -> bytes:
+    """The same as JSON. orjson writes it three times as fast as `isoformat`, but neither refuses nor converts any."""
     if moment.tzinfo is None:
         raise TypeError("a datetime without a time zone")
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat()[:-6] + "Z"
+    return orjson.dumps(moment if moment.tzinfo is UTC else moment.astimezone(UTC), option=orjson.OPT_UTC_Z)

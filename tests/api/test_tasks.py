@@ -57,6 +57,13 @@ def test_the_same_client_ref_is_answered_with_the_first_task(api: Api) -> None:
     assert keys(api, "") == ["a"]
 
 
+def test_the_name_of_a_verb_is_no_key(api: Api) -> None:
+    """A task of this key could not be read: GET /tasks/claim-next is the verb's address."""
+    reply = api.post("tasks", {"key": "claim-next", "title": "T"})
+    assert reply.refusal == (400, "invalid")
+    assert [(error["pointer"], error["code"]) for error in reply.data["errors"]] == [("/key", "bad_choice")]
+
+
 def test_absent_is_404(api: Api) -> None:
     assert api.get("tasks/none").refusal == (404, "not_found")
     for verb in ("claim", "renew", "release", "complete", "fail"):

@@ -143,7 +143,8 @@ class OneFact(Reading, Writing):
             compartments=given(body.compartments),
         )
         made = facts.put(self.viewer, key=key, item=item, seen=seen, label=label)
-        return Outcome(201 if made.created else 200, [str(made.fact), made.version])
+        ahead = selectors.version_after(self.viewer, made.fact, made.version)
+        return Outcome(201 if made.created else 200, [str(made.fact), made.version], ahead)
 
     def _seen(self) -> Seen | None:
         """What the write rests on; None: on there being no such fact."""
@@ -156,9 +157,7 @@ class OneFact(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         # The very version that was made, whatever has been put since.
-        row = selectors.version(self.viewer, *outcome.result)
-        if row is None:  # a replay by somebody who may no longer see it
-            raise NotFound()
+        row = outcome.ahead() if outcome.ahead else selectors.version(self.viewer, *outcome.result)
         return fact_answer(row, outcome.status)
 
     def _failed(self, stale: Stale) -> PreconditionFailed:

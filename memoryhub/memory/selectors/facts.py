@@ -4,7 +4,7 @@ What a reader is told of a fact is on disk first: a version that a crash takes b
 anew, would have the ETag of the one that was read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from uuid import UUID
 from memoryhub.core import sql
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Conflict, HubError, NotFound
+from memoryhub.core.transactions import read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
 from memoryhub.memory.selectors.tasks import choose
@@ -217,10 +218,25 @@ def live(viewer: Viewer, ids: Sequence[UUID]) -> list[FactRow]:
     ]
 
 
-def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow | None:
-    """One version of a visible fact, deleted or not, for who has made it: it was settled then."""
-    rows = sql.run(_THIS_VERSION, label_params(viewer) | {"fact": fact, "version": number})
-    return FactRow(*rows[0]) if rows else None
+def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow:
+    """One version of a visible fact, deleted or not, for who has made it: it was settled then. Raises NotFound."""
+    return _only(sql.run(_THIS_VERSION, _this_version(viewer, fact, number)))
+
+
+def version_after(viewer: Viewer, fact: UUID, number: int) -> Callable[[], FactRow]:
+    """The same when this transaction is over: what is returned tells it then (read_after)."""
+    asked = read_after(_THIS_VERSION, _this_version(viewer, fact, number))
+    return lambda: _only(asked.rows())
+
+
+def _this_version(viewer: Viewer, fact: UUID | str, number: int) -> dict[str, Any]:
+    return label_params(viewer) | {"fact": fact, "version": number}
+
+
+def _only(rows: list[tuple[Any, ...]]) -> FactRow:
+    if not rows:
+        raise NotFound()
+    return FactRow(*rows[0])
 
 
 def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, FactRow]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import F, Q
 
-from memoryhub.core.models import Labelled
+from memoryhub.core.models import EventSeq, Labelled
 from memoryhub.memory.models.tasks import Task
 
 
@@ -15,6 +15,16 @@ class Versioned(Labelled):
     Author, clock and times are those of the version. The task is an attribute of it, and no part of the key.
     """
 
+    # Without the index that others have: nothing looks for a fact by its event, and where no indexed column changes, a
+    # new version leaves the indexes of a fact that is changed all day as they are (a HOT update).
+    clock = models.ForeignKey(
+        EventSeq,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_column="event_id",
+        db_index=False,
+    )
     version = models.IntegerField()
     deleted = models.BooleanField(default=False)
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)

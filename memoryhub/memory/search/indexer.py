@@ -27,12 +27,13 @@ _MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0)
 _LAST = "select coalesce(max(seq), 0) from event_seq where team_id = %(team)s::int"
 # An event of a batch counts as many rows as it made.
 _EVENTS = """
-select seq, id, row_type, row_id from (
-    select s.seq, e.id, e.row_type, e.row_id,
-           sum(coalesce((e.data ->> 'count')::int, 1)) over (order by s.seq rows unbounded preceding) as rows
+select seq, id, row_type, row_id, count from (
+    select s.seq, e.id, e.row_type, e.row_id, c.count,
+           sum(c.count) over (order by s.seq rows unbounded preceding) as rows
     from (select seq, event_id from event_seq where team_id = %(team)s::int and seq > %(after)s::bigint
             and seq <= %(last)s::bigint order by seq limit %(size)s::int) s
     join event e on e.id = s.event_id
+    cross join lateral (select coalesce((e.data ->> 'count')::int, 1) as count) c
 ) e where rows <= %(size)s::int or seq = %(after)s::bigint + 1 order by seq
 """
 
@@ -66,9 +67,10 @@ def follow(team: int, *, wait: bool = False) -> bool:
         current().enter()
         events = run(_EVENTS, {"team": team, "after": after, "last": last, "size": BATCH})
         for kind in SOURCES:
-            made = [event for _, event, row_type, _ in events if row_type == kind]
-            named = {row for _, _, row_type, row in events if row_type == kind and row is not None}
-            if made:
+            # An event of a batch names one of its rows only.
+            made = [event for _, event, row_type, _, count in events if row_type == kind and count > 1]
+            named = {row for _, _, row_type, row, _ in events if row_type == kind and row is not None}
+            if made or named:
                 found = sources.changed(kind, made, sorted(named))
                 replace(viewer, found, gone=named - {source.id for source in found})
         remove_expired(viewer)

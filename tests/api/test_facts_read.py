@@ -270,7 +270,7 @@ def test_people_are_told_how_many_facts_are_withheld(team: Team) -> None:
         assert selectors.withheld(person, row) == 1
 
 
-def test_a_change_writes_no_index(owner_sql) -> None:
+def test_a_change_writes_no_index(owner_sql: Any) -> None:
     """So that a fact that is changed all day bloats nothing: PostgreSQL keeps its new versions on the page (HOT)."""
     indexed = owner_sql.execute(
         "select distinct a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid"

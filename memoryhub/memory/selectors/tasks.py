@@ -121,9 +121,11 @@ def tasks(
     return [TaskRow(*row) for row in run(f"{_TASKS}{where} order by r.id {order} limit %(limit)s::int", asked)]
 
 
+# The holders as an array, which is a condition of their index; as a join, all of a team's tasks were read.
 _HOLDINGS = f"""
-select m.name, r.key from task r join membership m on m.id = r.holder_id
-where r.team_id = %(team)s::int and r.{VISIBLE} and {_LIVE} and m.name = any (%(names)s::varchar[])
+select (select m.name from membership m where m.id = r.holder_id), r.key
+from task r where r.team_id = %(team)s::int and r.{VISIBLE} and {_LIVE} and r.holder_id = any (array(
+    select m.id from membership m where m.team_id = %(team)s::int and m.name = any (%(names)s::varchar[])))
 order by r.id limit 1000
 """
 

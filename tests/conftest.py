@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,20 @@ class Server:
     process: servers.Process
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """The product's web process on a free port, with this worker's database; its log is `server.process.log`."""
+@contextmanager
+def web(name: str) -> Iterator[Server]:
+    """A web process of the product on a free port, with this worker's database; `name` is its log's."""
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}"
-    with servers.started("web", web_command(port), lambda _: servers.answers(f"{url}/readyz")) as process:
+    with servers.started(name, web_command(port), lambda _: servers.answers(f"{url}/readyz")) as process:
         yield Server(url, process)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The web process that the tests of this worker share; its log is `server.process.log`."""
+    with web("web") as shared:
+        yield shared
 
 
 @pytest.fixture(scope="session")

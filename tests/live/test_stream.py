@@ -11,7 +11,6 @@ import pytest
 
 from agents.actions import keys
 from agents.models import ApiKey
-from memoryhub.config.launch import web_command
 from memoryhub.core import ledger
 from memoryhub.core.actions import memberships
 from memoryhub.core.labels import ensure_label
@@ -20,12 +19,11 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations
 from memoryhub.memory.actions.observations import NewObservation
-from tests import servers
-from tests.conftest import Server
+from tests.conftest import Server, web
 from tests.core.trials import make_task
 from tests.factories import make_agent, make_team
 from tests.live.streams import opened, refusal
-from tests.live.test_queue_socket import head, memory
+from tests.live.test_queue_socket import head, memory, percentile
 
 
 def log(agent, content="x", **more):
@@ -186,13 +184,9 @@ def test_streams_hold_no_thread(server: Server):
 
 
 def test_a_server_that_stops_ends_its_streams():
-    port = servers.free_port()
-    url = f"http://127.0.0.1:{port}"
     agent = make_agent(make_team())
-    with (
-        servers.started("web-stops", web_command(port), lambda _: servers.answers(f"{url}/readyz")) as process,
-        opened(url, agent) as stream,
-    ):
+    with web("web-stops") as server, opened(server, agent) as stream:
+        process = server.process
         log(agent)
         assert stream.events(1)
         process.popen.terminate()
@@ -210,27 +204,20 @@ def test_a_stream_that_is_not_read_is_ended_and_delays_nobody(server: Server, fu
     agent = make_agent(team)
     # The kernels' buffers alone take some megabytes of what is not read: many events, or few and large ones.
     events, batch, size = (10_000, 1, 2_000) if full else (300, 3, 12_000)
-    with opened(server, agent) as well:
-
-        def delays(count: int) -> list[float]:
-            found = []
-            for _ in range(count):
-                begun = time.monotonic()
-                happen(agent, batch, size)
-                well.events(batch)
-                found.append(time.monotonic() - begun)
-            return sorted(found)
-
-        alone = delays(events // 5)
+    # What else the machine does meanwhile falls on both: the same events, told by a process that has no slow reader.
+    with web("web-alone") as other, opened(other, agent) as apart, opened(server, agent) as well:
         before, ends = memory(server), ended(server)
         slow = stopped_stream(server, agent)
-        beside = delays(events)
+        alone, beside = [], []
+        for _ in range(events):
+            begun = time.monotonic()
+            happen(agent, batch, size)
+            for reader, delays in ((apart, alone), (well, beside)):
+                reader.events(batch)
+                delays.append(time.monotonic() - begun)
         assert ended(server) == ends + 1, "the slow stream was not ended"
-        grown = memory(server) - before
-        # Alone once more: what else the machine does meanwhile falls on both.
-        alone = sorted([*alone, *delays(events // 5)])
-    assert grown < 48 * 1024 * 1024
-    assert beside[int(events * 0.99)] < max(0.5, 2 * alone[int(len(alone) * 0.99)])
+        assert memory(server) - before < 48 * 1024 * 1024
+    assert percentile(beside, 0.99) < max(0.5, 2 * percentile(alone, 0.99))
     slow.settimeout(10)
     while slow.recv(1 << 20):
         pass  # what the kernels still held; then the connection is over, not merely forgotten

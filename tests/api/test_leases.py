@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from escalations.actions import claims
 from memoryhub.core import sql
 from memoryhub.core.access import label_params
-from memoryhub.core.models import Event, Team
+from memoryhub.core.labels import ensure_label
+from memoryhub.core.models import Event, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory import tasks as sweeps
@@ -182,8 +183,8 @@ def test_claims_at_once_by_state_and_metadata_get_each_task_once(team: Team, api
     assert taken == [(key, 2 if key in dead else 1) for key in keys]
 
 
-def rows_passed_over(team: Team, status: str | None) -> int:
-    """By PostgreSQL, under this team's row-level security, until it has found the next free task."""
+def rows_read(team: Team, status: str | None) -> int:
+    """Of tasks, by PostgreSQL, under this team's row-level security, until it has taken the next free one."""
     viewer = system_viewer(team.id)
     with CaptureQueriesContext(connection) as sent, viewer_transaction(viewer):
         leases.claim_next(viewer, status=status)
@@ -193,15 +194,28 @@ def rows_passed_over(team: Team, status: str | None) -> int:
         sql.later(leases.IN_ORDER)
         ((told,),) = sql.run(f"explain (analyze, format json) {statement}", asked)
         transaction.set_rollback(True)
-    return sum(_passed_over(told[0]["Plan"] if isinstance(told, list) else json.loads(told)[0]["Plan"]))
+    return sum(_read(told[0]["Plan"] if isinstance(told, list) else json.loads(told)[0]["Plan"]))
 
 
-def _passed_over(node: dict[str, Any]) -> Iterator[int]:
-    """How many rows each look at the tasks passed over; those of labels and members are as many as there are teams."""
+def _read(node: dict[str, Any]) -> Iterator[int]:
+    """How many rows each look at the tasks read; those of labels and members are as many as there are teams."""
     if node.get("Relation Name") == "task":
-        yield sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
+        yield sum(count for name, count in node.items() if name == "Actual Rows" or name.startswith("Rows Removed by"))
     for below in node.get("Plans", ()):
-        yield from _passed_over(below)
+        yield from _read(below)
+
+
+def copy_tasks(owner_sql: Any, team: Team, status: str, count: int) -> None:
+    """Under each label of the team, so many older tasks of this status, each like the task `a`."""
+    owner_sql.execute(
+        "insert into task (id, team_id, label_id, sensitivity, body, author_id, event_id, key, status, version,"
+        " text_version, reopen_count, token, human_owned)"
+        " select uuidv7(interval '-1 day'), t.team_id, l.id, l.sensitivity, body, author_id, event_id, key || %s || n,"
+        " %s, 1, 1, 0, 0, false from task t join label l using (team_id), generate_series(1, %s) n"
+        " where team_id = %s and key = 'a'",
+        [status, status, count, team.id],
+    )
+    owner_sql.execute("analyze task")
 
 
 @pytest.mark.parametrize("status", [None, "open", "blocked"])
@@ -211,12 +225,21 @@ def test_the_next_free_task_is_found_among_thousands_that_are_done(
     for _ in range(20):  # teams whose tasks are open, so that a planner expects as much of this one
         make_tasks(make_api(make_team()), "a")
     make_tasks(api, "a", "b")
-    owner_sql.execute(
-        "insert into task (id, team_id, label_id, sensitivity, body, author_id, event_id, key, status, version,"
-        " text_version, reopen_count, token, human_owned)"
-        " select uuidv7(interval '-1 day'), team_id, label_id, sensitivity, body, author_id, event_id, key || n,"
-        " 'done', 1, 1, 0, 0, false from task, generate_series(1, 5000) n where team_id = %s and key = 'a'",
-        [team.id],
-    )
-    owner_sql.execute("analyze task")
-    assert rows_passed_over(team, status) < 50
+    copy_tasks(owner_sql, team, "done", 5_000)
+    assert rows_read(team, status) < 50
+
+
+@pytest.mark.parametrize("status", [None, "open"])
+def test_the_next_free_task_is_found_among_thousands_that_are_free(
+    team: Team, api: Api, owner_sql: Any, status: str | None
+) -> None:
+    other = make_team()  # of many labels, so that a planner expects few of this team's rows under its one label
+    make_tasks(make_api(other), "a")
+    with viewer_transaction(system_viewer(other.id)):
+        for number in range(200):
+            ensure_label(system_viewer(other.id), Sensitivity.INTERNAL, [f"c{number}"])
+    copy_tasks(owner_sql, other, "open", 100)
+    make_tasks(api, "a")
+    copy_tasks(owner_sql, team, "done", 10_000)
+    copy_tasks(owner_sql, team, "open", 10_000)
+    assert rows_read(team, status) < 50

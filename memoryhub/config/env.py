@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -91,6 +92,14 @@ def core(name: str) -> int | None:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """A comma-separated list of addresses and networks (`10.0.0.7`, `10.0.0.0/8`, `fd00::/8`); none by default."""
+    try:
+        return tuple(ip_network(word) for word in words(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a list of addresses or networks: {error}.") from None
 
 
 def database(name: str) -> dict[str, Any]:

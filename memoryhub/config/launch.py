@@ -37,7 +37,7 @@ def web_command(port: int) -> list[str]:
         *(sys.executable, "-m", "uvicorn", "memoryhub.config.asgi:application"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--http", "memoryhub.interface.wire:Wire"),
-        *("--log-level", "warning", "--no-access-log", "--no-server-header"),
+        *("--log-level", "warning", "--no-access-log", "--no-server-header", "--no-proxy-headers"),
         *("--timeout-graceful-shutdown", "3"),
         # A client says one short sentence on a socket; and what all sockets share is not compressed for each.
         *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),

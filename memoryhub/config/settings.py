@@ -15,6 +15,8 @@ METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 HTTPS = env.flag("HTTPS", False)
+# Whose X-Forwarded-For is believed (interface.addresses).
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 
 # `default` serves as the app role, under row-level security; `owner` migrates and nothing else.
 DATABASES = {"default": env.database("DATABASE_URL")}
@@ -205,6 +207,17 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
 WEB_CORE = env.core("WEB_CORE")
 RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6_000_000)
+
+# Budgets: what anybody can make us do, in bytes, seconds and counts. docs/operations.md has all of them in one table.
+# Of connections and requests:
+
+# Of what is sent to us, and what we send:
+
+# Of what agents and people leave behind (labels, open escalations, drafts):
+
+# Of the database:
+
+# Of signing in:
 
 LOGGING = logging_config(
     env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -59,6 +59,7 @@ class NewEscalation(Shape, kw_only=True):
 class Escalations(Reading, Writing):
     """What was asked of people."""
 
+    verb = "escalation.escalate"
     scope = "escalations"
     shape = NewEscalation
     shows = Listed[answered.Escalation]
@@ -180,6 +181,7 @@ class Acknowledge(EscalationVerb):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "escalation.acknowledge"
     shape = Nothing
     body_optional = True
 
@@ -193,6 +195,7 @@ class Cancel(EscalationVerb):
     Of a cancellation and an answer at once one counts.
     """
 
+    verb = "escalation.cancel"
     shape = Reason
 
     def act(self, escalation_id: UUID, body: Reason) -> Escalation:

@@ -13,6 +13,7 @@ from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.pagination import Listed, page, read_window
@@ -75,7 +76,7 @@ class Escalations(Reading, Writing):
         if key := self.params.key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
-            rows = rows.filter(state=state)
+            rows = in_states(rows, [state])
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:

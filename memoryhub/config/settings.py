@@ -214,6 +214,9 @@ RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6
 # Of what is sent to us, and what we send:
 
 # Of what agents and people leave behind (labels, open escalations, drafts):
+OPEN_ESCALATIONS = env.number("OPEN_ESCALATIONS", 1000, low=1, high=100_000)
+URGENT_ESCALATIONS = env.number("URGENT_ESCALATIONS", 20, low=0, high=100_000)
+ESCALATION_NOTES = env.number("ESCALATION_NOTES", 100, low=1, high=10_000)
 
 # Of the database:
 

@@ -1,9 +1,11 @@
 """Teams: add, change. The installation's administrators do this, in the ledger of the team `system`."""
 
+from typing import Any
+
 from memoryhub.core import ledger
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.sealing import make_team_key
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
@@ -40,21 +42,38 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
 
 @action("team.change", roles=ADMINS)
 def change(
-    viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int, feed_days: int
+    viewer: Viewer,
+    *,
+    team: Team,
+    name: str,
+    tell_withheld: bool,
+    acknowledge_hours: int,
+    feed_days: int,
+    decisions_changed_by: str | None = None,
 ) -> Team:
-    """Change a team's name and rules. Hours within 1..720, days within 1..3650."""
+    """Change a team's name and rules. Hours within 1..720, days within 1..3650.
+
+    `decisions_changed_by`: which agents may supersede, revoke and judge another's decision (None: as before); its
+    change is in the event.
+    """
     require_installation(viewer)
     if not 1 <= acknowledge_hours <= 720 or not name.strip():
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
+    before = Team.objects.select_for_update().get(id=team.id).decisions_changed_by
+    after = before if decisions_changed_by is None else decisions_changed_by
+    if after not in DecisionsChangedBy.values:
+        raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
+    team.decisions_changed_by = after
     team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
     team.feed_days = feed_days
-    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days"])
-    _record(viewer, "team.change", team)
+    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by"])
+    changed = {"decisions_changed_by": [before, after]} if before != after else {}
+    _record(viewer, "team.change", team, **changed)
     return team
 
 
-def _record(viewer: Viewer, verb: str, team: Team) -> None:
+def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug})
+    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})

@@ -16,7 +16,7 @@ from escalations.models import Escalation, Priority
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -44,7 +44,7 @@ class Action(Shape, kw_only=True):
 
 
 class NewEscalation(Shape, kw_only=True):
-    task: Key
+    task: TaskKey
     reason_code: ReasonCode
     reason: Text
     question: Text
@@ -71,7 +71,7 @@ class Escalations(Reading, Writing):
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
-        if key := self.params.key("task"):
+        if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
             rows = rows.filter(state=state)

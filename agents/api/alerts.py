@@ -39,6 +39,7 @@ class NewAlert(NewRow, kw_only=True):
 class Alerts(Reading, Writing):
     """What agents want others to act on."""
 
+    verb = "alert.send"
     scope = "alerts"
     shape = NewAlert
     shows = Listed[answers.Alert]
@@ -136,6 +137,7 @@ class AcknowledgeAlert(Writing):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "alert.acknowledge"
     scope = "alerts"
     shape = Nothing
     body_optional = True

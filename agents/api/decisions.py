@@ -35,6 +35,7 @@ class NewDecision(Replacement, kw_only=True):
 class Decisions(Reading, Writing):
     """What was decided."""
 
+    verb = "decision.record"
     shape = NewDecision
     shows = Listed[answers.Decision]
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeDecision, 201: answers.MadeDecision}
@@ -102,6 +103,7 @@ class SupersedeDecision(Writing):
     no longer active, and as recording; 400 for one that rests on what it replaces.
     """
 
+    verb = "decision.supersede"
     shape = Replacement
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeDecision, 201: answers.MadeDecision}
 
@@ -144,6 +146,7 @@ class RevokeDecision(DecisionVerb):
     Of several at once, and of revoking and superseding at once, exactly one succeeds.
     """
 
+    verb = "decision.revoke"
     shape = Revocation
 
     def write(self, body: Revocation, **url: Any) -> Outcome:
@@ -162,6 +165,7 @@ class DecisionOutcome(DecisionVerb):
     The last word counts, and changes that learning; saying the same again changes nothing.
     """
 
+    verb = "decision.outcome"
     shape = Result
 
     def write(self, body: Result, **url: Any) -> Outcome:

@@ -1,8 +1,8 @@
 """What every endpoint of the API does around its one action or selector.
 
-Read:  key -> viewer -> parameters -> one transaction that also makes the answer.
+Read:  key -> viewer -> scope -> parameters -> one transaction that also makes the answer.
 Ask:   the same by POST, where what is asked is a document.
-Write: key -> viewer -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
+Write: key -> viewer -> scope -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
@@ -21,7 +21,7 @@ from agents.limits import spend
 from memoryhub.core import idempotency
 from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.verbs import require_scope
+from memoryhub.core.verbs import VERBS, require_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.headers import check_address, check_media_type, idempotency_key
 from memoryhub.interface.json import MAX_BYTES, dump, parse_object
@@ -49,7 +49,13 @@ class Outcome:
 
 
 class Endpoint(APIView):
-    """The key is checked before anything else; afterwards `viewer` and `params` are there."""
+    """Key, rate, method and scope are checked in this order, before anything that was sent is looked at.
+
+    Afterwards `viewer` and `params` are there.
+    """
+
+    # What a key needs for what is read, or asked; None: any key may.
+    scope: ClassVar[str | None] = "memory:read"
 
     # Of the query, for reads and writes.
     parameters: ClassVar[frozenset[str]] = frozenset()
@@ -64,6 +70,11 @@ class Endpoint(APIView):
     viewer: Viewer
     params: Params
 
+    @classmethod
+    def scope_of(cls, method: str) -> str | None:
+        """The scope that a key needs for a method of this door."""
+        return cls.scope
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         meta = request.META
         check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
@@ -74,6 +85,7 @@ class Endpoint(APIView):
             if request.method in methods:
                 raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
             self.http_method_not_allowed(request)  # whatever else is wrong
+        require_scope(self.viewer, self.scope_of(str(request.method)))
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
 
@@ -92,14 +104,12 @@ class Endpoint(APIView):
 class Reading(Endpoint):
     """GET: a subclass's `read(**url)` runs, and its answer is made, in one read-only transaction."""
 
-    scope: ClassVar[str | None] = "memory:read"
     # The type of what GET answers, where the door also writes and `answers` are those of its write.
     shows: ClassVar[Any] = None
     # Whether who has the version already (If-None-Match) is answered with 304.
     conditional: ClassVar[bool] = False
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
-        require_scope(self.viewer, self.scope)
         with viewer_transaction(self.viewer, read_only=True):
             return respond(self.read(**url))
 
@@ -157,10 +167,7 @@ class Asking(Taking):
     It needs no Idempotency-Key, and pays no heed to one.
     """
 
-    scope: ClassVar[str | None] = "memory:read"
-
     def post(self, request: Request, **url: Any) -> HttpResponse:
-        require_scope(self.viewer, self.scope)
         body = self._parse(self._raw(request._request))
         with viewer_transaction(self.viewer, read_only=True):
             return respond(self.read(body, **url))
@@ -172,6 +179,12 @@ class Asking(Taking):
 
 class Writing(Taking):
     """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+
+    verb: ClassVar[str]  # the action's: a key needs its scope
+
+    @classmethod
+    def scope_of(cls, method: str) -> str | None:
+        return cls.scope if method in ("GET", "HEAD") else VERBS[cls.verb].scope
 
     def post(self, request: Request, **url: Any) -> HttpResponse:
         raw = self._raw(request._request)

@@ -13,6 +13,7 @@ from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.pagination import Listed, page, read_window
@@ -59,6 +60,7 @@ class NewEscalation(Shape, kw_only=True):
 class Escalations(Reading, Writing):
     """What was asked of people."""
 
+    verb = "escalation.escalate"
     scope = "escalations"
     shape = NewEscalation
     shows = Listed[answered.Escalation]
@@ -74,7 +76,7 @@ class Escalations(Reading, Writing):
         if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
-            rows = rows.filter(state=state)
+            rows = in_states(rows, [state])
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
@@ -180,6 +182,7 @@ class Acknowledge(EscalationVerb):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "escalation.acknowledge"
     shape = Nothing
     body_optional = True
 
@@ -193,6 +196,7 @@ class Cancel(EscalationVerb):
     Of a cancellation and an answer at once one counts.
     """
 
+    verb = "escalation.cancel"
     shape = Reason
 
     def act(self, escalation_id: UUID, body: Reason) -> Escalation:

@@ -80,6 +80,7 @@ class OneFact(Reading, Writing):
     newest); and a read sees every write that was answered before it began. PUT replaces the whole fact but its label.
     """
 
+    verb = "fact.put"
     shape = FactBody
     parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
     http_method_names = ["get", "head", "put", "delete"]

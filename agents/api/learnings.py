@@ -42,6 +42,7 @@ class Learnings(Reading, Writing):
     Of several at once with one `client_ref` one is logged.
     """
 
+    verb = "learning.log"
     shape = NewLearning
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"signal_type"}
     shows = Listed[answers.Learning]

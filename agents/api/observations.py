@@ -71,6 +71,7 @@ _TOKEN_NEEDS_TASK = {
 class Observations(Reading, Writing):
     """What was observed."""
 
+    verb = "observation.log"
     shape = Item
     told = Annotated[Item, Meta(extra_json_schema=_TOKEN_NEEDS_TASK)]
     shows = Listed[answers.Observation]
@@ -175,6 +176,7 @@ class ObservationBatch(Writing):
     The good ones are stored in one transaction, once: of several at once with one `client_ref`, one is stored.
     """
 
+    verb = "observation.log_batch"
     shape = Batch
     told = Items
     answers: ClassVar[Mapping[int, Any]] = {200: Results, 207: Results}
@@ -224,6 +226,7 @@ def refuse(result: dict[str, Any], error: HubError) -> None:
 class PinObservation(Writing):
     """Pin an observation, so that it does not expire; a second pin changes nothing. 404 for one that has expired."""
 
+    verb = "observation.pin"
     shape = Shape
     body_optional = True
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation}
@@ -241,5 +244,6 @@ class PinObservation(Writing):
 class UnpinObservation(PinObservation):
     """Take the pin away; a second time changes nothing. 204 when it has expired, and so is gone now."""
 
+    verb = "observation.unpin"
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation, 204: None}
     act = staticmethod(pins.unpin)

@@ -50,6 +50,7 @@ class NewTask(NewRow, kw_only=True):
 class Tasks(Reading, Writing):
     """The team's tasks."""
 
+    verb = "task.create"
     scope = "tasks"
     shape = NewTask
     shows = Listed[answers.Task]
@@ -102,6 +103,7 @@ class TaskChange(Shape, kw_only=True):
 class OneTask(Reading, Writing):
     """One task."""
 
+    verb = "task.update"
     scope = "tasks"
     shape = TaskChange
     shows = answers.Task
@@ -155,6 +157,7 @@ class ClaimTask(Writing):
     `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
     """
 
+    verb = "task.claim"
     shape: ClassVar[type[Shape]] = Claim
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Lease}
     body_optional = True
@@ -188,6 +191,7 @@ class ClaimNext(Writing):
     """Claim the oldest free task that fits; 204 when there is none. Of several callers at once no two get the same."""
 
     in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
+    verb = "task.claim_next"
     answers: ClassVar[Mapping[int, Any]] = {200: Claimed, 204: None}
     shape = ClaimNextBody
     body_optional = True
@@ -218,6 +222,7 @@ class HeldFor(Held, kw_only=True):
 class RenewTask(ClaimTask):
     """Prolong one's lease, from now. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
+    verb = "task.renew"
     shape = HeldFor
     body_optional = False
 
@@ -247,6 +252,7 @@ class TaskVerb(Writing):
 class ReleaseTask(TaskVerb):
     """Give the task back unfinished. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
+    verb = "task.release"
     shape = Held
 
     def act(self, task: selectors.TaskRef, body: Held) -> Task:
@@ -263,6 +269,7 @@ class CompleteTask(TaskVerb):
     Of several that end it at once one does; its event follows all that was written with the lease.
     """
 
+    verb = "task.complete"
     shape = Ended
     end: Callable[..., Task] = staticmethod(leases.complete)
 
@@ -276,6 +283,7 @@ class FailTask(CompleteTask):
     Of several that end it at once one does; its event follows all that was written with the lease.
     """
 
+    verb = "task.fail"
     end = staticmethod(leases.fail)
 
 
@@ -289,6 +297,7 @@ class ReopenTask(TaskVerb):
     Of several reopenings at once one counts.
     """
 
+    verb = "task.reopen"
     shape = Reason
 
     def act(self, task: selectors.TaskRef, body: Reason) -> Task:

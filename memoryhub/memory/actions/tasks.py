@@ -12,11 +12,12 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.labels import ensure_label, label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import read_text, text_columns
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import TaskRef, choose
+from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, choose
 
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
@@ -121,8 +122,8 @@ def lock(viewer: Viewer, task_id: UUID) -> Task:
 
 
 def refuse_human_owned(viewer: Viewer, task: Task) -> None:
-    """Raises Conflict (human_owned) when a person has the task and an agent asks."""
-    if task.human_owned and viewer.is_agent:
+    """Raises Conflict (human_owned) when a person has the locked task and an agent asks."""
+    if task.human_owned and viewer.is_agent and run(f"select from task where id = %s and {PERSONS}", [task.id]):
         raise Conflict(
             Code.HUMAN_OWNED,
             "A person has taken this task over.",

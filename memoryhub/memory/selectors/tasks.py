@@ -64,11 +64,15 @@ class Filters:
     text: str | None = None
 
 
-_LIVE = "coalesce(r.lease_expires_at > statement_timestamp(), false)"
+# Whether a person has the task: their hold stands as long as their claim's lease is live, or suspended (none), and they
+# may work on it. What is over is over at once, whether or not somebody has written that down.
+PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), true)
+    and may_work_on(holder_id, label_id))"""
+_LIVE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
 _TASKS = f"""
 select r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
        r.version, r.text_version, r.reopen_count, r.token,
-       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, r.human_owned
+       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, {PERSONS}
 from task r where r.team_id = %(team)s::int and r.{VISIBLE}"""
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"
 _THIS = f"{_TASKS} and r.id = %(id)s::uuid"

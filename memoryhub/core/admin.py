@@ -130,7 +130,7 @@ class PersonAdmin(HubAdmin):
     readonly_fields = ("username",)
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", InstallerFilter)
-    lookups = ("is_active__exact",)
+    lookups = ("is_active__exact", InstallerFilter.parameter_name)
     ordering = ("username",)
     search_fields = ("username", "email")
 
@@ -269,6 +269,7 @@ class EventAdmin(RecordAdmin):
         """Its fields in words, of a change the earlier value, too: `role: support → lead`."""
         before = row.data.get("before", {})
         fields = [(field, value) for field, value in row.data.items() if field != "before"]
+        fields.sort(key=lambda field: field[0] not in before)  # what changed, first
         told = [
             f"{field}: {_word(field, before[field])} → {_word(field, value)}"
             if field in before

@@ -55,9 +55,10 @@ def add(
 def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_staff: bool, is_superuser: bool) -> Actor:
     """Change an account. Deactivating it ends its sessions at the next request and its sockets within 2 s.
 
-    Giving anything (the account made active again, the admin pages) needs all that the person has in their teams.
-    `is_superuser` gives or ends the membership in the installation's team, and is nowhere else. Raises Invalid for
-    one's own administration, Forbidden, and Conflict when a team's last administrator would be lost (core.delegation).
+    Making it active again needs all that the person has in their teams. `is_staff` opens admin pages, but gives nothing
+    to do there: that is the role in a team. `is_superuser` gives or ends the membership in the installation's team, and
+    is kept nowhere else. Raises Invalid for one's own administration, Forbidden, and Conflict when a team's last
+    administrator would be lost (core.delegation).
     """
     require_installation(viewer)
     if person.kind != Kind.HUMAN:
@@ -69,7 +70,7 @@ def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_sta
         is_staff = True
     if person.id == viewer.actor and not (is_active and is_staff and is_superuser):
         raise Invalid("You cannot take your own administration away; ask another administrator.")
-    if (is_active and not before.is_active) or (is_staff and not before.is_staff):
+    if is_active and not before.is_active:
         require_over(viewer, person.id)
     if not (is_active and is_staff):
         for member in Membership.objects.filter(actor_id=person.id, role=Role.ADMIN).select_related("team"):

@@ -96,4 +96,11 @@ def _check(agent: Agent) -> None:
 
 def _record(viewer: Viewer, verb: str, agent: Agent, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="agent", row_id=agent.membership_id, data=data)
+    ledger.append(
+        viewer,
+        verb,
+        label=label.id,
+        row_type="agent",
+        row_id=agent.membership_id,
+        data={"name": agent.membership.name, **data},
+    )

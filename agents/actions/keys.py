@@ -135,6 +135,7 @@ def _record(viewer: Viewer, verb: str, key: ApiKey, **data: Any) -> None:
         row_id=key.id,
         data={
             "agent": str(key.membership_id),
+            "name": key.membership.name,
             "scopes": list(key.scopes),
             "rate_limit": key.rate_limit,
             "expires_at": _iso(expires_at),

@@ -249,12 +249,15 @@ class RecordAdmin(HubAdmin):
         return str(label_by_id(row.label_id))
 
 
+_IDS = ("agent", "membership", "given_to")
+
+
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
     """The ledger, newest first."""
 
     fields = ("seq", "type", "actor", "at", "label_text", "row_type", "row_id", "task_id", "told", "data")
-    list_display = ("seq", "at", "type", "actor", "told", "label_text", "row_type", "row_id")
+    list_display = ("seq", "at", "type", "actor", "told", "label_text", "row_id")
     list_select_related = ("actor", "clock")
     ordering = ("-clock__seq",)
 
@@ -268,8 +271,9 @@ class EventAdmin(RecordAdmin):
     def told(self, row: Event) -> str:
         """Its fields in words, of a change the earlier value, too: `role: support → lead`."""
         before = row.data.get("before", {})
-        fields = [(field, value) for field, value in row.data.items() if field != "before"]
-        fields.sort(key=lambda field: field[0] not in before)  # what changed, first
+        # Ids are left to the row's own page. First whom it is about, then what changed.
+        fields = [(field, value) for field, value in row.data.items() if field not in ("before", *_IDS)]
+        fields.sort(key=lambda field: (field[0] != "name", field[0] not in before))
         told = [
             f"{field}: {_word(field, before[field])} → {_word(field, value)}"
             if field in before
@@ -289,7 +293,7 @@ def _word(field: str, value: Any) -> str:
         return str(Sensitivity(value).label)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if value is None or value == []:
+    if value in (None, "", []):
         return "none"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 

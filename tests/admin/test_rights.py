@@ -220,6 +220,7 @@ def test_each_change_of_rights_is_told_with_what_was_before(head, team, head_bro
     form = {"role": "lead", "clearance": 2, "compartments": "finance", "is_active": "on"}
     assert head_browser.post(page, form).status_code == 302
     assert last(team, "membership.change") == {
+        "name": person.name,
         "role": "lead",
         "clearance": 2,
         "active": True,
@@ -228,12 +229,14 @@ def test_each_change_of_rights_is_told_with_what_was_before(head, team, head_bro
     }
     listed = text(head_browser.get(address("core_event")))
     assert (
-        "role: support → lead, clearance: internal → confidential, compartments: none → finance, active: yes" in listed
+        f"name: {person.name}, role: support → lead, clearance: internal → confidential, compartments: none → finance, active: yes"
+        in listed
     )
     form = {"group": "research", "description": "x", "clearance": 1, "compartments": "finance", "is_active": "on"}
     assert head_browser.post(address("agents_agent", "change", agent.membership.id), form).status_code == 302
     assert last(team, "membership.change")["before"] == {"compartments": ["pii"]}
     assert last(team, "agent.change") == {
+        "name": agent.name,
         "group": "research",
         "description_changed": True,
         "before": {"group": ""},

@@ -109,10 +109,11 @@ def _record(viewer: Viewer, verb: str, member: Membership, before: Rights | None
     named: frozenset[str] = frozenset()
     if before is None or before.compartments != after.compartments:
         named = after.compartments | (before.compartments if before else frozenset())
-    data = _told(after, bool(named))
+    told = _told(after, bool(named))
+    data = {"name": member.name, **told}
     if before is not None:
         was = _told(before, bool(named))
-        data["before"] = {field: was[field] for field in data if was[field] != data[field]}
+        data["before"] = {field: was[field] for field in told if was[field] != told[field]}
     ledger.append(
         viewer,
         verb,

@@ -158,4 +158,6 @@ def _set_password(person: Actor, password: str | None) -> None:
 
 def _record(viewer: Viewer, verb: str, person: Actor, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="person", row_id=person.id, data=data)
+    ledger.append(
+        viewer, verb, label=label.id, row_type="person", row_id=person.id, data={"name": person.username, **data}
+    )

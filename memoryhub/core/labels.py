@@ -74,6 +74,20 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
     return found
 
 
+def label_above(viewer: Viewer, sensitivity: int, compartments: Iterable[str]) -> int:
+    """The id of the team's label of this value, which may be above the writer: of an event that names compartments.
+
+    Whoever takes a compartment away, or makes one, need not have it. Such events are the only rows that may be written
+    up (row-level security allows it for them alone).
+    """
+    words = sorted(set(compartments))
+    if viewer.dominates(sensitivity, words):
+        return ensure_label(viewer, sensitivity, words).id
+    values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": words}
+    Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
+    return int(Label.objects.get(**values).id)
+
+
 def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:
     """The least label value that dominates all of these."""
     found = list(labels)

@@ -15,9 +15,10 @@ from agents.models import DEFAULT_SCOPES, ApiKey
 from escalations.actions.escalate import DEFAULT_QUEUE
 from escalations.models import Queue
 from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.delegation import installers
 from memoryhub.core.flags import wants_demo
 from memoryhub.core.management.arguments import installation, new_password, refusals
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
@@ -88,15 +89,16 @@ class _Logins:
         password = new_password()
         self.lines[username] = f"{username:<8}{password:<24}{told}"
         _write_private(self.file, "".join(f"{line}\n" for line in self.lines.values()))
-        return people.add(installation(), username=username, password=password, is_superuser=administers)
+        return people.add(installation(), username=username, password=password, is_staff=administers)
 
 
 def _administrator(logins: _Logins) -> Actor:
     """The installation's administrator: the one that there is, else `admin`."""
-    found = Actor.objects.filter(kind=Kind.HUMAN, is_superuser=True, is_active=True).order_by("id").first()
-    told = "administrator: teams, people, agents and keys, at /admin/"
-    admin = found or logins.account(ADMIN, told, administers=True)
-    _join(installation(), admin, Role.ADMIN, Sensitivity.INTERNAL, [])
+    found = installers().filter(actor__is_active=True).select_related("actor").order_by("actor_id").first()
+    if found is not None:
+        return found.actor
+    admin = logins.account(ADMIN, "administrator: teams, people, agents and keys, at /admin/", administers=True)
+    _join(installation(), admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
     return admin
 
 

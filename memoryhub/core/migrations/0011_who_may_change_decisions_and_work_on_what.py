@@ -17,7 +17,7 @@ $$;
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0005_feed_floor")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0009_rights")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddField(

@@ -1,5 +1,6 @@
 """The kernel's tables."""
 
+from memoryhub.core.models.compartments import Compartment
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
 from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
@@ -18,6 +19,7 @@ __all__ = [
     "SYSTEM_TEAM",
     "AccessLog",
     "Actor",
+    "Compartment",
     "DecisionsChangedBy",
     "Event",
     "EventSeq",

@@ -49,8 +49,9 @@ class Actor(AbstractBaseUser):
     email = models.EmailField(blank=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.HUMAN)
     is_active = models.BooleanField(default=True)
-    is_staff = models.BooleanField(default=False, help_text="May open the admin pages.")
-    is_superuser = models.BooleanField(default=False, help_text="Administers the installation: teams and people.")
+    is_staff = models.BooleanField(
+        default=False, help_text="May open the admin pages of the teams where their role is administrator."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     USERNAME_FIELD = "username"
@@ -66,7 +67,7 @@ class Actor(AbstractBaseUser):
         constraints: ClassVar[list[Any]] = [
             models.CheckConstraint(
                 name="actor_only_people_are_staff",
-                condition=Q(kind="human") | Q(is_staff=False, is_superuser=False),
+                condition=Q(kind="human") | Q(is_staff=False),
             )
         ]
 

@@ -39,6 +39,11 @@ Verdict = Literal["approve", "edit", "respond", "reject", "ignore"]
 
 
 class Action(Shape, kw_only=True):
+    """`schema`: what an edit's arguments must fit, in the subset of JSON Schema that docs/action-schemas.md tells.
+
+    `pattern` and `format` are taken, not applied; a keyword outside of the subset is refused (400).
+    """
+
     name: Line
     arguments: JsonObject
     schema: JsonObject | None = None

@@ -2,7 +2,7 @@
 
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
-from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
+from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Actor",
     "Event",
     "EventSeq",
+    "Heartbeat",
     "Idempotency",
     "Kind",
     "Label",

@@ -12,7 +12,7 @@ from memoryhub.core.errors import Gone, HubError
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.json import dump, parse_object
-from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events
+from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
@@ -107,7 +107,8 @@ class QueueSocket(PersonSocket):
             self._reached = reached
 
     def _missed(self, after: int) -> tuple[Sequence[tuple[LiveEvent, Frame]], int]:
+        head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
-            events, reached = read_events(self.viewer, after)
+            events, reached = read_events(self.viewer, after, head)
             frames = render(self.viewer, events, [self.task] if self.task else []) if events else []
         return list(zip(events, frames, strict=True)), reached

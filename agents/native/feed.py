@@ -81,7 +81,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
 def _look(request: Request, asked: Asked) -> FeedEvents:
     # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
     viewer = request.enter(NEEDED)
+    head = check_cursor(viewer, asked.after)
     with viewer_transaction(viewer, read_only=True):
-        check_cursor(viewer, asked.after)
-        events, reached = read_events(viewer, asked.after, limit=asked.limit, wanted=asked.wanted)
+        events, reached = read_events(viewer, asked.after, head, limit=asked.limit, wanted=asked.wanted)
         return {"events": page_of(viewer, events), "next": reached}

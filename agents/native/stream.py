@@ -226,8 +226,9 @@ class Stream:
 
     def _missed(self, after: int) -> tuple[bytes, int]:
         """What was missed after `after`, read through this viewer's own rights, and how far that goes."""
+        head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
-            events, reached = read_events(self.viewer, after, wanted=self.wanted)
+            events, reached = read_events(self.viewer, after, head, wanted=self.wanted)
             made = frames.page_of(self.viewer, events)
         blocks = [frames.block(event["type"], event, seq=event["seq"]) for event in made]
         return b"".join([*blocks, frames.place(reached)]), reached

@@ -22,10 +22,11 @@ from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
+from memoryhub.interface.readiness import healthz, readyz  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
-_NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream}
+_NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream, "/healthz": healthz, "/readyz": readyz}
 
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).

@@ -238,3 +238,14 @@ class Unavailable(HubError):
 
     def __init__(self, detail: str = "Not available just now; try again.", *, retry_after: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Unconfirmed(Unavailable):
+    """503: a synchronous standby is away. What was asked was not done, or nobody knows yet whether it will last."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A database standby does not confirm writes just now. This one was refused, or its outcome is not known:"
+            " send it again with the same client_ref or Idempotency-Key.",
+            retry_after=1,
+        )

@@ -5,13 +5,17 @@ rows nobody needs at once costs no trip of its own. What waits when a transactio
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.pq import TransactionStatus
 
+from memoryhub.core.errors import Unconfirmed
 from memoryhub.core.pipeline import Params, Pipeline, Rows
+
+IN_FLIGHT: dict[int, float] = {}  # by thread: since when its trip is under way, on the monotonic clock
 
 
 class Statement:
@@ -69,7 +73,10 @@ def forget() -> None:
 
 
 def send() -> None:
-    """Send all that waits. Raises Django's database errors: that of the first to fail."""
+    """Send all that waits. Raises Django's database errors: that of the first to fail.
+
+    Raises Unconfirmed when all of it was done, but a wait for a synchronous standby was given up.
+    """
     waiting = _here.waiting
     if not waiting:
         return
@@ -88,7 +95,14 @@ def send() -> None:
     with wrapper.wrap_database_errors:
         # As psycopg does by itself before the first statement of a transaction.
         begin = wrapper.in_atomic_block and raw.pgconn.transaction_status == TransactionStatus.IDLE
-        found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
+        thread = threading.get_ident()
+        IN_FLIGHT[thread] = time.monotonic()
+        try:
+            found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
+        finally:
+            del IN_FLIGHT[thread]
+    if pipeline.is_unconfirmed:
+        raise Unconfirmed()
     for statement, rows in zip(waiting, found, strict=True):
         statement.found = rows
 

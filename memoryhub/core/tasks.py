@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from memoryhub.core import outbox
+from memoryhub.core import outbox, sql
 from memoryhub.core.actions import feed
 from memoryhub.core.failures import describe
 from memoryhub.core.models import Team
@@ -29,9 +29,16 @@ def work(jobs: list[str]) -> None:
 @shared_task(name="memoryhub.core.tasks.sweep")
 def sweep() -> None:
     """Do what is due and was not woken: timers, lost wake-ups, jobs of a worker that died."""
+    _beat()
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline and outbox.work_one():
         pass
+
+
+def _beat() -> None:
+    """Show that beat and worker live, in the database, where every web process looks."""
+    sql.later("select set_config('synchronous_commit', 'off', true)")  # of this trip
+    sql.run("update heartbeat set at = statement_timestamp() where part = 'worker'")
 
 
 @shared_task(name="memoryhub.core.tasks.prune_feeds")

@@ -1,7 +1,7 @@
 """The one way to the database: a transaction that belongs to one viewer.
 
 It sets what row-level security tests, gathers what the actions append to the ledger and the outbox, writes the
-events last (ADR 1, rule 2), and after COMMIT waits for the disk before anything is answered or announced.
+events last (ADR 1, rule 2), and after COMMIT waits until they are durable before anything is answered or announced.
 """
 
 import threading
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from memoryhub.core import counts, sql, wake
+from memoryhub.core import counts, durability, sql, wake
 from memoryhub.core.blocks import block
+from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
@@ -42,7 +43,7 @@ class Transaction:
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
     after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
-    settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
+    settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None
     _entered: sql.Statement | None = None
 
@@ -96,6 +97,11 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         try:
             yield mine
             _finish(mine)
+        except Unconfirmed:
+            raise
+        except HubError:
+            _refuse(mine)
+            raise
         finally:
             _local.transaction = None
     if mine.seq is not None:
@@ -124,17 +130,34 @@ def _finish(mine: Transaction) -> None:
         sql.later("commit")
     if mine.events:
         mine.seq = settle(mine.events[-1]["id"])
-    elif mine.settled:
+        durability.reach(mine.viewer.team, mine.seq)
+    elif mine.settled and not mine.read_only:
         settle(mine.settled)
+    elif mine.settled:
+        _settle_read()
     sql.send()
 
 
+def _refuse(mine: Transaction) -> None:
+    """Undo what was done; what the refusal tells of is durable, too, when it leaves."""
+    if mine.settled:
+        sql.forget()
+        sql.later("rollback")
+        _settle_read()
+
+
 def settle(event_id: UUID) -> int:
-    """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
-    ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
+    """Wait until the event is durable and return its `seq`. Nothing may be answered or announced before."""
+    with durability.waiting():
+        ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)
+
+
+def _settle_read() -> None:
+    with durability.reading():
+        sql.run("select settle_read()")
 
 
 def read_last(text: str, params: Params) -> Rows:

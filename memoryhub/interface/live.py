@@ -17,13 +17,13 @@ from uuid import UUID
 import structlog
 from channels.layers import get_channel_layer
 
-from memoryhub.core import counts, wake
+from memoryhub.core import counts, durability, wake
 from memoryhub.core.errors import Gone, Unavailable
 from memoryhub.core.failures import describe
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.sql import run
 from memoryhub.core.threads import in_thread
-from memoryhub.core.transactions import settle, viewer_transaction
+from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
 log = structlog.get_logger(__name__)
@@ -126,42 +126,36 @@ where t.id = %(team)s::int
 
 
 def read_head(viewer: Viewer) -> int:
-    """The last `seq` of the viewer's team."""
-    with viewer_transaction(viewer, read_only=True):
-        ((head,),) = run("select coalesce(max(seq), 0) from event_seq where team_id = %s::int", [viewer.team])
-    return int(head)
+    """The last durable `seq` of the viewer's team; outside of a transaction."""
+    return durability.head(viewer.team)
 
 
 def check_cursor(viewer: Viewer, after: int) -> int:
-    """The last `seq` of the viewer's team, for who resumes after `after`: the one judge of every door's cursors.
+    """The last durable `seq` of the viewer's team, for who resumes after `after`: the one judge of all doors' cursors.
 
-    Raises Gone (`resync`, with `floor` and `head`) for a cursor of the future, below the floor that pruning has raised,
-    or more than MAX_BEHIND events behind.
+    Outside of a transaction. Raises Gone (`resync`, with `floor` and `head`) for a cursor of the future, below the
+    floor that pruning has raised, or more than MAX_BEHIND events behind.
     """
     with viewer_transaction(viewer, read_only=True):
         ((floor, head),) = run(_SPAN, {"team": viewer.team, "most": MAX_BEHIND})
     if not floor <= after <= head:
         why = "of the future" if after > head else "too old"
         raise Gone(f"This cursor is {why}: read afresh what you need, and resume at head.", floor=floor, head=head)
-    return int(head)
+    return read_head(viewer)
 
 
 def read_events(
-    viewer: Viewer, after: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
+    viewer: Viewer, after: int, head: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
 ) -> tuple[list[LiveEvent], int]:
     """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
 
-    They are on disk when this returns. The last `seq` is read before the viewer's labels are listed (again), so that
-    no event up to it is hidden only because its label is newer than the list.
+    `head` is what read_head() answered before this transaction began: what is told is durable, and no event up to it is
+    hidden only because its label is newer than the list of the viewer's labels, which is made when one begins.
     """
-    with viewer_transaction(viewer, read_only=True) as transaction:
-        head = read_head(viewer)
-        if head <= after:
-            return [], after
-        transaction.enter()
+    if head <= after:
+        return [], after
+    with viewer_transaction(viewer, read_only=True):
         made = [_event(row) for row in run(*_reading(viewer, after, head, limit, wanted))]
-        if made:
-            settle(made[-1].id)
     return made, made[-1].seq if len(made) == limit else head
 
 
@@ -267,8 +261,9 @@ class TeamReader:
         self, after: int, renders: Collection[Render], watched: Collection[UUID]
     ) -> tuple[list[LiveEvent], dict[Render, Sequence[Any]], int]:
         viewer = system_viewer(self.team)
+        head = read_head(viewer)
         with viewer_transaction(viewer, read_only=True):
-            events, reached = read_events(viewer, after)
+            events, reached = read_events(viewer, after, head)
             if len(events) != reached - after:
                 raise RuntimeError("the ledger has a gap: an event is not visible to its team's own viewer")
             return events, {render: render(viewer, events, watched) for render in renders if events}, reached

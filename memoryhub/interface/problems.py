@@ -189,7 +189,8 @@ def _of_database(exc: BaseException) -> HubError:
     if state in ("40001", "40P01"):  # serialization failure, deadlock: the same again will do
         return Unavailable(retry_after=1)
     # Connection, resources (disk, memory, connections), shutdown, cancelled, I/O, lock not had, a standby.
-    if state[:2] in ("08", "53", "57", "58") or state in ("55P03", "25006"):
+    # 25P03: this transaction was idle for too long.
+    if state[:2] in ("08", "53", "57", "58") or state in ("55P03", "25006", "25P03"):
         return Unavailable(retry_after=5)
     # A value that the database cannot hold (22), or too much of it (54): what was sent, then.
     if state[:2] in ("22", "54"):

@@ -3,7 +3,7 @@
 from memoryhub.core.models.compartments import Compartment
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
-from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
+from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import (
     SYSTEM_TEAM,
     Actor,
@@ -23,6 +23,7 @@ __all__ = [
     "DecisionsChangedBy",
     "Event",
     "EventSeq",
+    "Heartbeat",
     "Idempotency",
     "Kind",
     "Label",

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from memoryhub.core import sql
 from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.errors import Conflict, HubError, NotFound
-from memoryhub.core.transactions import read_after
+from memoryhub.core.errors import Conflict, NotFound
+from memoryhub.core.transactions import current, read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
 from memoryhub.memory.selectors.tasks import choose
@@ -267,17 +267,13 @@ def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
 
 
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
-    """Ask, and wait for the disk before the answer leaves: with this transaction's COMMIT, in one round trip."""
+    """Ask; what is so young that it may not be durable is so before the answer leaves."""
     rows = [FactRow(*row) for row in sql.run(text, params)]
     fresh = next((row for row in rows if row.fresh), None)
     if fresh is not None:
-        sql.later("select settle(%s::uuid)", [fresh.event_id])
+        current().settled = fresh.event_id
     return rows
 
 
 def _choose(rows: Sequence[FactRow], label: str | None) -> FactRow:
-    try:
-        return choose(rows, label)
-    except HubError:
-        sql.send()  # that there is none is told of what is on disk, too
-        raise
+    return choose(rows, label)

@@ -1,7 +1,7 @@
 """The kernel's tables."""
 
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
-from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
+from memoryhub.core.models.ledger import AccessLog, Event, EventSeq, LedgerLife
 from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
 
@@ -15,6 +15,7 @@ __all__ = [
     "Kind",
     "Label",
     "Labelled",
+    "LedgerLife",
     "Membership",
     "Outbox",
     "Role",

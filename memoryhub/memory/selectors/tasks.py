@@ -46,6 +46,7 @@ class TaskRow(NamedTuple):
     key: str
     status: str
     version: int
+    change_id: UUID
     text_version: int
     reopen_count: int
     token: int
@@ -67,7 +68,7 @@ class Filters:
 _LIVE = "coalesce(r.lease_expires_at > statement_timestamp(), false)"
 _TASKS = f"""
 select r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
-       r.version, r.text_version, r.reopen_count, r.token,
+       r.version, coalesce(r.change_id, r.event_id), r.text_version, r.reopen_count, r.token,
        (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, r.human_owned
 from task r where r.team_id = %(team)s::int and r.{VISIBLE}"""
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"

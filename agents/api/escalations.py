@@ -117,7 +117,7 @@ class Escalations(Reading, Writing):
             decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
         )
         data = {**selectors.render(row), "package": first}
-        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
+        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class OneEscalation(Reading):
@@ -128,7 +128,7 @@ class OneEscalation(Reading):
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Package(Reading):
@@ -178,7 +178,7 @@ class EscalationVerb(Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Acknowledge(EscalationVerb):

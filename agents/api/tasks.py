@@ -37,7 +37,7 @@ def given(value: Any) -> Any:
 
 def task_answer(task: selectors.TaskRow, status: int = 200) -> Answer:
     """A task with its ETag."""
-    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version)})
+    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version, task.change_id)})
 
 
 class NewTask(NewRow, kw_only=True):
@@ -131,7 +131,7 @@ class OneTask(Reading, Writing):
             tasks.update(
                 self.viewer,
                 task=task,
-                expected_version=tag.version,
+                expected=(tag.version, tag.mark),
                 title=given(body.title),
                 requester=given(body.requester),
                 metadata=given(body.metadata),

@@ -95,7 +95,7 @@ class Verb(SessionView):
         """The escalation as it is now."""
         with viewer_transaction(self.viewer, read_only=True):
             row = selectors.escalation(self.viewer, done.id)
-            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version)})
+            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version, row.change)})
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
         """What was sent, as JSON or as a form; an absent body is an empty one."""

@@ -163,6 +163,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memoryhub.core.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
+    "keep_mark": {"task": "memoryhub.core.tasks.keep_mark", "schedule": 5.0, "options": {"expires": 5}},
     "prune_feeds": {"task": "memoryhub.core.tasks.prune_feeds", "schedule": 86_400.0, "options": {"expires": 3600}},
     "index": {"task": "memoryhub.memory.search.tasks.index", "schedule": 1.0, "options": {"expires": 5}},
     "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 
+from memoryhub.core import lives
 from memoryhub.core.models import TeamKey
 from memoryhub.core.sealing import unwrap
 
 _keys: dict[int, bytes] = {}
+lives.forgets(_keys.clear)
 
 
 def blind(team: int, words: Iterable[str]) -> list[int] | None:

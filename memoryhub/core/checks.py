@@ -7,7 +7,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, ProgrammingError, connection
 
-from memoryhub.core import sealing
+from memoryhub.core import mark, sealing
 
 
 @register(Tags.database)
@@ -60,12 +60,33 @@ def check_master_keys(databases: Any = None, **_: Any) -> list[CheckMessage]:
     return [Error(words, hint=hint, id="memoryhub.E005")]
 
 
+@register(Tags.database)
+def check_ledgers(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """The ledgers give no number twice: they are not older than their mark, and a dump has begun a life (ADR 10)."""
+    if "default" not in (databases or []):
+        return []
+    try:
+        if mark.is_behind():
+            hint = (
+                "If that is meant, run `manage.py new_life`, which tells clients so; else put the right database back."
+            )
+            words = f"The database lacks what {mark.FILE} has noted: its files were put back from an older copy."
+            return [Error(words, hint=hint, id="memoryhub.E006")]
+        if any(head.is_moved for head in mark.read_heads()):
+            hint = "Run `python -m memoryhub.config.prepare --empty` (docs/operations.md, backup and restore)."
+            return [Error("The database came here by a dump, and was not prepared.", hint=hint, id="memoryhub.E007")]
+    except (OperationalError, ProgrammingError):
+        pass  # away, which check_serving_role says, or not yet migrated
+    return []
+
+
 def refuse_unsafe_start() -> None:
     """For what serves, when it starts. Raises ImproperlyConfigured with the sentence of what is unsafe.
 
     A database that cannot be reached is no reason: it may come back, and nothing is served from it until then.
     """
-    all_found = [*check_serving_role(databases=["default"]), *check_master_keys(databases=["default"])]
+    checks = (check_serving_role, check_master_keys, check_ledgers)
+    all_found = [found for check in checks for found in check(databases=["default"])]
     unsafe = [found for found in all_found if found.id != "memoryhub.E001"]
     connection.close()
     if unsafe:

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from memoryhub.core import lives
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, label_by_id
@@ -28,6 +29,8 @@ _FORMAT = 1
 _KEY_SECONDS = 30  # how long a process trusts its copy of which data key is the team's current one
 _keys: dict[int, AESGCM] = {}
 _current: dict[int, tuple[int, float]] = {}
+lives.forgets(_keys.clear)
+lives.forgets(_current.clear)
 
 
 def make_team_key(team: int) -> TeamKey:
@@ -63,16 +66,17 @@ def find_lost_master_keys() -> list[str]:
 
 def _current_key(team: int) -> tuple[int, AESGCM]:
     key_id, until = _current.get(team, (0, 0.0))
-    if until < time.monotonic():
+    key = _keys.get(key_id)
+    if key is None or until < time.monotonic():
         row = TeamKey.objects.filter(team_id=team).latest("id")
         try:
-            _open_key(row)
+            key = _open_key(row)
         except (InvalidTag, KeyError):
             log.error("data_key_does_not_open", team=team, master=row.master)
             raise Unavailable("What is confidential cannot be sealed now.", retry_after=60) from None
         key_id = row.id
         _current[team] = (key_id, time.monotonic() + _KEY_SECONDS)
-    return key_id, _keys[key_id]
+    return key_id, key
 
 
 def _associated(table: str, row_id: UUID, team: int, label: int, version: int) -> bytes:

@@ -10,6 +10,7 @@ from django.db import connection
 from memoryhub.core import outbox, sql
 from memoryhub.core.actions import feed
 from memoryhub.core.failures import describe
+from memoryhub.core.mark import write_mark
 from memoryhub.core.models import Team
 from memoryhub.core.viewers import system_viewer
 from memoryhub.core.wake import WORK
@@ -49,6 +50,12 @@ def prune_feeds() -> None:
             feed.prune(system_viewer(team))
         except Exception as error:
             log.error("feed_not_pruned", team=team, **describe(error))
+
+
+@shared_task(name="memoryhub.core.tasks.keep_mark")
+def keep_mark() -> None:
+    """Note beside the master key how far the ledgers have come."""
+    write_mark()
 
 
 @shared_task(name="memoryhub.core.tasks.prune")

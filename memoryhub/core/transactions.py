@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from memoryhub.core import counts, durability, sql, wake
+from memoryhub.core import counts, durability, lives, sql, wake
 from memoryhub.core.blocks import block
 from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.models import AccessLog, Outbox
@@ -23,7 +23,8 @@ select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor'
        set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
        set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s::int
            and (%(all)s::bool or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))
-       ), '{}'), true)
+       ), '{}'), true),
+       pg_postmaster_start_time()::text, ledger_life_now(%(team)s::int)
 """
 _APPEND = """
 insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, data)
@@ -57,7 +58,17 @@ class Transaction:
             "clearance": viewer.clearance,
             "compartments": sorted(viewer.compartments),
         }
-        self._entered = sql.later(_ENTER, params)
+        self._entered = sql.leave(sql.Statement(_ENTER, params, self._notice))
+
+    def _notice(self, rows: Rows) -> None:
+        # Before what this transaction reads is looked at with what was remembered of another history.
+        lives.notice(rows[0][4], self.viewer.team, rows[0][5])
+
+    @property
+    def life(self) -> int:
+        """The ordinal of the ledger's life (ADR 10)."""
+        assert self._entered is not None
+        return int(self._entered.rows()[0][5])
 
     @property
     def labels(self) -> frozenset[int]:

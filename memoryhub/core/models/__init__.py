@@ -2,7 +2,7 @@
 
 from memoryhub.core.models.compartments import Compartment
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
-from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
+from memoryhub.core.models.ledger import AccessLog, Event, EventSeq, LedgerLife
 from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import (
     SYSTEM_TEAM,
@@ -28,6 +28,7 @@ __all__ = [
     "Kind",
     "Label",
     "Labelled",
+    "LedgerLife",
     "Membership",
     "Outbox",
     "Role",

@@ -46,6 +46,7 @@ class TaskRow(NamedTuple):
     key: str
     status: str
     version: int
+    change_id: UUID
     text_version: int
     reopen_count: int
     token: int
@@ -71,7 +72,7 @@ PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), tru
 _LIVE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
 _TASKS = f"""
 select r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
-       r.version, r.text_version, r.reopen_count, r.token,
+       r.version, coalesce(r.change_id, r.event_id), r.text_version, r.reopen_count, r.token,
        (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, {PERSONS}
 from task r where r.team_id = %(team)s::int and r.{VISIBLE}"""
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"

@@ -75,7 +75,7 @@ def refusal(data: Path, **environment: str) -> str:
     done = subprocess.run(LAUNCH, cwd=servers.ROOT, env=values, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
@@ -157,7 +157,21 @@ def test_with_servers_named_from_outside_it_starts_none(launch: Starter, data: P
 
 def test_with_the_settings_of_a_public_installation_it_starts_without_a_demo(launch: Starter, data: Path) -> None:
     outside = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "MASTER_KEY")}
-    with launch(**outside, HTTPS="1", ALLOWED_HOSTS="hub.example.org", DEMO="") as running:
+    public = {**outside, "HTTPS": "1", "ALLOWED_HOSTS": "hub.example.org", "DEMO": ""}
+    # A first administrator's password stands in a file: it is changed before the first start that strangers can reach.
+    from memoryhub.core.actions import people
+    from memoryhub.core.models import PasswordOrigin
+    from tests.factories import PASSWORD, installation, unique
+
+    name, first = unique("first"), {"is_superuser": True, "origin": PasswordOrigin.GENERATED}
+    people.add(installation(), username=name, password=PASSWORD, **first)
+    data.mkdir()
+    (data / "logins.txt").write_text(f"{name} {PASSWORD.split()[0]} changed since\n")
+    assert f"manage.py set_password {name}" in refusal(data, PORT=str(servers.free_port()), **public)
+    command = [sys.executable, "manage.py", "set_password", name, "--password-file", "-"]
+    subprocess.run(command, cwd=servers.ROOT, input="a passphrase of one's own\n", text=True, check=True)
+    with launch(**public) as running:
+        assert not (data / "logins.txt").exists()  # what no longer holds is not shown
         assert running.ready()
         assert running.part("agents.demo") is None
         assert "demo" not in running.log.read_text()

@@ -95,7 +95,7 @@ def test_migrations_go_back_and_leave_nothing(empty_database: str) -> None:
             union all select 'policy', polname from pg_policy
             """
         ).fetchall()
-    contributed = ("django_", "auth_", "axes_", "account_")  # tables of packages, which are not ours to remove
+    contributed = ("django_", "auth_", "account_")  # tables of packages, which are not ours to remove
     assert [row for row in left if not row[1].startswith(contributed)] == []
     run(sys.executable, "-c", f"{setup}; migrate()", **there)  # and forth again
 

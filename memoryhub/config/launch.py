@@ -200,6 +200,7 @@ def _announce(port: int, data: Path, seconds: float) -> None:
         say(f"Sign in (kept in {logins}):")
         for line in logins.read_text().splitlines():
             say(f"  {line}")
+        say("  Who has changed a password is no longer listed after the next start; delete the file when all have.")
     say("\nCtrl-C stops everything; the data stays. What follows is what the parts say.\n")
 
 

@@ -28,6 +28,14 @@ def migrate() -> None:
     refuse_unsafe_start()
 
 
+def first_people() -> None:
+    """The first people, unless they are there; stop here when a password made for them is not safe to serve with."""
+    from memoryhub.core.checks import refuse_unsafe_start
+
+    call_command("first_run", data=str(env.DATA), verbosity=0)
+    refuse_unsafe_start()
+
+
 def collect_static(data: Path) -> None:
     """Collect, hash and compress the static files, unless nothing has changed since the last time."""
     stamp = data / "static.stamp"
@@ -61,7 +69,7 @@ def main() -> None:
         ("static files", lambda: collect_static(env.DATA)),
     ]
     if "--empty" not in sys.argv:
-        todo.append(("first people and agents", lambda: call_command("first_run", data=str(env.DATA), verbosity=0)))
+        todo.append(("first people and agents", first_people))
     for name, do in todo:
         with steps.step(name):
             do()

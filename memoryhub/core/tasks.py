@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from memoryhub.core import outbox
+from memoryhub.core import guessing, outbox
 from memoryhub.core.actions import feed
 from memoryhub.core.failures import describe
 from memoryhub.core.models import Team
@@ -46,8 +46,9 @@ def prune_feeds() -> None:
 
 @shared_task(name="memoryhub.core.tasks.prune")
 def prune() -> None:
-    """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions."""
+    """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions, old counts."""
     with connection.cursor() as cursor:
         cursor.execute("delete from outbox where done_at < statement_timestamp() - interval '1 day'")
         cursor.execute("delete from idempotency where created_at < statement_timestamp() - interval '24 hours'")
         cursor.execute("delete from django_session where expire_date < statement_timestamp()")
+    guessing.prune()

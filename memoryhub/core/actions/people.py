@@ -7,7 +7,7 @@ from memoryhub.core import ledger
 from memoryhub.core.actions.teams import require_installation
 from memoryhub.core.errors import Code, Conflict, Invalid
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import Actor, Kind, Sensitivity
+from memoryhub.core.models import Actor, Kind, PasswordOrigin, Sensitivity
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
@@ -21,8 +21,12 @@ def add(
     email: str = "",
     is_staff: bool = False,
     is_superuser: bool = False,
+    origin: str = PasswordOrigin.GIVEN,
+    is_demo: bool = False,
 ) -> Actor:
     """A new account. Without a password the person cannot sign in yet.
+
+    `origin`: who chose the password; unless the person did, or is of the demo, it must be changed at the first sign-in.
 
     Raises Conflict when the user name is taken, Invalid for a weak password.
     """
@@ -35,8 +39,9 @@ def add(
         kind=Kind.HUMAN,
         is_staff=is_staff or is_superuser,
         is_superuser=is_superuser,
+        is_demo=is_demo,
     )
-    _set_password(person, password)
+    _set_password(person, password, origin if password is not None else PasswordOrigin.OWN)
     person.save(force_insert=True)
     _record(viewer, "person.add", person)
     return person
@@ -58,23 +63,41 @@ def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_sta
 
 
 @action("person.set_password", roles=ADMINS)
-def set_password(viewer: Viewer, *, person: Actor, password: str) -> None:
-    """Set a person's password, which ends their sessions. Raises Invalid for a weak one."""
+def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = PasswordOrigin.GIVEN) -> None:
+    """Set a person's password, which ends their sessions. Raises Invalid for a weak one.
+
+    Unless `origin` says that the person has chosen it, it must be changed at the next sign-in.
+    """
     require_installation(viewer)
     if person.kind != Kind.HUMAN:
         raise Invalid("Only people have a password.")
-    _set_password(person, password)
-    person.save(update_fields=["password"])
+    if person.id == viewer.actor:
+        origin = PasswordOrigin.OWN
+    _set_password(person, password, origin)
+    person.save(update_fields=["password", "password_origin"])
     _record(viewer, "person.set_password", person)
 
 
-def _set_password(person: Actor, password: str | None) -> None:
+@action("person.change_own_password", roles=())
+def change_own_password(viewer: Viewer, *, person: Actor, password: str) -> None:
+    """A person's own choice, which ends their other sessions. Raises Invalid for a weak one.
+
+    The page has asked for the present password. An account belongs to no team: the installation records it.
+    """
+    require_installation(viewer)
+    _set_password(person, password, PasswordOrigin.OWN)
+    person.save(update_fields=["password", "password_origin"])
+    _record(viewer, "person.change_own_password", person)
+
+
+def _set_password(person: Actor, password: str | None, origin: str) -> None:
     if password is not None:
         try:
             validate_password(password, person)
         except ValidationError as error:
             raise Invalid(" ".join(error.messages)) from error
     person.set_password(password)
+    person.password_origin = origin
 
 
 def _record(viewer: Viewer, verb: str, person: Actor) -> None:

@@ -3,7 +3,17 @@
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
 from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
-from memoryhub.core.models.people import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models.people import (
+    SYSTEM_TEAM,
+    Actor,
+    Kind,
+    Membership,
+    PasswordOrigin,
+    Role,
+    Sensitivity,
+    Team,
+)
+from memoryhub.core.models.signins import SignInDelay, SignInRecord
 
 __all__ = [
     "SYSTEM_TEAM",
@@ -17,8 +27,11 @@ __all__ = [
     "Labelled",
     "Membership",
     "Outbox",
+    "PasswordOrigin",
     "Role",
     "Sensitivity",
+    "SignInDelay",
+    "SignInRecord",
     "Team",
     "TeamKey",
     "seq_of_row",

@@ -85,7 +85,7 @@ def begin_worker(name: str) -> None:
         os.environ[variable] = _with_path(os.environ[variable], f"test_{name}")
     os.environ["REDIS_URL"] = _with_path(os.environ["REDIS_URL"], str(number))
     os.environ["REDIS_PREFIX"] = f"test-{name}"  # publish and subscribe know no database numbers
-    os.environ["DJANGO_SETTINGS_MODULE"] = "memoryhub.config.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
 

@@ -62,6 +62,7 @@ def _static_digest(data: Path) -> str:
 def main() -> None:
     """All of it, a line each; with `--empty` without the first people."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    env.allow_owner()
     install_frontend(env.DATA)  # first: the settings name the folder only where it exists
     django.setup()
     todo: list[tuple[str, Callable[[], object]]] = [

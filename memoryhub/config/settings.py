@@ -18,10 +18,8 @@ HTTPS = env.flag("HTTPS", False)
 # Whose X-Forwarded-For is believed (interface.addresses).
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 
-# `default` serves as the app role, under row-level security; `owner` migrates and nothing else.
-DATABASES = {"default": env.database("DATABASE_URL")}
-if env.text("DATABASE_OWNER_URL", ""):
-    DATABASES["owner"] = env.database("DATABASE_OWNER_URL") | {"CONN_MAX_AGE": 0}
+# `default` serves as the app role, under row-level security; `owner`, which only commands have, migrates.
+DATABASES = {"default": env.database("DATABASE_URL")} | env.owner_databases()
 REDIS_URL = env.text("REDIS_URL")
 # Several systems may share one Valkey: every key and channel of this one begins with the prefix.
 REDIS_PREFIX = env.text("REDIS_PREFIX", "memoryhub")

@@ -20,7 +20,7 @@ from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task, TaskStatus
 
-CLOSE_UNACKNOWLEDGED = "escalations.timers.close_unacknowledged"
+CLOSE_UNACKNOWLEDGED = "escalation.close_unacknowledged"
 
 
 @action("escalation.decide", roles=DESK)

@@ -18,7 +18,7 @@ from memoryhub.memory.actions.leases import now, take_token
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
 
-RUN_OUT = "escalations.timers.run_out"
+RUN_OUT = "escalation.run_out"
 
 
 @action("escalation.claim", roles=DESK)

@@ -1,12 +1,10 @@
-"""The desk's pages: the queue, an escalation, its timeline; signing in, and the active team."""
+"""The desk's pages: the queue, an escalation, its timeline, and the active team."""
 
 from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
 from escalations import arguments, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
@@ -31,17 +29,6 @@ SIGNALS = (
     (Signal.PATTERN.value, "a pattern"),
     (Signal.RECOMMENDATION.value, "advice"),
 )
-
-
-class SignIn(LoginView):
-    """The sign-in page."""
-
-    redirect_authenticated_user = True
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return response
 
 
 class SwitchTeam(SessionView):

@@ -34,6 +34,14 @@ def migrate() -> None:
     refuse_unsafe_start()
 
 
+def first_people() -> None:
+    """The first people, unless they are there; stop here when a password made for them is not safe to serve with."""
+    from memoryhub.core.checks import refuse_unsafe_start
+
+    call_command("first_run", data=str(env.DATA), verbosity=0)
+    refuse_unsafe_start()
+
+
 def collect_static(data: Path) -> None:
     """Collect, hash and compress the static files, unless nothing has changed since the last time."""
     stamp = data / "static.stamp"
@@ -60,6 +68,7 @@ def _static_digest(data: Path) -> str:
 def main() -> None:
     """All of it, a line each; with `--empty` without the first people."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    env.allow_owner()
     install_frontend(env.DATA)  # first: the settings name the folder only where it exists
     django.setup()
     todo: list[tuple[str, Callable[[], object]]] = [
@@ -67,7 +76,7 @@ def main() -> None:
         ("static files", lambda: collect_static(env.DATA)),
     ]
     if "--empty" not in sys.argv:
-        todo.append(("first people and agents", lambda: call_command("first_run", data=str(env.DATA), verbosity=0)))
+        todo.append(("first people and agents", first_people))
     for name, do in todo:
         with steps.step(name):
             do()

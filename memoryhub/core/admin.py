@@ -23,6 +23,7 @@ from memoryhub.core.models import (
     Membership,
     Outbox,
     Sensitivity,
+    SignInRecord,
     Team,
 )
 
@@ -317,3 +318,25 @@ class OutboxAdmin(RecordAdmin):
     )
     list_display = ("handler", "due_at", "attempts", "done_at", "failure")
     ordering = ("-id",)
+
+
+@admin.register(SignInRecord)
+class SignInRecordAdmin(RecordAdmin):
+    """What happened at the sign-in page, newest first: for the installation's administrators."""
+
+    in_teams = False
+    fields = ("kind", "account", "address", "times", "first_at", "last_at")
+    list_display = ("last_at", "kind", "account", "address", "times", "first_at")
+    list_filter = ("kind",)
+    lookups = ("kind__exact",)
+    list_select_related = ("actor",)
+    ordering = ("-hour", "-last_at", "-id")
+    search_fields = ("actor__username", "address")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return SignInRecord.objects.order_by(*self.ordering)
+
+    @admin.display(description="account")
+    def account(self, row: SignInRecord) -> str:
+        """Whose; names that nobody has are not kept, since people type passwords there."""
+        return row.actor.username if row.actor else "(no such account)"

@@ -43,6 +43,7 @@ class Transaction:
     jobs: list[Outbox] = field(default_factory=list)
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
+    sealed_by: set[int] = field(default_factory=set)  # ids of the data keys
     after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
     settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None

@@ -17,7 +17,7 @@ from memoryhub.core.delegation import (
 )
 from memoryhub.core.errors import Code, Conflict, Invalid
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
@@ -31,19 +31,22 @@ def add(
     email: str = "",
     is_staff: bool = False,
     is_superuser: bool = False,
+    origin: str = PasswordOrigin.GIVEN,
+    is_demo: bool = False,
 ) -> Actor:
     """A new account. Without a password the person cannot sign in yet.
 
     `is_staff`: opens the admin pages of the teams that the person administers. `is_superuser`: administers the
-    installation, as a member of its team, and opens its admin pages. Raises Conflict when the user name is taken,
+    installation, as a member of its team, and opens its admin pages. `origin`: who chose the password; unless the
+    person did, or is of the demo, it must be changed at the first sign-in. Raises Conflict when the user name is taken,
     Invalid for a weak password.
     """
     require_installation(viewer)
     begin(viewer)
     if Actor.objects.filter(username=username).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"The user name {username!r} is taken.")
-    person = Actor(username=username, email=email, kind=Kind.HUMAN, is_staff=is_staff or is_superuser)
-    _set_password(person, password)
+    person = Actor(username=username, email=email, kind=Kind.HUMAN, is_staff=is_staff or is_superuser, is_demo=is_demo)
+    _set_password(person, password, origin if password is not None else PasswordOrigin.OWN)
     person.save(force_insert=True)
     _record(viewer, "person.add", person, active=True, staff=person.is_staff, superuser=is_superuser)
     if is_superuser:
@@ -117,19 +120,34 @@ def join(viewer: Viewer, *, person: Actor, team: Team) -> Membership:
 
 
 @action("person.set_password", roles=ADMINS)
-def set_password(viewer: Viewer, *, person: Actor, password: str) -> None:
+def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = PasswordOrigin.GIVEN) -> None:
     """Set a person's password, which ends their sessions.
 
-    Raises Forbidden when the person has more than the viewer in any team, Invalid for a weak password.
+    Unless `origin` says that the person has chosen it, it must be changed at the next sign-in. Raises Forbidden when
+    the person has more than the viewer in any team, Invalid for a weak password.
     """
     require_installation(viewer)
     if person.kind != Kind.HUMAN:
         raise Invalid("Only people have a password.")
     begin(viewer)
     require_over(viewer, person.id)
-    _set_password(person, password)
-    person.save(update_fields=["password"])
+    if person.id == viewer.actor:
+        origin = PasswordOrigin.OWN
+    _set_password(person, password, origin)
+    person.save(update_fields=["password", "password_origin"])
     _record(viewer, "person.set_password", person)
+
+
+@action("person.change_own_password", roles=())
+def change_own_password(viewer: Viewer, *, person: Actor, password: str) -> None:
+    """A person's own choice, which ends their other sessions. Raises Invalid for a weak one.
+
+    The page has asked for the present password. An account belongs to no team: the installation records it.
+    """
+    require_installation(viewer)
+    _set_password(person, password, PasswordOrigin.OWN)
+    person.save(update_fields=["password", "password_origin"])
+    _record(viewer, "person.change_own_password", person)
 
 
 def _let_administer(viewer: Viewer, person: Actor) -> None:
@@ -147,13 +165,14 @@ def _end_administering(viewer: Viewer, person: Actor) -> None:
     memberships.change(viewer, member=member, is_active=False, **rights)
 
 
-def _set_password(person: Actor, password: str | None) -> None:
+def _set_password(person: Actor, password: str | None, origin: str) -> None:
     if password is not None:
         try:
             validate_password(password, person)
         except ValidationError as error:
             raise Invalid(" ".join(error.messages)) from error
     person.set_password(password)
+    person.password_origin = origin
 
 
 def _record(viewer: Viewer, verb: str, person: Actor, **data: Any) -> None:

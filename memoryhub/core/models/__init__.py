@@ -10,10 +10,12 @@ from memoryhub.core.models.people import (
     DecisionsChangedBy,
     Kind,
     Membership,
+    PasswordOrigin,
     Role,
     Sensitivity,
     Team,
 )
+from memoryhub.core.models.signins import SignInDelay, SignInRecord
 
 __all__ = [
     "SYSTEM_TEAM",
@@ -31,8 +33,11 @@ __all__ = [
     "LedgerLife",
     "Membership",
     "Outbox",
+    "PasswordOrigin",
     "Role",
     "Sensitivity",
+    "SignInDelay",
+    "SignInRecord",
     "Team",
     "TeamKey",
     "seq_of_row",

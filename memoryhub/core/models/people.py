@@ -36,6 +36,14 @@ class Role(models.TextChoices):
     SYSTEM = "system"
 
 
+class PasswordOrigin(models.TextChoices):
+    """Who chose a person's password. What somebody else chose must be changed at the first sign-in."""
+
+    OWN = "own", "chosen by the person"
+    GIVEN = "given", "given by an administrator"
+    GENERATED = "generated", "made by first_run, and kept in a file"
+
+
 class ActorManager(BaseUserManager["Actor"]):
     def get_by_natural_key(self, username: str | None) -> "Actor":
         return self.get(username=username)
@@ -52,6 +60,10 @@ class Actor(AbstractBaseUser):
     is_staff = models.BooleanField(
         default=False, help_text="May open the admin pages of the teams where their role is administrator."
     )
+    password_origin = models.CharField(
+        max_length=10, choices=PasswordOrigin.choices, default=PasswordOrigin.OWN, db_default=PasswordOrigin.OWN
+    )
+    is_demo = models.BooleanField(default=False, db_default=False, help_text="Of the demo; keeps the first password.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     USERNAME_FIELD = "username"
@@ -73,6 +85,11 @@ class Actor(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.username
+
+    @property
+    def must_change_password(self) -> bool:
+        """Whether the password is one that somebody else chose: then nothing but changing it is open to the person."""
+        return self.password_origin != PasswordOrigin.OWN and not self.is_demo
 
     # Django's admin asks these; what a person may do is decided by the actions they call (core.verbs).
     def has_perm(self, perm: str, obj: object = None) -> bool:

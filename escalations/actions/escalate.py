@@ -1,6 +1,7 @@
 """Escalate: an agent asks for a person."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from escalations import schemas
@@ -99,7 +100,7 @@ def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> Non
     if action is None and {Verdict.APPROVE, Verdict.EDIT} & set(allowed):
         raise Invalid(errors=(FieldError("/action", "missing", "approve and edit need the action they are about."),))
     if action and action.get("schema") is not None and (fault := schemas.check(action["schema"], action["arguments"])):
-        raise Invalid(errors=(FieldError("/action/schema", Code.INVALID, fault),))
+        raise Invalid(errors=(replace(fault, pointer=f"/action/schema{fault.pointer}"),))
 
 
 def _assignee(task: Task, name: str) -> Membership:

@@ -159,6 +159,23 @@ def database(name: str) -> dict[str, Any]:
     }
 
 
+def session_options(statement: int, lock: int, idle: int) -> str:
+    """What each connection of the app role begins with, as libpq's `options`; times in seconds.
+
+    Only `settle` waits for a synchronous standby (ADR 11). No plan reads a table that grows from end to end, whatever
+    the planner knew of it when the plan was made (ADR 11).
+    """
+    wanted = {
+        "statement_timeout": f"{statement}s",
+        "lock_timeout": f"{lock}s",
+        "idle_in_transaction_session_timeout": f"{idle}s",
+        "synchronous_commit": "local",
+        "enable_seqscan": "off",
+        "jit": "off",  # PostgreSQL 17 would compile each plan that has no way but a sequential scan
+    }
+    return " ".join(f"-c {name}={value}" for name, value in wanted.items())
+
+
 class Embeddings(NamedTuple):
     """Where texts become vectors, for searching by meaning. Without a URL: nowhere."""
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -20,11 +21,16 @@ from memoryhub.config.frontend import install_frontend
 
 
 def migrate() -> None:
-    """Apply what is missing of the migrations, as the owner; stop here when the login that serves is not safe."""
+    """Apply what is missing of the migrations, as the owner, and begin a new life of the ledgers where the server is
+    another (ADR 10); stop here when it would not be safe to serve.
+    """
+    from memoryhub.core.actions.lives import Behind, follow_the_server
     from memoryhub.core.checks import refuse_unsafe_start
 
     call_command("migrate", database="owner", verbosity=0, interactive=False)
     connections["owner"].close()
+    with suppress(Behind):  # which the checks say
+        follow_the_server()
     refuse_unsafe_start()
 
 

@@ -155,6 +155,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memoryhub.core.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
+    "keep_mark": {"task": "memoryhub.core.tasks.keep_mark", "schedule": 5.0, "options": {"expires": 5}},
     "prune_feeds": {"task": "memoryhub.core.tasks.prune_feeds", "schedule": 86_400.0, "options": {"expires": 3600}},
     "index": {"task": "memoryhub.memory.search.tasks.index", "schedule": 1.0, "options": {"expires": 5}},
     "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
@@ -206,10 +207,20 @@ RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6
 # Of connections and requests:
 
 # Of what is sent to us, and what we send:
+SCHEMA_BYTES = env.number("SCHEMA_BYTES", 128 * 1024, low=1024, high=256 * 1024)
+SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 
 # Of what agents and people leave behind (labels, open escalations, drafts):
 
 # Of the database:
+STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)
+LOCK_SECONDS = env.number("LOCK_SECONDS", 10, low=1, high=600)
+IDLE_TRANSACTION_SECONDS = env.number("IDLE_TRANSACTION_SECONDS", 60, low=5, high=3_600)
+SETTLE_SECONDS = env.number("SETTLE_SECONDS", 5, low=1, high=60)
+SETTLE_WAITERS = env.number("SETTLE_WAITERS", max(1, WEB_THREADS * 3 // 4), low=1, high=200)
+DATABASES["default"]["OPTIONS"]["options"] = env.session_options(
+    STATEMENT_SECONDS, LOCK_SECONDS, IDLE_TRANSACTION_SECONDS
+)
 
 # Of signing in:
 SIGNIN_LONGEST_DELAY = env.number("SIGNIN_LONGEST_DELAY", 30, low=1, high=3600)

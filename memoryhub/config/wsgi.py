@@ -57,7 +57,7 @@ class _ApiHandler(WSGIHandler):
 
 
 _api = _ApiHandler()
-_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")  # whoever probes a process knows no public host name
+_FOR_PROGRAMS = ("/api/", "/metrics")  # whoever probes a process knows no public host name
 _FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the policy that pages have
 
 

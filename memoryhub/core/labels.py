@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from memoryhub.core import lives
 from memoryhub.core.errors import Forbidden
 from memoryhub.core.models import Label, Sensitivity
 from memoryhub.core.transactions import current
@@ -36,9 +37,12 @@ class LabelRef:
         return self.sensitivity == Sensitivity.CONFIDENTIAL
 
 
-# Labels are never changed or removed, so what was read once stays true. Keyed by id, and by what they are.
+# Labels are never changed or removed, so what was read once stays true in this life of the ledger. Keyed by id, and by
+# what they are.
 _by_id: dict[int, LabelRef] = {}
 _by_value: dict[tuple[int, int, tuple[str, ...]], LabelRef] = {}
+lives.forgets(_by_id.clear)
+lives.forgets(_by_value.clear)
 
 
 def _remember(row: Label) -> LabelRef:
@@ -58,6 +62,7 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
     words = tuple(sorted(set(compartments)))
     if not viewer.dominates(sensitivity, words):
         raise Forbidden("The label is above your clearance.")
+    visible = current().labels  # first: with them comes whether what was remembered still holds
     found = _by_value.get((viewer.team, sensitivity, words))
     if found is None:
         values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": list(words)}
@@ -69,9 +74,23 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
             Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
             made = Label.objects.get(**values)
             found = LabelRef(made.id, viewer.team, sensitivity, words)
-    if found.id not in current().labels:
+    if found.id not in visible:
         current().enter()
     return found
+
+
+def label_above(viewer: Viewer, sensitivity: int, compartments: Iterable[str]) -> int:
+    """The id of the team's label of this value, which may be above the writer: of an event that names compartments.
+
+    Whoever takes a compartment away, or makes one, need not have it. Such events are the only rows that may be written
+    up (row-level security allows it for them alone).
+    """
+    words = sorted(set(compartments))
+    if viewer.dominates(sensitivity, words):
+        return ensure_label(viewer, sensitivity, words).id
+    values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": words}
+    Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
+    return int(Label.objects.get(**values).id)
 
 
 def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:

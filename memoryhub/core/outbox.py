@@ -10,9 +10,12 @@ from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from memoryhub.core import durability, sql
+from memoryhub.core.errors import Unconfirmed
 from memoryhub.core.failures import describe
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Outbox
+from memoryhub.core.pipeline import Rows
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
@@ -58,15 +61,23 @@ def work_one(job_id: UUID | None = None) -> bool:
 
     The handler's changes and `done_at` are one transaction, so a job done twice changes things once.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
-        row = cursor.fetchone()
-    if row is None:
+    try:
+        claimed = _claim(job_id)
+    except Unconfirmed:
         return False
-    job = Outbox.objects.get(id=row[0])
+    if not claimed:
+        return False
+    job = Outbox.objects.get(id=claimed[0][0])
     with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=str(job.id), handler=job.handler):
         _work(job)
     return True
+
+
+def _claim(job_id: UUID | None) -> Rows:
+    # Its own COMMIT waits for the standbys: what a job was made for is durable before anything is done about it.
+    with durability.waiting():
+        sql.later("select set_config('synchronous_commit', 'on', true)")
+        return sql.run(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
 
 
 def _work(job: Outbox) -> None:
@@ -76,6 +87,9 @@ def _work(job: Outbox) -> None:
                 return
             again_at = _handler(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
+    except Unconfirmed:  # not done, or done and committed here: the row tells, and the job did not fail
+        with connection.cursor() as cursor:
+            cursor.execute("update outbox set claimed_until = null where id = %s and done_at is null", [job.id])
     except Exception as error:
         log.error("outbox_job_failed", attempts=job.attempts, **describe(error))
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 """The one way to the database: a transaction that belongs to one viewer.
 
 It sets what row-level security tests, gathers what the actions append to the ledger and the outbox, writes the
-events last (ADR 1, rule 2), and after COMMIT waits for the disk before anything is answered or announced.
+events last (ADR 1, rule 2), and after COMMIT waits until they are durable before anything is answered or announced.
 """
 
 import threading
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from memoryhub.core import counts, sql, wake
+from memoryhub.core import counts, durability, lives, sql, wake
 from memoryhub.core.blocks import block
+from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
@@ -22,7 +23,8 @@ select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor'
        set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
        set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s::int
            and (%(all)s::bool or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))
-       ), '{}'), true)
+       ), '{}'), true),
+       pg_postmaster_start_time()::text, ledger_life_now(%(team)s::int)
 """
 _APPEND = """
 insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, data)
@@ -43,7 +45,7 @@ class Transaction:
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
     sealed_by: set[int] = field(default_factory=set)  # ids of the data keys
     after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
-    settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
+    settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None
     _entered: sql.Statement | None = None
 
@@ -57,7 +59,17 @@ class Transaction:
             "clearance": viewer.clearance,
             "compartments": sorted(viewer.compartments),
         }
-        self._entered = sql.later(_ENTER, params)
+        self._entered = sql.leave(sql.Statement(_ENTER, params, self._notice))
+
+    def _notice(self, rows: Rows) -> None:
+        # Before what this transaction reads is looked at with what was remembered of another history.
+        lives.notice(rows[0][4], self.viewer.team, rows[0][5])
+
+    @property
+    def life(self) -> int:
+        """The ordinal of the ledger's life (ADR 10)."""
+        assert self._entered is not None
+        return int(self._entered.rows()[0][5])
 
     @property
     def labels(self) -> frozenset[int]:
@@ -97,6 +109,11 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         try:
             yield mine
             _finish(mine)
+        except Unconfirmed:
+            raise
+        except HubError:
+            _refuse(mine)
+            raise
         finally:
             _local.transaction = None
     if mine.seq is not None:
@@ -125,17 +142,34 @@ def _finish(mine: Transaction) -> None:
         sql.later("commit")
     if mine.events:
         mine.seq = settle(mine.events[-1]["id"])
-    elif mine.settled:
+        durability.reach(mine.viewer.team, mine.seq)
+    elif mine.settled and not mine.read_only:
         settle(mine.settled)
+    elif mine.settled:
+        _settle_read()
     sql.send()
 
 
+def _refuse(mine: Transaction) -> None:
+    """Undo what was done; what the refusal tells of is durable, too, when it leaves."""
+    if mine.settled:
+        sql.forget()
+        sql.later("rollback")
+        _settle_read()
+
+
 def settle(event_id: UUID) -> int:
-    """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
-    ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
+    """Wait until the event is durable and return its `seq`. Nothing may be answered or announced before."""
+    with durability.waiting():
+        ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)
+
+
+def _settle_read() -> None:
+    with durability.reading():
+        sql.run("select settle_read()")
 
 
 def read_last(text: str, params: Params) -> Rows:

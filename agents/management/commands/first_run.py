@@ -16,9 +16,10 @@ from agents.models import DEFAULT_SCOPES, ApiKey
 from escalations.actions.escalate import DEFAULT_QUEUE
 from escalations.models import Queue
 from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.delegation import installers
 from memoryhub.core.flags import wants_demo
 from memoryhub.core.management.arguments import installation, new_password, refusals
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
@@ -105,7 +106,7 @@ class _Logins:
             installation(),
             username=username,
             password=password,
-            is_superuser=administers,
+            is_staff=administers,
             origin=PasswordOrigin.GENERATED,
             is_demo=wants_demo(),
         )
@@ -119,12 +120,14 @@ class _Logins:
 
 def _administrator(logins: _Logins) -> Actor:
     """The installation's administrator: the one that there is, else `admin`."""
-    found = Actor.objects.filter(kind=Kind.HUMAN, is_superuser=True, is_active=True).order_by("id").first()
+    found = installers().filter(actor__is_active=True).select_related("actor").order_by("actor_id").first()
+    if found is not None:
+        return found.actor
     told = "administrator: teams, people, agents and keys, at /admin/"
     if not wants_demo():
         told += " (the first sign-in asks for a password of your own)"
-    admin = found or logins.account(ADMIN, told, administers=True)
-    _join(installation(), admin, Role.ADMIN, Sensitivity.INTERNAL, [])
+    admin = logins.account(ADMIN, told, administers=True)
+    _join(installation(), admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
     return admin
 
 

@@ -1,5 +1,7 @@
 """Teams: add, change. The installation's administrators do this, in the ledger of the team `system`."""
 
+from typing import Any
+
 from memoryhub.core import ledger
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
 from memoryhub.core.labels import ensure_label
@@ -17,7 +19,7 @@ def require_installation(viewer: Viewer) -> None:
 
 @action("team.add", roles=ADMINS)
 def add(viewer: Viewer, *, slug: str, name: str) -> Team:
-    """A new team with its data key; a person who adds it becomes its first administrator.
+    """A new team with its data key; a person who adds it becomes its first administrator, cleared for all levels.
 
     Raises Conflict (already_exists) when the slug is taken, Forbidden outside the installation's team.
     """
@@ -29,12 +31,14 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     Membership.objects.create(
         actor=system, team=team, name="memoryhub", role=Role.SYSTEM, clearance=Sensitivity.CONFIDENTIAL
     )
+    data: dict[str, Any] = {"name": name}
     if viewer.is_human:
-        Membership.objects.create(
+        first = Membership.objects.create(
             actor_id=viewer.actor, team=team, name=viewer.name, role=Role.ADMIN, clearance=Sensitivity.CONFIDENTIAL
         )
+        data |= {"membership": str(first.id), "role": first.role, "clearance": first.clearance}
     make_team_key(team.id)
-    _record(viewer, "team.add", team)
+    _record(viewer, "team.add", team, **data)
     return team
 
 
@@ -48,10 +52,17 @@ def change(
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
-    team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
-    team.feed_days = feed_days
-    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days"])
-    _record(viewer, "team.change", team)
+    rules = {
+        "name": name,
+        "tell_withheld": tell_withheld,
+        "acknowledge_hours": acknowledge_hours,
+        "feed_days": feed_days,
+    }
+    was = Team.objects.filter(id=team.id).values(*rules).get()
+    for rule, value in rules.items():
+        setattr(team, rule, value)
+    team.save(update_fields=list(rules))
+    _record(viewer, "team.change", team, **rules, before={key: was[key] for key in rules if was[key] != rules[key]})
     return team
 
 
@@ -78,6 +89,6 @@ def rewrap_keys(viewer: Viewer, *, master: str) -> None:
     ledger.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
 
 
-def _record(viewer: Viewer, verb: str, team: Team) -> None:
+def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug})
+    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})

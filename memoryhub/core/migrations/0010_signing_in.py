@@ -55,7 +55,7 @@ end $$;
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0005_feed_floor")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0009_rights")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddField(

@@ -1,11 +1,13 @@
 """The kernel's tables."""
 
+from memoryhub.core.models.compartments import Compartment
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
-from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
-from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
+from memoryhub.core.models.ledger import AccessLog, Event, EventSeq, LedgerLife
+from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import (
     SYSTEM_TEAM,
     Actor,
+    DecisionsChangedBy,
     Kind,
     Membership,
     PasswordOrigin,
@@ -19,12 +21,16 @@ __all__ = [
     "SYSTEM_TEAM",
     "AccessLog",
     "Actor",
+    "Compartment",
+    "DecisionsChangedBy",
     "Event",
     "EventSeq",
+    "Heartbeat",
     "Idempotency",
     "Kind",
     "Label",
     "Labelled",
+    "LedgerLife",
     "Membership",
     "Outbox",
     "PasswordOrigin",

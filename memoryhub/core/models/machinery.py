@@ -50,6 +50,18 @@ class Outbox(models.Model):
         ]
 
 
+class Heartbeat(models.Model):
+    """When a part of the installation last showed that it works: the worker, whenever beat has it sweep."""
+
+    app_may: ClassVar[str] = "SELECT, UPDATE"
+
+    part = models.CharField(primary_key=True, max_length=20)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "heartbeat"
+
+
 class Idempotency(models.Model):
     """What a request with an Idempotency-Key did: the action's status and ids, never a copy of the answer."""
 

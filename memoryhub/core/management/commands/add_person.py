@@ -16,7 +16,7 @@ from memoryhub.core.management.arguments import (
     refusals,
     system_of,
 )
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, PasswordOrigin, Role
 
 
 class Command(BaseCommand):
@@ -56,6 +56,8 @@ class Command(BaseCommand):
             if Membership.objects.filter(team_id=viewer.team, name=name).exists():
                 raise CommandError(f"The name {name!r} is taken in this team.")
             if actor is None:
+                if options["superuser"] and viewer.team_slug == SYSTEM_TEAM:
+                    options |= {"superuser": False, "role": Role.ADMIN.value}  # by the membership below
                 actor = self._add_account(username, options)
             elif actor.kind != Kind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
                 raise CommandError(f"{username!r} has an account already; the admin pages change accounts.")
@@ -67,8 +69,6 @@ class Command(BaseCommand):
                 clearance=options["clearance"],
                 compartments=options["compartments"],
             )
-            if options["superuser"] and viewer.team_slug != SYSTEM_TEAM:
-                memberships.add(installation(), actor=actor, name=name, role=Role.ADMIN, clearance=Sensitivity.INTERNAL)
         self.stderr.write(f"{name} is in the team {team} as {options['role']}.")
 
     def _add_account(self, username: str, options: dict[str, Any]) -> Actor:

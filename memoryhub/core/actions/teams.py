@@ -66,6 +66,29 @@ def change(
     return team
 
 
+@action("team.add_key", roles=())
+def add_key(viewer: Viewer, *, team: Team) -> None:
+    """Another data key, which seals what the team writes from now on."""
+    require_installation(viewer)
+    make_team_key(team.id)
+    _record(viewer, "team.add_key", team)
+
+
+@action("team.erase_keys", roles=())
+def erase_keys(viewer: Viewer, *, team: Team) -> None:
+    """Record that the team's data keys are being erased, which only the owner of the database can do."""
+    require_installation(viewer)
+    _record(viewer, "team.erase_keys", team)
+
+
+@action("team.rewrap_keys", roles=())
+def rewrap_keys(viewer: Viewer, *, master: str) -> None:
+    """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
+    require_installation(viewer)
+    label = ensure_label(viewer, Sensitivity.INTERNAL)
+    ledger.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
+
+
 def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
     ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections
+from django.db.backends.utils import CursorWrapper
 
 from memoryhub.core import wake
 from memoryhub.core.errors import HubError
@@ -80,6 +82,15 @@ def member_named(viewer: Viewer, name: str) -> Membership:
 def installation() -> Viewer:
     """The system's viewer in the installation's own team."""
     return system_of(SYSTEM_TEAM)
+
+
+@contextmanager
+def owner_cursor() -> Iterator[CursorWrapper]:
+    """A cursor of the database's owner, in autocommit. Raises CommandError where the command has no such login."""
+    if "owner" not in connections:
+        raise CommandError("This is the owner's to do: set DATABASE_OWNER_URL for this command.")
+    with connections["owner"].cursor() as cursor:
+        yield cursor
 
 
 @contextmanager

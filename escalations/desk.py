@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from escalations import states
 from escalations.models import Escalation, Priority, ReasonCode
 from escalations.selectors import escalations, in_queue_order
+from escalations.standing import in_states
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.verbs import DESK
 from memoryhub.core.viewers import Viewer
@@ -72,7 +73,7 @@ class Filters:
 
 def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escalation]:
     """The rows that fit, in the queue's one order; `limit` + 1 of them, so that one sees whether more follow."""
-    rows = escalations(viewer).filter(state__in=STATUSES[filters.status])
+    rows = in_states(escalations(viewer), STATUSES[filters.status])
     if filters.priority:
         rows = rows.filter(priority=Priority.labels.index(filters.priority))
     if filters.agent:
@@ -88,15 +89,15 @@ def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escala
     return list(in_queue_order(_of_owner(viewer, rows, filters.owner))[: limit + 1])
 
 
-def _of_owner(viewer: Viewer, rows: QuerySet[Escalation], owner: str | None) -> QuerySet[Escalation]:
+def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySet[Any]:
     match owner:
         case None:
             return rows
         case "me":
-            return rows.filter(owner_id=viewer.membership)
+            return rows.filter(owner_id=viewer.membership, over=False)
         case "none":
-            return rows.filter(owner__isnull=True)
-    return rows.filter(owner__name=owner)
+            return rows.filter(Q(owner__isnull=True) | Q(over=True))
+    return rows.filter(owner__name=owner, over=False)
 
 
 def _any_of(conditions: Any) -> Q:

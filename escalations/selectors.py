@@ -9,11 +9,13 @@ from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Su
 
 from escalations import answers
 from escalations.models import Answer, Escalation, Priority, Verdict
-from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN
+from escalations.standing import as_they_are_now
+from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN, RESOLVED
 from memoryhub.core.access import find, visible_to
-from memoryhub.core.models import Event, Team, seq_of_row
+from memoryhub.core.labels import label_by_id
+from memoryhub.core.models import Event, Membership, Team, seq_of_row
 from memoryhub.core.sealing import read_text
-from memoryhub.core.viewers import Viewer
+from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
@@ -24,7 +26,10 @@ LEARNINGS = 50  # of the task itself, in a package
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
-    """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people."""
+    """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people.
+
+    Each as it is at this moment: one whose claim is over is shown as queued, though nobody has written that down yet.
+    """
     last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
     rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
         seq=seq_of_row(),
@@ -32,7 +37,7 @@ def escalations(viewer: Viewer) -> QuerySet[Escalation]:
         last_type=Subquery(last.values("type")[:1], output_field=CharField()),
         last_at=Subquery(last.values("at")[:1], output_field=DateTimeField()),
     )
-    return visible_to(viewer, rows)
+    return visible_to(viewer, as_they_are_now(rows))
 
 
 def in_queue_order(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
@@ -145,6 +150,32 @@ def withheld(viewer: Viewer, row: Escalation) -> int | None:
         return int(cursor.fetchone()[0])
 
 
+def unreachable(row: Escalation) -> str | None:
+    """Why an answer cannot reach who asked, as a sentence; None where it can.
+
+    An agent whose keys are all revoked can be reached: its answer waits for its next key.
+    """
+    asker = Membership.objects.select_related("actor", "team").get(id=row.author_id)
+    if not (asker.is_active and asker.actor.is_active):
+        return f"{asker.name} is deactivated: an answer cannot reach it. Finish it yourself."
+    label = label_by_id(row.label_id)
+    if not viewer_of(asker).dominates(label.sensitivity, label.compartments):
+        return f"{asker.name} may no longer read an answer of this sensitivity. Finish it yourself."
+    return None
+
+
+def answers_given(viewer: Viewer, row: Escalation) -> tuple[Answer | None, list[Answer]]:
+    """This round's answer, decided or sent; and those that were never sent, the latest first.
+
+    Also one that nobody has marked as withdrawn yet, where its author's claim is over.
+    """
+    rows = visible_to(viewer, Answer.objects.select_related("author").filter(escalation=row, round=row.round))
+    found = list(rows.order_by("-id"))
+    stands = row.state in (RESOLVED, *ANSWERED)
+    given = next((answer for answer in found if stands and answer.withdrawn_at is None), None)
+    return given, [answer for answer in found if answer is not given]
+
+
 OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 
 
@@ -154,7 +185,7 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
     if row.state not in ANSWERED:
         return None
     given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
-    answer = given.filter(escalation=row, round=row.round).first()
+    answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
     text = read_text(answer) if answer else {}
     made: answers.Answer = {
         "escalation": row.id,

@@ -224,8 +224,10 @@ def test_issue_key_refuses_what_makes_no_sense(arguments):
     agent = make_agent(team)
     with pytest.raises(CommandError):
         run("issue_key", agent.name, "--team", team.slug, *arguments)
-    with pytest.raises(CommandError, match="There is no agent"):
+    with pytest.raises(CommandError, match=f"There is no agent.*manage.py add_agent nobody --team {team.slug}"):
         run("issue_key", "nobody", "--team", team.slug)
+    with pytest.raises(CommandError, match=r"There is no team.*manage.py add_team nowhere"):
+        run("issue_key", "nobody", "--team", "nowhere")
     assert ApiKey.objects.filter(membership__team=team).count() == 1
 
 

@@ -195,6 +195,46 @@ def test_a_part_that_keeps_ending_is_started_less_and_less_often(capsys: pytest.
     assert said == [f"broken | ended (status 3); it is started again in {pause} s" for pause in ("0.5", "1", "2")]
 
 
+def test_a_part_that_is_killed_again_and_again_is_back_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    supervisor = Supervisor(
+        {"web": [sys.executable, "-c", "import time; time.sleep(60)"]}, dict(os.environ), servers.ROOT
+    )
+    (child,) = supervisor.children
+
+    def runs() -> bool:
+        supervisor.watch()
+        return child.process is not None and child.process.poll() is None
+
+    for _ in range(6):
+        wait_until(runs, seconds=10)
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait()
+    wait_until(runs, seconds=10)
+    supervisor.stop()
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["web    | ended (signal SIGKILL); it is started again in 0.5 s"] * 6
+
+
+def test_a_part_whose_fault_is_mended_is_back_within_ten_seconds(tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    code = f"import pathlib, sys, time; pathlib.Path({str(mended)!r}).exists() or sys.exit(3); time.sleep(60)"
+    supervisor = Supervisor({"web": [sys.executable, "-c", code]}, dict(os.environ), servers.ROOT)
+    (child,) = supervisor.children
+    supervisor.wait_for("web", lambda: False, seconds=30, tries=6)
+    assert child.failures == 6
+    mended.touch()
+    begun = time.monotonic()
+
+    def lives() -> bool:
+        supervisor.watch()
+        return child.process is not None and time.monotonic() - child.begun > 1
+
+    wait_until(lives, seconds=10)
+    assert time.monotonic() - begun < 10
+    supervisor.stop()
+
+
 def test_what_a_part_says_stands_behind_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     code = "import time; print('one'); print('two', flush=True); time.sleep(60)"
     supervisor = Supervisor({"web": [sys.executable, "-c", code]}, dict(os.environ), servers.ROOT)

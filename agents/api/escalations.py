@@ -13,10 +13,11 @@ from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -44,7 +45,7 @@ class Action(Shape, kw_only=True):
 
 
 class NewEscalation(Shape, kw_only=True):
-    task: Key
+    task: TaskKey
     reason_code: ReasonCode
     reason: Text
     question: Text
@@ -59,6 +60,7 @@ class NewEscalation(Shape, kw_only=True):
 class Escalations(Reading, Writing):
     """What was asked of people."""
 
+    verb = "escalation.escalate"
     scope = "escalations"
     shape = NewEscalation
     shows = Listed[answered.Escalation]
@@ -71,10 +73,10 @@ class Escalations(Reading, Writing):
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
-        if key := self.params.key("task"):
+        if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
-            rows = rows.filter(state=state)
+            rows = in_states(rows, [state])
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
@@ -180,6 +182,7 @@ class Acknowledge(EscalationVerb):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "escalation.acknowledge"
     shape = Nothing
     body_optional = True
 
@@ -193,6 +196,7 @@ class Cancel(EscalationVerb):
     Of a cancellation and an answer at once one counts.
     """
 
+    verb = "escalation.cancel"
     shape = Reason
 
     def act(self, escalation_id: UUID, body: Reason) -> Escalation:

@@ -14,7 +14,7 @@ from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, Precondit
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.etags import fits_none, if_match, make_tag, must_be_new
 from memoryhub.interface.pagination import Page, page, read_window
-from memoryhub.interface.shapes import JsonValue, Key, NewRow, Shape, When
+from memoryhub.interface.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import facts
 from memoryhub.memory.actions.facts import NewFact, Seen, Stale
@@ -39,7 +39,7 @@ class Facts(Reading):
     answers: ClassVar[Mapping[int, Any]] = {200: FactPage}
 
     def read(self, **url: Any) -> Answer:
-        task = self.params.key("task")
+        task = self.params.task_key("task")
         filters = selectors.Filters(
             prefix=self.params.key("prefix"),
             task=task_selectors.ref(self.viewer, task).id if task else None,
@@ -66,7 +66,7 @@ def paged(made: Page[FactRow], render: Any) -> Answer:
 
 class FactBody(NewRow, kw_only=True):
     value: JsonValue
-    task: Key | None = None
+    task: TaskKey | None = None
     ttl_seconds: Annotated[int, Meta(ge=1, le=TEN_YEARS)] | None = None
     valid_from: When | None = None
     valid_to: When | None = None
@@ -80,6 +80,7 @@ class OneFact(Reading, Writing):
     newest); and a read sees every write that was answered before it began. PUT replaces the whole fact but its label.
     """
 
+    verb = "fact.put"
     shape = FactBody
     parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
     http_method_names = ["get", "head", "put", "delete"]
@@ -194,13 +195,14 @@ class History(Reading):
 
 
 class Keys(Shape, kw_only=True):
-    keys: Annotated[list[Key], Meta(min_length=1, max_length=MOST_KEYS)]
+    keys: Annotated[list[FactKey], Meta(min_length=1, max_length=MOST_KEYS)]
 
 
 class ReadFacts(Asking):
     """Up to 200 facts by their keys, from one snapshot; an ambiguous key is told with its labels and fails no other."""
 
     shape = Keys
+    in_place_of = ("fact", frozenset({"GET", "HEAD", "PUT", "DELETE"}))
     answers: ClassVar[Mapping[int, Any]] = {200: FactsRead}
 
     def read(self, body: Keys, **url: Any) -> Answer:

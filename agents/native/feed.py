@@ -72,7 +72,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
             words = "A type is that of a row, such as observation, or of an event, such as observation.log."
             raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
     task = None
-    if key := params.key("task"):
+    if key := params.task_key("task"):
         with viewer_transaction(viewer, read_only=True):
             task = task_selectors.ref(viewer, key).id
     return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)

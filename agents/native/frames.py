@@ -118,7 +118,8 @@ def _members(event: LiveEvent, task: str | None) -> FeedEvent:
         "label": str(event.label),
         "author": event.actor,
         "at": event.at,
-        "data": event.data,
+        # Earlier versions told the verdict, which no agent hears before it is handed back.
+        "data": {name: value for name, value in event.data.items() if name != "verdict"},
     }
     if task is not None:
         made["task"] = task

@@ -12,7 +12,6 @@ from agents.native import answer, feed, stream
 from agents.native.frames import FeedEvent, FeedEvents
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
-from memoryhub.core.verbs import VERBS
 from memoryhub.memory.answers import PushedAlert
 
 ROOT = "/api/v1/"
@@ -104,7 +103,7 @@ class Operation:
 
     @property
     def path(self) -> str:
-        return ROOT + re.sub(r"<[a-z]+:([a-z_]+)>", r"{\1}", self.route)
+        return ROOT + re.sub(r"<[a-z_]+:([a-z_]+)>", r"{\1}", self.route)
 
     @property
     def noun(self) -> str:
@@ -113,7 +112,7 @@ class Operation:
     @property
     def path_parameters(self) -> list[tuple[str, str]]:
         """Converter and name of each."""
-        return re.findall(r"<([a-z]+):([a-z_]+)>", self.route)
+        return re.findall(r"<([a-z_]+):([a-z_]+)>", self.route)
 
 
 def operations() -> list[Operation]:
@@ -142,7 +141,6 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
     body_required = False
     if not reads and method != "DELETE" and issubclass(view, Taking):
         shape, body_required = view.told or view.shape, not view.body_optional
-    verb = VERBS.get(name.replace("_", ".", 1))
     asks = issubclass(view, Asking)
     return Operation(
         method=method,
@@ -150,7 +148,7 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         id=name,
         module=view.__module__,
         description=_words_of(view, "read" if reads or asks else "write"),
-        scope=getattr(view, "scope", None) if reads or asks or verb is None else verb.scope,
+        scope=view.scope_of(method),
         parameters=view.parameters if reads else view.parameters & {"label"},
         headers=_headers(method, view),
         shape=shape,

@@ -12,7 +12,6 @@ from escalations import arguments, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
-from memoryhub.core.access import visible_to
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import read_text
@@ -132,8 +131,7 @@ class CasePage(Page):
         action = text.get("action") or None
         mine = row.owner_id == viewer.membership
         held = row.state in (states.CLAIMED, states.WAITING)
-        answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
-        answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
+        answer, unsent = selectors.answers_given(viewer, row)
         task = rendering.task(task_selectors.find_task(viewer, row.task_id))
         given = read_text(answer) if answer else {}
         return {
@@ -145,12 +143,14 @@ class CasePage(Page):
             "task": task,
             "mine": mine,
             "may_answer": mine and held and viewer.role in DESK,
+            "unreachable": selectors.unreachable(row) if row.state in states.OPEN else None,
+            "unsent": [(given, read_text(given)) for given in unsent],
             "may_claim": row.state == states.QUEUED and viewer.role in DESK,
-            "may_release": held and (mine or viewer.role in LEADS) and viewer.role in DESK,
-            "may_cancel": row.state in (states.QUEUED, states.CLAIMED, states.WAITING)
+            "may_release": row.state in states.HELD and (mine or viewer.role in LEADS) and viewer.role in DESK,
+            "may_cancel": row.state in states.OPEN
             and viewer.role in DESK
             and (mine or row.owner_id is None or viewer.role in LEADS),
-            "may_hand_back": row.state == states.RESOLVED and mine,
+            "may_hand_back": row.state == states.RESOLVED and (mine or viewer.role in LEADS),
             "is_reader": viewer.role == Role.READER,
             "is_open": row.state in states.OPEN,
             "answer": answer,

@@ -17,6 +17,8 @@ from escalations import arguments as forms
 from escalations import lessons, selectors
 from escalations.actions import answers, claims, learnings, notes
 from escalations.models import Escalation, Verdict
+from escalations.standing import in_states
+from escalations.states import CLAIMED, WAITING
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
@@ -234,8 +236,7 @@ class Next(Verb):
             messages.success(request, self.said)
             return see(done.id)
         with viewer_transaction(self.viewer, read_only=True):
-            held = selectors.escalations(self.viewer).filter(owner__isnull=False, state__in=("claimed", "waiting"))
-            count = held.count()
+            count = in_states(selectors.escalations(self.viewer), (CLAIMED, WAITING)).count()
         if wants_json(request):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
         messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")

@@ -3,7 +3,7 @@
 import gc
 import os
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import django
@@ -60,7 +60,15 @@ def _plain(scope: Scope) -> Scope:
     query = scope["query_string"]
     if not query.isascii():
         query = quote(query, safe="".join(map(chr, range(0x21, 0x7F)))).encode()
-    return {**scope, "headers": headers, "query_string": query}
+    return {**scope, "headers": headers, "query_string": query, "path": _path(scope)}
+
+
+def _path(scope: Scope) -> str:
+    """The decoded path, in which a slash that was sent as %2F stays so: it belongs to a key, and divides nothing."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" not in raw.lower():
+        return str(scope["path"])
+    return unquote(re.sub("%2f", "%252F", raw.decode("latin-1"), flags=re.IGNORECASE))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

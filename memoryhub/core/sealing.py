@@ -7,7 +7,7 @@ under it, does not open. Nonces are random: a data key should be rotated before 
 
 import os
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,7 @@ from django.conf import settings
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, label_by_id
-from memoryhub.core.models import AccessLog, TeamKey
+from memoryhub.core.models import AccessLog, Labelled, TeamKey
 from memoryhub.core.transactions import current
 
 log = structlog.get_logger(__name__)
@@ -105,6 +105,10 @@ class Texted(Protocol):
     def sealed(self) -> Any: ...
 
 
+@overload
+def read_text(row: Labelled) -> dict[str, Any]: ...
+@overload
+def read_text(row: Texted, table: str) -> dict[str, Any]: ...
 def read_text(row: Texted, table: str | None = None) -> dict[str, Any]:
     """A row's free text (`table`: where it is not a model's instance). Opening a sealed one is recorded.
 

@@ -61,7 +61,7 @@ def test_the_name_of_a_verb_is_no_key(api: Api) -> None:
     """A task of this key could not be read: GET /tasks/claim-next is the verb's address."""
     reply = api.post("tasks", {"key": "claim-next", "title": "T"})
     assert reply.refusal == (400, "invalid")
-    assert [(error["pointer"], error["code"]) for error in reply.data["errors"]] == [("/key", "bad_choice")]
+    assert [(error["pointer"], error["code"]) for error in reply.data["errors"]] == [("/key", "bad_format")]
 
 
 def test_absent_is_404(api: Api) -> None:

@@ -61,7 +61,9 @@ def system_of(slug: str) -> Viewer:
     team = Team.objects.filter(slug=slug).first()
     if team is None:
         slugs = list(Team.objects.order_by("slug").values_list("slug", flat=True)[:20])
-        raise CommandError(f"There is no team {slug!r}. Teams: {', '.join(slugs)}.")
+        raise CommandError(
+            f"There is no team {slug!r}. Teams: {', '.join(slugs)}. Another one: manage.py add_team {slug} NAME"
+        )
     return system_viewer(team.id)
 
 

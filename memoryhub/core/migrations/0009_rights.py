@@ -54,7 +54,7 @@ create policy event_make on event for insert with check (
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0005_feed_floor")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0011_who_may_change_decisions_and_work_on_what")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.RunSQL(AGREE, TICK),

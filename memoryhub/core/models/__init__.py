@@ -4,13 +4,23 @@ from memoryhub.core.models.compartments import Compartment
 from memoryhub.core.models.labels import Label, Labelled, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
 from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
-from memoryhub.core.models.people import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models.people import (
+    SYSTEM_TEAM,
+    Actor,
+    DecisionsChangedBy,
+    Kind,
+    Membership,
+    Role,
+    Sensitivity,
+    Team,
+)
 
 __all__ = [
     "SYSTEM_TEAM",
     "AccessLog",
     "Actor",
     "Compartment",
+    "DecisionsChangedBy",
     "Event",
     "EventSeq",
     "Idempotency",

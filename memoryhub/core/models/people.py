@@ -82,6 +82,13 @@ class Actor(AbstractBaseUser):
         return self.is_active and self.is_staff
 
 
+class DecisionsChangedBy(models.TextChoices):
+    """Which agents may supersede, revoke and judge a decision."""
+
+    ALL = "all", "every agent"
+    AUTHOR_AND_HOLDER = "author_and_holder", "its author and the task's holder"
+
+
 class Team(models.Model):
     """The unit of sharing: one memory, one ledger, one clock."""
 
@@ -101,6 +108,13 @@ class Team(models.Model):
     )
     feed_floor = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="The feed resumes at this seq or later; pruning raises it."
+    )
+    decisions_changed_by = models.CharField(
+        max_length=20,
+        choices=DecisionsChangedBy.choices,
+        default=DecisionsChangedBy.ALL,
+        db_default=DecisionsChangedBy.ALL,
+        help_text="Which agents may supersede, revoke and judge a decision; people always may.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

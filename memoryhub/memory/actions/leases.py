@@ -21,7 +21,7 @@ from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import TaskRef
+from memoryhub.memory.selectors.tasks import PERSONS, TaskRef
 
 
 def now() -> datetime:
@@ -42,8 +42,9 @@ class Lease:
     expires_at: datetime
 
 
-# Free for an agent: nobody's, or of a lease that has run out and was not swept yet. Over, or a person's: never.
-_FREE = "not human_owned and (lease_expires_at is null or lease_expires_at <= clock_timestamp())"
+# Free for an agent: nobody's, or of a lease, or a person's claim, that is over and was not swept yet. Over, or a
+# person's: never.
+_FREE = f"not {PERSONS} and (human_owned or lease_expires_at is null or lease_expires_at <= clock_timestamp())"
 # In the order of their index each.
 _NOBODYS = ("not human_owned and holder_id is null", "created_at, id")
 _RUN_OUT_BY_NOW = ("not human_owned and lease_expires_at <= statement_timestamp()", "lease_expires_at")
@@ -53,7 +54,7 @@ _OF_TEAM = f"select id, holder_id from task where team_id = %(team)s::int and {V
 _TAKE = """
 with free as ({free})
 update task t
-set token = t.token + 1, holder_id = %(holder)s::uuid,
+set token = t.token + 1, holder_id = %(holder)s::uuid, human_owned = false,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s::int),
     status = case when t.status in ('open', 'blocked') then 'in_progress' else t.status end,
     version = t.version + case when free.holder_id is null then 1 else 2 end
@@ -88,7 +89,7 @@ def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
     refuse_human_owned(viewer, task)
     if task.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", state=task.status)
-    if task.lease_expires_at and task.lease_expires_at > now():
+    if not task.human_owned and task.lease_expires_at and task.lease_expires_at > now():
         raise Conflict(
             Code.LEASE_HELD,
             "Somebody holds this task.",
@@ -272,8 +273,8 @@ def _lease_lost(token: int, *, is_last: bool) -> Conflict:
     return Conflict(Code.LEASE_LOST, f"This lease is over: {why}.", current_token=token)
 
 
-_FOR_SHARE = """
-select token, holder_id, coalesce(lease_expires_at > clock_timestamp(), false), human_owned from task
+_FOR_SHARE = f"""
+select token, holder_id, coalesce(lease_expires_at > clock_timestamp(), false), {PERSONS} from task
 where id = %s for share
 """
 
@@ -286,8 +287,8 @@ def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool
     """
     if token is None and not (decides and viewer.is_agent):
         return
-    ((current, holder, live, human_owned),) = run(_FOR_SHARE, [task_id])
-    if decides and human_owned and viewer.is_agent:
+    ((current, holder, live, is_persons),) = run(_FOR_SHARE, [task_id])
+    if decides and is_persons and viewer.is_agent:
         refuse_human_owned(viewer, Task.objects.select_related("holder").get(id=task_id))
     is_mine = token == current and holder == viewer.membership
     if token is not None and not (is_mine and live):

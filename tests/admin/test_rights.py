@@ -228,8 +228,8 @@ def test_each_change_of_rights_is_told_with_what_was_before(head, team, head_bro
         "before": {"role": "support", "clearance": 1, "compartments": []},
     }
     listed = text(head_browser.get(address("core_event")))
-    rights = "role: support → lead, clearance: internal → confidential, compartments: none → finance, active: yes"
-    assert f"name: {person.name}, {rights}" in listed
+    rights = "clearance: internal → confidential, compartments: none → finance, active: yes"
+    assert f"name: {person.name}, role: support → lead, {rights}" in listed
     form = {"group": "research", "description": "x", "clearance": 1, "compartments": "finance", "is_active": "on"}
     assert head_browser.post(address("agents_agent", "change", agent.membership.id), form).status_code == 302
     assert last(team, "membership.change")["before"] == {"compartments": ["pii"]}

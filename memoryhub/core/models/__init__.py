@@ -1,6 +1,6 @@
 """The kernel's tables."""
 
-from memoryhub.core.models.labels import Label, Labelled, seq_of_row
+from memoryhub.core.models.labels import Label, Labelled, LabelSet, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
 from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
@@ -14,6 +14,7 @@ __all__ = [
     "Idempotency",
     "Kind",
     "Label",
+    "LabelSet",
     "Labelled",
     "Membership",
     "Outbox",

@@ -211,6 +211,7 @@ SCHEMA_BYTES = env.number("SCHEMA_BYTES", 128 * 1024, low=1024, high=256 * 1024)
 SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 
 # Of what agents and people leave behind (labels, open escalations, drafts):
+LABELS_PER_MEMBER = env.number("LABELS_PER_MEMBER", 64, low=1, high=100_000)
 
 # Of the database:
 STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)

@@ -28,6 +28,7 @@ class Code(StrEnum):
     ALREADY_DECIDED = "already_decided"
     WRONG_STATE = "wrong_state"
     NOT_OWNER = "not_owner"
+    TOO_MANY_LABELS = "too_many_labels"
     RESYNC = "resync"
     PRECONDITION_FAILED = "precondition_failed"
     PRECONDITION_REQUIRED = "precondition_required"

@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from django.conf import settings
 
 from memoryhub.core import lives
-from memoryhub.core.errors import Forbidden
+from memoryhub.core.errors import Code, Conflict, Forbidden
 from memoryhub.core.models import Label, Sensitivity
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 
@@ -58,7 +62,10 @@ def label_by_id(label_id: int) -> LabelRef:
 
 
 def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] = ()) -> LabelRef:
-    """The team's label of this value, made when new. Raises Forbidden above the writer's clearance (no write up)."""
+    """The team's label of this value, made when new.
+
+    Raises Forbidden above the writer's clearance (no write up), Conflict (too_many_labels) past LABELS_PER_MEMBER.
+    """
     words = tuple(sorted(set(compartments)))
     if not viewer.dominates(sensitivity, words):
         raise Forbidden("The label is above your clearance.")
@@ -67,13 +74,7 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
     if found is None:
         values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": list(words)}
         row = Label.objects.filter(**values).first()
-        if row is not None:
-            found = _remember(row)
-        else:
-            # Not remembered: this transaction may yet be rolled back.
-            Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
-            made = Label.objects.get(**values)
-            found = LabelRef(made.id, viewer.team, sensitivity, words)
+        found = _remember(row) if row is not None else _make(viewer, values)
     if found.id not in visible:
         current().enter()
     return found
@@ -90,7 +91,29 @@ def label_above(viewer: Viewer, sensitivity: int, compartments: Iterable[str]) -
         return ensure_label(viewer, sensitivity, words).id
     values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": words}
     Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
+    current().has_made_labels = True
     return int(Label.objects.get(**values).id)
+
+
+def _make(viewer: Viewer, values: dict[str, Any]) -> LabelRef:
+    """A new label, in the name of its maker. Raises Conflict (too_many_labels) past the maker's number."""
+    maker = None if viewer.is_system else viewer.membership
+    if maker is not None:
+        # One at a time, so that none of a maker's requests at once is overlooked by the others.
+        run("select pg_advisory_xact_lock(7078, hashtext(%s::uuid::text))", [maker])
+        # By this member only: the number tells nothing of labels that they may not see.
+        made = Label.objects.filter(maker_id=maker).count()
+        if made >= settings.LABELS_PER_MEMBER:
+            raise Conflict(
+                Code.TOO_MANY_LABELS,
+                f"You have made {made} labels (a sensitivity with its compartments), and a member may make"
+                f" {settings.LABELS_PER_MEMBER}. Use one that exists: yours and those of others stay usable.",
+            )
+    Label.objects.bulk_create([Label(**values, maker_id=maker)], ignore_conflicts=True)
+    current().has_made_labels = True
+    row = Label.objects.get(**values)
+    # Not remembered: this transaction may yet be rolled back.
+    return LabelRef(row.id, row.team_id, row.sensitivity, tuple(row.compartments))
 
 
 def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:

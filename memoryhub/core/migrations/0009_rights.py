@@ -54,7 +54,7 @@ create policy event_make on event for insert with check (
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0007_durable_before_it_is_answered")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0008_labels_have_makers")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.RunSQL(AGREE, TICK),

@@ -1,7 +1,7 @@
 """The kernel's tables."""
 
 from memoryhub.core.models.compartments import Compartment
-from memoryhub.core.models.labels import Label, Labelled, seq_of_row
+from memoryhub.core.models.labels import Label, Labelled, LabelSet, seq_of_row
 from memoryhub.core.models.ledger import AccessLog, Event, EventSeq, LedgerLife
 from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import (
@@ -29,6 +29,7 @@ __all__ = [
     "Idempotency",
     "Kind",
     "Label",
+    "LabelSet",
     "Labelled",
     "LedgerLife",
     "Membership",

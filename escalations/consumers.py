@@ -1,6 +1,7 @@
 """The desk's socket: `/ws/t/{team}/queue/`. Resumes by `seq`, then sends what the process's one reader has rendered."""
 
 import functools
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,6 +18,11 @@ from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
 MAX_HELLO_BYTES = 1024
+
+
+def _now() -> int:
+    """The server's clock for the page's countdowns, in ms since 1970."""
+    return int(time.time() * 1000)
 
 
 class Hello(Shape, kw_only=True):
@@ -73,7 +79,7 @@ class QueueSocket(PersonSocket):
     def beat(self, seq: int) -> None:
         """Everything up to this `seq` that is for this socket stands in the queue before the beat."""
         if self._early is None:
-            self.put(dump({"type": "beat", "seq": max(seq, self._reached)}).decode())
+            self.put(dump({"type": "beat", "seq": max(seq, self._reached), "now": _now()}).decode())
 
     def _wanted(self, event: LiveEvent, frame: Frame) -> str | None:
         return frame.full if self.task is not None and event.task_id == self.task else frame.plain
@@ -92,7 +98,7 @@ class QueueSocket(PersonSocket):
                 if seq > self._reached:
                     await self.room()
                     self.put(text)
-        self.put(dump({"type": "ready", "seq": self._reached}).decode())
+        self.put(dump({"type": "ready", "seq": self._reached, "now": _now()}).decode())
         self._early = None
 
     async def _catch_up(self, after: int, head: int) -> None:

@@ -1,6 +1,7 @@
 """The desk's socket: `/ws/t/{team}/queue/`. Resumes by `seq`, then sends what the process's one reader has rendered."""
 
 import functools
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,6 +19,11 @@ from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
 MAX_HELLO_BYTES = 1024
+
+
+def _now() -> int:
+    """The server's clock for the page's countdowns, in ms since 1970."""
+    return int(time.time() * 1000)
 
 
 class Hello(Shape, kw_only=True):
@@ -77,7 +83,7 @@ class QueueSocket(PersonSocket):
         """Everything up to this `seq` that is for this socket stands in the queue before the beat."""
         if self._early is None:
             self._told = max(seq, self._reached)
-            self.put(dump({"type": "beat", "seq": self._told}).decode())
+            self.put(dump({"type": "beat", "seq": self._told, "now": _now()}).decode())
 
     def fork(self, fork: int, ledger: Ledger) -> None:
         """Who was told what came after the fork is told so, and goes on from there; the others just go on."""
@@ -86,7 +92,7 @@ class QueueSocket(PersonSocket):
             self._told = fork
             self._resync(fork, ledger.life)
             if self._early is None:
-                self.put(dump({"type": "ready", "seq": fork}).decode())
+                self.put(dump({"type": "ready", "seq": fork, "now": _now()}).decode())
 
     def _resync(self, floor: int, life: int) -> None:
         self.put(dump({"type": "resync", "floor": floor, "life": life}).decode())
@@ -110,7 +116,7 @@ class QueueSocket(PersonSocket):
                     await self.room()
                     self._told = seq
                     self.put(text)
-        self.put(dump({"type": "ready", "seq": self._reached}).decode())
+        self.put(dump({"type": "ready", "seq": self._reached, "now": _now()}).decode())
         self._early = None
 
     async def _catch_up(self, after: int, head: int) -> None:

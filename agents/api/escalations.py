@@ -16,6 +16,7 @@ from escalations.models import Escalation, Priority
 from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
+from memoryhub.interface.json import member_text
 from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
@@ -99,13 +100,23 @@ class Escalations(Reading, Writing):
             reason=body.reason,
             question=body.question,
             allowed=body.allowed,
-            action={"name": action.name, "arguments": action.arguments, "schema": action.schema} if action else None,
+            action=self._action(action) if action else None,
             recommendation=body.recommendation or "",
             priority=Priority[body.priority.upper()].value,
             assigned_to=body.assigned_to,
             client_ref=body.client_ref,
         )
         return Outcome(201 if created else 200, str(made.id))
+
+    def _action(self, action: Action) -> dict[str, Any]:
+        """With the arguments as the text that came, too: so they are kept, shown and given back."""
+        text = member_text(self.request._request.body, "action", "arguments")
+        return {
+            "name": action.name,
+            "arguments": action.arguments,
+            "arguments_json": text,
+            "schema": action.schema,
+        }
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))

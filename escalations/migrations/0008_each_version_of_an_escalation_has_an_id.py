@@ -7,7 +7,7 @@ from django.db.migrations.operations.base import Operation
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("escalations", "0006_an_answer_may_be_withdrawn")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("escalations", "0007_drafts")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddField(model_name="escalation", name="change_id", field=models.UUIDField(null=True)),

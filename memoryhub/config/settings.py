@@ -159,6 +159,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune_feeds": {"task": "memoryhub.core.tasks.prune_feeds", "schedule": 86_400.0, "options": {"expires": 3600}},
     "index": {"task": "memoryhub.memory.search.tasks.index", "schedule": 1.0, "options": {"expires": 5}},
     "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
+    "prune-drafts": {"task": "escalations.tasks.prune_drafts", "schedule": 3_600.0, "options": {"expires": 600}},
     "run-out-leases": {"task": "memoryhub.memory.tasks.run_out_leases", "schedule": 1.0, "options": {"expires": 10}},
     "expire-observations": {
         "task": "memoryhub.memory.tasks.expire_observations",
@@ -212,6 +213,9 @@ SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 
 # Of what agents and people leave behind (labels, open escalations, drafts):
 LABELS_PER_MEMBER = env.number("LABELS_PER_MEMBER", 64, low=1, high=100_000)
+DRAFT_BYTES = env.number("DRAFT_BYTES", 256 * 1024, low=1024, high=1024 * 1024)
+DRAFTS_PER_PERSON = env.number("DRAFTS_PER_PERSON", 200, low=1, high=100_000)
+DRAFT_DAYS = env.number("DRAFT_DAYS", 30, low=1, high=3650)
 
 # Of the database:
 STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)

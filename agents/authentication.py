@@ -6,7 +6,7 @@ from django.db import OperationalError, connection
 
 from agents.keys import digest_of
 from memoryhub.core.errors import Unauthorized
-from memoryhub.core.sql import run
+from memoryhub.core.sql import later, run
 from memoryhub.core.viewers import Viewer
 
 # One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
@@ -45,6 +45,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         raise _refusal()
     key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
+        later("select set_config('synchronous_commit', 'off', true)")  # of this trip, which nobody need wait for
         run(_USED, [key_id])
     return Viewer(
         actor=actor,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -11,12 +12,14 @@ from escalations import answers
 from escalations.models import Answer, Escalation, Priority, Verdict
 from escalations.standing import as_they_are_now
 from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN, RESOLVED
+from escalations.written import arguments_of
 from memoryhub.core.access import find, visible_to
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Event, Membership, Team, seq_of_row
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.interface.json import as_written
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
@@ -72,7 +75,7 @@ def render(row: Escalation) -> answers.Escalation:
         "reason": text.get("reason"),
         "question": text.get("question"),
         "recommendation": text.get("recommendation"),
-        "action": text.get("action"),
+        "action": _action(text.get("action")),
         "allowed": row.allowed,
         "priority": Priority(row.priority).label,
         "queue": row.queue.name,
@@ -88,6 +91,12 @@ def render(row: Escalation) -> answers.Escalation:
     if "asked_priority" in row.policy:
         made["priority_lowered"] = True
     return made
+
+
+def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    return {"name": kept.get("name"), "arguments": as_written(arguments_of(kept)), "schema": kept.get("schema")}
 
 
 def package(
@@ -222,8 +231,8 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
         made["message"] = text["message"]
     if answer and is_own and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
         action = read_text(row).get("action") or {}
-        arguments = text["arguments"] if answer.verdict == Verdict.EDIT else action.get("arguments", {})
-        made["action"] = {"name": action.get("name"), "arguments": arguments}
+        approved = arguments_of(text if answer.verdict == Verdict.EDIT else action)
+        made["action"] = {"name": action.get("name"), "arguments": as_written(approved)}
     return made
 
 

@@ -47,7 +47,7 @@ def close_unacknowledged(viewer: Viewer, job: Outbox) -> None:
 def release_claims_of_person(viewer: Viewer, job: Outbox) -> None:
     """The same in each of a person's teams, whose ledgers are their own (reaction to person.change)."""
     for member in Membership.objects.filter(actor=job.row_id):
-        handler = "escalations.timers.release_claims_of_member"
+        handler = "claims.release_of_member"
         outbox.schedule(system_viewer(member.team_id), handler, row_id=member.id)
 
 

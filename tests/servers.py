@@ -85,7 +85,7 @@ def begin_worker(name: str) -> None:
         os.environ[variable] = _with_path(os.environ[variable], f"test_{name}")
     os.environ["REDIS_URL"] = _with_path(os.environ["REDIS_URL"], str(number))
     os.environ["REDIS_PREFIX"] = f"test-{name}"  # publish and subscribe know no database numbers
-    os.environ["DJANGO_SETTINGS_MODULE"] = "memoryhub.config.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
 
@@ -127,7 +127,7 @@ def started(
         popen = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **(environment or {}), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"},
+            env={**_served(), **(environment or {}), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -147,6 +147,11 @@ def started(
         except subprocess.TimeoutExpired:
             popen.kill()
             popen.wait()
+
+
+def _served() -> dict[str, str]:
+    """What a process that serves has in its environment: not the owner's login."""
+    return {name: value for name, value in os.environ.items() if name != "DATABASE_OWNER_URL"}
 
 
 def answers(url: str) -> bool:

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core import idempotency
-from memoryhub.core.errors import NotFound, TooLarge
+from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import VERBS, require_scope
 from memoryhub.core.viewers import Viewer
@@ -27,7 +27,7 @@ from memoryhub.interface.headers import check_address, check_media_type, idempot
 from memoryhub.interface.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.pagination import Page, page, read_window
 from memoryhub.interface.params import Params
-from memoryhub.interface.shapes import Shape, convert
+from memoryhub.interface.shapes import NOT_A_KEY, Shape, convert
 
 
 @dataclass(slots=True)
@@ -63,6 +63,8 @@ class Endpoint(APIView):
     answers: ClassVar[Mapping[int, Any]] = {}
     # What may be refused besides what the description works out for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()
+    # Where the address ends in a reserved word: what a key there would be of, and the methods that it would have.
+    in_place_of: ClassVar[tuple[str, frozenset[str]]] = ("", frozenset())
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
@@ -79,6 +81,9 @@ class Endpoint(APIView):
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         self.limits = spend(self.viewer)
         if request.method not in self.allowed_methods:
+            noun, methods = self.in_place_of
+            if request.method in methods:
+                raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
             self.http_method_not_allowed(request)  # whatever else is wrong
         require_scope(self.viewer, self.scope_of(str(request.method)))
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
@@ -218,8 +223,8 @@ def named_by(pointer: str) -> Iterator[None]:
     """What is not found in this block is named by this field of the body."""
     try:
         yield
-    except NotFound:
-        raise NotFound(pointer) from None
+    except NotFound as error:
+        raise type(error)(pointer) from None
 
 
 def respond(answer: Answer) -> HttpResponse:

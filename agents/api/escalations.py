@@ -17,8 +17,9 @@ from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.core.verbs import has_scope
 from memoryhub.interface.etags import make_tag
+from memoryhub.interface.json import member_text
 from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -40,13 +41,18 @@ Verdict = Literal["approve", "edit", "respond", "reject", "ignore"]
 
 
 class Action(Shape, kw_only=True):
+    """`schema`: what an edit's arguments must fit, in the subset of JSON Schema that docs/action-schemas.md tells.
+
+    `pattern` and `format` are taken, not applied; a keyword outside of the subset is refused (400).
+    """
+
     name: Line
     arguments: JsonObject
     schema: JsonObject | None = None
 
 
 class NewEscalation(Shape, kw_only=True):
-    task: Key
+    task: TaskKey
     reason_code: ReasonCode
     reason: Text
     question: Text
@@ -74,7 +80,7 @@ class Escalations(Reading, Writing):
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
-        if key := self.params.key("task"):
+        if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
             rows = in_states(rows, [state])
@@ -97,13 +103,23 @@ class Escalations(Reading, Writing):
             reason=body.reason,
             question=body.question,
             allowed=body.allowed,
-            action={"name": action.name, "arguments": action.arguments, "schema": action.schema} if action else None,
+            action=self._action(action) if action else None,
             recommendation=body.recommendation or "",
             priority=Priority[body.priority.upper()].value,
             assigned_to=body.assigned_to,
             client_ref=body.client_ref,
         )
         return Outcome(201 if created else 200, str(made.id))
+
+    def _action(self, action: Action) -> dict[str, Any]:
+        """With the arguments as the text that came, too: so they are kept, shown and given back."""
+        text = member_text(self.request._request.body, "action", "arguments")
+        return {
+            "name": action.name,
+            "arguments": action.arguments,
+            "arguments_json": text,
+            "schema": action.schema,
+        }
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
@@ -118,7 +134,7 @@ class Escalations(Reading, Writing):
         data = {**selectors.render(row), "package": first}
         if row.author_id != self.viewer.membership:
             data["joined"] = True
-        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
+        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class OneEscalation(Reading):
@@ -129,7 +145,7 @@ class OneEscalation(Reading):
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Package(Reading):
@@ -180,7 +196,7 @@ class EscalationVerb(Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Acknowledge(EscalationVerb):

@@ -10,6 +10,7 @@ from agents.api.doors import Answer, Reading
 from agents.models import Agent
 from memoryhub.core.models import Membership
 from memoryhub.core.models import Sensitivity as Level
+from memoryhub.core.transactions import current
 from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.memory.answers import Instant, Sensitivity, one_of
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -22,9 +23,12 @@ class Who(TypedDict):
 
 
 class Mine(TypedDict):
+    """`life`: the ordinal of the history of the team's ledger: it has grown where commits were lost."""
+
     actor: Who
     team: str
     role: str
+    life: int
     clearance: Sensitivity
     compartments: list[str]
     scopes: list[str]
@@ -59,6 +63,7 @@ class Me(Reading):
             "actor": {"id": viewer.actor, "name": viewer.name, "kind": viewer.kind},
             "team": viewer.team_slug,
             "role": viewer.role,
+            "life": current().life,
             "clearance": str(Level(viewer.clearance).label),
             "compartments": sorted(viewer.compartments),
             "scopes": sorted(viewer.scopes or ()),

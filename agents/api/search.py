@@ -99,7 +99,7 @@ class Search(Reading):
         return {"results": results, "degraded": True} if self.is_degraded else {"results": results}
 
     def _filters(self) -> Filters:
-        key = self.params.key("task")
+        key = self.params.task_key("task")
         return Filters(
             types=self.params.words("types", TYPES) or (),
             task=tasks.ref(self.viewer, key).id if key else None,

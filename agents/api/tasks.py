@@ -13,7 +13,7 @@ from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
 from memoryhub.interface.json import format_when
 from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import JsonObject, Key, Line, NewRow, Shape, Text
+from memoryhub.interface.shapes import Content, JsonObject, Line, NewRow, Shape, TaskKey, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import leases, tasks
 from memoryhub.memory.actions.leases import Lease
@@ -37,11 +37,11 @@ def given(value: Any) -> Any:
 
 def task_answer(task: selectors.TaskRow, status: int = 200) -> Answer:
     """A task with its ETag."""
-    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version)})
+    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version, task.change_id)})
 
 
 class NewTask(NewRow, kw_only=True):
-    key: Key
+    key: TaskKey
     title: Line
     requester: Annotated[str, Meta(max_length=200)] = ""
     metadata: JsonObject = {}
@@ -131,7 +131,7 @@ class OneTask(Reading, Writing):
             tasks.update(
                 self.viewer,
                 task=task,
-                expected_version=tag.version,
+                expected=(tag.version, tag.mark),
                 title=given(body.title),
                 requester=given(body.requester),
                 metadata=given(body.metadata),
@@ -190,6 +190,7 @@ class ClaimNextBody(Claim, kw_only=True):
 class ClaimNext(Writing):
     """Claim the oldest free task that fits; 204 when there is none. Of several callers at once no two get the same."""
 
+    in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
     verb = "task.claim_next"
     answers: ClassVar[Mapping[int, Any]] = {200: Claimed, 204: None}
     shape = ClaimNextBody
@@ -259,7 +260,7 @@ class ReleaseTask(TaskVerb):
 
 
 class Ended(Held, kw_only=True):
-    outcome: JsonObject | None = None
+    outcome: Content | None = None
 
 
 class CompleteTask(TaskVerb):

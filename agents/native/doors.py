@@ -19,6 +19,7 @@ from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized, Unavailable
 from memoryhub.core.failures import describe
+from memoryhub.core.lives import Ledger
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.headers import check_address
@@ -111,6 +112,10 @@ class Waiter:
 
     def beat(self, seq: int) -> None:
         """Nothing to do."""
+
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """Wake to look whether the cursor still holds."""
+        self.woken.set()
 
     def revoke(self) -> None:
         """Wake to look a last time, with the key as it is now."""

@@ -103,7 +103,7 @@ class Operation:
 
     @property
     def path(self) -> str:
-        return ROOT + re.sub(r"<[a-z]+:([a-z_]+)>", r"{\1}", self.route)
+        return ROOT + re.sub(r"<[a-z_]+:([a-z_]+)>", r"{\1}", self.route)
 
     @property
     def noun(self) -> str:
@@ -112,7 +112,7 @@ class Operation:
     @property
     def path_parameters(self) -> list[tuple[str, str]]:
         """Converter and name of each."""
-        return re.findall(r"<([a-z]+):([a-z_]+)>", self.route)
+        return re.findall(r"<([a-z_]+):([a-z_]+)>", self.route)
 
 
 def operations() -> list[Operation]:

@@ -39,6 +39,7 @@ OF_REQUESTS = {
     Code.AMBIGUOUS_KEY: "Several rows of this key are visible and none is above all others: choose with `?label=`.",
     Code.ALREADY_CLAIMED: "A person has claimed the escalation already.",
     Code.ALREADY_DECIDED: "The escalation is answered already.",
+    Code.TOO_MANY_LABELS: "You have made as many labels as a member may; use one that exists.",
     Code.WRONG_STATE: "The present state, in `state`, does not lead on by this verb.",
     Code.NOT_OWNER: "Only the one whose it is may do this.",
     Code.RESYNC: "The cursor is below the feed's floor, or of the future: take a fresh snapshot.",

@@ -15,12 +15,13 @@ from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.json import dump
 from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task, TaskStatus
 
-CLOSE_UNACKNOWLEDGED = "escalations.timers.close_unacknowledged"
+CLOSE_UNACKNOWLEDGED = "escalation.close_unacknowledged"
 
 
 @action("escalation.decide", roles=DESK)
@@ -31,12 +32,14 @@ def decide(
     verdict: str,
     message: str = "",
     arguments: Mapping[str, Any] | None = None,
+    arguments_json: str | None = None,
     done: str = "",
     next: str = "",
     hand_back: bool = True,
 ) -> Escalation:
     """Answer as the agent allowed, and hand back in the same click unless told otherwise.
 
+    `arguments_json`: the arguments as JSON text, which is what is kept of them and given to the agent, byte by byte.
     Raises Conflict: already_decided, not_owner, wrong_state; NotAllowed (422) for a verdict that the agent did not
     allow, a rejection or response without words, arguments that do not fit the action's schema, or an agent that is
     deactivated or may no longer read the answer.
@@ -58,7 +61,7 @@ def decide(
     event = save(viewer, "decide", escalation)
     text = {"message": message, "done": done, "next": next}
     if verdict == Verdict.EDIT:
-        text["arguments"] = dict(arguments or {})  # type: ignore[assignment]
+        text["arguments_json"] = arguments_json or dump(arguments).decode()
     write_answer(viewer, escalation, Verdict(verdict), text, event)
     if hand_back:
         give_back(viewer, escalation, task)

@@ -14,11 +14,11 @@ from memoryhub.core.access import visible_to
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.verbs import DESK, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import now
+from memoryhub.memory.actions.leases import now, take_token
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
 
-RUN_OUT = "escalations.timers.run_out"
+RUN_OUT = "escalation.run_out"
 
 
 @action("escalation.claim", roles=DESK)
@@ -70,7 +70,7 @@ def _take(viewer: Viewer, escalation: Escalation, task: Task) -> Escalation:
     at = now()
     escalation.owner_id, escalation.claimed_at = viewer.membership, at
     escalation.generation += 1
-    task.token += 1
+    take_token(task)
     task.holder_id, task.human_owned = viewer.membership, True
     _prolong(escalation, task, at)
     save_task(task)

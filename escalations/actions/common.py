@@ -93,11 +93,12 @@ def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = Fal
 def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
     """Write a locked escalation's change as its next version, with its event; returns the event's id."""
     escalation.version += 1
+    escalation.change_id = new_id()
     escalation.save()
-    return record(viewer, verb, escalation, **data)
+    return record(viewer, verb, escalation, event_id=escalation.change_id, **data)
 
 
-def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
+def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID | None = None, **data: Any) -> UUID:
     """Append the event of an escalation's change."""
     return ledger.append(
         viewer,
@@ -107,6 +108,7 @@ def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UU
         row_id=escalation.id,
         task_id=escalation.task_id,
         data={"state": escalation.state, "version": escalation.version, **data},
+        event_id=event_id,
     )
 
 

@@ -1,6 +1,7 @@
 """Escalate: an agent asks for a person."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from escalations import schemas
 from escalations.actions.common import RETRY_SECONDS, record, refuse_more_notes, write_note
 from escalations.models import Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
+from escalations.written import keep
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import label_by_id
@@ -45,7 +47,8 @@ def escalate(
     """Ask for a person; the escalation, and whether it was made now.
 
     A task has at most one open escalation: a second request gets that one, with what it asks added as a note (a
-    repeated `client_ref` adds nothing). The package is the task's memory as of this event, so nothing is copied.
+    repeated `client_ref` adds nothing). `action`: its `arguments_json`, the text that came, is what is kept of its
+    `arguments`. The package is the task's memory as of this event, so nothing is copied.
     Raises Conflict: wrong_state when the task is over, already_exists for a `client_ref` of another task's; Invalid for
     an `allowed` that does not fit the `action`; NotAllowed for an `assigned_to` who may not see the task or is no
     active person; RateLimited beyond OPEN_ESCALATIONS open ones of one's own, or ESCALATION_NOTES of agents' notes on
@@ -71,7 +74,7 @@ def escalate(
     made = Escalation(
         id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=locked, queue=queue
     )
-    text = {"reason": reason, "question": question, "recommendation": recommendation, "action": action}
+    text = {"reason": reason, "question": question, "recommendation": recommendation, "action": keep(action)}
     columns = text_columns("escalation", made.id, label, text)
     made.body, made.sealed = columns["body"], columns["sealed"]
     made.author_id, made.client_ref = viewer.membership, client_ref
@@ -128,7 +131,7 @@ def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> Non
     if action is None and {Verdict.APPROVE, Verdict.EDIT} & set(allowed):
         raise Invalid(errors=(FieldError("/action", "missing", "approve and edit need the action they are about."),))
     if action and action.get("schema") is not None and (fault := schemas.check(action["schema"], action["arguments"])):
-        raise Invalid(errors=(FieldError("/action/schema", Code.INVALID, fault),))
+        raise Invalid(errors=(replace(fault, pointer=f"/action/schema{fault.pointer}"),))
 
 
 def _assignee(task: Task, name: str) -> Membership:

@@ -66,6 +66,7 @@ class Escalation(Labelled):
     queue = models.ForeignKey(Queue, on_delete=models.PROTECT, related_name="+", db_index=False)
     state = models.CharField(max_length=12, default="queued")
     version = models.IntegerField(default=1)
+    change_id = models.UUIDField(null=True)  # the event of this version; of the first one it is the clock's
     reason_code = models.CharField(max_length=30, choices=ReasonCode.choices)
     allowed = ArrayField(models.CharField(max_length=10))
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
@@ -109,6 +110,11 @@ class Escalation(Labelled):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def change(self) -> UUID:
+        """The event of the present version."""
+        return self.change_id or self.clock_id
 
 
 class Note(Labelled):

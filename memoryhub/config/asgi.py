@@ -3,7 +3,7 @@
 import gc
 import os
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import django
@@ -22,10 +22,11 @@ from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
+from memoryhub.interface.readiness import healthz, readyz  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
-_NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream}
+_NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream, "/healthz": healthz, "/readyz": readyz}
 
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
@@ -60,7 +61,15 @@ def _plain(scope: Scope) -> Scope:
     query = scope["query_string"]
     if not query.isascii():
         query = quote(query, safe="".join(map(chr, range(0x21, 0x7F)))).encode()
-    return {**scope, "headers": headers, "query_string": query}
+    return {**scope, "headers": headers, "query_string": query, "path": _path(scope)}
+
+
+def _path(scope: Scope) -> str:
+    """The decoded path, in which a slash that was sent as %2F stays so: it belongs to a key, and divides nothing."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" not in raw.lower():
+        return str(scope["path"])
+    return unquote(re.sub("%2f", "%252F", raw.decode("latin-1"), flags=re.IGNORECASE))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -12,11 +12,14 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from memoryhub.config import env
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 
+env.drop_owner()
 _pages = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
@@ -54,7 +57,7 @@ class _ApiHandler(WSGIHandler):
 
 
 _api = _ApiHandler()
-_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")  # whoever probes a process knows no public host name
+_FOR_PROGRAMS = ("/api/", "/metrics")  # whoever probes a process knows no public host name
 _FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the policy that pages have
 
 

@@ -229,7 +229,7 @@ def enter(scope: Scope, team: str) -> tuple[Viewer, Rights] | None:
         actor_id=person, team__slug=team, is_active=True, actor__is_active=True, actor__kind=Kind.HUMAN
     )
     member = members.exclude(role__in=[Role.AGENT, Role.SYSTEM]).first()
-    if member is None:
+    if member is None or member.actor.must_change_password:
         return None
     if not constant_time_compare(session.get(HASH_SESSION_KEY, ""), member.actor.get_session_auth_hash()):
         return None

@@ -159,7 +159,7 @@ def test_who_still_has_the_right_keeps_what_they_have(api: Api, person: Person, 
 def test_the_reaction_writes_it_down(team: Team, api: Api, person: Person, secret: UUID, owner_sql: Any) -> None:
     decide(person, secret)
     change(person.membership, is_active=False)
-    job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
+    job = Outbox.objects.filter(row_id=person.membership.id, handler="claims.release_of_member").latest("id")
     assert outbox.work_one(job.id)
     stored = owner_sql.execute("select state, owner_id from escalation where id = %s", [secret]).fetchall()
     assert stored == [("queued", None)]

@@ -19,7 +19,7 @@ def require_installation(viewer: Viewer) -> None:
 
 @action("team.add", roles=ADMINS)
 def add(viewer: Viewer, *, slug: str, name: str) -> Team:
-    """A new team with its data key; a person who adds it becomes its first administrator.
+    """A new team with its data key; a person who adds it becomes its first administrator, cleared for all levels.
 
     Raises Conflict (already_exists) when the slug is taken, Forbidden outside the installation's team.
     """
@@ -31,12 +31,14 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     Membership.objects.create(
         actor=system, team=team, name="memoryhub", role=Role.SYSTEM, clearance=Sensitivity.CONFIDENTIAL
     )
+    data: dict[str, Any] = {"name": name}
     if viewer.is_human:
-        Membership.objects.create(
+        first = Membership.objects.create(
             actor_id=viewer.actor, team=team, name=viewer.name, role=Role.ADMIN, clearance=Sensitivity.CONFIDENTIAL
         )
+        data |= {"membership": str(first.id), "role": first.role, "clearance": first.clearance}
     make_team_key(team.id)
-    _record(viewer, "team.add", team)
+    _record(viewer, "team.add", team, **data)
     return team
 
 
@@ -61,17 +63,45 @@ def change(
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
-    before = Team.objects.select_for_update().get(id=team.id).decisions_changed_by
-    after = before if decisions_changed_by is None else decisions_changed_by
-    if after not in DecisionsChangedBy.values:
+    if decisions_changed_by is not None and decisions_changed_by not in DecisionsChangedBy.values:
         raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
-    team.decisions_changed_by = after
-    team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
-    team.feed_days = feed_days
-    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by"])
-    changed = {"decisions_changed_by": [before, after]} if before != after else {}
-    _record(viewer, "team.change", team, **changed)
+    rules: dict[str, Any] = {
+        "name": name,
+        "tell_withheld": tell_withheld,
+        "acknowledge_hours": acknowledge_hours,
+        "feed_days": feed_days,
+    }
+    if decisions_changed_by is not None:
+        rules["decisions_changed_by"] = decisions_changed_by
+    was = Team.objects.filter(id=team.id).values(*rules).get()
+    for rule, value in rules.items():
+        setattr(team, rule, value)
+    team.save(update_fields=list(rules))
+    _record(viewer, "team.change", team, **rules, before={key: was[key] for key in rules if was[key] != rules[key]})
     return team
+
+
+@action("team.add_key", roles=())
+def add_key(viewer: Viewer, *, team: Team) -> None:
+    """Another data key, which seals what the team writes from now on."""
+    require_installation(viewer)
+    make_team_key(team.id)
+    _record(viewer, "team.add_key", team)
+
+
+@action("team.erase_keys", roles=())
+def erase_keys(viewer: Viewer, *, team: Team) -> None:
+    """Record that the team's data keys are being erased, which only the owner of the database can do."""
+    require_installation(viewer)
+    _record(viewer, "team.erase_keys", team)
+
+
+@action("team.rewrap_keys", roles=())
+def rewrap_keys(viewer: Viewer, *, master: str) -> None:
+    """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
+    require_installation(viewer)
+    label = ensure_label(viewer, Sensitivity.INTERNAL)
+    ledger.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
 
 
 def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:

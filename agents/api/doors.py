@@ -62,6 +62,15 @@ class Endpoint(APIView):
     viewer: Viewer
     params: Params
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        finally:
+            # REST framework's view and request refer to each other and to the answer, Django's view to itself: all of
+            # it, megabytes perhaps, would live on until a collection of garbage looks at it.
+            self.request.parser_context.clear()
+            self.__dict__.clear()
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         meta = request.META
         check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())

@@ -6,7 +6,7 @@ events last (ADR 1, rule 2), and after COMMIT waits for the disk before anything
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from memoryhub.core.blocks import block
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
+from memoryhub.core.work import stoppable
 
 _ENTER = """
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
@@ -90,7 +91,8 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         yield outer
         return
     mine = Transaction(viewer, read_only)
-    with block():
+    # What only reads is broken off when its client leaves; what writes ends whole.
+    with stoppable() if read_only else nullcontext(), block():
         mine.enter()
         _local.transaction = mine
         try:

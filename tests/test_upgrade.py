@@ -18,6 +18,8 @@ ACTION = {"name": "refund", "arguments": {"order": "1042", "amount": 80.5}}
 # What an upgrade and the work that waited may change in a row that was there: times of use, and the machinery's own.
 MOVING = {"agent": {"last_seen_at"}, "api_key": {"last_used_at"}, "actor": {"last_login"}, "team": {"feed_floor"}}
 MACHINERY = ("django_", "outbox", "search_", "axes_", "idempotency", "auth_")
+# Said a second time until then: the membership in the installation's team says it alone, and is compared.
+LEFT_OUT = {"actor": frozenset({"is_superuser"})}
 
 
 @dataclass
@@ -114,7 +116,8 @@ def lost(before: Snapshot, after: Snapshot, touched: set[str]) -> list[str]:
             elif not touched & {str(row.get("id")), str(row.get("task_id"))}:
                 kept = [name for name in row if name in now and name not in MOVING.get(table, ())]
                 found += [f"{table} {key}.{name}: {row[name]} {now[name]}" for name in kept if row[name] != now[name]]
-                found += [f"{table} {key}.{name} is gone" for name in row.keys() - now.keys()]
+                gone = row.keys() - now.keys() - LEFT_OUT.get(table, frozenset())
+                found += [f"{table} {key}.{name} is gone" for name in gone]
     return found
 
 

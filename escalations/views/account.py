@@ -74,6 +74,8 @@ class SignIn(LoginView):
             response = super().dispatch(request, *args, **kwargs)
         except RateLimited as error:
             response = refuse(request, error) if wants_json(request) else self._delayed(error)
+        except (DatabaseError, InterfaceError) as error:
+            return refuse(request, error)
         response["Cache-Control"] = "no-store"
         return response
 

@@ -1,5 +1,6 @@
 """A team's data key is erased while everybody works: no process uses it two seconds later, and all use a new one."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -12,10 +13,17 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from memoryhub.core import sealing
+from memoryhub.core.ids import new_id
+from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import Sensitivity
+from memoryhub.core.sealing import text_columns, unseal
+from memoryhub.core.transactions import viewer_transaction
 from tests.conftest import Server, web
-from tests.factories import make_agent, make_team
+from tests.desk.desks import JSON, browser_of, make_desk, post
+from tests.factories import make_agent, make_person, make_team, unique
 from tests.servers import ROOT
 
 TITLE = "The confidential word Xylophone"
@@ -72,10 +80,9 @@ class Traffic:
         return Counter((status, what if verb == "GET" else None) for _, _, status, what in found)
 
 
-def command(*words: str, typed: str = "") -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *words], cwd=ROOT, env=os.environ, input=typed, text=True, capture_output=True
-    )
+def command(*words: str, typed: str = "", **environment: str) -> str:
+    arguments, there = [sys.executable, "manage.py", *words], {**os.environ, **environment}
+    done = subprocess.run(arguments, cwd=ROOT, env=there, input=typed, text=True, capture_output=True)
     return done.stderr if done.returncode == 0 else f"refused: {done.stderr}"
 
 
@@ -154,3 +161,52 @@ def test_erasing_needs_the_owners_login_and_the_teams_name_typed(owner_sql: psyc
     assert owner_sql.execute("select count(*) from team_key where team_id = %s", [team.id]).fetchall() == [(0,)]
     verbs = owner_sql.execute("select type from event order by id desc limit 1").fetchall()
     assert verbs == [("team.erase_keys",)]
+
+
+def test_what_an_erased_key_sealed_is_shown_as_unavailable_on_every_page_and_its_verbs_are_no_500(
+    owner_sql: psycopg.Connection[Any],
+) -> None:
+    desk = make_desk()
+    chief = make_person(desk.team, "admin", Sensitivity.CONFIDENTIAL, is_staff=True)
+    agent = make_agent(desk.team, Sensitivity.CONFIDENTIAL)
+    made = desk.escalate(agent=agent, sensitivity=Sensitivity.CONFIDENTIAL, compartments=[])
+    client, case = browser_of(chief), f"/escalations/{made.id}/"
+    pages = ["/", case, f"{case}panel/", f"{case}timeline/", f"/admin/escalations/escalation/{made.id}/change/"]
+    assert "It is above my limit" in client.get(case).text
+    owner_sql.execute("delete from team_key where team_id = %s", [desk.team.id])
+    sealing.forget_keys()
+    for page in pages:
+        answer = client.get(page)
+        assert answer.status_code == 200, page
+        assert "It is above my limit" not in answer.text
+    assert post(client, f"{case}claim", b"{}", **JSON).status_code == 200
+    for verb, body in (("decide", b'{"verdict": "respond", "message": "x"}'), ("note", b'{"text": "x"}')):
+        answer = post(client, f"{case}{verb}", body, **JSON)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), verb
+    assert client.get(case).status_code == 200
+
+
+def test_a_new_master_key_wraps_what_the_old_one_wrapped_and_the_old_one_can_go(
+    owner_sql: psycopg.Connection[Any], settings: Any
+) -> None:
+    team, masters = make_team("keys"), settings.MASTER_KEYS
+    viewer, row = make_agent(team, Sensitivity.CONFIDENTIAL).viewer, new_id()
+    with viewer_transaction(viewer):
+        label = ensure_label(viewer, Sensitivity.CONFIDENTIAL)
+        sealed = text_columns("task", row, label, {"title": TITLE})["sealed"]
+    name, anew = unique("m"), AESGCM.generate_key(256)
+    settings.MASTER_KEYS = {name: anew, **masters}
+    before = owner_sql.execute("select id, master, wrapped from team_key").fetchall()
+    entries = [f"{key}:{base64.b64encode(value).decode()}" for key, value in settings.MASTER_KEYS.items()]
+    try:
+        done = command("rewrap_team_keys", MASTER_KEY=",".join(entries))
+        assert f"{len(before)} data keys are wrapped anew" in done
+        assert "0 data keys" in command("rewrap_team_keys", MASTER_KEY=",".join(entries))
+        settings.MASTER_KEYS = {name: anew}  # the old one is put away
+        sealing.forget_keys()
+        with viewer_transaction(viewer, read_only=True):
+            assert unseal("task", row, label.id, sealed, 1) == {"title": TITLE}
+    finally:
+        for key, master, wrapped in before:
+            owner_sql.execute("update team_key set master = %s, wrapped = %s where id = %s", [master, wrapped, key])
+        sealing.forget_keys()

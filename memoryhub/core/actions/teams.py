@@ -10,6 +10,8 @@ from memoryhub.core.sealing import make_team_key
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
+RULES = ("name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
+
 
 def require_installation(viewer: Viewer) -> None:
     """Raises Forbidden unless the viewer acts in the installation's own team."""
@@ -63,17 +65,11 @@ def change(
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
-    if decisions_changed_by is not None and decisions_changed_by not in DecisionsChangedBy.values:
+    was = Team.objects.select_for_update(no_key=True).values(*RULES).get(id=team.id)
+    changed_by = was["decisions_changed_by"] if decisions_changed_by is None else decisions_changed_by
+    if changed_by not in DecisionsChangedBy.values:
         raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
-    rules: dict[str, Any] = {
-        "name": name,
-        "tell_withheld": tell_withheld,
-        "acknowledge_hours": acknowledge_hours,
-        "feed_days": feed_days,
-    }
-    if decisions_changed_by is not None:
-        rules["decisions_changed_by"] = decisions_changed_by
-    was = Team.objects.filter(id=team.id).values(*rules).get()
+    rules = dict(zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, changed_by), strict=True))
     for rule, value in rules.items():
         setattr(team, rule, value)
     team.save(update_fields=list(rules))

@@ -60,7 +60,7 @@ class Command(BaseCommand):
                     options |= {"superuser": False, "role": Role.ADMIN.value}  # by the membership below
                 actor = self._add_account(username, options)
             elif actor.kind != Kind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
-                raise CommandError(f"{username!r} has an account already; the admin pages change accounts.")
+                raise CommandError(f"{username!r} has an account already; manage.py change_person changes it.")
             memberships.add(
                 viewer,
                 actor=actor,

@@ -17,15 +17,18 @@ from memoryhub.core.access import find, visible_to
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Event, Membership, Team, seq_of_row
 from memoryhub.core.sealing import read_text
+from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.interface.json import as_written
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
+from memoryhub.memory.selectors.facts import FactRow
 from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
 
 LEARNINGS = 50  # of the task itself, in a package
+MEMORY, TASKS = "memory:read", "tasks"  # the scopes that its parts need
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
@@ -63,8 +66,8 @@ def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
 def render(row: Escalation) -> answers.Escalation:
     """An escalation as the API answers it."""
     text = read_text(row)
-    return {
-        **rendering.common(row, text),
+    made: answers.Escalation = {
+        **rendering.common(row, text),  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
         "task": row.task.key,
         "state": row.state,
         "version": row.version,
@@ -85,6 +88,9 @@ def render(row: Escalation) -> answers.Escalation:
         "unacknowledged": row.unacknowledged,
         "client_ref": row.client_ref,
     }
+    if "asked_priority" in row.policy:
+        made["priority_lowered"] = True
+    return made
 
 
 def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -96,11 +102,17 @@ def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
 def package(
     viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
 ) -> answers.Package:
-    """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
-    task = task_selectors.find_task(viewer, row.task_id)
-    facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
+    """The hand-over of an escalation: one page of its task's memory as of the moment it froze.
+
+    What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
+    """
     text = read_text(row)
-    learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
+    facts: Sequence[FactRow] = ()
+    learned: Sequence[LearningRow] = ()
+    if has_scope(viewer, MEMORY):
+        facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
+        learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
+    task = rendering.task(task_selectors.find_task(viewer, row.task_id)) if has_scope(viewer, TASKS) else None
     made: answers.Package = {
         "escalation": row.id,
         "escalated_by_agent": row.author.name,
@@ -110,9 +122,9 @@ def package(
         "assigned_to": row.assigned_to.name if row.assigned_to else None,
         "escalation_time": row.created_at,
         "as_of": as_of(row),
-        "task_id": task.key,
+        "task_id": row.task.key,
         "full_context": {
-            "task": rendering.task(task),
+            "task": task,
             "observations": [rendering.observation(found) for found in observations],
             "decisions": [rendering.decision(found) for found in decisions],
             "facts": [rendering.fact(found) for found in facts],
@@ -120,6 +132,8 @@ def package(
             "status": row.state,
         },
     }
+    if omitted := [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]:
+        made["omitted"] = omitted
     if viewer.is_human and (count := withheld(viewer, row)) is not None:
         made["withheld"] = count
     return made
@@ -189,19 +203,23 @@ OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 
 
 def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
-    """The answer as the agent gets it; None while there is none. Raises NotFound."""
+    """The answer as the agent gets it; None while there is none. Raises NotFound.
+
+    What was decided is for who asked. Others who see the escalation, having joined it or not, get its words.
+    """
     row = escalation(viewer, escalation_id)
     if row.state not in ANSWERED:
         return None
     given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
     answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
     text = read_text(answer) if answer else {}
+    is_own = row.author_id == viewer.membership
     made: answers.Answer = {
         "escalation": row.id,
         "task": row.task.key,
         "state": row.state,
-        "outcome": OUTCOMES.get(row.state, "answered"),
-        "decision": answer.verdict if answer and row.state not in OUTCOMES else None,
+        "outcome": OUTCOMES.get(row.state, "answered" if is_own else "answered_other"),
+        "decision": answer.verdict if answer and row.state not in OUTCOMES and is_own else None,
         "by": answer.author.name if answer else None,
         "done": text.get("done", ""),
         "next": text.get("next", ""),
@@ -211,7 +229,7 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
         made["outcome"] = "finished"
     if text.get("message"):
         made["message"] = text["message"]
-    if answer and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
+    if answer and is_own and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
         action = read_text(row).get("action") or {}
         approved = arguments_of(text if answer.verdict == Verdict.EDIT else action)
         made["action"] = {"name": action.get("name"), "arguments": as_written(approved)}

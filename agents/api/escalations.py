@@ -15,6 +15,7 @@ from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
 from escalations.standing import in_states
 from escalations.states import STATES
+from memoryhub.core.verbs import has_scope
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.json import member_text
 from memoryhub.interface.pagination import Listed, page, read_window
@@ -88,7 +89,9 @@ class Escalations(Reading, Writing):
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
 
-        At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
+        At most one is open a task: of two requests at once one makes it and the other is added to it as a note. Where
+        that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package it
+        holds what the key's scopes may read; `omitted` names those that are missing.
         """
         action = body.action
         with named_by("/task"):
@@ -121,13 +124,16 @@ class Escalations(Reading, Writing):
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
         filters = selectors.frozen(row)
+        most = FIRST_PAGE if has_scope(self.viewer, selectors.MEMORY) else 0
         first = selectors.package(
             self.viewer,
             row,
-            observations=memories.observations(self.viewer, filters, limit=FIRST_PAGE),
-            decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
+            observations=memories.observations(self.viewer, filters, limit=most),
+            decisions=memories.decisions(self.viewer, filters, limit=most),
         )
         data = {**selectors.render(row), "package": first}
+        if row.author_id != self.viewer.membership:
+            data["joined"] = True
         return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
 
 
@@ -145,8 +151,9 @@ class OneEscalation(Reading):
 class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page: each shows
-    the memory as it was when the escalation was made.
+    Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
+    `tasks`. Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page:
+    each shows the memory as it was when the escalation was made.
     """
 
     scope = "escalations"

@@ -51,7 +51,7 @@ OF_REQUESTS = {
     Code.NOT_CONFIGURED: "The installation has not set up what this needs.",
     Code.NOT_ALLOWED: "What the escalation's agent did not allow, or could not read.",
     Code.IDEMPOTENCY_MISMATCH: "This Idempotency-Key was used for another request.",
-    Code.TOO_MANY_REQUESTS: "The key's rate, or its number of waits at once, is used up.",
+    Code.TOO_MANY_REQUESTS: "A budget is used up: the key's rate, its waits at once, the agent's open escalations.",
     Code.UNAVAILABLE: "A part is overloaded, restarting or gone; nothing was done.",
     Code.INTERNAL: "A fault of the server, which has it in its log under `request_id`.",
 }

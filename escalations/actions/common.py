@@ -3,12 +3,14 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from escalations.models import Answer, Escalation, Note, Verdict
 from escalations.standing import ended_by
 from escalations.states import RESOLVED, next_state
 from memoryhub.core import ledger
 from memoryhub.core.access import visible_to
-from memoryhub.core.errors import Code, Conflict, NotFound
+from memoryhub.core.errors import Code, Conflict, NotFound, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Role
@@ -18,6 +20,8 @@ from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.tasks import lock as lock_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
+
+RETRY_SECONDS = 60  # people answer within minutes at best
 
 
 def lock(viewer: Viewer, escalation_id: UUID) -> tuple[Escalation, Task]:
@@ -106,6 +110,18 @@ def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID 
         data={"state": escalation.state, "version": escalation.version, **data},
         event_id=event_id,
     )
+
+
+def refuse_more_notes(viewer: Viewer, escalation: Escalation) -> None:
+    """Raises RateLimited for an agent where agents have written ESCALATION_NOTES on a locked escalation already."""
+    if not viewer.is_agent:
+        return
+    written = Note.objects.filter(escalation_id=escalation.id, author__role=Role.AGENT).count()
+    if written >= settings.ESCALATION_NOTES:
+        raise RateLimited(
+            f"Agents have written {written} notes on this escalation, which is all that it takes: wait for its answer.",
+            retry_after=RETRY_SECONDS,
+        )
 
 
 def write_note(viewer: Viewer, escalation: Escalation, text: str, *, client_ref: str | None = None) -> Note:

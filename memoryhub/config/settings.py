@@ -216,6 +216,9 @@ LABELS_PER_MEMBER = env.number("LABELS_PER_MEMBER", 64, low=1, high=100_000)
 DRAFT_BYTES = env.number("DRAFT_BYTES", 256 * 1024, low=1024, high=1024 * 1024)
 DRAFTS_PER_PERSON = env.number("DRAFTS_PER_PERSON", 200, low=1, high=100_000)
 DRAFT_DAYS = env.number("DRAFT_DAYS", 30, low=1, high=3650)
+OPEN_ESCALATIONS = env.number("OPEN_ESCALATIONS", 1000, low=1, high=100_000)
+URGENT_ESCALATIONS = env.number("URGENT_ESCALATIONS", 20, low=0, high=100_000)
+ESCALATION_NOTES = env.number("ESCALATION_NOTES", 100, low=1, high=10_000)
 
 # Of the database:
 STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)

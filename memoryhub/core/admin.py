@@ -18,6 +18,7 @@ from memoryhub.core.models import (
     AccessLog,
     Actor,
     Compartment,
+    DecisionsChangedBy,
     Event,
     Kind,
     Membership,
@@ -37,6 +38,12 @@ class TeamForm(ActionForm):
     feed_days = forms.IntegerField(
         min_value=1, max_value=3650, help_text=str(Team._meta.get_field("feed_days").help_text)
     )
+    # Left out, it stays as it is.
+    decisions_changed_by = forms.ChoiceField(
+        choices=DecisionsChangedBy.choices,
+        required=False,
+        help_text=str(Team._meta.get_field("decisions_changed_by").help_text),
+    )
 
 
 @admin.register(Team)
@@ -46,7 +53,8 @@ class TeamAdmin(HubAdmin):
     in_system, in_teams, can_add, can_change = True, False, True, True
     form, add_form = TeamForm, ActionForm
     add_fields = ("slug", "name")
-    fields = ("slug", "name", "tell_withheld", "acknowledge_hours", "feed_days")
+    rules = ("tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
+    fields = ("slug", "name", *rules)
     readonly_fields = ("slug",)
     list_display = ("slug", "name", "created_at")
     ordering = ("slug",)
@@ -58,8 +66,7 @@ class TeamAdmin(HubAdmin):
     def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         if change:
-            rules = {name: getattr(obj, name) for name in ("tell_withheld", "acknowledge_hours", "feed_days")}
-            teams.change(viewer, team=obj, name=obj.name, **rules)
+            teams.change(viewer, team=obj, name=obj.name, **{name: getattr(obj, name) for name in self.rules})
         else:
             obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
 

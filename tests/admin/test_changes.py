@@ -251,6 +251,10 @@ def test_the_installations_administrator_adds_teams_and_people(installer):
     assert client.post(page, {"name": "Newer", "acknowledge_hours": "12", "feed_days": "7"}).status_code == 302
     team.refresh_from_db()
     assert (team.name, team.tell_withheld, team.acknowledge_hours, team.slug) == ("Newer", False, 12, slug)
+    assert team.decisions_changed_by == "all"
+    rule = {"name": "Newer", "acknowledge_hours": "12", "feed_days": "7", "decisions_changed_by": "author_and_holder"}
+    assert client.post(page, rule).status_code == 302
+    assert Team.objects.get(id=team.id).decisions_changed_by == "author_and_holder"
     assert team.feed_days == 7
     for hours, days in (("0", "7"), ("12", "0"), ("12", "3651")):
         answer = client.post(page, {"name": "Newer", "acknowledge_hours": hours, "feed_days": days})

@@ -5,10 +5,12 @@ from typing import Any
 from memoryhub.core import ledger
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.sealing import make_team_key
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
+
+RULES = ("name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
 
 
 def require_installation(viewer: Viewer) -> None:
@@ -44,21 +46,30 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
 
 @action("team.change", roles=ADMINS)
 def change(
-    viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int, feed_days: int
+    viewer: Viewer,
+    *,
+    team: Team,
+    name: str,
+    tell_withheld: bool,
+    acknowledge_hours: int,
+    feed_days: int,
+    decisions_changed_by: str | None = None,
 ) -> Team:
-    """Change a team's name and rules. Hours within 1..720, days within 1..3650."""
+    """Change a team's name and rules. Hours within 1..720, days within 1..3650.
+
+    `decisions_changed_by`: which agents may supersede, revoke and judge another's decision (None: as before); its
+    change is in the event.
+    """
     require_installation(viewer)
     if not 1 <= acknowledge_hours <= 720 or not name.strip():
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
-    rules = {
-        "name": name,
-        "tell_withheld": tell_withheld,
-        "acknowledge_hours": acknowledge_hours,
-        "feed_days": feed_days,
-    }
-    was = Team.objects.filter(id=team.id).values(*rules).get()
+    was = Team.objects.select_for_update(no_key=True).values(*RULES).get(id=team.id)
+    changed_by = was["decisions_changed_by"] if decisions_changed_by is None else decisions_changed_by
+    if changed_by not in DecisionsChangedBy.values:
+        raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
+    rules = dict(zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, changed_by), strict=True))
     for rule, value in rules.items():
         setattr(team, rule, value)
     team.save(update_fields=list(rules))

@@ -9,8 +9,9 @@ from django.db.models import Q, QuerySet
 
 from escalations import states
 from escalations.models import Escalation, Priority, ReasonCode
-from escalations.selectors import escalations, in_queue_order
-from escalations.standing import in_states
+from escalations.selectors import escalations
+from escalations.standing import as_they_are_now, in_states
+from memoryhub.core.access import visible_to
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.verbs import DESK
 from memoryhub.core.viewers import Viewer
@@ -27,7 +28,7 @@ STATUSES: dict[str, tuple[str, ...]] = {
 DEFAULT_STATUS = "open"
 ROWS, MOST_ROWS = 200, 1000
 NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
-PARAMETERS = frozenset((*NAMES, "show"))
+PARAMETERS = frozenset((*NAMES, "show", "unfold"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,9 @@ class Filters:
         return asked | {"states": STATUSES[self.status]}
 
 
-def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escalation]:
-    """The rows that fit, in the queue's one order; `limit` + 1 of them, so that one sees whether more follow."""
-    rows = in_states(escalations(viewer), STATUSES[filters.status])
+def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
+    """The visible escalations that fit the filters, as they are now, in no order."""
+    rows = in_states(as_they_are_now(visible_to(viewer, Escalation.objects.all())), STATUSES[filters.status])
     if filters.priority:
         rows = rows.filter(priority=Priority.labels.index(filters.priority))
     if filters.agent:
@@ -86,7 +87,7 @@ def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escala
         # The words of confidential rows are sealed and not looked into; their task's key is plain.
         words = ("body__question", "body__reason", "task__key")
         rows = rows.filter(_any_of({f"{word}__icontains": filters.q} for word in words))
-    return list(in_queue_order(_of_owner(viewer, rows, filters.owner))[: limit + 1])
+    return _of_owner(viewer, rows, filters.owner)
 
 
 def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySet[Any]:

@@ -46,11 +46,6 @@ def escalations(viewer: Viewer) -> QuerySet[Escalation]:
     return visible_to(viewer, as_they_are_now(rows))
 
 
-def in_queue_order(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
-    """The most urgent first, the oldest of equals first."""
-    return rows.order_by("-priority", "id")
-
-
 def need(row: Escalation) -> str | None:
     """What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed."""
     if row.body is None:

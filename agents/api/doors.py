@@ -70,6 +70,15 @@ class Endpoint(APIView):
     viewer: Viewer
     params: Params
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        finally:
+            # REST framework's view and request refer to each other and to the answer, Django's view to itself: all of
+            # it, megabytes perhaps, would live on until a collection of garbage looks at it.
+            self.request.parser_context.clear()
+            self.__dict__.clear()
+
     @classmethod
     def scope_of(cls, method: str) -> str | None:
         """The scope that a key needs for a method of this door."""

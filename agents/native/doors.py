@@ -22,6 +22,7 @@ from memoryhub.core.failures import describe
 from memoryhub.core.lives import Ledger
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.bridge import SMALL
 from memoryhub.interface.headers import check_address
 from memoryhub.interface.health import count
 from memoryhub.interface.json import dump
@@ -219,9 +220,10 @@ async def _reply(request: Request, answer: Callable[[Request], Awaitable[Any]]) 
 
 
 async def disconnected(receive: Receive) -> None:
-    """Returns when the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Returns when the client has gone away, or sends more than a reader has to say."""
+    sent = 0
+    while (message := await receive())["type"] != "http.disconnect" and sent <= SMALL:
+        sent += len(message.get("body", b""))
 
 
 async def send_whole(send: Send, request: Request, reply: Reply) -> None:

@@ -195,13 +195,13 @@ def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
 
 def _refusals(method: str, route: str, view: type[Endpoint], shape: Any) -> Iterator[int]:
     """The statuses that a door of this kind may refuse with."""
-    yield from (400, 401, 403, 414, 429, 503)
+    yield from (400, 401, 403, 408, 414, 429, 431, 503)
     names_rows = "<" in route or bool(view.parameters & {"task", "label"})
     writes = method != "GET" and not issubclass(view, Asking)
     if writes or names_rows:
         yield from (404, 409)
     if shape is not None:
-        yield from (408, 413, 415)
+        yield from (413, 415)
     if writes:
         yield 422
     if method in ("PATCH", "PUT", "DELETE"):
@@ -233,7 +233,7 @@ def _of_native(door: Native) -> Operation:
         shape=None,
         body_required=False,
         answers=door.answers,
-        refusals=frozenset({400, 401, 403, 414, 429, 503}) | door.refusals,
+        refusals=frozenset({400, 401, 403, 408, 414, 429, 431, 503}) | door.refusals,
         media_type=door.media_type,
         events=door.events,
     )

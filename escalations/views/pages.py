@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 
-from escalations import arguments, desk, lessons, selectors, states, timeline
+from escalations import arguments, crowds, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
@@ -53,18 +53,21 @@ class QueuePage(Page):
     def show(self, **url: Any) -> HttpResponse:
         filters = desk.Filters.read(self.params)
         limit = self.params.integer("show", low=1, high=desk.MOST_ROWS) or desk.ROWS
-        rows = desk.queue(self.viewer, filters, limit=limit)
+        unfold = self.params.text("unfold", longest=200)
+        shown = crowds.queue(self.viewer, filters, limit=limit, unfold=unfold)
         agents, people = desk.colleagues(self.viewer)
-        # Read by the whole list, since the rows beyond `limit` wait, too.
-        taken = [row for row in rows if row.owner_id]
-        free = len(rows) - len(taken)
+        rows = shown.rows
+        taken = any(row.owner_id for row in rows) and not shown.has_free
         context = {
-            "rows": rows[:limit],
-            "more": self._more(limit) if len(rows) > limit < desk.MOST_ROWS else "",
-            "cut": len(rows) > limit,
+            "entries": shown.entries,
+            "rows": rows,
+            "more": f"{self._address('show')}show={min(limit * 2, desk.MOST_ROWS)}" if limit < desk.MOST_ROWS else "",
+            "cut": shown.cut,
+            "unfold": unfold,
+            "opens": self._address("unfold"),
             "filters": filters,
             "live": dump(filters.as_dict()).decode(),
-            "notice": "empty" if not rows else "taken" if not free and self._none_mine(taken) else "",
+            "notice": "empty" if not rows else "taken" if taken and self._none_mine(rows) else "",
             "agents": agents,
             "people": people,
             "statuses": desk.STATUSES,
@@ -75,9 +78,10 @@ class QueuePage(Page):
         }
         return self.render("escalations/queue.html", context)
 
-    def _more(self, limit: int) -> str:
-        asked = [*self.params.without("show"), ("show", str(min(limit * 2, desk.MOST_ROWS)))]
-        return f"/?{urlencode(asked)}"
+    def _address(self, without: str) -> str:
+        """This queue's address without a parameter, ready to take it."""
+        asked = urlencode(self.params.without(without))
+        return f"/?{asked}&" if asked else "/?"
 
     def _none_mine(self, taken: list[Escalation]) -> bool:
         return all(row.owner_id != self.viewer.membership for row in taken)

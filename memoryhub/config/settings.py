@@ -68,7 +68,7 @@ WSGI_APPLICATION = "memoryhub.config.wsgi.application"
 ASGI_APPLICATION = "memoryhub.config.asgi.application"
 TEMPLATES = [
     {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "BACKEND": "memoryhub.interface.templates.Templates",
         "DIRS": [ROOT / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -206,6 +206,21 @@ RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6
 
 # Budgets: what anybody can make us do, in bytes, seconds and counts. docs/operations.md has all of them in one table.
 # Of connections and requests:
+CONNECTIONS = env.number("CONNECTIONS", 10_000, low=16, high=1_000_000)
+KEEP_ALIVE_SECONDS = env.number("KEEP_ALIVE_SECONDS", 75, low=1, high=3_600)
+HEADER_BYTES = env.number("HEADER_BYTES", 32 * 1024, low=1024, high=65_535)
+HEADER_SECONDS = env.number("HEADER_SECONDS", 10, low=1, high=600)
+BODY_SECONDS = env.number("BODY_SECONDS", 60, low=1, high=3_600)
+BODY_STALL_SECONDS = env.number("BODY_STALL_SECONDS", 10, low=1, high=600)
+SEND_SECONDS = env.number("SEND_SECONDS", 30, low=1, high=600)
+IN_FLIGHT_PER_KEY = env.number("IN_FLIGHT_PER_KEY", 32, low=1, high=10_000)
+IN_FLIGHT_PER_SESSION = env.number("IN_FLIGHT_PER_SESSION", 16, low=1, high=10_000)
+IN_FLIGHT_PER_ADDRESS = env.number("IN_FLIGHT_PER_ADDRESS", 8, low=1, high=10_000)
+WAITERS_PER_IDEMPOTENCY_KEY = env.number("WAITERS_PER_IDEMPOTENCY_KEY", 4, low=1, high=1_000)
+SOCKETS_PER_PERSON = env.number("SOCKETS_PER_PERSON", 20, low=1, high=10_000)
+PASSWORD_THREADS = env.number("PASSWORD_THREADS", 1, low=1, high=16)
+PASSWORD_QUEUE = env.number("PASSWORD_QUEUE", 16, low=1, high=1_000)
+UNSENT_BYTES = env.number("UNSENT_BYTES", 64 * 1024 * 1024, low=1024 * 1024, high=16 * 1024**3)
 
 # Of what is sent to us, and what we send:
 SCHEMA_BYTES = env.number("SCHEMA_BYTES", 128 * 1024, low=1024, high=256 * 1024)

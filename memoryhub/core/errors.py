@@ -34,6 +34,7 @@ class Code(StrEnum):
     PRECONDITION_REQUIRED = "precondition_required"
     TOO_LARGE = "too_large"
     URI_TOO_LONG = "uri_too_long"
+    HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ALLOWED = "not_allowed"
     NOT_CONFIGURED = "not_configured"
@@ -212,6 +213,12 @@ class PreconditionRequired(HubError):
     """428"""
 
     status, code = 428, Code.PRECONDITION_REQUIRED
+
+
+class HeadersTooLarge(HubError):
+    """431"""
+
+    status, code = 431, Code.HEADERS_TOO_LARGE
 
 
 class RateLimited(HubError):

@@ -6,7 +6,7 @@ events last (ADR 1, rule 2), and after COMMIT waits until they are durable befor
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
+from memoryhub.core.work import stoppable
 
 # The visible labels are listed anew only when one was made since this process has listed them: a team may have many
 # that this viewer may not see, and listing passes over each. Version and list are of one snapshot (ADR 2).
@@ -145,7 +146,8 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         yield outer
         return
     mine = Transaction(viewer, read_only)
-    with block():
+    # What only reads is broken off when its client leaves; what writes ends whole.
+    with stoppable() if read_only else nullcontext(), block():
         mine.enter()
         _local.transaction = mine
         try:

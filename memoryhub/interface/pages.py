@@ -48,6 +48,8 @@ class SessionView(View):
             return super().dispatch(request, *args, **url)
         except (HubError, DatabaseError, InterfaceError) as exc:
             return refuse(request, exc)
+        finally:
+            self.__dict__.clear()  # Django's view refers to itself, and would keep what it has read
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         allowed = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))

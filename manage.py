@@ -10,6 +10,7 @@ from django.db import OperationalError
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    os.environ.setdefault("STATEMENT_SECONDS", "600")  # an index that is made anew takes its time
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

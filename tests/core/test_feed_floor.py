@@ -70,7 +70,7 @@ def test_pruning_raises_the_floor_to_what_is_older_than_the_teams_days(
     assert check_cursor(agent, 10) == head, "and was one event"
     assert [told(agent, after) for after in (0, 9, head + 1)] == [(10, head)] * 3
     assert told(agent, 10) is told(agent, head) is None
-    events, reached = read_events(agent, 10)
+    events, reached = read_events(agent, 10, head)
     assert ([event.seq for event in events], reached) == (list(range(11, head + 1)), head)
     # The audit keeps what the feed no longer resumes over.
     with viewer_transaction(system, read_only=True):

@@ -17,13 +17,13 @@ from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
 
-_ENTER = """
+_ENTER = f"""
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
        set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
        set_config('hub.labels', coalesce((select array_agg(id)::text from label where team_id = %(team)s::int
            and (%(all)s::bool or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))
-       ), '{}'), true),
-       pg_postmaster_start_time()::text, ledger_life_now(%(team)s::int)
+       ), '{{}}'), true),
+       pg_postmaster_start_time()::text, {lives.NOW}
 """
 _APPEND = """
 insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, data)

@@ -34,6 +34,11 @@ def _find(digest: bytes) -> list[tuple[Any, ...]]:
         return run(_FIND, [digest])
 
 
+def is_good(digest: bytes) -> bool:
+    """Whether the key of this digest opens anything now."""
+    return bool(_find(digest))
+
+
 def authenticate(header: str | None, request_id: str) -> Viewer:
     """The viewer of an Authorization header. Raises Unauthorized, with one text for whatever is wrong with the key."""
     scheme, _, key = (header or "").partition(" ")

@@ -1,9 +1,12 @@
 """Work for later: rows beside the change that caused them, done once though they are delivered at least once."""
 
+import functools
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
@@ -39,7 +42,11 @@ where id = %s and done_at is null
 def schedule(
     viewer: Viewer, handler: str, *, row_id: UUID | None, due_at: datetime | None = None, generation: int = 0
 ) -> None:
-    """Add a job to this transaction. `handler`: dotted path of `handler(viewer, job)`; due at once without `due_at`."""
+    """Add a job to this transaction. `handler`: one of config.reactions.HANDLERS; due at once without `due_at`.
+
+    Raises LookupError for a handler that there is not.
+    """
+    _handler(handler)
     job = Outbox(id=new_id(), team_id=viewer.team, handler=handler, row_id=row_id, generation=generation)
     job.request_id = viewer.request_id
     if due_at is None:
@@ -78,7 +85,7 @@ def _work(job: Outbox) -> None:
         with viewer_transaction(system_viewer(job.team_id)):
             if not _lock(job):
                 return
-            again_at = import_string(job.handler)(system_viewer(job.team_id), job)
+            again_at = _handler(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
     except Unconfirmed:  # not done, or done and committed here: the row tells, and the job did not fail
         with connection.cursor() as cursor:
@@ -87,6 +94,17 @@ def _work(job: Outbox) -> None:
         log.error("outbox_job_failed", attempts=job.attempts, **describe(error))
         with connection.cursor() as cursor:
             cursor.execute(_FAILED, [type(error).__name__[:200], job.id])
+
+
+@functools.cache
+def _handler(name: str) -> Callable[[Viewer, Outbox], datetime | None]:
+    """The handler of this name, or of the one that an older version gave it. Raises LookupError."""
+    known, old = import_string(settings.OUTBOX_HANDLERS), import_string(settings.OLD_OUTBOX_HANDLERS)
+    path = known.get(old.get(name, name))
+    if path is None:
+        raise LookupError("no such handler")
+    handler: Callable[[Viewer, Outbox], datetime | None] = import_string(path)
+    return handler
 
 
 def _lock(job: Outbox) -> bool:

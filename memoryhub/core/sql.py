@@ -19,12 +19,12 @@ IN_FLIGHT: dict[int, float] = {}  # by thread: since when its trip is under way,
 
 
 class Statement:
-    """A statement that was sent, or waits to be."""
+    """A statement that was sent, or waits to be. `heard` is called with its rows, before anybody else has any."""
 
-    __slots__ = ("found", "params", "text")
+    __slots__ = ("found", "heard", "params", "text")
 
-    def __init__(self, text: str, params: Params) -> None:
-        self.text, self.params = text, params
+    def __init__(self, text: str, params: Params, heard: Callable[[Rows], None] | None = None) -> None:
+        self.text, self.params, self.heard = text, params, heard
         self.found: Rows | None = None
 
     def rows(self) -> Rows:
@@ -105,6 +105,8 @@ def send() -> None:
         raise Unconfirmed()
     for statement, rows in zip(waiting, found, strict=True):
         statement.found = rows
+        if statement.heard is not None:
+            statement.heard(rows)
 
 
 def send_first(execute: Callable[..., Any], text: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -29,6 +29,7 @@ from memoryhub.core.errors import (
     Internal,
     Invalid,
     MethodNotAllowed,
+    NoSuchAddress,
     NotAcceptable,
     NotFound,
     RateLimited,
@@ -107,8 +108,8 @@ def error_of(exc: BaseException) -> HubError:
             return exc
         case drf.APIException():
             return _of_rest_framework(exc)
-        case Http404():
-            return NotFound()
+        case Http404():  # of Django's resolver; what a door does not find is NotFound itself
+            return NoSuchAddress()
         case PermissionDenied():
             return Forbidden("You may not do this.")
         case RequestDataTooBig() | TooManyFilesSent():
@@ -149,7 +150,7 @@ def _of_status(status: int) -> HubError:
     known: dict[int, HubError] = {
         400: Invalid("This request is not valid."),
         403: Forbidden("You may not do this."),
-        404: NotFound(),
+        404: NoSuchAddress(),
     }
     return known.get(status) or Internal()
 

@@ -67,10 +67,10 @@ def test_a_timer_of_an_older_claim_does_nothing(
 ) -> None:
     claims.release(person.viewer, escalation_id=row)
     claims.claim(make_person(team).viewer, escalation_id=row)
-    expire(row, owner_sql)
     version = shown(api, row)["version"]
     assert outbox.work_one(timer(row, "run_out", 1, owner_sql).id)
     assert (state(api, row), shown(api, row)["version"]) == ("claimed", version)
+    expire(row, owner_sql)
     assert outbox.work_one(timer(row, "run_out", 2, owner_sql).id)
     assert state(api, row) == "queued"
 

@@ -53,6 +53,7 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     page = case(sign_in(new_page(), desk.sam), made)
     page.get_by_role("button", name="Respond").click()
     page.get_by_label("Your answer").fill("Half an answer")
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
     page.reload()
     live(page)
     page.get_by_role("button", name="Respond").click()
@@ -64,11 +65,17 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     claims.release(desk.lee.viewer, escalation_id=made.id)
     claims.claim(desk.lee.viewer, escalation_id=made.id)
     expect(page.locator("#standing")).to_contain_text("lee has had it")
-    expect(page.get_by_label("Your answer")).to_be_disabled()
+    expect(page.get_by_label("Your answer")).to_have_attribute("readonly", "")
+    expect(page.get_by_label("Your answer")).to_be_focused()
     expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
     answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")
-    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
     expect(page.locator("#panel")).to_contain_text("Lee's answer.")
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    expect(page.get_by_label("Your answer")).to_be_focused()
+    page.reload()
+    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
+    page.get_by_role("button", name="Throw it away").click()
+    expect(page.locator("#kept")).to_be_hidden()
 
 
 def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):

@@ -55,7 +55,7 @@ NO_READERS = "drop function settle_head(int, bigint); drop function settle_read(
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0005_feed_floor")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0006_lives_of_the_ledger")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.RunSQL(WAIT, "drop function wait_for_log()"),

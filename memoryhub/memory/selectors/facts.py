@@ -89,14 +89,15 @@ _FACT_IS_MINE = f"r.{_MINE.format('r')}"
 _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
 
 # Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
-# where a fact has a million versions. 0: there was none yet.
+# where a fact has a million versions. 0: there was none yet. A scalar sub-query, since EXISTS may be answered from a
+# hash of all of the fact's versions, which PostgreSQL chooses where facts had few when the table was last analysed.
 _NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive span(low, high) as (
     select 0, f.version
     union all
     select case when there then middle else low end, case when there then high else middle - 1 end
     from (select low, high, (low + high + 1) / 2 as middle from span where low < high) s cross join lateral (
-        select exists (
-            select from fact_version v where v.fact_id = f.id and v.version = middle and {{there}}) as there) t
+        select coalesce((select true from fact_version v
+                         where v.fact_id = f.id and v.version = middle and {{there}}), false) as there) t
 ) select low from span where low = high) as version from {{facts}} where {_VERSION_IS_MINE} {{those}})"""
 _BY_SEQ = "(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint"
 _BY_TIME = "v.created_at <= %(time)s::timestamptz"

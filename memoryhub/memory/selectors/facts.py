@@ -270,7 +270,9 @@ def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
     """Ask; what is so young that it may not be durable is so before the answer leaves."""
     rows = [FactRow(*row) for row in sql.run(text, params)]
     viewer = current().viewer
-    fresh = next((row for row in rows if row.fresh and not durability.has(viewer.team, row.seq)), None)
+    # What this transaction has made itself has no `seq` yet, and is waited for with its COMMIT.
+    young = [row for row in rows if row.fresh and row.seq is not None]
+    fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
         current().settled = fresh.event_id
     return rows

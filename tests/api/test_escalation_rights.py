@@ -5,10 +5,12 @@ the agent's API and the desk's pages; time is the database's.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+import time_machine
 
 from escalations.actions import answers, claims
 from memoryhub.core import outbox
@@ -159,7 +161,7 @@ def test_who_still_has_the_right_keeps_what_they_have(api: Api, person: Person, 
 def test_the_reaction_writes_it_down(team: Team, api: Api, person: Person, secret: UUID, owner_sql: Any) -> None:
     decide(person, secret)
     change(person.membership, is_active=False)
-    job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
+    job = Outbox.objects.filter(row_id=person.membership.id, handler="claims.release_of_member").latest("id")
     assert outbox.work_one(job.id)
     stored = owner_sql.execute("select state, owner_id from escalation where id = %s", [secret]).fetchall()
     assert stored == [("queued", None)]
@@ -337,6 +339,27 @@ def test_the_agent_has_its_task_again_when_the_claim_is_over(
     # Until a person takes it.
     claims.claim(make_person(team).viewer, escalation_id=row)
     assert api.post("tasks/t/renew", {"token": token}).refusal == (409, "human_owned")
+
+
+@pytest.mark.parametrize(
+    "wrong", [timedelta(hours=-1), timedelta(minutes=-2), timedelta(minutes=2), timedelta(hours=1)]
+)
+def test_the_servers_own_clock_does_not_matter(
+    team: Team, api: Api, person: Person, owner_sql: Any, wrong: timedelta
+) -> None:
+    row, other = escalate(api), make_person(team)
+    with time_machine.travel(datetime.now(UTC) + wrong):
+        claims.claim(person.viewer, escalation_id=row)
+        assert refusal(lambda: claims.claim(other.viewer, escalation_id=row)) == (409, "already_claimed")
+        assert claims.next_free(other.viewer) is None
+        assert shown(api, row)["owner"] == "sam"
+        expire(row, owner_sql)
+        assert shown(api, row)["state"] == "queued"
+        taken = claims.next_free(other.viewer)
+    assert taken is not None
+    assert (taken.id, taken.owner_id) == (row, other.membership.id)
+    sql = "select claim_expires_at - clock_timestamp() from escalation where id = %s"
+    assert timedelta(minutes=25) < owner_sql.execute(sql, [row]).fetchone()[0] <= timedelta(minutes=30)
 
 
 def test_what_is_decided_is_not_taken_back_by_time(api: Api, person: Person, secret: UUID, owner_sql: Any) -> None:

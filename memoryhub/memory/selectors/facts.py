@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import sql
+from memoryhub.core import durability, sql
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.transactions import current, read_after
@@ -269,7 +269,8 @@ def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
     """Ask; what is so young that it may not be durable is so before the answer leaves."""
     rows = [FactRow(*row) for row in sql.run(text, params)]
-    fresh = next((row for row in rows if row.fresh), None)
+    viewer = current().viewer
+    fresh = next((row for row in rows if row.fresh and not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
         current().settled = fresh.event_id
     return rows

@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 
 from escalations import arguments
 from escalations.templatetags.desk import plain
-from escalations.unseen import UNSEEN
 from escalations.written import arguments_of
+from memoryhub.core.unseen import UNSEEN
 
 register = template.Library()
 

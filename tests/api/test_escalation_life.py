@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from escalations.actions import answers, claims, notes
@@ -13,6 +14,7 @@ from memoryhub.core.errors import Conflict, Forbidden, NotAllowed, NotFound
 from memoryhub.core.models import Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from memoryhub.interface.json import dump
 from tests.api.client import Api, at_once, make_api
 from tests.factories import Person, make_person, make_team
 
@@ -42,7 +44,8 @@ def shown(api: Api, row: UUID) -> Any:
 def answer(api: Api, row: UUID) -> Any:
     assert api.agent is not None
     with viewer_transaction(api.agent.viewer, read_only=True):
-        return answer_of(api.agent.viewer, row)
+        found = answer_of(api.agent.viewer, row)
+    return None if found is None else orjson.loads(dump(found))  # as the agent gets it
 
 
 def refusal(call: Callable[[], Any]) -> tuple[int, str]:

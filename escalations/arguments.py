@@ -29,6 +29,7 @@ _BOUNDS = {
     "exclusiveMinimum": "more than",
     "exclusiveMaximum": "less than",
 }
+_UNCHECKED = ("format", "pattern")  # docs/action-schemas.md
 # What the page calls the type of an input's value.
 _TYPES = {
     "text": "text",
@@ -227,6 +228,7 @@ def _is_line(text: str) -> bool:
 
 def _bounds(rule: dict[str, Any]) -> str:
     found = [f"{word} {rule[name]}" for name, word in _BOUNDS.items() if isinstance(rule.get(name), int | float)]
+    found += [f"{name} {rule[name][:60]} is not checked here" for name in _UNCHECKED if isinstance(rule.get(name), str)]
     return f"({', '.join(found)})" if found else ""
 
 

@@ -58,7 +58,7 @@ def queue(viewer: Viewer, filters: desk.Filters, *, limit: int = desk.ROWS, unfo
 
 def _ranked(viewer: Viewer, rows: QuerySet[Escalation], whole: str | None) -> QuerySet[Any]:
     """With `place`: among its agent's, in the queue's order; 1 for what is never folded."""
-    apart = Q(owner_id=viewer.membership)
+    apart = Q(owner_id=viewer.membership, over=False)
     if whole:
         apart |= Q(author__name=whole)
     crowd = Case(When(apart, then=F("id")), default=F("author_id"))
@@ -83,10 +83,10 @@ def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -
 
 def _hidden(ranked: QuerySet[Any]) -> dict[UUID, tuple[int, int]]:
     """Author -> how many are not shown, and how many of these are free."""
-    inner, params = ranked.values("author_id", "owner_id", "place").query.sql_with_params()
+    inner, params = ranked.values("author_id", "owner_id", "over", "place").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            "select author_id, count(*), count(*) filter (where owner_id is null)"
+            "select author_id, count(*), count(*) filter (where owner_id is null or over)"
             f" from ({inner}) r where place > %s group by author_id",
             [*params, FOLD_AT],
         )

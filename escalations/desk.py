@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from escalations import states
 from escalations.models import Escalation, Priority, ReasonCode
 from escalations.selectors import escalations
+from escalations.standing import as_they_are_now, in_states
 from memoryhub.core.access import visible_to
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.verbs import DESK
@@ -72,8 +73,8 @@ class Filters:
 
 
 def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
-    """The visible escalations that fit the filters, in no order."""
-    rows = visible_to(viewer, Escalation.objects.filter(state__in=STATUSES[filters.status]))
+    """The visible escalations that fit the filters, as they are now, in no order."""
+    rows = in_states(as_they_are_now(visible_to(viewer, Escalation.objects.all())), STATUSES[filters.status])
     if filters.priority:
         rows = rows.filter(priority=Priority.labels.index(filters.priority))
     if filters.agent:
@@ -89,15 +90,15 @@ def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
     return _of_owner(viewer, rows, filters.owner)
 
 
-def _of_owner(viewer: Viewer, rows: QuerySet[Escalation], owner: str | None) -> QuerySet[Escalation]:
+def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySet[Any]:
     match owner:
         case None:
             return rows
         case "me":
-            return rows.filter(owner_id=viewer.membership)
+            return rows.filter(owner_id=viewer.membership, over=False)
         case "none":
-            return rows.filter(owner__isnull=True)
-    return rows.filter(owner__name=owner)
+            return rows.filter(Q(owner__isnull=True) | Q(over=True))
+    return rows.filter(owner__name=owner, over=False)
 
 
 def _any_of(conditions: Any) -> Q:

@@ -6,6 +6,7 @@ from typing import Any
 
 from escalations import selectors
 from escalations.models import Escalation
+from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
@@ -22,8 +23,11 @@ def rows(
 ) -> tuple[Rows, int | None]:
     """Up to `limit` observations and decisions, newest first (`backwards`: oldest first) from `position` on.
 
-    And how many of them may be shown, at least one, where their text is more than MOST_BYTES; else None.
+    None without the scope for them. And how many of them may be shown, at least one, where their text is more than
+    MOST_BYTES; else None.
     """
+    if not has_scope(viewer, selectors.MEMORY):
+        return [], None
     found: Rows = []
     size = 0
     beyond = gt if backwards else lt

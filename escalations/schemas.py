@@ -1,93 +1,130 @@
-"""The JSON Schema of an action, written by an agent: held against arguments within bounds, and fetching nothing.
+"""The JSON Schema of an action, written by an agent: a subset that is held against arguments at a bounded cost.
 
-jsonschema by itself would fetch a `$ref` from any address, and a small schema can ask for endless work (references in a
-circle, or that double at each step). `pattern` is not applied: Python matches it while all other threads wait, for as
-long as whoever wrote it likes, and the agent's tool checks what it gets anyway.
+docs/action-schemas.md tells the subset: what Pydantic, zod and the OpenAI SDK emit. A general validator cannot be used
+here. It compares every item of a list with every other (`uniqueItems`), goes round in references that double at each
+step, fetches what a `$ref` names, and matches patterns of an agent's making while all other threads wait.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
-from jsonschema import SchemaError, ValidationError, validators
-from jsonschema.validators import Draft202012Validator
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+import orjson
+from django.conf import settings
 
-from memoryhub.core.errors import FieldError
+from escalations.schema_rules import TYPES, Faults, Run, Unusable, Where, is_number
+from memoryhub.core.errors import Code, FieldError
 from memoryhub.interface.json import escape_pointer
 
-MAX_STEPS = 50_000  # a quarter of a second
-MAX_FAULTS = 20
-_NOT_APPLIED = ("pattern", "patternProperties")
-_REFERENCES = ("$ref", "$dynamicRef")
+# Keywords of JSON Schema that would change what is valid, and are not supported. Any other unknown one is a note.
+OUTSIDE = frozenset(
+    (
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$vocabulary"),
+        *("if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas"),
+        *("contains", "minContains", "maxContains", "unevaluatedItems", "unevaluatedProperties"),
+        *("disallow", "divisibleBy", "extends"),
+    )
+)
+_ONE = ("additionalProperties", "additionalItems", "propertyNames", "not")
+_MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 
-Keyword = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
+def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError | None:
+    """Why the schema cannot be held against arguments such as these, with the place in it; None when it can.
 
-class _TooMuch(Exception):
-    """The schema asks for more work than is allowed."""
-
-
-def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with the schema itself; None when it can be held against arguments such as these, fit or not."""
+    Whether they fit is another matter (faults). It has at most SCHEMA_BYTES, and takes at most SCHEMA_STEPS.
+    """
     try:
-        Draft202012Validator.check_schema(schema)
-        if any(not target.startswith("#") for target in _references(schema)):
-            return "A schema may refer only to parts of itself (#/…)."
-        _apply(schema, arguments)
-    except SchemaError as error:
-        return f"This is no JSON Schema: {error.message[:200]}"
-    except (Unresolvable, RecursionError, _TooMuch) as error:
-        return _unusable(error)
+        if len(orjson.dumps(schema)) > settings.SCHEMA_BYTES:
+            raise Unusable("", f"A schema has at most {settings.SCHEMA_BYTES} bytes.", Code.TOO_LARGE)
+        run = Run(schema)
+        _check(run, schema)
+        run.apply(schema, arguments)
+    except Unusable as unusable:
+        return unusable.fault
     return None
 
 
 def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[FieldError, ...]:
-    """Where the arguments do not fit the schema, by pointers from `/arguments`; at most 20."""
+    """Where the arguments do not fit a schema that check() has let pass, by pointers from `/arguments`; at most 20."""
+    found: Faults = []
     try:
-        found = _apply(schema, arguments)
-    except (Unresolvable, RecursionError, _TooMuch) as error:
-        return (FieldError("/arguments", "schema", _unusable(error)),)
-    return tuple(
-        FieldError(
-            "/arguments" + "".join(f"/{escape_pointer(str(step))}" for step in fault.absolute_path),
-            "schema",
-            fault.message[:300],
-        )
-        for fault in found
-    )
+        run = Run(schema)
+        if not run.apply(schema, arguments):
+            run.apply(schema, arguments, (), found)
+    except Unusable as unusable:
+        return (FieldError("/arguments", "schema", unusable.fault.detail),)
+    told = dict.fromkeys((f"/arguments{_pointer(where)}", detail[:300]) for where, detail in found)
+    return tuple(FieldError(pointer, "schema", detail) for pointer, detail in told)
 
 
-def _unusable(error: Exception) -> str:
-    if isinstance(error, Unresolvable):
-        return "The schema refers to something that it does not hold."
-    return "Checking arguments against this schema is too much work."
+def _pointer(where: Where) -> str:
+    steps: list[str] = []
+    while where:
+        where, step = where
+        steps.append(f"/{escape_pointer(str(step))}")
+    return "".join(reversed(steps))
 
 
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from (node[name] for name in _REFERENCES if isinstance(node.get(name), str))
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _references(child)
+def _check(run: Run, root: Mapping[str, Any]) -> None:
+    """Raises Unusable unless this is a schema of the subset whose references lead to schemas in it."""
+    waiting: list[tuple[Any, str]] = [(root, "")]
+    seen: set[int] = set()
+    while waiting:
+        node, at = waiting.pop()
+        run.spend(1)
+        if isinstance(node, bool) or id(node) in seen:
+            continue
+        if not isinstance(node, dict):
+            raise Unusable(at, "A schema is due here: an object, true or false.")
+        seen.add(id(node))
+        run.spend(len(node))
+        for name, value in node.items():
+            here = f"{at}/{escape_pointer(name)}"
+            if name in OUTSIDE:
+                raise Unusable(here, f"The keyword {name} is not supported here (docs/action-schemas.md).")
+            if fault := _fault(name, value, node):
+                raise Unusable(here, f"{name} must be {fault}.")
+            if name == "$id" and node is not root:
+                raise Unusable(here, "Only the whole schema may have an $id.")
+            if name == "$ref":
+                waiting.append((run.resolve(value, here), unquote(value[1:])))
+            elif name in _ONE or (name == "items" and not isinstance(value, list)):
+                waiting.append((value, here))
+            elif name in _MANY or name == "items":
+                waiting += [(child, f"{here}/{index}") for index, child in enumerate(value)]
+            elif name in _NAMED:
+                waiting += [(child, f"{here}/{escape_pointer(key)}") for key, child in value.items()]
 
 
-def _apply(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[ValidationError]:
-    left = [MAX_STEPS]
-
-    def counted(keyword: Keyword) -> Keyword:
-        def run(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
-            left[0] -= 1 + sum(len(part) for part in (value, instance) if isinstance(part, dict | list))
-            if left[0] < 0:
-                raise _TooMuch
-            return keyword(validator, value, instance, schema) or ()
-
-        return run
-
-    keywords = {name: counted(run) for name, run in Draft202012Validator.VALIDATORS.items()}
-    bounded = validators.extend(Draft202012Validator, {**keywords, **dict.fromkeys(_NOT_APPLIED, _nothing)})  # type: ignore[no-untyped-call]
-    return list(islice(bounded(schema, registry=Registry()).iter_errors(dict(arguments)), MAX_FAULTS))
-
-
-def _nothing(validator: Any, value: Any, instance: Any, schema: Any) -> tuple[()]:
-    return ()
+def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
+    """What a keyword's value must be and is not."""
+    if name in _NAMED:
+        return None if isinstance(value, dict) else "an object of schemas"
+    if name in _MANY:
+        return None if isinstance(value, list) and value else "a list of schemas that is not empty"
+    if name in _COUNTS:
+        return None if TYPES["integer"][1](value) and value >= 0 else "a whole number from 0 on"
+    if name in _NUMBERS:
+        # Before draft 6 these two said by true that the bound itself is out.
+        if isinstance(value, bool) and name in ("exclusiveMinimum", "exclusiveMaximum"):
+            return None
+        return None if is_number(value) and (name != "multipleOf" or value > 0) else "a number, multipleOf above 0"
+    match name:
+        case "type":
+            kinds = value if isinstance(value, list) and value else [value]
+            known = all(isinstance(kind, str) and kind in TYPES for kind in kinds)
+            return None if known and len(set(kinds)) == len(kinds) else f"one or several of {', '.join(TYPES)}"
+        case "enum":
+            return None if isinstance(value, list) else "a list"
+        case "required":
+            is_list = isinstance(value, list) and all(isinstance(key, str) for key in value)
+            return None if is_list and len(set(value)) == len(value) else "a list of names, each once"
+        case "uniqueItems":
+            return None if isinstance(value, bool) else "true or false"
+        case "$ref" | "$id" | "$schema" | "pattern" | "format":
+            return None if isinstance(value, str) else "a text"
+    return None

@@ -1,14 +1,14 @@
 """The desk's addresses: pages, and people's verbs."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from escalations.views import drafts, pages, verbs
+from escalations.views import account, drafts, pages, verbs
 
 urlpatterns = [
     path("", pages.QueuePage.as_view(), name="queue"),
-    path("login/", pages.SignIn.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("login/", account.SignIn.as_view(), name="login"),
+    path("logout/", account.SignOut.as_view(), name="logout"),
+    path("account/password/", account.ChangePassword.as_view(), name="password"),
     path("team/", pages.SwitchTeam.as_view(), name="team"),
     path("escalations/next", verbs.Next.as_view(), name="next"),
     path("escalations/<uuid:escalation_id>/", pages.CasePage.as_view(), name="case"),

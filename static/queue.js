@@ -201,6 +201,7 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   apply(frame);
 });
 document.addEventListener("hub:resync", async () => {
+  recent = []; // perhaps of a history that is lost
   emit("hub:say", "Away for long: the list is loaded anew.");
   await reload();
 });

@@ -13,11 +13,13 @@ from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.standing import in_states
 from escalations.states import STATES
+from memoryhub.core.verbs import has_scope
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.json import member_text
 from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -39,13 +41,18 @@ Verdict = Literal["approve", "edit", "respond", "reject", "ignore"]
 
 
 class Action(Shape, kw_only=True):
+    """`schema`: what an edit's arguments must fit, in the subset of JSON Schema that docs/action-schemas.md tells.
+
+    `pattern` and `format` are taken, not applied; a keyword outside of the subset is refused (400).
+    """
+
     name: Line
     arguments: JsonObject
     schema: JsonObject | None = None
 
 
 class NewEscalation(Shape, kw_only=True):
-    task: Key
+    task: TaskKey
     reason_code: ReasonCode
     reason: Text
     question: Text
@@ -60,6 +67,7 @@ class NewEscalation(Shape, kw_only=True):
 class Escalations(Reading, Writing):
     """What was asked of people."""
 
+    verb = "escalation.escalate"
     scope = "escalations"
     shape = NewEscalation
     shows = Listed[answered.Escalation]
@@ -72,16 +80,18 @@ class Escalations(Reading, Writing):
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
-        if key := self.params.key("task"):
+        if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
-            rows = rows.filter(state=state)
+            rows = in_states(rows, [state])
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
 
-        At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
+        At most one is open a task: of two requests at once one makes it and the other is added to it as a note. Where
+        that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package it
+        holds what the key's scopes may read; `omitted` names those that are missing.
         """
         action = body.action
         with named_by("/task"):
@@ -114,14 +124,17 @@ class Escalations(Reading, Writing):
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
         filters = selectors.frozen(row)
+        most = FIRST_PAGE if has_scope(self.viewer, selectors.MEMORY) else 0
         first = selectors.package(
             self.viewer,
             row,
-            observations=memories.observations(self.viewer, filters, limit=FIRST_PAGE),
-            decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
+            observations=memories.observations(self.viewer, filters, limit=most),
+            decisions=memories.decisions(self.viewer, filters, limit=most),
         )
         data = {**selectors.render(row), "package": first}
-        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
+        if row.author_id != self.viewer.membership:
+            data["joined"] = True
+        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class OneEscalation(Reading):
@@ -132,14 +145,15 @@ class OneEscalation(Reading):
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page: each shows
-    the memory as it was when the escalation was made.
+    Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
+    `tasks`. Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page:
+    each shows the memory as it was when the escalation was made.
     """
 
     scope = "escalations"
@@ -182,7 +196,7 @@ class EscalationVerb(Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Acknowledge(EscalationVerb):
@@ -191,6 +205,7 @@ class Acknowledge(EscalationVerb):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "escalation.acknowledge"
     shape = Nothing
     body_optional = True
 
@@ -204,6 +219,7 @@ class Cancel(EscalationVerb):
     Of a cancellation and an answer at once one counts.
     """
 
+    verb = "escalation.cancel"
     shape = Reason
 
     def act(self, escalation_id: UUID, body: Reason) -> Escalation:

@@ -7,7 +7,7 @@ STATUSES = {
     401: "There is no API key, or none that is good. Which of the two is not told.",
     403: "The key lacks the scope, or its role or clearance does not allow this. Never said of a row that is hidden.",
     404: "There is nothing here that the key may see: hidden and absent are the same answer.",
-    408: "The body took longer than 60 seconds to arrive.",
+    408: "The head or the body took too long to arrive (10 s for the head; 60 s for the body, 10 s without a byte).",
     409: "It cannot be done in the present state, which stands in the problem's further members.",
     410: "The cursor is too old, or of the future: read everything anew and go on from there.",
     412: "It was changed meanwhile; `current` is how it is now.",
@@ -16,7 +16,8 @@ STATUSES = {
     415: "The body must be `application/json`, in UTF-8, without a Content-Encoding.",
     422: "Well formed and not allowed: an Idempotency-Key of another request, or what the escalation does not allow.",
     428: "A change needs If-Match with the ETag that was read.",
-    429: "Too many requests; try again after `Retry-After` seconds.",
+    429: "Too many requests, a minute or at once; try again after `Retry-After` seconds.",
+    431: "The headers have more than 32 KiB or 200 lines.",
     503: "Not available just now; try again after `Retry-After` seconds. Nothing was done.",
 }
 
@@ -29,7 +30,7 @@ OF_REQUESTS = {
     Code.NOT_FOUND: "Nothing is here that you may see.",
     Code.METHOD_NOT_ALLOWED: "The address has other methods; `Allow` names them.",
     Code.NOT_ACCEPTABLE: "Answers are JSON, and that was not accepted.",
-    Code.REQUEST_TIMEOUT: "The body took too long to arrive.",
+    Code.REQUEST_TIMEOUT: "The head or the body took too long to arrive.",
     Code.CONFLICT: "Somebody else changed the same thing at the same time: read it again.",
     Code.ALREADY_EXISTS: "There is one of that name, or the `client_ref` was used for something else.",
     Code.LEASE_HELD: "Somebody holds the task's lease: `held_by`, until `lease_expires_at`.",
@@ -39,6 +40,7 @@ OF_REQUESTS = {
     Code.AMBIGUOUS_KEY: "Several rows of this key are visible and none is above all others: choose with `?label=`.",
     Code.ALREADY_CLAIMED: "A person has claimed the escalation already.",
     Code.ALREADY_DECIDED: "The escalation is answered already.",
+    Code.TOO_MANY_LABELS: "You have made as many labels as a member may; use one that exists.",
     Code.WRONG_STATE: "The present state, in `state`, does not lead on by this verb.",
     Code.NOT_OWNER: "Only the one whose it is may do this.",
     Code.RESYNC: "The cursor is below the feed's floor, or of the future: take a fresh snapshot.",
@@ -46,11 +48,14 @@ OF_REQUESTS = {
     Code.PRECONDITION_REQUIRED: "If-Match is missing.",
     Code.TOO_LARGE: "The body, or a value in it, is larger than allowed.",
     Code.URI_TOO_LONG: "The query is longer than 8 kB.",
+    Code.HEADERS_TOO_LARGE: "The headers have more bytes or lines than are taken.",
     Code.UNSUPPORTED_MEDIA_TYPE: "The body is not `application/json` in UTF-8.",
     Code.NOT_CONFIGURED: "The installation has not set up what this needs.",
     Code.NOT_ALLOWED: "What the escalation's agent did not allow, or could not read.",
     Code.IDEMPOTENCY_MISMATCH: "This Idempotency-Key was used for another request.",
-    Code.TOO_MANY_REQUESTS: "The key's rate, or its number of waits at once, is used up.",
+    Code.TOO_MANY_REQUESTS: (
+        "A budget is used up: the key's rate, its requests, waits or repeats at once, the agent's open escalations."
+    ),
     Code.UNAVAILABLE: "A part is overloaded, restarting or gone; nothing was done.",
     Code.INTERNAL: "A fault of the server, which has it in its log under `request_id`.",
 }

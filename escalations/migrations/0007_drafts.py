@@ -30,7 +30,7 @@ alter table escalation_draft disable row level security""",
 class Migration(migrations.Migration):
     dependencies = [
         ("core", "0005_feed_floor"),
-        ("escalations", "0005_an_index_for_insights"),
+        ("escalations", "0006_an_answer_may_be_withdrawn"),
     ]
 
     operations = [

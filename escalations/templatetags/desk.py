@@ -28,6 +28,7 @@ _PHRASES = {
     "escalation.claim": "took it over",
     "escalation.release": "put it back into the queue",
     "escalation.run_out": "ran out of time: back into the queue",
+    "escalation.withdraw": "could not go on: back into the queue, nothing was sent",
     "escalation.note": "noted",
     "escalation.decide": "answered",
     "escalation.hand_back": "handed it back to the agent",

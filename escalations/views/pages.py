@@ -1,19 +1,16 @@
-"""The desk's pages: the queue, an escalation, its timeline; signing in, and the active team."""
+"""The desk's pages: the queue, an escalation, its timeline, and the active team."""
 
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
 from escalations import arguments, crowds, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
-from escalations.written import arguments_of
-from memoryhub.core.access import visible_to
+from escalations.written import arguments_of, has_arguments
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import read_text
@@ -34,17 +31,6 @@ SIGNALS = (
     (Signal.PATTERN.value, "a pattern"),
     (Signal.RECOMMENDATION.value, "advice"),
 )
-
-
-class SignIn(LoginView):
-    """The sign-in page."""
-
-    redirect_authenticated_user = True
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return response
 
 
 class SwitchTeam(SessionView):
@@ -138,8 +124,7 @@ class CasePage(Page):
         action = text.get("action") or None
         mine = row.owner_id == viewer.membership
         held = row.state in (states.CLAIMED, states.WAITING)
-        answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
-        answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
+        answer, unsent = selectors.answers_given(viewer, row)
         task = rendering.task(task_selectors.find_task(viewer, row.task_id))
         given = read_text(answer) if answer else {}
         return {
@@ -152,17 +137,19 @@ class CasePage(Page):
             "task": task,
             "mine": mine,
             "may_answer": mine and held and viewer.role in DESK,
+            "unreachable": selectors.unreachable(row) if row.state in states.OPEN else None,
+            "unsent": [(given, read_text(given)) for given in unsent],
             "may_claim": row.state == states.QUEUED and viewer.role in DESK,
-            "may_release": held and (mine or viewer.role in LEADS) and viewer.role in DESK,
-            "may_cancel": row.state in (states.QUEUED, states.CLAIMED, states.WAITING)
+            "may_release": row.state in states.HELD and (mine or viewer.role in LEADS) and viewer.role in DESK,
+            "may_cancel": row.state in states.OPEN
             and viewer.role in DESK
             and (mine or row.owner_id is None or viewer.role in LEADS),
-            "may_hand_back": row.state == states.RESOLVED and mine,
+            "may_hand_back": row.state == states.RESOLVED and (mine or viewer.role in LEADS),
             "is_reader": viewer.role == Role.READER,
             "is_open": row.state in states.OPEN,
             "answer": answer,
             "answer_text": given,
-            "approved": arguments.rows(arguments_of(given)) if given.get("arguments_json") else None,
+            "approved": arguments.rows(arguments_of(given)) if has_arguments(given) else None,
         }
 
     def lesson(
@@ -230,7 +217,7 @@ class TaskDataPage(Page):
 
 def answer_text(viewer: Viewer, row: Escalation) -> dict[str, Any]:
     """The text of this round's answer. Raises NotFound."""
-    answer = visible_to(viewer, Answer.objects.filter(escalation=row, round=row.round)).first()
+    answer, _ = selectors.answers_given(viewer, row)
     if answer is None:
         raise NotFound()
     return read_text(answer)

@@ -17,6 +17,8 @@ from escalations import arguments as forms
 from escalations import lessons, selectors
 from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.models import Escalation, Verdict
+from escalations.standing import in_states
+from escalations.states import CLAIMED, WAITING
 from escalations.written import arguments_of, merge
 from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
@@ -99,7 +101,7 @@ class Verb(SessionView):
         """The escalation as it is now."""
         with viewer_transaction(self.viewer, read_only=True):
             row = selectors.escalation(self.viewer, done.id)
-            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version)})
+            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version, row.change)})
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
         """What was sent, as JSON or as a form; an absent body is an empty one."""
@@ -254,8 +256,7 @@ class Next(Verb):
             messages.success(request, self.said)
             return see(done.id)
         with viewer_transaction(self.viewer, read_only=True):
-            held = selectors.escalations(self.viewer).filter(owner__isnull=False, state__in=("claimed", "waiting"))
-            count = held.count()
+            count = in_states(selectors.escalations(self.viewer), (CLAIMED, WAITING)).count()
         if wants_json(request):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
         messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")

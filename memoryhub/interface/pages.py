@@ -16,6 +16,7 @@ from memoryhub.core.errors import Forbidden, HubError, Internal, MethodNotAllowe
 from memoryhub.core.models import SYSTEM_TEAM, Actor, EventSeq, Membership
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.demo import last_known
 from memoryhub.interface.params import Params
 from memoryhub.interface.problems import answer, error_of, problem_response, request_id_of
 from memoryhub.interface.sessions import memberships_of, session_viewer
@@ -47,6 +48,8 @@ class SessionView(View):
             return super().dispatch(request, *args, **url)
         except (HubError, DatabaseError, InterfaceError) as exc:
             return refuse(request, exc)
+        finally:
+            self.__dict__.clear()  # Django's view refers to itself, and would keep what it has read
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         allowed = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))
@@ -147,6 +150,7 @@ def _error_page(request: HttpRequest, error: HubError) -> HttpResponse:
         "status": error.status,
         "title": HTTPStatus(error.status).phrase,
         "request_id": request_id_of(request),
+        "has_demo_people": last_known(),
     }
     # Without the request: an error page asks nothing of session or database, which may be what failed.
     html = render_to_string(_TEMPLATES.get(error.status, "400.html"), context)

@@ -215,7 +215,8 @@ def test_a_feature_that_all_have_costs_no_more_than_two_hundred_rows(team: Team,
         relevant_to(viewer, {"industry": "retail"}, limit=10)
         after = fetched()
         assert after[0] == before[0]
-        assert 200 <= after[1] - before[1] <= 200 * len(features({"industry": "retail"}, ""))
+        # One row more tells that the label has learnings at all.
+        assert 200 <= after[1] - before[1] <= 1 + 200 * len(features({"industry": "retail"}, ""))
         cursor.execute("select count(*) from learning_key where label_id = %s", [label])
         assert sum(fetched()) - sum(after) > 20_000
     owner_sql.execute("delete from learning_key where label_id = %s and learning_id <> %s", [label, row])

@@ -166,3 +166,23 @@ def test_another_master_key_is_refused_and_never_a_crash(monkeypatch: pytest.Mon
 def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
     assert found(url, monkeypatch) == ["memoryhub.E001"]
+
+
+def test_a_process_that_serves_does_not_use_the_owners_login_and_says_so() -> None:
+    """Under a supervisor that gives every process the same environment: it starts, without that login."""
+    code = (
+        "from memoryhub.config import wsgi; from django.conf import settings; import os;"
+        " print(sorted(settings.DATABASES), 'DATABASE_OWNER_URL' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.stdout.strip() == "['default'] False"
+    assert "DATABASE_OWNER_URL is not for processes that serve" in done.stderr
+    command = [
+        sys.executable,
+        "manage.py",
+        "shell",
+        "-c",
+        "from django.conf import settings; print(*settings.DATABASES)",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.stdout.split()[-2:] == ["default", "owner"]  # the control: a command has it

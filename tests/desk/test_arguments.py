@@ -18,6 +18,7 @@ SCHEMA = {
         "amount": {"type": "number", "minimum": 0, "description": "At most the price."},
         "currency": {"enum": ["EUR", "SEK"]},
         "coupon": {"type": "string"},
+        "day": {"type": "string", "format": "date", "pattern": "^2"},
     },
 }
 
@@ -69,6 +70,7 @@ def test_the_schema_is_honoured():
     assert found["amount"].help == "At most the price. (at least 0)"
     assert found["currency"].choices == (('"EUR"', "EUR"), ('"SEK"', "SEK"))
     assert found["coupon"].present is False
+    assert found["day"].help == "(format date is not checked here, pattern ^2 is not checked here)"
 
 
 json_values = st.recursive(

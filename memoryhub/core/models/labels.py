@@ -19,6 +19,8 @@ class Label(models.Model):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="labels")
     sensitivity = models.SmallIntegerField(choices=Sensitivity.choices)
     compartments = ArrayField(models.CharField(max_length=40), default=list)
+    # Whose first use made it, for their number of labels; null: the system, or before labels were counted.
+    maker = models.ForeignKey(Membership, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
 
     app_may = "SELECT, INSERT"
 
@@ -30,9 +32,24 @@ class Label(models.Model):
             models.UniqueConstraint(fields=["id", "team", "sensitivity"], name="label_with_sensitivity"),
             models.CheckConstraint(name="label_sensitivity_known", condition=Q(sensitivity__in=[0, 1, 2])),
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["maker"], name="label_maker", condition=Q(maker__isnull=False))
+        ]
 
     def __str__(self) -> str:
         return "+".join([Sensitivity(self.sensitivity).label, *self.compartments])
+
+
+class LabelSet(models.Model):
+    """A team's labels as a whole: `version`, a random number, is another after each new label (a trigger sets it)."""
+
+    team = models.OneToOneField(Team, primary_key=True, on_delete=models.PROTECT, related_name="+")
+    version = models.UUIDField()
+
+    app_may = "SELECT"
+
+    class Meta:
+        db_table = "label_set"
 
 
 class Labelled(models.Model):

@@ -47,9 +47,15 @@ class Relevant:
     matched: tuple[Match, ...]
 
 
+# Those of the visible labels that have learnings at all, from one to the next along the index.
+_USED = """used(id) as (
+    (select k.label_id from learning_key k where k.label_id = any (%(labels)s::int[]) order by k.label_id limit 1)
+    union all
+    select (select k.label_id from learning_key k where k.label_id = any (%(labels)s::int[]) and k.label_id > u.id
+            order by k.label_id limit 1) from used u where u.id is not null)"""
 _HITS = """
 select k.learning_id, bit_or(a.exact) as exact, bit_or(a.partial) as partial, bit_or(a.words) as words
-from (select l.id, t.* from unnest(%(labels)s::int[], %(sealed)s::bool[]) l (id, sealed)
+from (select l.id, t.* from used u join unnest(%(labels)s::int[], %(sealed)s::bool[]) l (id, sealed) on l.id = u.id
       join unnest(%(blind)s::bool[], %(tokens)s::bigint[], %(exact)s::bigint[], %(partial)s::bigint[],
                   %(words)s::bigint[]) t (blind, token, exact, partial, words) on t.blind = l.sealed) a
 cross join lateral (select k.learning_id from learning_key k where k.label_id = a.id and k.token = a.token
@@ -61,7 +67,8 @@ _ORDER = (
     " bit_count({0}.words::bit(64)) desc, {0}.learning_id desc"
 )
 _FIND = f"""
-with hit as ({_HITS}), best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
+with recursive {_USED}, hit as ({_HITS}),
+     best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
 select {LEARNING} from best b join learning r on r.id = b.learning_id {CLOCK}
 where r.team_id = %(team)s::int and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)

@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 
 from escalations import arguments
 from escalations.templatetags.desk import plain
-from escalations.unseen import UNSEEN
-from escalations.written import arguments_of
+from escalations.written import arguments_of, has_arguments
+from memoryhub.core.unseen import UNSEEN
 
 register = template.Library()
 
@@ -63,7 +63,7 @@ def _width(character: str) -> float:
 @register.filter
 def approved(text: dict[str, Any]) -> SafeString | None:
     """The arguments in an answer's text, as rows; None when it has none."""
-    if not isinstance(text.get("arguments_json"), str) and not text.get("arguments"):
+    if not has_arguments(text):
         return None
     page = arguments.rows(arguments_of(text))
     shown = format_html_join(

@@ -36,7 +36,10 @@ class Escalation(Row):
 
 
 class FullContext(TypedDict):
-    """The task, and a page of its memory, newest first; `status` is the escalation's state."""
+    """The task, and a page of its memory, newest first; `status` is the escalation's state.
+
+    `unread`: keys of facts that found no room; each can be read as of `as_of`.
+    """
 
     task: Task
     observations: list[Observation]
@@ -44,6 +47,7 @@ class FullContext(TypedDict):
     facts: list[Any]
     learnings: list[Any]
     status: State
+    unread: NotRequired[list[str]]
 
 
 class Package(TypedDict):

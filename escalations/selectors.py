@@ -1,6 +1,5 @@
 """Reading escalations: the queue's rows, one with its people, the package, the answer."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from memoryhub.memory import rendering
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
-from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
+from memoryhub.memory.selectors.memories import LearningRow
 
 LEARNINGS = 50  # of the task itself, in a package
 
@@ -79,14 +78,17 @@ def render(row: Escalation) -> answers.Escalation:
     }
 
 
-def package(
-    viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
-) -> answers.Package:
-    """The hand-over of an escalation: one page of its task's memory as of the moment it froze."""
+def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Package:
+    """The hand-over of an escalation, to which a page of observations and decisions is added.
+
+    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named.
+    """
     task = task_selectors.find_task(viewer, row.task_id)
-    facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
+    facts, unread = fact_selectors.of_task(
+        viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=most_bytes // 2
+    )
     text = read_text(row)
-    learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
+    learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=most_bytes // 2)
     made: answers.Package = {
         "escalation": row.id,
         "escalated_by_agent": row.author.name,
@@ -99,13 +101,15 @@ def package(
         "task_id": task.key,
         "full_context": {
             "task": rendering.task(task),
-            "observations": [rendering.observation(found) for found in observations],
-            "decisions": [rendering.decision(found) for found in decisions],
+            "observations": [],
+            "decisions": [],
             "facts": [rendering.fact(found) for found in facts],
-            "learnings": [rendering.learning(found) for found in learned],
+            "learnings": [rendering.learning(found) for found in learned[: learned.at_most]],
             "status": row.state,
         },
     }
+    if unread:
+        made["full_context"]["unread"] = unread
     if viewer.is_human and (count := withheld(viewer, row)) is not None:
         made["withheld"] = count
     return made

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+import orjson
 from msgspec import Meta, field
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, keyset, named_by
+from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, named_by, room
 from agents.api.tasks import Reason
 from escalations import answers as answered
 from escalations import packages, selectors
@@ -15,9 +16,11 @@ from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
 from escalations.states import STATES
 from memoryhub.interface.etags import make_tag
+from memoryhub.interface.json import dump
 from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
 from memoryhub.interface.shapes import Priority as PriorityName
+from memoryhub.memory import rendering
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -107,13 +110,11 @@ class Escalations(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        filters = selectors.frozen(row)
-        first = selectors.package(
-            self.viewer,
-            row,
-            observations=memories.observations(self.viewer, filters, limit=FIRST_PAGE),
-            decisions=memories.decisions(self.viewer, filters, limit=FIRST_PAGE),
-        )
+        filters, part = selectors.frozen(row), room() // 4
+        first = selectors.package(self.viewer, row, most_bytes=part)
+        observations = memories.observations(self.viewer, filters, limit=FIRST_PAGE, most_bytes=part)
+        decisions = memories.decisions(self.viewer, filters, limit=FIRST_PAGE, most_bytes=part)
+        _add(first, fitting(observations, rendering.observation, part), fitting(decisions, rendering.decision, part))
         data = {**selectors.render(row), "package": first}
         return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
 
@@ -132,8 +133,8 @@ class OneEscalation(Reading):
 class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page: each shows
-    the memory as it was when the escalation was made.
+    Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no page: each
+    shows the memory as it was when the escalation was made.
     """
 
     scope = "escalations"
@@ -145,17 +146,31 @@ class Package(Reading):
         window = read_window(
             self.params, address=self.request.path, owner=self.viewer.membership, most=packages.MOST_ROWS
         )
-        rows, fitting = packages.rows(
-            self.viewer, row, position=window.position, backwards=window.backwards, limit=window.limit + 1
-        )
-        made = page(window, rows, lambda found: str(found.id), at_most=fitting)
-        data = selectors.package(
+        data = selectors.package(self.viewer, row, most_bytes=room() // 4)
+        left = room() - len(dump(data))
+        rows = packages.rows(
             self.viewer,
             row,
-            observations=[found for found in made.results if isinstance(found, memories.ObservationRow)],
-            decisions=[found for found in made.results if isinstance(found, memories.DecisionRow)],
+            position=window.position,
+            backwards=window.backwards,
+            limit=window.limit + 1,
+            most_bytes=left,
         )
+        shown = fitting(rows[: window.limit], _rendered, left)
+        made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
+        of_kind: dict[type, list[orjson.Fragment]] = {memories.ObservationRow: [], memories.DecisionRow: []}
+        for found, fragment in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
+            of_kind[type(found)].append(fragment)
+        _add(data, *of_kind.values())
         return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
+
+
+def _rendered(row: memories.ObservationRow | memories.DecisionRow) -> Any:
+    return rendering.observation(row) if isinstance(row, memories.ObservationRow) else rendering.decision(row)
+
+
+def _add(package: answered.Package, observations: list[Any], decisions: list[Any]) -> None:
+    package["full_context"] |= {"observations": observations, "decisions": decisions}
 
 
 class Nothing(Shape, kw_only=True):

@@ -212,6 +212,7 @@ RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6
 # Of connections and requests:
 
 # Of what is sent to us, and what we send:
+ANSWER_BYTES = env.number("ANSWER_BYTES", 8 * 1024 * 1024, low=4 * 1024 * 1024, high=1024 * 1024 * 1024)
 SCHEMA_BYTES = env.number("SCHEMA_BYTES", 128 * 1024, low=1024, high=256 * 1024)
 SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 

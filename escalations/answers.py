@@ -43,6 +43,8 @@ class Escalation(Row):
 class FullContext(TypedDict):
     """The task (null without the scope `tasks`), and a page of its memory, newest first (none without `memory:read`).
 
+    `unread`: keys of facts that found no room; each can be read as of `as_of`.
+
     `status` is the escalation's state.
     """
 
@@ -52,6 +54,7 @@ class FullContext(TypedDict):
     facts: list[Any]
     learnings: list[Any]
     status: State
+    unread: NotRequired[list[str]]
 
 
 class Package(TypedDict):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from escalations import unseen
 from escalations.written import Number, Path, parse, write
+from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.interface.json import dump, parse_object
 

@@ -25,7 +25,7 @@ from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 from memoryhub.memory.selectors.facts import FactRow
-from memoryhub.memory.selectors.memories import DecisionRow, LearningRow, ObservationRow
+from memoryhub.memory.selectors.memories import LearningRow
 
 LEARNINGS = 50  # of the task itself, in a package
 MEMORY, TASKS = "memory:read", "tasks"  # the scopes that its parts need
@@ -94,19 +94,23 @@ def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"name": kept.get("name"), "arguments": as_written(arguments_of(kept)), "schema": kept.get("schema")}
 
 
-def package(
-    viewer: Viewer, row: Escalation, *, observations: Sequence[ObservationRow], decisions: Sequence[DecisionRow]
-) -> answers.Package:
-    """The hand-over of an escalation: one page of its task's memory as of the moment it froze.
+def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Package:
+    """The hand-over of an escalation, to which a page of observations and decisions is added.
 
-    What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
+    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named. What the viewer's
+    key has no scope to read is left out, and the scope is named in `omitted`.
     """
     text = read_text(row)
     facts: Sequence[FactRow] = ()
     learned: Sequence[LearningRow] = ()
+    unread: Sequence[str] = ()
     if has_scope(viewer, MEMORY):
-        facts = fact_selectors.of_task(viewer, row.task_id, seq=as_of(row), time=row.created_at)
-        learned = memories.learnings(viewer, frozen(row), limit=LEARNINGS)
+        part = most_bytes // 2
+        facts, unread = fact_selectors.of_task(
+            viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=part
+        )
+        fitted = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=part)
+        learned = fitted[: fitted.at_most]
     task = rendering.task(task_selectors.find_task(viewer, row.task_id)) if has_scope(viewer, TASKS) else None
     made: answers.Package = {
         "escalation": row.id,
@@ -120,8 +124,8 @@ def package(
         "task_id": row.task.key,
         "full_context": {
             "task": task,
-            "observations": [rendering.observation(found) for found in observations],
-            "decisions": [rendering.decision(found) for found in decisions],
+            "observations": [],
+            "decisions": [],
             "facts": [rendering.fact(found) for found in facts],
             "learnings": [rendering.learning(found) for found in learned],
             "status": row.state,
@@ -129,6 +133,8 @@ def package(
     }
     if omitted := [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]:
         made["omitted"] = omitted
+    if unread:
+        made["full_context"]["unread"] = list(unread)
     if viewer.is_human and (count := withheld(viewer, row)) is not None:
         made["withheld"] = count
     return made

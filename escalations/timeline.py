@@ -16,6 +16,7 @@ from escalations.models import Answer, Escalation, Note
 from escalations.selectors import alive_at, as_of, may_open_private
 from memoryhub.core.access import VISIBLE, label_params, visible_to
 from memoryhub.core.errors import NotFound
+from memoryhub.core.fitting import Fitted
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Event, Membership, Role
 from memoryhub.core.sealing import read_text, record_read
@@ -25,7 +26,7 @@ from memoryhub.memory.models import Decision
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
-PAGE = 50
+PAGE, PAGE_BYTES = 50, 2 * 1024 * 1024
 KINDS = ("observation", "decision", "note", "state")
 SINCE, BEFORE = "since", "before"  # the escalation
 # What changes a state, without what only says that somebody is still there.
@@ -91,6 +92,7 @@ def page(
 ) -> tuple[list[Item], UUID | None]:
     """Up to `size` items below `position`, and the position that the next page goes on from (None: that was all).
 
+    A page ends earlier where observations or decisions have more than PAGE_BYTES of text.
     `part`: what is `since` the escalation froze, or `before`. Opening what is confidential or private is recorded.
     """
     if wanted.private and may_open_private(viewer, row):
@@ -107,14 +109,15 @@ def page(
         agent=wanted.agent,
         tags=[wanted.tag] if wanted.tag else (),
     )
-    memory = _memory(viewer, filters, wanted, position, floor, size + 1)
+    memory, end = _memory(viewer, filters, wanted, position, floor, size + 1)
     # Changes older than this page's memory belong to a later page; without the bound, the search for them would pass
     # over every event of the task.
-    floor = memory[size].id if len(memory) > size else floor
+    floor = end or (memory[size].id if len(memory) > size else floor)
     events = _events(viewer, row.task_id, filters, wanted, position, floor)[: size + 1]
     found = sorted([*memory, *events], key=lambda entry: entry.id, reverse=True)[: size + 1]
-    items = items_of(viewer, found[:size], opened=True)
-    return items, found[size - 1].id if len(found) > size else None
+    shown = [entry for entry in found[:size] if entry.id != end]
+    items = items_of(viewer, shown, opened=True)
+    return items, shown[-1].id if len(found) > len(shown) else None
 
 
 def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
@@ -157,15 +160,18 @@ def is_told(event: Event) -> bool:
 
 def _memory(
     viewer: Viewer, filters: memories.Filters, wanted: Wanted, position: UUID | None, floor: UUID | None, limit: int
-) -> list[Any]:
-    found: list[Any] = []
+) -> tuple[list[Any], UUID | None]:
+    """Up to `limit` rows, newest first; and the id of the first that has no room on the page, where one has none."""
+    found: list[Fitted[Any]] = []
     if wanted.kind in (None, "observation"):
         mine = _narrowed(viewer, "observation", filters, wanted, position, floor, limit)
-        found += memories.observations(viewer, mine, limit=limit)
+        found.append(memories.observations(viewer, mine, limit=limit, most_bytes=PAGE_BYTES))
     if wanted.kind in (None, "decision") and not wanted.tag:
         mine = _narrowed(viewer, "decision", filters, wanted, position, floor, limit)
-        found += memories.decisions(viewer, mine, limit=limit)
-    return sorted(found, key=lambda row: row.id, reverse=True)
+        found.append(memories.decisions(viewer, mine, limit=limit, most_bytes=PAGE_BYTES))
+    end = max((rows[-1].id for rows in found if rows.at_most is not None), default=None)
+    merged = sorted((row for rows in found for row in rows), key=lambda row: row.id, reverse=True)
+    return [row for row in merged if end is None or row.id >= end], end
 
 
 def _narrowed(

@@ -36,6 +36,11 @@ def arguments_of(holder: Mapping[str, Any]) -> str:
     return text if text is not None else dump(holder.get("arguments") or {}).decode()
 
 
+def has_arguments(text: Mapping[str, Any]) -> bool:
+    """Whether an answer's stored text has arguments: that of an edit."""
+    return "arguments_json" in text or "arguments" in text
+
+
 def parse(text: str) -> dict[str, Any]:
     """The object in this text, in its order, with each number a `Number`."""
     made: dict[str, Any] = json.loads(text, parse_int=Number, parse_float=Number)

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,12 @@ class Installation:
 
     def parts(self, words: str) -> list[psutil.Process]:
         """The running parts with these words in their command."""
-        return [part for part in processes.marked(self.data) if words in " ".join(part.cmdline())]
+        found = []
+        for part in processes.marked(self.data):
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if words in " ".join(part.cmdline()):
+                    found.append(part)
+        return found
 
     def snapshot(self) -> Snapshot:
         """Every row of every table, read by the owner while nothing else runs."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
+from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.tasks import given, level
 from agents.models import Agent
 from memoryhub.core.errors import NotFound
@@ -59,7 +59,9 @@ class Alerts(Reading, Writing):
         )
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[selectors.AlertRow]:
-            return selectors.alerts(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+            return selectors.alerts(
+                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
+            )
 
         return self.paged(fetch, rendering.alert)
 

@@ -41,7 +41,10 @@ class TaskContext(Reading):
             text=about.get("title", ""),
             exclude_own=filters.exclude_own,
             limit=context.LEARNINGS,
+            most_bytes=context.MOST_BYTES,
         )
         of_task = facts.Filters(task=task.id)
-        known = facts.page(viewer, of_task, position=None, backwards=False, limit=context.CANDIDATES)
+        known = facts.page(
+            viewer, of_task, position=None, backwards=False, limit=context.CANDIDATES, most_bytes=context.MOST_BYTES
+        )
         return Answer(context.of_task(viewer, filters, facts=known, learnings=found, budget=budget))

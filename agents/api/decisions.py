@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
+from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import NotFound
@@ -47,7 +47,9 @@ class Decisions(Reading, Writing):
         filters.status = self.params.choice("status", DecisionStatus.values)
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[memories.DecisionRow]:
-            return memories.decisions(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+            return memories.decisions(
+                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
+            )
 
         return self.paged(fetch, rendering.decision)
 

@@ -6,12 +6,15 @@ Write: key -> viewer -> scope -> body -> one transaction (idempotency record, ac
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import orjson
+from django.conf import settings
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -20,6 +23,7 @@ from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core import idempotency
 from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
+from memoryhub.core.fitting import BYTES, Fitted
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import VERBS, require_scope
 from memoryhub.core.viewers import Viewer
@@ -28,6 +32,8 @@ from memoryhub.interface.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.pagination import Page, page, read_window
 from memoryhub.interface.params import Params
 from memoryhub.interface.shapes import NOT_A_KEY, Shape, convert
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -126,23 +132,61 @@ class Reading(Endpoint):
         """The answer."""
         raise NotImplementedError
 
-    def paged(self, fetch: Callable[[Any, bool, int], Sequence[Any]], render: Callable[[Any], Any]) -> Answer:
-        """A page of rows that are newest first by id: `fetch(position, backwards, limit)`, each shown by `render`."""
+    def paged(
+        self,
+        fetch: Callable[[Any, bool, int], Sequence[Any]],
+        render: Callable[[Any], Any],
+        place: Callable[[Any], Any] = lambda row: str(row.id),
+    ) -> Answer:
+        """A page of rows, each shown by `render`: as many of those asked for as an answer holds.
+
+        `fetch(position, backwards, limit)` gives them, newest first or in the list's own order; it may end earlier
+        (Fitted). `place`: of a row in the list, for the cursors.
+        """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
         found = fetch(window.position, window.backwards, window.limit + 1)
-        made: Page[Any] = page(window, found, lambda row: str(row.id))
-        data = {"results": [render(row) for row in made.results], "next": made.next, "previous": made.previous}
-        return Answer(data, headers=made.headers)
+        shown = fitting(found[: getattr(found, "at_most", None)][: window.limit], render)
+        made: Page[Any] = page(window, found, place, at_most=len(shown))
+        results = shown[::-1] if window.backwards else shown
+        return Answer({"results": results, "next": made.next, "previous": made.previous}, headers=made.headers)
+
+
+def room() -> int:
+    """The bytes that the rows of one answer may have; the rest is for what else stands in it."""
+    return int(settings.ANSWER_BYTES) - 256 * 1024
+
+
+def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | None = None) -> list[orjson.Fragment]:
+    """The rows as JSON, as many as an answer holds (or `most_bytes`), at least one."""
+    shown: list[orjson.Fragment] = []
+    left = room() if most_bytes is None else most_bytes
+    for row in rows:
+        raw = dump(render(row))
+        left -= len(raw) + 1
+        if left < 0 and shown:
+            break
+        shown.append(orjson.Fragment(raw))
+    return shown
 
 
 def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
-    """How paged() fetches from a queryset."""
+    """How paged() fetches labelled rows from a queryset: measured first, so that no more is read than is shown."""
+    size = RawSQL(BYTES.replace("r.", f"{rows.model._meta.db_table}."), ())  # noqa: S611  (a text of ours)
 
     def fetch(position: Any, backwards: bool, limit: int) -> Sequence[Any]:
-        if backwards:
-            return list(rows.filter(id__gt=position).order_by("id")[:limit])
-        below = rows if position is None else rows.filter(id__lt=position)
-        return list(below.order_by("-id")[:limit])
+        narrowed = rows
+        if position is not None:
+            narrowed = rows.filter(id__gt=position) if backwards else rows.filter(id__lt=position)
+        order = "id" if backwards else "-id"
+        ids, total = [], 0
+        for row_id, weight in narrowed.order_by(order).values_list("id", size)[:limit]:
+            if total > room():
+                break
+            ids.append(row_id)
+            total += weight
+        found: Fitted[Any] = Fitted(rows.filter(id__in=ids).order_by(order))
+        found.at_most = None if total <= room() else max(len(ids) - 1, 1)
+        return found
 
     return fetch
 

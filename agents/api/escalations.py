@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+import orjson
 from msgspec import Meta, field
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, keyset, named_by
+from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, named_by, room
 from agents.api.tasks import Reason
 from escalations import answers as answered
 from escalations import packages, selectors
@@ -17,10 +18,11 @@ from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.core.verbs import has_scope
 from memoryhub.interface.etags import make_tag
-from memoryhub.interface.json import member_text
+from memoryhub.interface.json import dump, member_text
 from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
+from memoryhub.memory import rendering
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -123,14 +125,12 @@ class Escalations(Reading, Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        filters = selectors.frozen(row)
+        filters, part = selectors.frozen(row), room() // 4
         most = FIRST_PAGE if has_scope(self.viewer, selectors.MEMORY) else 0
-        first = selectors.package(
-            self.viewer,
-            row,
-            observations=memories.observations(self.viewer, filters, limit=most),
-            decisions=memories.decisions(self.viewer, filters, limit=most),
-        )
+        first = selectors.package(self.viewer, row, most_bytes=part)
+        observations = memories.observations(self.viewer, filters, limit=most, most_bytes=part)
+        decisions = memories.decisions(self.viewer, filters, limit=most, most_bytes=part)
+        _add(first, fitting(observations, rendering.observation, part), fitting(decisions, rendering.decision, part))
         data = {**selectors.render(row), "package": first}
         if row.author_id != self.viewer.membership:
             data["joined"] = True
@@ -152,8 +152,8 @@ class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
     Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
-    `tasks`. Up to 10,000 rows a page, or as many as have 8 MiB of text. What is written meanwhile changes no page:
-    each shows the memory as it was when the escalation was made.
+    `tasks`. Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no
+    page: each shows the memory as it was when the escalation was made.
     """
 
     scope = "escalations"
@@ -165,17 +165,31 @@ class Package(Reading):
         window = read_window(
             self.params, address=self.request.path, owner=self.viewer.membership, most=packages.MOST_ROWS
         )
-        rows, fitting = packages.rows(
-            self.viewer, row, position=window.position, backwards=window.backwards, limit=window.limit + 1
-        )
-        made = page(window, rows, lambda found: str(found.id), at_most=fitting)
-        data = selectors.package(
+        data = selectors.package(self.viewer, row, most_bytes=room() // 4)
+        left = room() - len(dump(data))
+        rows = packages.rows(
             self.viewer,
             row,
-            observations=[found for found in made.results if isinstance(found, memories.ObservationRow)],
-            decisions=[found for found in made.results if isinstance(found, memories.DecisionRow)],
+            position=window.position,
+            backwards=window.backwards,
+            limit=window.limit + 1,
+            most_bytes=left,
         )
+        shown = fitting(rows[: window.limit], _rendered, left)
+        made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
+        of_kind: dict[type, list[orjson.Fragment]] = {memories.ObservationRow: [], memories.DecisionRow: []}
+        for found, fragment in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
+            of_kind[type(found)].append(fragment)
+        _add(data, *of_kind.values())
         return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
+
+
+def _rendered(row: memories.ObservationRow | memories.DecisionRow) -> Any:
+    return rendering.observation(row) if isinstance(row, memories.ObservationRow) else rendering.decision(row)
+
+
+def _add(package: answered.Package, observations: list[Any], decisions: list[Any]) -> None:
+    package["full_context"] |= {"observations": observations, "decisions": decisions}
 
 
 class Nothing(Shape, kw_only=True):

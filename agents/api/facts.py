@@ -8,13 +8,12 @@ from django.http import HttpResponse
 from msgspec import Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, named_by, respond
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, named_by, respond, room
 from agents.api.tasks import given, level
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
 from memoryhub.core.ids import mark_of
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.etags import fits_none, if_match, make_tag, must_be_new
-from memoryhub.interface.pagination import Page, page, read_window
 from memoryhub.interface.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import facts
@@ -46,23 +45,20 @@ class Facts(Reading):
             task=task_selectors.ref(self.viewer, task).id if task else None,
             valid_at=self.params.when("valid_at"),
         )
-        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        # A cursor points to a key and an id: keys have no spaces.
-        key, _, last = str(window.position or "").partition(" ")
-        found = selectors.page(
-            self.viewer,
-            filters,
-            position=(key, UUID(last)) if last else None,
-            backwards=window.backwards,
-            limit=window.limit + 1,
-        )
-        return paged(page(window, found, lambda row: f"{row.key} {row.id}"), rendering.fact)
 
+        def fetch(position: Any, backwards: bool, limit: int) -> list[FactRow]:
+            # A cursor points to a key and an id: keys have no spaces.
+            key, _, last = str(position or "").partition(" ")
+            return selectors.page(
+                self.viewer,
+                filters,
+                position=(key, UUID(last)) if last else None,
+                backwards=backwards,
+                limit=limit,
+                most_bytes=room(),
+            )
 
-def paged(made: Page[FactRow], render: Any) -> Answer:
-    """A page's answer."""
-    data = {"results": [render(row) for row in made.results], "next": made.next, "previous": made.previous}
-    return Answer(data, headers=made.headers)
+        return self.paged(fetch, rendering.fact, lambda row: f"{row.key} {row.id}")
 
 
 class FactBody(NewRow, kw_only=True):
@@ -190,12 +186,14 @@ class History(Reading):
 
     def read(self, **url: Any) -> Answer:
         fact = selectors.with_history(self.viewer, url["key"], self.label_param())
-        window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        position = None if window.position is None else int(window.position)
-        found = selectors.history(
-            self.viewer, fact.id, position=position, backwards=window.backwards, limit=window.limit + 1
-        )
-        return paged(page(window, found, lambda row: row.version), rendering.fact_version)
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[FactRow]:
+            below = None if position is None else int(position)
+            return selectors.history(
+                self.viewer, fact.id, position=below, backwards=backwards, limit=limit, most_bytes=room()
+            )
+
+        return self.paged(fetch, rendering.fact_version, lambda row: row.version)
 
 
 class Keys(Shape, kw_only=True):
@@ -203,7 +201,10 @@ class Keys(Shape, kw_only=True):
 
 
 class ReadFacts(Asking):
-    """Up to 200 facts by their keys, from one snapshot; an ambiguous key is told with its labels and fails no other."""
+    """Up to 200 facts by their keys, from one snapshot; an ambiguous key is told with its labels and fails no other.
+
+    What finds no room in one answer (8 MiB) is named in `unread`: ask for those keys again.
+    """
 
     shape = Keys
     in_place_of = ("fact", frozenset({"GET", "HEAD", "PUT", "DELETE"}))
@@ -211,7 +212,16 @@ class ReadFacts(Asking):
 
     def read(self, body: Keys, **url: Any) -> Answer:
         keys = list(dict.fromkeys(body.keys))
-        found, ambiguous = selectors.many(self.viewer, keys)
-        missing = [key for key in keys if key not in found and key not in ambiguous]
-        shown = {key: rendering.fact(found[key]) for key in keys if key in found}
-        return Answer({"facts": shown, "missing": missing, "ambiguous": ambiguous})
+        many = selectors.many(self.viewer, keys, most_bytes=room())
+        found = [key for key in keys if key in many.found]
+        shown = fitting(found, lambda key: rendering.fact(many.found[key]))
+        unread = {*many.unread, *found[len(shown) :]}
+        data = {
+            "facts": dict(zip(found, shown, strict=False)),
+            "missing": [
+                key for key in keys if key not in many.found and key not in many.ambiguous and key not in unread
+            ],
+            "ambiguous": many.ambiguous,
+            "unread": [key for key in keys if key in unread],
+        }
+        return Answer(data)

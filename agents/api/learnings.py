@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, named_by
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, named_by, room
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import given, level
 from memoryhub.core.errors import NotFound
@@ -53,7 +53,9 @@ class Learnings(Reading, Writing):
         filters.signal_type = self.params.choice("signal_type", Signal.values)
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[memories.LearningRow]:
-            return memories.learnings(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+            return memories.learnings(
+                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
+            )
 
         return self.paged(fetch, rendering.learning)
 
@@ -111,8 +113,8 @@ class RelevantLearnings(Asking):
     """The learnings that match a context, the most relevant first, with `relevance` (0 to 1) and what `matched`.
 
     More equal members of the context come first, then more similar ones, then more of their words (or of `q`) anywhere
-    in the learning; then what was tried (success, failure), then what is newer. What matches nothing is left out. It
-    reads as of one moment and waits for nobody.
+    in the learning; then what was tried (success, failure), then what is newer. What matches nothing is left out, and
+    so is what has no room in an answer (8 MiB). It reads as of one moment and waits for nobody.
     """
 
     shape = Question
@@ -126,5 +128,6 @@ class RelevantLearnings(Asking):
             exclude_own=body.exclude_own,
             signals=body.signal_types,
             limit=body.limit,
+            most_bytes=room(),
         )
-        return Answer({"results": [rendering.relevant(one) for one in found]})
+        return Answer({"results": fitting(found, rendering.relevant)})

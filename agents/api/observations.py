@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by
+from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask, NotFound
 from memoryhub.interface.json import escape_pointer
@@ -87,7 +87,13 @@ class Observations(Reading, Writing):
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[memories.ObservationRow]:
             return memories.observations(
-                self.viewer, filters, position=position, backwards=backwards, limit=limit, last=True
+                self.viewer,
+                filters,
+                position=position,
+                backwards=backwards,
+                limit=limit,
+                last=True,
+                most_bytes=room(),
             )
 
         return self.paged(fetch, rendering.observation)
@@ -218,9 +224,14 @@ class ObservationBatch(Writing):
         return Answer({"results": outcome.result}, outcome.status)
 
 
+MOST_TOLD, LONGEST_TOLD = 3, 500  # faults of an item, characters: a thousand items' have to fit into one answer
+
+
 def refuse(result: dict[str, Any], error: HubError) -> None:
-    """An item's result when it failed."""
-    result |= {"status": "error", "error": {**error.as_dict(), "status": error.status}}
+    """An item's result when it failed, with its first faults."""
+    told = error.as_dict()
+    told |= {"detail": told["detail"][:LONGEST_TOLD], "errors": told["errors"][:MOST_TOLD], "status": error.status}
+    result |= {"status": "error", "error": told}
 
 
 class PinObservation(Writing):

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Reading
+from agents.api.doors import Answer, Reading, fitting, room
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, Unavailable
 from memoryhub.core.models import Membership
 from memoryhub.interface.pagination import MAX_LIMIT
@@ -26,8 +26,8 @@ MORE = 20  # hits beyond the limit, in place of rows that are gone since they we
 class Search(Reading):
     """Find rows by a question, names, identifiers, half words, "phrases" and -words; the best first, at most `limit`.
 
-    There is no further page: narrow the query or the filters. The index follows writes within seconds; rows that were
-    changed, hidden or removed meanwhile are shown as they are now, or not at all.
+    There is no further page: where `more` is true, narrow the query or the filters. The index follows writes within
+    seconds; rows that were changed, hidden or removed meanwhile are shown as they are now, or not at all.
     """
 
     parameters: ClassVar[frozenset[str]] = frozenset(
@@ -81,9 +81,11 @@ class Search(Reading):
             )
         wanted = asked.read(query)
         if wanted.is_empty or (agent is not None and filters.author is None):
-            return Answer(self._told([]))
+            return Answer(self._told([], more=False))
         hits = self._find(wanted, filters, mode, limit + MORE)
-        return Answer(self._told(show(self.viewer, hits, wanted, limit)))
+        shown, more = show(self.viewer, hits, wanted, limit, most_bytes=room())
+        fit = fitting(shown, lambda hit: hit)
+        return Answer(self._told(fit, more=more or len(fit) < len(shown)))
 
     def _find(self, wanted: Asked, filters: Filters, mode: str, limit: int) -> list[Hit]:
         if self.meaning is None:
@@ -95,8 +97,9 @@ class Search(Reading):
         by_words = find(self.viewer, wanted, filters, mode=mode, limit=deep)
         return fuse(by_words, near(self.viewer, wanted, filters, self.meaning, limit=deep))[:limit]
 
-    def _told(self, results: list[Any]) -> Hits:
-        return {"results": results, "degraded": True} if self.is_degraded else {"results": results}
+    def _told(self, results: list[Any], *, more: bool) -> Hits:
+        told: Hits = {"results": results, "more": more}
+        return {**told, "degraded": True} if self.is_degraded else told
 
     def _filters(self) -> Filters:
         key = self.params.task_key("task")

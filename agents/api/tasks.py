@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Outcome, Reading, Writing
+from agents.api.doors import Answer, Outcome, Reading, Writing, room
 from memoryhub.core.errors import PreconditionFailed
 from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
@@ -66,7 +66,9 @@ class Tasks(Reading, Writing):
         )
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[selectors.TaskRow]:
-            return selectors.tasks(self.viewer, filters, position=position, backwards=backwards, limit=limit)
+            return selectors.tasks(
+                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
+            )
 
         return self.paged(fetch, rendering.task)
 

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from escalations import selectors
 from escalations.models import Escalation, Priority
-from escalations.unseen import UNSEEN, number_of, show
 from memoryhub.core.labels import label_by_id
+from memoryhub.core.unseen import UNSEEN, number_of, show
 
 register = template.Library()
 

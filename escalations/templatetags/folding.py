@@ -9,12 +9,12 @@ from django.utils.safestring import SafeString
 
 from escalations import arguments
 from escalations.templatetags.desk import plain
-from escalations.unseen import UNSEEN
-from escalations.written import arguments_of
+from escalations.written import arguments_of, has_arguments
+from memoryhub.core.unseen import UNSEEN
 
 register = template.Library()
 
-LINES, WIDTH = 6, 56  # lines of a phone, in the larger type of a question, are shorter still
+LINES, WIDTH = 6, 46  # as on a phone; on a wide screen they are fewer lines
 LEAST = 80  # characters: less is not worth a fold
 
 
@@ -25,8 +25,10 @@ def folded(text: object, tag: str = "p") -> SafeString:
     end = beginning(words)
     if len(words) - end <= LEAST and "\n" not in words[end:]:
         end = len(words)
-    start = format_html('<{0} class="words"><bdi>{1}</bdi></{0}>', tag, plain(words[:end]))
-    if end == len(words):
+    is_folded = end < len(words)
+    style = "words is-folded" if is_folded else "words"
+    start = format_html('<{0} class="{1}"><bdi>{2}</bdi></{0}>', tag, style, plain(words[:end]))
+    if not is_folded:
         return start
     return format_html(
         '{}<details class="fold"><summary>Show the rest ({} characters)</summary><div class="words"><bdi>{}</bdi></div>'
@@ -61,7 +63,7 @@ def _width(character: str) -> float:
 @register.filter
 def approved(text: dict[str, Any]) -> SafeString | None:
     """The arguments in an answer's text, as rows; None when it has none."""
-    if not isinstance(text.get("arguments_json"), str) and not text.get("arguments"):
+    if not has_arguments(text):
         return None
     page = arguments.rows(arguments_of(text))
     shown = format_html_join(

@@ -10,7 +10,7 @@ from escalations import arguments, crowds, desk, lessons, selectors, states, tim
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
-from escalations.written import arguments_of
+from escalations.written import arguments_of, has_arguments
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import read_text
@@ -149,7 +149,7 @@ class CasePage(Page):
             "is_open": row.state in states.OPEN,
             "answer": answer,
             "answer_text": given,
-            "approved": arguments.rows(arguments_of(given)) if given.get("arguments_json") else None,
+            "approved": arguments.rows(arguments_of(given)) if has_arguments(given) else None,
         }
 
     def lesson(

@@ -14,12 +14,13 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from escalations import arguments as forms
-from escalations import lessons, selectors, unseen
+from escalations import lessons, selectors
 from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.models import Escalation, Verdict
 from escalations.standing import in_states
 from escalations.states import CLAIMED, WAITING
 from escalations.written import arguments_of, merge
+from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction

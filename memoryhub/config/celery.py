@@ -4,11 +4,14 @@ import os
 
 from celery import Celery
 from celery.signals import beat_init, setup_logging, worker_init
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from memoryhub.config import env
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+if not settings.configured:  # in a worker; a web process imports this, too, and keeps its own
+    os.environ.setdefault("STATEMENT_SECONDS", "600")  # what is pruned and indexed may be much; nobody waits for it
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -133,6 +133,11 @@ def standbys() -> str | None:
     return "ok"
 
 
+def has(team: int, seq: int) -> bool:
+    """Whether this process knows that the team's ledger is durable up to `seq`."""
+    return seq <= _state.heads.get(team, -1)
+
+
 def reach(team: int, seq: int) -> None:
     """The team's ledger is durable up to `seq`."""
     _state.heads[team] = max(seq, _state.heads.get(team, 0))

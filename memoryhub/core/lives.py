@@ -16,6 +16,13 @@ log = structlog.get_logger(__name__)
 BITS = 40  # life n numbers from n * 2^40 on: `seq >> BITS` is the life of a number
 TOKEN_BITS = 32  # fencing tokens likewise, from n * 2^32 on
 
+# ledger_life_now() of the team, without a call where nothing has changed.
+NOW = """
+coalesce((select case when pg_is_in_recovery() then l.ordinal
+                      when l.timeline = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) then l.ordinal
+                      else ledger_life_now(l.team_id) end
+          from ledger_life l where l.team_id = %(team)s::int order by l.ordinal desc limit 1), 0)
+"""
 # Of the team: its lives as (ordinal, fork), the oldest first, the last number, and the life of the next event.
 SPAN = """
 select t.feed_floor, coalesce((select max(seq) from event_seq where team_id = t.id), 0),

@@ -21,14 +21,14 @@ from memoryhub.core.work import stoppable
 
 # The visible labels are listed anew only when one was made since this process has listed them: a team may have many
 # that this viewer may not see, and listing passes over each. Version and list are of one snapshot (ADR 2).
-_ENTER = """
+_ENTER = f"""
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
        set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
-       pg_postmaster_start_time()::text, ledger_life_now(%(team)s::int), version,
+       pg_postmaster_start_time()::text, {lives.NOW}, version,
        case when set_config('hub.labels', labels, true) is distinct from %(known)s::text then labels end
 from (select version, case when version = %(version)s::uuid then %(known)s::text else coalesce((
           select array_agg(id)::text from label where team_id = %(team)s::int and (%(all)s::bool
-              or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))), '{}') end
+              or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))), '{{}}') end
           as labels
       from (select (select version from label_set where team_id = %(team)s::int) as version offset 0) v offset 0) l
 """

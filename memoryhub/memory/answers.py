@@ -192,11 +192,15 @@ class FactHistory(TypedDict):
 
 
 class FactsRead(TypedDict):
-    """`facts` by key; `missing`: keys without a visible fact; `ambiguous`: key -> the labels to choose from."""
+    """`facts` by key; `missing`: keys without a visible fact; `ambiguous`: key -> the labels to choose from.
+
+    `unread`: keys that found no room in this answer (8 MiB), in the order in which they were asked: ask for them again.
+    """
 
     facts: dict[str, Fact]
     missing: list[str]
     ambiguous: dict[str, list[str]]
+    unread: list[str]
 
 
 class LeftOut(TypedDict):
@@ -252,8 +256,10 @@ class Hit(TypedDict):
 class Hits(TypedDict):
     """The best hits first; there is no further page.
 
-    `degraded`: searching by meaning is configured, but not to be had just now; these were found by words alone.
+    `more`: others match, beyond `limit` or the 8 MiB of an answer. `degraded`: searching by meaning is configured, but
+    not to be had just now; these were found by words alone.
     """
 
     results: list[Hit]
+    more: bool
     degraded: NotRequired[bool]

@@ -297,3 +297,22 @@ def test_ones_own_password_is_changed_without_being_signed_out_and_ends_other_se
     del form["is_superuser"]
     answer = client.post(address("core_actor", "change", installer.actor.id), form)
     assert "cannot take your own administration away" in text(answer)
+
+
+def test_what_cannot_be_seen_is_shown_and_comes_back_unchanged(team, browser):
+    odd = " x\u202ey\r\nz\u200b "
+    agent = make_agent(team, name=unique("odd"))
+    row = Agent.objects.get(membership=agent.membership)
+    Agent.objects.filter(pk=row.pk).update(description=odd)
+    page = address("agents_agent", "change", row.pk)
+    shown = text(browser.get(page))
+    assert "\u202e" not in shown
+    sent = " x⟨U+202E⟩y⟨U+000D⟩\r\nz⟨U+200B⟩ "
+    assert sent.replace("\r\n", "\n") in shown
+    form = {"group": "new", "description": sent, "clearance": 1, "compartments": "", "is_active": "on"}
+    assert browser.post(page, form).status_code == 302
+    row.refresh_from_db()
+    assert (row.group, row.description) == ("new", odd)
+    assert browser.post(page, {**form, "description": "w⟨U+202E⟩"}).status_code == 302
+    row.refresh_from_db()
+    assert row.description == "w\u202e"

@@ -5,11 +5,12 @@ import threading
 import pytest
 from django.db import connection
 
+from agents.actions import agents
 from agents.authentication import authenticate
 from agents.models import Agent, ApiKey
 from memoryhub.core.actions import memberships
 from memoryhub.core.errors import Conflict, Forbidden
-from memoryhub.core.models import Compartment, Event, Membership
+from memoryhub.core.models import Compartment, Event, Label, Membership
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import tasks
@@ -271,6 +272,17 @@ def test_a_compartment_in_an_event_is_told_to_its_holders_only(team, head, head_
         with viewer_transaction(reader.viewer, read_only=True):
             found = [str(data) for data in Event.objects.filter(team=team).values_list("data", flat=True)]
         assert any("pii" in data for data in found) == seen
+
+
+def test_what_is_told_of_rights_uses_up_nobodys_labels(team, settings):
+    """Each set of compartments that an event names is a label, and a member may make few."""
+    settings.LABELS_PER_MEMBER = 0
+    make_agent(team)  # by the system, which makes the label without compartments
+    words = ["finance", "legal", "pii"]
+    giver, before = make_person(team, "admin", 1, words).viewer, Label.objects.filter(team=team).count()
+    for left_out in words:
+        agents.add(giver, name=unique("agent"), clearance=1, compartments=set(words) - {left_out})
+    assert Label.objects.filter(team=team).count() == before + 3
 
 
 def test_a_key_reads_no_more_than_its_giver(team, low):

@@ -212,7 +212,7 @@ def test_a_feature_that_all_have_costs_no_more_than_two_hundred_rows(team: Team,
     with viewer_transaction(viewer, read_only=True), connection.cursor() as cursor:
         cursor.execute("set local enable_indexonlyscan = off")  # so that each row that is looked at is counted
         before = fetched()
-        relevant_to(viewer, {"industry": "retail"}, limit=10)
+        relevant_to(viewer, {"industry": "retail"}, limit=10, most_bytes=2**20)
         after = fetched()
         assert after[0] == before[0]
         # One row more tells that the label has learnings at all.

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -130,27 +130,6 @@ def forget() -> None:
     sealing._opened.clear()
 
 
-def test_the_first_master_key_wraps_and_older_ones_still_open(viewer: Viewer, label: LabelRef, settings: Any) -> None:
-    row, master_keys = new_id(), settings.MASTER_KEYS
-    old_key = make_team_key(viewer.team)
-    old = seal(label, row)
-    settings.MASTER_KEYS = {"next": AESGCM.generate_key(256), **master_keys}
-    new_key = make_team_key(viewer.team)
-    new = seal(label, row)
-    assert (old_key.master, new_key.master) == (next(iter(master_keys)), "next")
-    forget()
-    assert unseal("task", row, label.id, old, 1) == unseal("task", row, label.id, new, 1) == TEXT
-    settings.MASTER_KEYS = master_keys  # the new one is lost, or the old configuration came back
-    forget()
-    assert unseal("task", row, label.id, new, 1) == UNAVAILABLE
-    assert unseal("task", row, label.id, old, 1) == TEXT
-    settings.MASTER_KEYS = {name: AESGCM.generate_key(256) for name in master_keys}  # the wrong key by the right name
-    forget()
-    assert unseal("task", row, label.id, old, 1) == UNAVAILABLE
-    transaction.set_rollback(True)  # no other test meets that key
-    forget()
-
-
 Connection = psycopg.Connection[Any]
 
 
@@ -219,6 +198,35 @@ class TestErasing:
             anew = seal(label, row)
         assert self.opened(viewer, label, row, anew) == TEXT
         assert self.opened(viewer, label, row, sealed) == UNAVAILABLE
+
+    def test_the_first_master_key_wraps_and_older_ones_still_open(self, owner_sql: Connection, settings: Any) -> None:
+        viewer, row, master_keys = (
+            make_agent(make_team(), Sensitivity.CONFIDENTIAL).viewer,
+            new_id(),
+            settings.MASTER_KEYS,
+        )
+
+        def sealed_now() -> bytes:
+            with viewer_transaction(viewer):
+                return seal(label, row)
+
+        with viewer_transaction(viewer):
+            label = ensure_label(viewer, Sensitivity.CONFIDENTIAL)
+        old_key, old = make_team_key(viewer.team), sealed_now()
+        settings.MASTER_KEYS = {"next": AESGCM.generate_key(256), **master_keys}
+        new_key = make_team_key(viewer.team)
+        try:
+            new = sealed_now()
+            assert (old_key.master, new_key.master) == (next(iter(master_keys)), "next")
+            assert self.opened(viewer, label, row, old) == self.opened(viewer, label, row, new) == TEXT
+            settings.MASTER_KEYS = master_keys  # the new one is lost, or the old configuration came back
+            assert self.opened(viewer, label, row, new) == UNAVAILABLE
+            assert self.opened(viewer, label, row, old) == TEXT
+            settings.MASTER_KEYS = {name: AESGCM.generate_key(256) for name in master_keys}  # the wrong key by its name
+            assert self.opened(viewer, label, row, old) == UNAVAILABLE
+        finally:
+            owner_sql.execute("delete from team_key where id = %s", [new_key.id])  # no other test meets it
+            forget()
 
     def test_a_key_that_is_erased_between_sealing_and_writing_seals_nothing(self, owner_sql: Connection) -> None:
         agent = make_agent(make_team(), Sensitivity.CONFIDENTIAL)

@@ -15,11 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionHandler
 
 from memoryhub.config import env
+from memoryhub.config.launch import web_command
 from memoryhub.core import checks, embedded, sealing, server_home
 from memoryhub.core.models import Sensitivity
 from tests.api.client import make_api
 from tests.factories import make_team
-from tests.servers import ROOT, free_port
+from tests.servers import ROOT, answers, free_port, started
 
 CORES = os.sched_getaffinity(0)
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
@@ -186,3 +187,11 @@ def test_a_process_that_serves_does_not_use_the_owners_login_and_says_so() -> No
     ]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert done.stdout.split()[-2:] == ["default", "owner"]  # the control: a command has it
+
+
+def test_several_web_processes_on_one_port_start() -> None:
+    """uvicorn imports the application inside its running loop then, where Django refuses the database."""
+    port = free_port()
+    command = [*web_command(port), "--workers", "2"]
+    with started("two", command, lambda _: answers(f"http://127.0.0.1:{port}/readyz")) as process:
+        assert "Traceback" not in process.log.read_text()

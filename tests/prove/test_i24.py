@@ -1,4 +1,4 @@
-"""I24, short in `make test` (a sample of the ways to give a right), full in `make prove` (all of them)."""
+"""I24, short in `make test` (a sample of the ways to give a right), 1,200 of the 3,960 in `make prove`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.prove
 
 
 def test_nobody_gives_what_they_have_not(full: bool) -> None:
-    result = harness.run(harness.make_world(), tries=0 if full else 60)
+    result = harness.run(harness.make_world(), tries=1200 if full else 60)
     print(result)
     assert result.above == []
     assert result.given > result.tries / 20, "nothing was given at all"

@@ -20,6 +20,9 @@ def _nobody_waits(owner_sql: psycopg.Connection[Any]) -> Iterator[None]:
 @pytest.fixture
 def quick_hashes(settings: Any) -> None:
     """New and unknown names' passwords are hashed fast: these tests make hundreds of attempts."""
+    from tests.factories import _hash
+
+    _hash()  # which all tests share, by the product's own hasher
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher",
         "django.contrib.auth.hashers.PBKDF2PasswordHasher",

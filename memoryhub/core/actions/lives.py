@@ -26,11 +26,10 @@ def begin(viewer: Viewer, *, at_least: int = 0) -> int:
 
 
 def begin_everywhere() -> int:
-    """Begin a life of every team's ledger that neither the database nor the mark has known; its ordinal."""
+    """Begin a life of every team's ledger that neither the database nor the mark has known; the greatest ordinal."""
     mark, heads = read_mark(), read_heads()
-    life = 1 + max([mark.life if mark else 0, *(head.life for head in heads)])
-    for head in heads:
-        begin(system_viewer(head.team), at_least=life)
+    least = 1 + max([mark.life if mark else 0, *(head.ordinal for head in heads)])
+    life = max((begin(system_viewer(head.team), at_least=least) for head in heads), default=0)
     write_mark(anew=True)
     return life
 

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from memoryhub.core import ledger
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict
-from memoryhub.core.lives import TOKEN_BITS
+from memoryhub.core.lives import NOW, TOKEN_BITS
 from memoryhub.core.sealing import read_text
 from memoryhub.core.sql import later, run
 from memoryhub.core.transactions import current, viewer_transaction
@@ -51,7 +51,7 @@ _NOBODYS = ("not human_owned and holder_id is null", "created_at, id")
 _RUN_OUT_BY_NOW = ("not human_owned and lease_expires_at <= statement_timestamp()", "lease_expires_at")
 _OF_TEAM = f"select id, holder_id, token from task where team_id = %(team)s::int and {VISIBLE}"
 # A life of the ledger has tokens of its own: those of a history that is lost are never given again (ADR 10).
-_LAST_TOKEN = f"greatest(t.token, ledger_life_now(%(team)s::int)::bigint << {TOKEN_BITS})"
+_LAST_TOKEN = f"greatest(t.token, {NOW}::bigint << {TOKEN_BITS})"
 # One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
 # judges, and counts its time from, what it finds then.
 _TAKE = """

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from memoryhub.core.fitting import Fitted
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import answers, rendering
@@ -15,24 +16,26 @@ from memoryhub.memory.search.words import plain_text
 from memoryhub.memory.selectors import facts, memories
 
 
-def _observations(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
-    return list(memories.observations(viewer, memories.Filters(ids=ids), limit=len(ids), last=True))
+def _observations(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
+    return memories.observations(viewer, memories.Filters(ids=ids), limit=len(ids), last=True, most_bytes=most_bytes)
 
 
-def _decisions(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
-    return list(memories.decisions(viewer, memories.Filters(ids=ids), limit=len(ids)))
+def _decisions(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
+    return memories.decisions(viewer, memories.Filters(ids=ids), limit=len(ids), most_bytes=most_bytes)
 
 
-def _facts(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
-    return list(facts.live(viewer, ids))
+def _facts(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
+    return facts.live(viewer, ids, most_bytes=most_bytes)
 
 
-def _learnings(viewer: Viewer, ids: Sequence[UUID]) -> list[Any]:
-    return list(memories.learnings(viewer, memories.Filters(ids=ids), limit=len(ids)))
+def _learnings(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
+    return memories.learnings(viewer, memories.Filters(ids=ids), limit=len(ids), most_bytes=most_bytes)
 
 
+_Read = Callable[[Viewer, Sequence[UUID], int], Fitted[Any]]
+_FEW = 8  # hits that are read at once, in their order, where all are too much
 # Type -> how its rows are read and answered, and which members of the answer hold the text that is indexed.
-SHOWN: Mapping[str, tuple[Callable[[Viewer, Sequence[UUID]], list[Any]], Callable[[Any], Any], tuple[str, ...]]] = {
+SHOWN: Mapping[str, tuple[_Read, Callable[[Any], Any], tuple[str, ...]]] = {
     "observation": (_observations, rendering.observation, ("content",)),
     "decision": (_decisions, rendering.decision, ("decision", "reasoning")),
     "fact": (_facts, rendering.fact, ("key", "value")),
@@ -40,14 +43,21 @@ SHOWN: Mapping[str, tuple[Callable[[Viewer, Sequence[UUID]], list[Any]], Callabl
 }
 
 
-def show(viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int) -> list[answers.Hit]:
-    """The hits, at most `limit`, without those that are gone, hidden or expired since the index was written."""
-    rows = _rows(viewer, hits[:limit], asked)
-    if len(rows) < limit < len(hits):
-        rows |= _rows(viewer, hits[limit:], asked)
-    found = [hit for hit in hits if hit.row_id in rows][:limit]
+def show(
+    viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int, *, most_bytes: int
+) -> tuple[list[answers.Hit], bool]:
+    """The hits, at most `limit`, without those that are gone, hidden or expired since the index was written.
+
+    As many as `most_bytes` hold; and whether there are more, beyond either.
+    """
+    rows, looked_at = _rows(viewer, hits[:limit], asked, most_bytes)
+    if len(rows) < limit < len(hits) and looked_at == limit:
+        spare, further = _rows(viewer, hits[limit:], asked, most_bytes)
+        rows, looked_at = rows | spare, looked_at + further
+    live = [hit for hit in hits[:looked_at] if hit.row_id in rows]
+    found = live[:limit]
     marked = snippets([rows[hit.row_id][1] for hit in found], _sought(found, asked))
-    return [
+    shown: list[answers.Hit] = [
         {
             "type": hit.type,
             "id": hit.row_id,
@@ -59,19 +69,42 @@ def show(viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int) -> list[
         }
         for hit, snippet in zip(found, marked, strict=True)
     ]
+    return shown, len(live) > limit or looked_at < len(hits)
 
 
-def _rows(viewer: Viewer, hits: Sequence[Hit], asked: Asked) -> dict[UUID, tuple[Any, str]]:
-    """The rows of these hits as they are answered, each with its text."""
+def _rows(
+    viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
+) -> tuple[dict[UUID, tuple[Any, str]], int]:
+    """The rows of these hits as they are answered, each with its text; and of how many hits, where not all fit."""
+    rows, is_whole = _read(viewer, hits, asked, most_bytes)
+    if is_whole:
+        return rows, len(hits)
+    rows, size, looked_at = {}, 0, 0
+    while looked_at < len(hits) and size <= most_bytes:
+        some, _ = _read(viewer, hits[looked_at : looked_at + _FEW], asked, most_bytes)
+        size += sum(len(text.encode()) for _, text in some.values())
+        rows |= some
+        looked_at = min(looked_at + _FEW, len(hits))
+    return rows, looked_at
+
+
+def _read(
+    viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
+) -> tuple[dict[UUID, tuple[Any, str]], bool]:
     rows: dict[UUID, tuple[Any, str]] = {}
+    is_whole = True
     for kind, (read, render, members) in SHOWN.items():
         ids = [hit.row_id for hit in hits if hit.type == kind]
-        for row in read(viewer, ids) if ids else ():
+        found = read(viewer, ids, most_bytes) if ids else Fitted()
+        if found.at_most is not None:
+            is_whole = False
+            break
+        for row in found:
             made = render(row)
             text = "\n".join(plain_text(made[name]) for name in members if made[name])
             if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):
                 rows[row.id] = (made, text)
-    return rows
+    return rows, is_whole
 
 
 def _fits(text: str, asked: Asked, *, is_sealed: bool) -> bool:

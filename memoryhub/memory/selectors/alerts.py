@@ -8,6 +8,7 @@ from uuid import UUID
 
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import NotFound
+from memoryhub.core.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
 
@@ -72,14 +73,14 @@ _STATES = {
 
 
 def alerts(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
-) -> list[AlertRow]:
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
+) -> Fitted[AlertRow]:
     """Up to `limit` alerts below `position` (an id), newest first; above it, oldest first, `backwards`.
 
-    What has expired is delivered no more; its sender still sees it.
+    Read no further than `most_bytes` hold. What has expired is delivered no more; its sender still sees it.
     """
     where = ["r.author_id = %(own)s::uuid"] if filters.sent else [_STATES[filters.state], _LIVES]
-    return _rows(viewer, filters, where, position, backwards, limit)
+    return _rows(viewer, filters, where, position, backwards, limit, most_bytes)
 
 
 def find_alert(viewer: Viewer, alert_id: UUID) -> AlertRow:
@@ -115,9 +116,16 @@ def open_all() -> None:
 
 
 def _rows(
-    viewer: Viewer, filters: Filters, where: list[str], position: Any, backwards: bool, limit: int
-) -> list[AlertRow]:
-    params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership, "limit": limit}
+    viewer: Viewer,
+    filters: Filters,
+    where: list[str],
+    position: Any,
+    backwards: bool,
+    limit: int,
+    most_bytes: int | None = None,
+) -> Fitted[AlertRow]:
+    params: dict[str, Any] = label_params(viewer)
+    params |= {"own": viewer.membership, "limit": limit, "most_bytes": most_bytes}
     if filters.severity is not None:
         where.append("r.severity = %(severity)s::varchar")
         params["severity"] = filters.severity
@@ -127,10 +135,11 @@ def _rows(
     if position is not None:
         where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
         params["position"] = position
-    found = run(
-        f"select {_COLUMNS} from {_FROM}"
+    text = (
+        f"select {_COLUMNS}, {BYTES} as bytes from {_FROM}"
         f" where r.team_id = %(team)s::int and r.{VISIBLE}{''.join(f' and {part}' for part in where)}"
-        f" order by r.id {'asc' if backwards else 'desc'} limit %(limit)s::int",
-        params,
+        f" order by r.id {'asc' if backwards else 'desc'} limit %(limit)s::int"
     )
-    return [AlertRow(*row) for row in found]
+    if most_bytes is None:
+        return Fitted(AlertRow(*row) for *row, _ in run(text, params))
+    return fit(run(ended(text), params), most_bytes, AlertRow)

@@ -22,6 +22,7 @@ BYTES_PER_TOKEN = 3  # of JSON in UTF-8: an estimate on the safe side, since eve
 SMALLEST = 100  # tokens: no row is shorter, so with less than that left nothing more is looked at
 IMPORTANT = 0.7
 CANDIDATES = 200  # rows that are looked at for a part
+MOST_BYTES = 2 * 1024 * 1024  # of them: several times what the largest budget holds
 LEARNINGS = 20
 COUNTED = 1000  # of what is left out; beyond it is "at least"
 
@@ -74,15 +75,20 @@ def of_task(
     """The rows of a task that fit into `budget` tokens, and how many others there are.
 
     `filters`: the task, and what narrows its observations (tags concern no other) and decisions; `facts`: the task's;
-    `learnings`: the most relevant first. Of a part at most CANDIDATES rows are looked at.
+    `learnings`: the most relevant first. Of a part at most CANDIDATES rows, of MOST_BYTES, are looked at.
     """
 
     def observed(**narrowed: Any) -> list[memories.ObservationRow]:
-        return memories.observations(viewer, replace(filters, **narrowed), limit=CANDIDATES)
+        return memories.observations(viewer, replace(filters, **narrowed), limit=CANDIDATES, most_bytes=MOST_BYTES)
 
     deciding = replace(filters, status="active", tags=())
     parts = [
-        _Part("decisions", 0.3, memories.decisions(viewer, deciding, limit=CANDIDATES), rendering.decision),
+        _Part(
+            "decisions",
+            0.3,
+            memories.decisions(viewer, deciding, limit=CANDIDATES, most_bytes=MOST_BYTES),
+            rendering.decision,
+        ),
         _Part("observations", 0.15, observed(pinned=True), rendering.observation),
         _Part("facts", 0.15, facts, rendering.fact),
         _Part("observations", 0.15, observed(min_importance=IMPORTANT), rendering.observation),

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import sql
+from memoryhub.core import durability, sql
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Conflict, NotFound
+from memoryhub.core.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.transactions import current, read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
@@ -82,8 +83,11 @@ def _columns(fact: str, key: str, changed_at: str) -> str:
     )
 
 
-_FACT = f"select {_columns('r.id', 'r.key', 'r.changed_at')} from fact r"
-_VERSION = f"select {_columns('f.id', 'f.key', 'r.created_at')} from fact f join fact_version r on r.fact_id = f.id"
+_FACT_COLUMNS, _FROM_FACT = _columns("r.id", "r.key", "r.changed_at"), "from fact r"
+_FACT = f"select {_FACT_COLUMNS} {_FROM_FACT}"
+_VERSION_COLUMNS = _columns("f.id", "f.key", "r.created_at")
+_FROM_VERSION = "from fact f join fact_version r on r.fact_id = f.id"
+_VERSION = f"select {_VERSION_COLUMNS} {_FROM_VERSION}"
 _MINE = f"team_id = %(team)s::int and {{0}}.{VISIBLE}"
 _FACT_IS_MINE = f"r.{_MINE.format('r')}"
 _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
@@ -102,9 +106,10 @@ _NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive s
 _BY_SEQ = "(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint"
 _BY_TIME = "v.created_at <= %(time)s::timestamptz"
 # `offset 0`, so that the planner looks each of them up, and does not read all versions of all facts to join them.
-_THOSE_THEN = f"""select {_columns("f.id", "f.key", "r.created_at")} from newest f cross join lateral (
+_FROM_THEN = """from newest f cross join lateral (
     select * from fact_version v where v.fact_id = f.id and v.version = f.version offset 0) r
 where not r.deleted and (%(time)s::timestamptz is null or coalesce(r.expires_at > %(time)s::timestamptz, true))"""
+_THOSE_THEN = f"select {_VERSION_COLUMNS} {_FROM_THEN}"
 
 # One look for each fact, however many versions it has: from fact to fact along the index.
 _EVER_OF_TASK = f"""of_task(fact) as (
@@ -114,8 +119,8 @@ _EVER_OF_TASK = f"""of_task(fact) as (
     select (select v.fact_id from fact_version v where v.task_id = %(task)s::uuid and v.{_MINE.format("v")}
             and v.fact_id > o.fact order by v.fact_id limit 1) from of_task o where o.fact is not null)"""
 _NEWEST_OF_TASK = _NEWEST_THEN.format(there=_BY_SEQ, facts="of_task o join fact f on f.id = o.fact", those="")
-_OF_TASK = f"""with recursive {_EVER_OF_TASK}, {_NEWEST_OF_TASK}
-{_THOSE_THEN} and r.task_id = %(task)s::uuid order by f.id limit %(limit)s::int"""
+_WITH_TASK = f"with recursive {_EVER_OF_TASK}, {_NEWEST_OF_TASK}"
+_FROM_TASK = f"{_FROM_THEN} and r.task_id = %(task)s::uuid order by f.id limit %(limit)s::int"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,26 +150,55 @@ def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
         return _choose(rows, label)
 
 
-def many(viewer: Viewer, keys: Iterable[str]) -> tuple[dict[str, FactRow], dict[str, list[str]]]:
-    """The facts of these keys, and the labels of the ambiguous ones, by one query. What is absent is left out."""
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What many() has found: facts by key, the labels of ambiguous keys, and the keys that found no room."""
+
+    found: dict[str, FactRow]
+    ambiguous: dict[str, list[str]]
+    unread: list[str]
+
+
+_IN_ORDER = """join unnest(%(keys)s::varchar[]) with ordinality k (key, place) on k.key = r.key"""
+
+
+def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
+    """The facts of these keys, in this order, as far as `most_bytes` hold, by one query. What is absent is left out."""
+    rest = f"{_FROM_FACT} {_IN_ORDER} where {_FACT_IS_MINE} order by k.place, r.id"
+    rows = _fitted(_FACT_COLUMNS, rest, label_params(viewer) | {"keys": list(keys)}, most_bytes)
+    unread: list[str] = []
+    if rows.at_most is not None:
+        # The key of the first row that does not fit is read again as a whole, with all its twins.
+        unread = list(keys[keys.index(rows[rows.at_most].key) :]) if len(rows) > rows.at_most else []
+        if unread == list(keys):
+            rows, unread = Fitted(_of_keys(viewer, keys[:1])), unread[1:]
     twins: dict[str, list[FactRow]] = {}
-    for row in _of_keys(viewer, keys):
-        if row.is_live:
+    for row in rows:
+        if row.is_live and row.key not in unread:
             twins.setdefault(row.key, []).append(row)
     found: dict[str, FactRow] = {}
     ambiguous: dict[str, list[str]] = {}
-    for key, rows in twins.items():
+    for key, those in twins.items():
         try:
-            found[key] = choose(rows, None)
+            found[key] = choose(those, None)
         except Conflict as conflict:
             ambiguous[key] = conflict.extra["labels"]
-    return found, ambiguous
+    return Many(found, ambiguous, unread)
 
 
 def page(
-    viewer: Viewer, filters: Filters, *, position: tuple[str, UUID] | None, backwards: bool, limit: int
-) -> list[FactRow]:
-    """Up to `limit` facts by key, then id, after `position` (a key and an id), or before it, the nearest first."""
+    viewer: Viewer,
+    filters: Filters,
+    *,
+    position: tuple[str, UUID] | None,
+    backwards: bool,
+    limit: int,
+    most_bytes: int,
+) -> Fitted[FactRow]:
+    """Up to `limit` facts by key, then id, after `position` (a key and an id), or before it, the nearest first.
+
+    Read no further than `most_bytes` hold.
+    """
     where = [_FACT_IS_MINE, "not r.deleted", "(r.expires_at is null or r.expires_at > statement_timestamp())"]
     params = label_params(viewer) | {"limit": limit}
     if filters.prefix is not None:
@@ -184,9 +218,8 @@ def page(
         where.append(f"(r.key, r.id) {'<' if backwards else '>'} (%(key)s::varchar, %(id)s::uuid)")
         params["key"], params["id"] = position
     order = "desc" if backwards else "asc"
-    return _rows(
-        f"{_FACT} where {' and '.join(where)} order by r.key {order}, r.id {order} limit %(limit)s::int", params
-    )
+    rest = f"{_FROM_FACT} where {' and '.join(where)} order by r.key {order}, r.id {order} limit %(limit)s::int"
+    return _fitted(_FACT_COLUMNS, rest, params, most_bytes)
 
 
 def as_of(
@@ -202,21 +235,34 @@ def as_of(
     return _choose(_rows(f"with {newest} {_THOSE_THEN}", params), label)
 
 
-def of_task(viewer: Viewer, task: UUID, *, seq: int, time: datetime) -> list[FactRow]:
-    """The task's facts as they were when the ledger stood at `seq`, at `time`; at most 200, those first made first."""
+def of_task(
+    viewer: Viewer, task: UUID, *, seq: int, time: datetime, most_bytes: int
+) -> tuple[list[FactRow], list[str]]:
+    """The task's facts as they were when the ledger stood at `seq`, at `time`; at most 200, those first made first.
+
+    As many as `most_bytes` hold, and the keys of the others.
+    """
     params = label_params(viewer) | {"task": task, "seq": seq, "time": time, "limit": MOST_IN_A_PACKAGE}
-    return _rows(_OF_TASK, params)
+    rows = _fitted(_VERSION_COLUMNS, _FROM_TASK, params, most_bytes, _WITH_TASK)
+    if rows.at_most is None:
+        return rows, []
+    keys = [key for (key,) in sql.run(f"{_WITH_TASK} select f.key {_FROM_TASK}", params)]
+    return rows[: rows.at_most], keys[rows.at_most :]
 
 
 _THIS_VERSION = f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = %(version)s::int"
 
 
-def live(viewer: Viewer, ids: Sequence[UUID]) -> list[FactRow]:
-    """Those of these facts that the viewer may see and that are neither deleted nor past their time to live."""
-    params = label_params(viewer) | {"ids": list(ids)}
-    return [
-        row for row in _rows(f"{_FACT} where {_FACT_IS_MINE} and r.id = any (%(ids)s::uuid[])", params) if row.is_live
-    ]
+def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[FactRow]:
+    """Those of these facts that the viewer may see and that are neither deleted nor past their time to live.
+
+    Read no further than `most_bytes` hold.
+    """
+    rest = f"{_FROM_FACT} where {_FACT_IS_MINE} and r.id = any (%(ids)s::uuid[]) order by r.id"
+    rows = _fitted(_FACT_COLUMNS, rest, label_params(viewer) | {"ids": list(ids)}, most_bytes)
+    alive = Fitted(row for row in rows if row.is_live)
+    alive.at_most = rows.at_most
+    return alive
 
 
 def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow:
@@ -250,14 +296,20 @@ def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, Fa
     return {row.version: row for row in rows}
 
 
-def history(viewer: Viewer, fact: UUID, *, position: int | None, backwards: bool, limit: int) -> list[FactRow]:
-    """Up to `limit` versions of a visible fact below the version `position`, newest first; above it, oldest first."""
+def history(
+    viewer: Viewer, fact: UUID, *, position: int | None, backwards: bool, limit: int, most_bytes: int
+) -> Fitted[FactRow]:
+    """Up to `limit` versions of a visible fact below the version `position`, newest first; above it, oldest first.
+
+    Read no further than `most_bytes` hold.
+    """
     where = f"{_VERSION_IS_MINE} and f.id = %(fact)s::uuid"
     if position is not None:
         where += f" and r.version {'>' if backwards else '<'} %(position)s::int"
     params = label_params(viewer) | {"fact": fact, "position": position, "limit": limit}
     order = "asc" if backwards else "desc"
-    return _rows(f"{_VERSION} where {where} order by r.version {order} limit %(limit)s::int", params)
+    rest = f"{_FROM_VERSION} where {where} order by r.version {order} limit %(limit)s::int"
+    return _fitted(_VERSION_COLUMNS, rest, params, most_bytes)
 
 
 def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
@@ -269,10 +321,25 @@ def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
     """Ask; what is so young that it may not be durable is so before the answer leaves."""
     rows = [FactRow(*row) for row in sql.run(text, params)]
-    fresh = next((row for row in rows if row.fresh), None)
+    _settle(rows)
+    return rows
+
+
+def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, before: str = "") -> Fitted[FactRow]:
+    """The same, no further than `most_bytes` hold; `before`: a WITH."""
+    text = ended(f"{before} select {columns}, {BYTES} as bytes {rest}")
+    rows = fit(sql.run(text, params | {"most_bytes": most_bytes}), most_bytes, FactRow)
+    _settle(rows)
+    return rows
+
+
+def _settle(rows: Sequence[FactRow]) -> None:
+    viewer = current().viewer
+    # What this transaction has made itself has no `seq` yet, and is waited for with its COMMIT.
+    young = [row for row in rows if row.fresh and row.seq is not None]
+    fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
         current().settled = fresh.event_id
-    return rows
 
 
 def _choose(rows: Sequence[FactRow], label: str | None) -> FactRow:

@@ -14,6 +14,7 @@ import msgspec
 
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.blind import blind
+from memoryhub.core.fitting import BYTES, ended, fit
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import unseal
 from memoryhub.core.sql import run
@@ -66,15 +67,15 @@ _ORDER = (
     "bit_count({0}.exact::bit(64)) desc, bit_count(({0}.partial & ~{0}.exact)::bit(64)) desc,"
     " bit_count({0}.words::bit(64)) desc, {0}.learning_id desc"
 )
-_FIND = f"""
+_FIND = ended(f"""
 with recursive {_USED}, hit as ({_HITS}),
      best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
-select {LEARNING} from best b join learning r on r.id = b.learning_id {CLOCK}
+select {LEARNING}, {BYTES} as bytes from best b join learning r on r.id = b.learning_id {CLOCK}
 where r.team_id = %(team)s::int and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
   and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))
 order by {_ORDER.format("b")} limit %(limit)s::int
-"""
+""")
 
 
 def relevant(
@@ -85,14 +86,17 @@ def relevant(
     exclude_own: bool = False,
     signals: Sequence[str] | None = None,
     limit: int,
+    most_bytes: int,
 ) -> list[Relevant]:
     """Up to `limit` visible learnings that match `context` or `text` at all, the most relevant first.
+
+    Of those that match most, as many are looked at as `most_bytes` hold.
 
     More equal members of the context come first, then more similar ones, then more words; then what was tried (success,
     failure), then what is newer. `signals`: of these types only.
     """
     asked = similarity.ask(context, text)
-    found = _candidates(viewer, asked, exclude_own, signals, limit + _SPARE)
+    found = _candidates(viewer, asked, exclude_own, signals, limit + _SPARE, most_bytes)
     at = datetime.now(UTC)
     ranked = [_compare(asked, row, at) for row in found]
     ranked = [one for one in ranked if one.matched]
@@ -101,7 +105,12 @@ def relevant(
 
 
 def _candidates(
-    viewer: Viewer, asked: similarity.Asked, exclude_own: bool, signals: Sequence[str] | None, limit: int
+    viewer: Viewer,
+    asked: similarity.Asked,
+    exclude_own: bool,
+    signals: Sequence[str] | None,
+    limit: int,
+    most_bytes: int,
 ) -> list[LearningRow]:
     masks = similarity.masks(asked)
     labels = [label_by_id(label) for label in sorted(current().labels)]
@@ -127,8 +136,9 @@ def _candidates(
         "newest": _NEWEST,
         "best": _BEST,
         "limit": limit,
+        "most_bytes": most_bytes,
     }
-    return [LearningRow(*row) for row in run(_FIND, params)]
+    return fit(run(_FIND, params), most_bytes, LearningRow)
 
 
 def _compare(asked: similarity.Asked, row: LearningRow, at: datetime) -> Relevant:

@@ -7,15 +7,19 @@ as the database takes to answer it (docs/performance.md, P2). Both locks hold: V
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import connection
 
 from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.fitting import BYTES, Fitted, ended, fit
+from memoryhub.core.pipeline import Rows
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import read_after, read_last
 from memoryhub.core.viewers import Viewer
+
+Row = TypeVar("Row")
 
 
 @dataclass(slots=True)
@@ -151,13 +155,15 @@ def observations(
     backwards: bool = False,
     limit: int,
     last: bool = False,
-) -> list[ObservationRow]:
+    most_bytes: int | None = None,
+) -> Fitted[ObservationRow]:
     """Up to `limit` visible observations below `position` (an id), newest first; above it, oldest first, `backwards`.
 
     Expired ones are left out, also before they are removed. `last`: nothing else is to be read (read_last).
+    `most_bytes`: read no further than these hold (Fitted).
     """
-    asked = _observations(viewer, filters, position, backwards, limit)
-    return [ObservationRow(*row) for row in (read_last(*asked) if last else run(*asked))]
+    asked = _observations(viewer, filters, position, backwards, limit, most_bytes)
+    return _made(read_last(*asked) if last else run(*asked), ObservationRow, most_bytes)
 
 
 def observation_after(viewer: Viewer, row_id: UUID) -> Callable[[], list[ObservationRow]]:
@@ -167,26 +173,42 @@ def observation_after(viewer: Viewer, row_id: UUID) -> Callable[[], list[Observa
 
 
 def _observations(
-    viewer: Viewer, filters: Filters, position: Any, backwards: bool, limit: int
+    viewer: Viewer, filters: Filters, position: Any, backwards: bool, limit: int, most_bytes: int | None = None
 ) -> tuple[str, dict[str, Any]]:
     where = _of_observations(filters)
-    return _asked(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit)
+    return _asked(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit, most_bytes)
 
 
 def decisions(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
-) -> list[DecisionRow]:
+    viewer: Viewer,
+    filters: Filters,
+    *,
+    position: Any = None,
+    backwards: bool = False,
+    limit: int,
+    most_bytes: int | None = None,
+) -> Fitted[DecisionRow]:
     """Up to `limit` visible decisions, likewise."""
-    asked = _asked(viewer, "decision", _DECISION, [], filters, position, backwards, limit)
-    return [DecisionRow(*row) for row in run(*asked)]
+    asked = _asked(viewer, "decision", _DECISION, [], filters, position, backwards, limit, most_bytes)
+    return _made(run(*asked), DecisionRow, most_bytes)
 
 
 def learnings(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
-) -> list[LearningRow]:
+    viewer: Viewer,
+    filters: Filters,
+    *,
+    position: Any = None,
+    backwards: bool = False,
+    limit: int,
+    most_bytes: int | None = None,
+) -> Fitted[LearningRow]:
     """Up to `limit` visible learnings, likewise."""
-    asked = _asked(viewer, "learning", LEARNING, [], filters, position, backwards, limit)
-    return [LearningRow(*row) for row in run(*asked)]
+    asked = _asked(viewer, "learning", LEARNING, [], filters, position, backwards, limit, most_bytes)
+    return _made(run(*asked), LearningRow, most_bytes)
+
+
+def _made(rows: Rows, make: Callable[..., Row], most_bytes: int | None) -> Fitted[Row]:
+    return Fitted(make(*row) for row in rows) if most_bytes is None else fit(rows, most_bytes, make)
 
 
 def count(viewer: Viewer, table: str, filters: Filters, *, up_to: int) -> int:
@@ -274,17 +296,20 @@ def _asked(
     position: Any,
     backwards: bool,
     limit: int,
+    most_bytes: int | None,
 ) -> tuple[str, dict[str, Any]]:
     condition, params = _conditions(viewer, table, filters, where)
-    params |= {"limit": limit, "position": position}
+    params |= {"limit": limit, "position": position, "most_bytes": most_bytes}
     if position is not None:
         condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
     order = "asc" if backwards else "desc"
     if filters.task_key is not None:
         columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
         params["task_key"] = filters.task_key
+    if most_bytes is not None:
+        columns = f"{columns}, {BYTES} as bytes"
     text = f"select {columns} from {table} r {CLOCK} where {condition} order by r.id {order} limit %(limit)s::int"
-    return text, params
+    return text if most_bytes is None else ended(text), params
 
 
 def _conditions(viewer: Viewer, table: str, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict, NoSuchTask, NotFound
+from memoryhub.core.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import read_after
@@ -70,11 +71,13 @@ class Filters:
 PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), true)
     and may_work_on(holder_id, label_id))"""
 _LIVE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
-_TASKS = f"""
-select r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
+_TASK = f"""
+r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
        r.version, coalesce(r.change_id, r.event_id), r.text_version, r.reopen_count, r.token,
        (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, {PERSONS}
-from task r where r.team_id = %(team)s::int and r.{VISIBLE}"""
+"""
+_OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
+_TASKS = f"select {_TASK} {_OF_VIEWER}"
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"
 _THIS = f"{_TASKS} and r.id = %(id)s::uuid"
 _HELD_BY = f"""{_LIVE} and r.holder_id = (
@@ -109,10 +112,13 @@ def _only(rows: list[tuple[Any, ...]]) -> TaskRow:
 
 
 def tasks(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int
-) -> list[TaskRow]:
-    """Up to `limit` visible tasks below `position` (an id), newest first; above it, oldest first, `backwards`."""
-    asked = label_params(viewer) | {"position": position, "limit": limit}
+    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
+) -> Fitted[TaskRow]:
+    """Up to `limit` visible tasks below `position` (an id), newest first; above it, oldest first, `backwards`.
+
+    Read no further than `most_bytes` hold.
+    """
+    asked = label_params(viewer) | {"position": position, "limit": limit, "most_bytes": most_bytes}
     where = ""
     if filters.status is not None:
         where, asked["status"] = f"{where} and r.status = %(status)s::varchar", filters.status
@@ -123,7 +129,8 @@ def tasks(
     if position is not None:
         where += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
     order = "asc" if backwards else "desc"
-    return [TaskRow(*row) for row in run(f"{_TASKS}{where} order by r.id {order} limit %(limit)s::int", asked)]
+    text = f"select {_TASK}, {BYTES} as bytes {_OF_VIEWER}{where} order by r.id {order} limit %(limit)s::int"
+    return fit(run(ended(text), asked), most_bytes, TaskRow)
 
 
 # The holders as an array, which is a condition of their index; as a join, all of a team's tasks were read.

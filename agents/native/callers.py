@@ -25,6 +25,7 @@ from memoryhub.interface.lookups import look_up
 
 KNOWN_SECONDS = 60.0
 MAX_KNOWN = 10_000
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0  # until a refusal is answered
 
 
 class Caller(NamedTuple):
@@ -112,6 +113,23 @@ def _digest(key: bytes) -> bytes | None:
 def _is_session(key: str) -> bool:
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
     return SESSION_KEY in store
+
+
+class Refusals:
+    """Refusals of too many requests wait a while: who asks again at once would cost more refused than served."""
+
+    def __init__(self) -> None:
+        self._held: Counter[Caller] = Counter()
+
+    async def hold(self, caller: Caller) -> None:
+        """Wait, the longer the more of this caller's wait."""
+        self._held[caller] += 1
+        try:
+            await asyncio.sleep(min(LONGEST_SECONDS, SHORTEST_SECONDS + self._held[caller] / 64))
+        finally:
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
 
 
 class InFlight:

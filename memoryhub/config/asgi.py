@@ -3,9 +3,12 @@
 Before any of it, requests are counted by who asks (agents.native.callers), so that no neighbour takes everything.
 """
 
+import ctypes
 import gc
 import os
+import platform
 import re
+import sys
 from functools import partial
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -20,13 +23,13 @@ from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from agents.native.answer import answer  # noqa: E402
-from agents.native.callers import Caller, Callers, InFlight  # noqa: E402
+from agents.native.callers import Caller, Callers, InFlight, Refusals  # noqa: E402
 from agents.native.doors import Receive, Scope, Send  # noqa: E402
 from agents.native.feed import feed  # noqa: E402
 from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
-from memoryhub.core.errors import HubError  # noqa: E402
+from memoryhub.core.errors import HubError, RateLimited  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
 from memoryhub.interface.heads import Head  # noqa: E402
 from memoryhub.interface.readiness import healthz, readyz  # noqa: E402
@@ -42,6 +45,10 @@ _PASSWORDS = re.compile(r"/login/|/admin/login/|/admin/password_change/|/account
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
     os.sched_setaffinity(0, {settings.WEB_CORE})
+if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+    # mallopt(M_MMAP_THRESHOLD, …): large answers get pages of their own, which go back to the system at once. Left to
+    # itself glibc raises this bound to 32 MB after the first of them, and keeps a heap of such pieces for each thread.
+    ctypes.CDLL(None).mallopt(-3, 128 * 1024)
 _http = Bridge(
     wsgi_application,
     workers=settings.WEB_THREADS,
@@ -49,7 +56,7 @@ _http = Bridge(
     is_slow=lambda method, path: method == "POST" and _PASSWORDS.fullmatch(path) is not None,
 )
 _callers = Callers()
-_in_flight, _waits = InFlight(), InFlight()
+_in_flight, _waits, _refusals = InFlight(), InFlight(), Refusals()
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
 # What is loaded by now lives as long as the process. The collector looks at it no more, and at the rest less often:
@@ -66,7 +73,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     else:
-        head = None
+        head = caller = None
         try:
             head = Head.of(scope)
             if probe := _PROBES.get(scope["path"]):
@@ -74,6 +81,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             else:
                 await _serve(await _callers.find(head), head, receive, send)
         except HubError as error:
+            if head is not None and isinstance(error, RateLimited):
+                await _refusals.hold(caller or Caller("address", head.address))
             await refuse(head, scope, send, error)
 
 

@@ -220,7 +220,7 @@ WAITERS_PER_IDEMPOTENCY_KEY = env.number("WAITERS_PER_IDEMPOTENCY_KEY", 4, low=1
 SOCKETS_PER_PERSON = env.number("SOCKETS_PER_PERSON", 20, low=1, high=10_000)
 PASSWORD_THREADS = env.number("PASSWORD_THREADS", 1, low=1, high=16)
 PASSWORD_QUEUE = env.number("PASSWORD_QUEUE", 16, low=1, high=1_000)
-UNSENT_BYTES = env.number("UNSENT_BYTES", 64 * 1024 * 1024, low=1024 * 1024, high=16 * 1024**3)
+UNSENT_BYTES = env.number("UNSENT_BYTES", 24 * 1024 * 1024, low=1024 * 1024, high=16 * 1024**3)
 
 # Of what is sent to us, and what we send:
 ANSWER_BYTES = env.number("ANSWER_BYTES", 8 * 1024 * 1024, low=4 * 1024 * 1024, high=1024 * 1024 * 1024)

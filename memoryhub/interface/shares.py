@@ -4,14 +4,14 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 
-SHARE = 2  # a caller may hold up to so many times the places that are free
+SHARE = 0.5  # a caller may hold up to so many times the places that are free
 
 
 class Shares:
     """So many places. Used on one event loop.
 
     A caller gets one more while it holds less than SHARE times those that are free (dynamic thresholds, Choudhury and
-    Hahne, 1998): alone it gets two thirds of all, and whoever comes next finds one free at once. Who has to wait is
+    Hahne, 1998): alone it gets a third of all, and whoever comes next finds one free at once. Who has to wait is
     served in turns, a place each.
     """
 

@@ -28,28 +28,32 @@ SPAN = """
 select t.feed_floor, coalesce((select max(seq) from event_seq where team_id = t.id), 0),
        coalesce((select array_agg(array[l.ordinal, l.from_seq] order by l.ordinal)
                  from ledger_life l where l.team_id = t.id), '{}'),
-       ledger_life_now(t.id)
+       ledger_life_now(t.id), pg_is_in_recovery()
 from team t where t.id = %(team)s::int
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A team's ledger as it stands: its last `seq`, the floor that pruning has raised, its life, and its forks."""
+    """A team's ledger as it stands: its last `seq`, the floor that pruning has raised, its life, and its forks.
+
+    `is_growing`: the server is a standby, or replays a backup; what it will have in the end is not known.
+    """
 
     floor: int
     head: int
     life: int
     forks: tuple[tuple[int, int], ...]
+    is_growing: bool = False
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> "Ledger":
         """From the row of SPAN. A fork is there as soon as the server is another, before the first event after it."""
-        floor, head, found, life = row
+        floor, head, found, life, is_growing = row
         forks = tuple((int(ordinal), int(fork)) for ordinal, fork in found) or ((0, 0),)
         if life > forks[-1][0]:
             forks += ((life, head),)
-        return cls(floor, head, life, forks)
+        return cls(floor, head, life, forks, is_growing)
 
     def fork_before(self, seq: int) -> int | None:
         """The last number that a reader up to `seq` has heard of this history, where `seq` is of a lost one."""

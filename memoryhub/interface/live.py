@@ -138,7 +138,7 @@ def check_cursor(viewer: Viewer, after: int) -> Ledger:
     Outside of a transaction. Raises Gone (`resync`, with `floor`, `head` and `life`) for a cursor of a history that is
     lost, of the future, below the floor that pruning has raised, or more than MAX_BEHIND events behind. `floor` can be
     resumed at, and nothing that came after what such a reader has heard of this history is missed then, unless it was
-    too old.
+    too old. Raises Unavailable where it is too early to say.
     """
     ledger = read_ledger(viewer)
     head = ledger.head
@@ -149,6 +149,8 @@ def check_cursor(viewer: Viewer, after: int) -> Ledger:
         why = f"of a history of the ledger that is lost: what came after {fork} was undone. Read"
         refusal = f"This cursor is {why} afresh what you need, and resume at floor or at head."
         raise Gone(refusal, floor=floor, head=head, life=ledger.life)
+    if after > head and ledger.is_growing:
+        raise Unavailable("The database is a standby, or replays a backup, and has not come this far.")
     if not floor <= after <= head:
         why = "of the future" if after > head else "too old"
         refusal = f"This cursor is {why}: read afresh what you need, and resume at head."
@@ -291,7 +293,7 @@ class TeamReader:
         head = read_head(viewer)
         ledger = read_ledger(viewer)
         fork = ledger.fork_before(after)
-        if fork is not None or after > ledger.head:
+        if fork is not None or (after > ledger.head and not ledger.is_growing):
             raise _Forked(ledger.head if fork is None else fork, ledger)
         if (kept := ledger.fork_before(head)) is not None:  # what was durable is lost since
             head = kept

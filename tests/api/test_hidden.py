@@ -16,6 +16,7 @@ _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 # A cursor's text is as long as what it points to, and signed; `seq` may have gaps (DESIGN, section 2).
 _CURSOR = re.compile(r"cursor=[A-Za-z0-9_-]+")
+_TAG = re.compile(r"(ID\.\d+)\.[0-9a-f]{8}")
 _SEQ = re.compile(r'"(seq|as_of)": \d+')
 
 
@@ -26,7 +27,7 @@ def plain(reply: Reply, team: Team) -> str:
     if isinstance(data, dict):
         data.pop("request_id", None)
     text = json.dumps([reply.status, data, headers], sort_keys=True).replace(team.slug, "TEAM")
-    for pattern, put in ((_ID, "ID"), (_TIME, "TIME"), (_CURSOR, "CURSOR"), (_SEQ, r'"\1": 0')):
+    for pattern, put in ((_ID, "ID"), (_TAG, r"\1"), (_TIME, "TIME"), (_CURSOR, "CURSOR"), (_SEQ, r'"\1": 0')):
         text = pattern.sub(put, text)
     return text
 

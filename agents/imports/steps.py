@@ -200,8 +200,9 @@ def _ask(ref: str, arguments: Any, text: str) -> Ask:
         summary = next(filter(has_visible, words), summary)
     elif isinstance(arguments, str) and has_visible(arguments):
         summary = arguments
+    summary = summary[:MAX_TEXT]  # what is kept of it; megabytes took seconds to be taken apart
     code = next((code for pattern, code in REASONS if re.search(pattern, summary, re.IGNORECASE)), "other")
     sentences = re.split(r"(?<=[.!?])\s+", summary.strip())
     asking = [sentence for sentence in sentences[1:] if _ASKING.search(sentence)]
     question = one_line(asking[-1], MAX_TEXT) if asking else NO_QUESTION
-    return Ask(ref, code, summary[:MAX_TEXT], question)
+    return Ask(ref, code, summary, question)

@@ -150,8 +150,7 @@ def test_another_master_key_is_refused_and_never_a_crash(monkeypatch: pytest.Mon
     right = settings.MASTER_KEYS
     assert checks.check_master_keys(["default"]) == []
     monkeypatch.setattr(settings, "MASTER_KEYS", dict.fromkeys(right, bytes(32)))
-    monkeypatch.setattr(sealing, "_keys", {})
-    monkeypatch.setattr(sealing, "_current", {})
+    monkeypatch.setattr(sealing, "_opened", {})  # as in a process that has not used the keys
     assert [found.id for found in checks.check_master_keys(["default"])] == ["memoryhub.E005"]
     with pytest.raises(ImproperlyConfigured, match="MASTER_KEY does not open"):
         checks.refuse_unsafe_start()

@@ -241,7 +241,7 @@ STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)
 LOCK_SECONDS = env.number("LOCK_SECONDS", 10, low=1, high=600)
 IDLE_TRANSACTION_SECONDS = env.number("IDLE_TRANSACTION_SECONDS", 60, low=5, high=3_600)
 SETTLE_SECONDS = env.number("SETTLE_SECONDS", 5, low=1, high=60)
-SETTLE_WAITERS = env.number("SETTLE_WAITERS", max(1, WEB_THREADS * 3 // 4), low=1, high=200)
+SETTLE_WAITERS = env.number("SETTLE_WAITERS", max(1, WEB_THREADS // 4), low=1, high=200)
 DATABASES["default"]["OPTIONS"]["options"] = env.session_options(
     STATEMENT_SECONDS, LOCK_SECONDS, IDLE_TRANSACTION_SECONDS
 )

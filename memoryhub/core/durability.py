@@ -9,12 +9,12 @@ probe that waits all the time has got through.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 from prometheus_client import Counter
 
 from memoryhub.core import sql
@@ -45,6 +45,7 @@ class _State:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.places = threading.BoundedSemaphore(settings.SETTLE_WAITERS)
+        self.has_standbys = True  # until the watch has looked
         self.is_refusing = False  # writes are refused at once
         self.since: datetime | None = None  # of the first wait whose outcome is unknown; None: all is well
         self.is_stuck = False  # somebody waits for a standby for longer than a healthy one takes
@@ -63,21 +64,25 @@ def waiting() -> Iterator[None]:
     Raises Unconfirmed: at once, with nothing done, while a standby is known to be away, or SETTLE_WAITERS of this
     process wait for one already; and when the wait was given up.
     """
-    _enter()
+    has_place = _enter()
     try:
         with _watched(is_write=True):
             yield
     finally:
-        _state.places.release()
+        if has_place:
+            _state.places.release()
 
 
-def _enter() -> None:
+def _enter() -> bool:
+    """Whether a place was taken, which is needed only where there are standbys."""
     deadline = time.monotonic() + settings.SETTLE_SECONDS
     while True:
         if _state.is_refusing:
             raise Unconfirmed()
+        if not _state.has_standbys:
+            return False
         if _state.places.acquire(timeout=LOOK_SECONDS):
-            return
+            return True
         if _state.is_stuck or time.monotonic() > deadline:
             raise Unconfirmed()
 
@@ -164,13 +169,19 @@ def _probe() -> None:
             break
         except Unconfirmed:
             continue
-        except Error:  # the database itself is away
-            connection.close()
+        except Exception as error:  # the database itself is away; without this thread writes would be refused for good
+            log.warning("settle_probe_failed", error=type(error).__name__)
+            _drop_connection()
             time.sleep(LOOK_SECONDS)
     connection.close()
     with _state.lock:
         _state.since, _state.is_refusing, _state.is_stuck, _state.probe = None, False, False, None
     log.warning("standby_back")
+
+
+def _drop_connection() -> None:
+    with suppress(Exception):
+        connection.close()
 
 
 def _start_watch() -> None:
@@ -181,16 +192,18 @@ def _start_watch() -> None:
 
 
 def _watch() -> None:
-    """Cancel the waits that last too long. Asks the database nothing while all trips of this process are short."""
+    """See whether there are standbys, and cancel the waits for them that last too long."""
     patience = {"write": settings.SETTLE_SECONDS, "read": READ_SECONDS, "suspect": SUSPECT_SECONDS}
+    looked = 0.0
     while True:
         time.sleep(LOOK_SECONDS)
-        oldest = min(tuple(sql.IN_FLIGHT.values()), default=None)
-        if oldest is None or time.monotonic() - oldest < SUSPECT_SECONDS:
-            _state.is_stuck = False
-            continue
+        now, oldest = time.monotonic(), min(tuple(sql.IN_FLIGHT.values()), default=None)
+        is_late = oldest is not None and now - oldest > SUSPECT_SECONDS
         try:
-            _state.is_stuck = bool(sql.run(_CANCEL, patience))
-        except Error as error:
+            if now - looked > 1:
+                ((_state.has_standbys,),) = sql.run("select current_setting('synchronous_standby_names') <> ''")
+                looked = now
+            _state.is_stuck = is_late and bool(sql.run(_CANCEL, patience))
+        except Exception as error:  # without this thread waits would never end
             log.warning("settle_watch_failed", error=type(error).__name__)
-            connection.close()
+            _drop_connection()

@@ -13,7 +13,7 @@ DEV_READY := $(VENV)/dev.stamp
 NODE_READY := node_modules/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run test prove bench lint lock setup clean chromium
+.PHONY: help run test prove bench lint audit lock setup clean chromium
 .DELETE_ON_ERROR:
 
 help:  ## say what there is
@@ -34,6 +34,9 @@ bench: setup $(DEV_READY)  ## measure against the baselines, and write bench/res
 
 lint: setup $(DEV_READY)  ## look for faults without running anything
 	@$(BIN)/python -m pytest -q tests/test_upkeep.py $(ARGS)
+
+audit: setup $(DEV_READY)  ## look for known holes in dependencies, where an advisory source can be reached
+	@$(BIN)/python .ci/audit.py
 
 lock: $(DEV_READY)  ## work out all versions and hashes anew from the *.in files and package.json
 	@$(LOCK) --upgrade requirements.in -o requirements.txt

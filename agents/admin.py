@@ -22,7 +22,12 @@ from memoryhub.core.models import Membership, Role, Sensitivity
 class AgentForm(ActionForm):
     """An agent, with what its membership says of its rights."""
 
-    clearance = forms.TypedChoiceField(choices=Sensitivity.choices, coerce=int, initial=Sensitivity.INTERNAL)
+    clearance = forms.TypedChoiceField(
+        choices=Sensitivity.choices,
+        coerce=int,
+        initial=Sensitivity.INTERNAL,
+        help_text="At most your own. Whoever holds one of its keys, also an older one, gets what is given here.",
+    )
     compartments = CompartmentsField()
     is_active = forms.BooleanField(required=False, initial=True, label="Active")
 

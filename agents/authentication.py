@@ -6,7 +6,7 @@ from django.db import OperationalError, connection
 
 from agents.keys import digest_of
 from memoryhub.core.errors import Unauthorized
-from memoryhub.core.sql import run
+from memoryhub.core.sql import later, run
 from memoryhub.core.viewers import Viewer
 
 # One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
@@ -34,6 +34,11 @@ def _find(digest: bytes) -> list[tuple[Any, ...]]:
         return run(_FIND, [digest])
 
 
+def is_good(digest: bytes) -> bool:
+    """Whether the key of this digest opens anything now."""
+    return bool(_find(digest))
+
+
 def authenticate(header: str | None, request_id: str) -> Viewer:
     """The viewer of an Authorization header. Raises Unauthorized, with one text for whatever is wrong with the key."""
     scheme, _, key = (header or "").partition(" ")
@@ -45,6 +50,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         raise _refusal()
     key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
+        later("select set_config('synchronous_commit', 'off', true)")  # of this trip, which nobody need wait for
         run(_USED, [key_id])
     return Viewer(
         actor=actor,

@@ -50,3 +50,4 @@ class EscalationAdmin(LabelledAdmin):
     list_display = ("created_at", "task", "state", "priority", "reason_code", "label_text", "author", "owner")
     list_select_related = (*LabelledAdmin.list_select_related, "task", "owner")
     list_filter = (StateFilter,)
+    lookups = (StateFilter.parameter_name,)

@@ -12,7 +12,11 @@ Verdict = Annotated[str, one_of("approve", "edit", "respond", "reject", "ignore"
 
 
 class Escalation(Row):
-    """`owner`: who has claimed it. `unacknowledged`: the agent did not take its answer in time."""
+    """`owner`: who has claimed it. `unacknowledged`: the agent did not take its answer in time.
+
+    `priority_lowered`: there, and true, where `urgent` was asked and `high` given: too many urgent ones of its agent
+    were open.
+    """
 
     task: str
     state: State
@@ -24,6 +28,7 @@ class Escalation(Row):
     action: dict[str, Any] | None
     allowed: list[Verdict]
     priority: Priority
+    priority_lowered: NotRequired[bool]
     queue: str
     assigned_to: str | None
     owner: str | None
@@ -36,12 +41,14 @@ class Escalation(Row):
 
 
 class FullContext(TypedDict):
-    """The task, and a page of its memory, newest first; `status` is the escalation's state.
+    """The task (null without the scope `tasks`), and a page of its memory, newest first (none without `memory:read`).
 
     `unread`: keys of facts that found no room; each can be read as of `as_of`.
+
+    `status` is the escalation's state.
     """
 
-    task: Task
+    task: Task | None
     observations: list[Observation]
     decisions: list[Decision]
     facts: list[Any]
@@ -51,7 +58,11 @@ class FullContext(TypedDict):
 
 
 class Package(TypedDict):
-    """The hand-over: the task's memory as of `as_of`, the `seq` at which it froze. `withheld`: only people are told."""
+    """The hand-over: the task's memory as of `as_of`, the `seq` at which it froze.
+
+    `omitted`: the scopes that the key lacks to read all of it; there when something was left out for that.
+    `withheld`: only people are told.
+    """
 
     escalation: UUID
     escalated_by_agent: str
@@ -63,6 +74,7 @@ class Package(TypedDict):
     as_of: int
     task_id: str
     full_context: FullContext
+    omitted: NotRequired[list[Annotated[str, one_of("memory:read", "tasks")]]]
     withheld: NotRequired[int]
 
 
@@ -72,9 +84,10 @@ class PackagePage(Package):
 
 
 class EscalationWithPackage(Escalation):
-    """`package`: its first page."""
+    """`package`: its first page. `joined`: there, and true, when another had asked already: its answer is theirs."""
 
     package: Package
+    joined: NotRequired[bool]
 
 
 class ActionTaken(TypedDict):
@@ -83,12 +96,16 @@ class ActionTaken(TypedDict):
 
 
 class Answer(TypedDict):
-    """What the person said or did. `decision`: null when nobody decided; `action`: there when one is to be taken."""
+    """What the person said or did. `decision`: null when nobody decided; `action`: there when one is to be taken.
+
+    `answered_other`: what was decided is for who asked; others are told the words, and by whom. `decision` and `action`
+    are nobody else's.
+    """
 
     escalation: UUID
     task: str
     state: Annotated[str, one_of(*ANSWERED)]
-    outcome: Annotated[str, one_of("answered", "finished", "cancelled", "expired")]
+    outcome: Annotated[str, one_of("answered", "answered_other", "finished", "cancelled", "expired")]
     decision: str | None
     by: str | None
     done: str

@@ -1,20 +1,28 @@
-"""An action's arguments as a form: typed inputs made from the JSON and its schema, and read back as JSON."""
+"""An action's arguments on the desk: as rows of typed values, as a form of typed inputs, and what was changed in it.
 
-import copy
-import math
+Everything is read from the JSON text that the agent sent and goes back into it value by value, so that what a person
+does not touch keeps its exact value, type and place.
+"""
+
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from escalations.written import Number, Path, parse, write
+from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
-from memoryhub.interface.json import MAX_NUMBER, dump, escape_pointer, parse_object
+from memoryhub.interface.json import dump, parse_object
 
 PREFIX = "arguments"
-MAX_FIELDS, MAX_DEPTH = 60, 6
+PAGE, MORE, MAX_DEPTH = 60, 500, 6
 LONG = 80  # characters from which on a text gets several lines
+LONGEST = 2_000  # characters of a value in a list; alone it is whole
+TOO_LONG = 20_000  # characters of an input that is opened on request
 _ABSENT = object()
-_WHOLE = re.compile(r"[-+]?[0-9]{1,16}")
+_WHOLE = re.compile(r"-?[0-9]+")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BOUNDS = {
     "minimum": "at least",
     "maximum": "at most",
@@ -22,68 +30,145 @@ _BOUNDS = {
     "exclusiveMaximum": "less than",
 }
 _UNCHECKED = ("format", "pattern")  # docs/action-schemas.md
-_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "text"}
+# What the page calls the type of an input's value.
+_TYPES = {
+    "text": "text",
+    "long": "text",
+    "lines": "list of texts, one a line",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "choice": "one of a list",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One input. `kind`: text, long, lines, integer, number, boolean, choice or json; `value` as it stands there."""
 
-    path: tuple[str, ...]
+    number: int
+    path: Path
     kind: str
     value: str
+    type: str
     choices: tuple[tuple[str, str], ...] = ()
     required: bool = False
     present: bool = True
     help: str = ""
 
     @property
-    def pointer(self) -> str:
-        return "".join(f"/{escape_pointer(part)}" for part in self.path)
+    def name(self) -> str:
+        """Of the input: `arguments/order/amount`. `find` reads it."""
+        return PREFIX + "".join(f"/{_as_step(part)}" for part in self.path)
 
     @property
-    def name(self) -> str:
-        """Of the input: `arguments/order/amount`."""
-        return PREFIX + self.pointer
+    def is_long(self) -> bool:
+        """Whether the form opens it on request only."""
+        return len(self.value) > TOO_LONG
+
+    @property
+    def id(self) -> str:
+        return f"argument-{self.number}"
 
     @property
     def label(self) -> str:
         return " › ".join(self.path)
 
 
-def fields(arguments: Mapping[str, Any], schema: Any) -> list[Field]:
-    """The inputs for an action's arguments; what the schema names and the agent left out is offered, too."""
-    return list(_fields(arguments, schema if isinstance(schema, dict) else {}, ()))[:MAX_FIELDS]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One value to be read. `text`: in quotes when it is a text, else its JSON; `more`: characters that were cut."""
+
+    number: int
+    label: str
+    text: str
+    more: int = 0
 
 
-def _fields(node: Mapping[str, Any], schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[Field]:
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    required = schema.get("required")
-    required = required if isinstance(required, list) else []
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the rows or inputs; `next`: the number of the first that follows, None at the end; `more`: how many."""
+
+    items: list[Any]
+    next: int | None
+    more: int
+
+
+Leaf = tuple[Path, Any, dict[str, Any], bool]
+
+
+def rows(text: str, start: int = 0, *, size: int = PAGE) -> Page:
+    """The values in the arguments' text, from the one of this number on; long ones are cut."""
+    leaves = _leaves(parse(text), {}, ())
+    return _page(leaves, start, size, lambda number, leaf: _row(number, leaf, LONGEST))
+
+
+def row(text: str, number: int) -> Row | None:
+    """The value of this number, whole; None when there is none."""
+    found = next(islice(_leaves(parse(text), {}, ()), number, None), None)
+    return _row(number, found, None) if found else None
+
+
+def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> Page:
+    """The inputs for the arguments' text; what the schema names and the agent left out is offered, too."""
+    leaves = _leaves(parse(text), schema if isinstance(schema, dict) else {}, ())
+    return _page(leaves, start, size, _field)
+
+
+def _page(leaves: Iterator[Leaf], start: int, size: int, make: Callable[[int, Leaf], Any]) -> Page:
+    items = [make(number, leaf) for number, leaf in enumerate(islice(leaves, start, start + size), start)]
+    more = sum(1 for _ in leaves)
+    return Page(items, start + size if more else None, more)
+
+
+def _row(number: int, leaf: Leaf, longest: int | None) -> Row:
+    path, value, _, _ = leaf
+    text = f'"{value}"' if isinstance(value, str) and not isinstance(value, Number) else write(value)
+    cut = 0 if longest is None else max(0, len(text) - longest)
+    return Row(number, " › ".join(path), text[:longest] if cut else text, cut)
+
+
+def _leaves(node: Mapping[str, Any], schema: dict[str, Any], path: Path) -> Iterator[Leaf]:
+    properties, required = _rules(schema)
     for name in dict.fromkeys([*node, *properties]):
-        value = node.get(name, _ABSENT)
-        rule = properties.get(name)
-        rule = rule if isinstance(rule, dict) else {}
-        here = (*path, str(name))
-        if isinstance(value, dict) and value and len(here) < MAX_DEPTH:
-            yield from _fields(value, rule, here)
+        value, rule = node.get(name, _ABSENT), _rule(properties, name)
+        here = (*path, name)
+        if _is_opened(value, here):
+            yield from _leaves(value, rule, here)
         else:
-            yield _field(here, value, rule, name in required)
+            yield here, value, rule, name in required
 
 
-def _field(path: tuple[str, ...], value: Any, rule: dict[str, Any], required: bool) -> Field:
+def _rules(schema: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    properties, required = schema.get("properties"), schema.get("required")
+    return properties if isinstance(properties, dict) else {}, required if isinstance(required, list) else []
+
+
+def _rule(properties: dict[str, Any], name: str) -> dict[str, Any]:
+    rule = properties.get(name)
+    return rule if isinstance(rule, dict) else {}
+
+
+def _is_opened(value: Any, path: Path) -> bool:
+    """Whether an object's members are inputs of their own."""
+    return isinstance(value, dict) and value != {} and len(path) < MAX_DEPTH
+
+
+def _field(number: int, leaf: Leaf) -> Field:
+    path, value, rule, required = leaf
     kind = _kind(value, rule)
     choices: tuple[tuple[str, str], ...] = ()
     if kind == "choice":
-        choices = tuple((_json(choice), str(choice)) for choice in rule["enum"])
+        choices = _choices(rule["enum"])
     elif kind == "boolean":
-        choices = (("true", "yes"), ("false", "no"))
+        choices = (("true", "true"), ("false", "false"))
     said = rule.get("description")
     return Field(
+        number=number,
         path=path,
         kind=kind,
         value=_shown(value, kind),
+        type=_TYPES.get(kind) or _type(value),
         choices=choices,
         required=required,
         present=value is not _ABSENT,
@@ -91,32 +176,50 @@ def _field(path: tuple[str, ...], value: Any, rule: dict[str, Any], required: bo
     )
 
 
+def _choices(enum: list[Any]) -> tuple[tuple[str, str], ...]:
+    """Each as JSON text; shown without quotes where all of them are texts."""
+    tokens = [unseen.escape(_json(value)) for value in enum]
+    bare = all(isinstance(value, str) for value in enum)
+    return tuple((token, token[1:-1] if bare else token) for token in tokens)
+
+
+def _type(value: Any) -> str:
+    if value is None:
+        return "null, or other JSON"
+    if isinstance(value, dict | list):
+        return f"{'list' if isinstance(value, list) else 'object'}, as JSON"
+    return "JSON, a text in quotes"
+
+
 def _shown(value: Any, kind: str) -> str:
     if value is _ABSENT:
         return ""
     if kind == "lines":
         return "\n".join(value)
-    return str(value) if kind in ("text", "long") else _json(value)
+    return unseen.show(value) if kind in ("text", "long") else unseen.escape(write(value))
 
 
 def _kind(value: Any, rule: dict[str, Any]) -> str:
     enum = rule.get("enum")
-    if isinstance(enum, list) and 0 < len(enum) <= 100 and (value is _ABSENT or value in enum):
+    if isinstance(enum, list) and 0 < len(enum) <= 100 and (value is _ABSENT or write(value) in map(_json, enum)):
         return "choice"
-    kind = _TYPES.get(type(value), "json")
     declared = rule.get("type")
     if value is _ABSENT:
         names = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
-        kind = names.get(declared, "json") if isinstance(declared, str) else "json"
-    elif kind == "integer" and declared == "number":
-        kind = "number"
-    if kind == "text" and isinstance(value, str) and (len(value) > LONG or "\n" in value):
-        kind = "long"
-    return "lines" if _is_lines(value) else kind
+        return names.get(declared, "json") if isinstance(declared, str) else "json"
+    if isinstance(value, Number):
+        return "integer" if _WHOLE.fullmatch(value) and declared != "number" else "number"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        if not unseen.is_reversible(value):
+            return "json"
+        return "long" if len(value) > LONG or "\n" in value else "text"
+    return "lines" if _is_lines(value) else "json"
 
 
 def _is_lines(value: Any) -> bool:
-    return isinstance(value, list) and value != [] and all(isinstance(part, str) and _is_line(part) for part in value)
+    return isinstance(value, list) and value != [] and all(type(part) is str and _is_line(part) for part in value)
 
 
 def _is_line(text: str) -> bool:
@@ -133,68 +236,88 @@ def _json(value: Any) -> str:
     return dump(value).decode()
 
 
-def read(found: list[Field], arguments: Mapping[str, Any], posted: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments with what was typed into the inputs; `posted`: input name -> text. Raises Invalid, per input.
+def changes(text: str, schema: Any, posted: Mapping[str, str]) -> dict[Path, str]:
+    """What was changed in the form: path -> the value's JSON text; `posted`: input name -> text. Raises Invalid.
 
-    An input that was not sent keeps what the agent proposed; one of an absent argument that was left empty adds none.
+    An input that was not sent, or comes back as the form shows it, changes nothing; one of an absent argument that was
+    left empty adds none.
     """
-    made: dict[str, Any] = copy.deepcopy(dict(arguments))
+    tree, rules = parse(text), schema if isinstance(schema, dict) else {}
+    made: dict[Path, str] = {}
     faults: list[FieldError] = []
-    for field in found:
-        text = posted.get(field.name)
-        if text is None or (text == "" and not field.present):
-            continue
+    for name, typed in posted.items():
         try:
-            _put(made, field.path, _value(field, text))
+            field = _find(tree, rules, name)
+            if typed != field.value and (typed != "" or field.present):
+                made[field.path] = _value(field, typed)
         except ValueError as error:
-            faults.append(FieldError(f"/{field.name}", Code.BAD_FORMAT, f"{field.label}: {error}"))
+            label = " › ".join(_steps(name))
+            faults.append(FieldError(f"/{name}", Code.BAD_FORMAT, f"{label}: {error}"))
     if faults:
-        raise Invalid(errors=tuple(faults))
+        raise Invalid(errors=tuple(faults[:20]))
     return made
 
 
-def _put(node: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for part in path[:-1]:
-        node = node[part]
-    node[path[-1]] = value
+def _as_step(name: str) -> str:
+    """An argument's name as one step of an input's: a JSON pointer's (RFC 6901), and nothing that a browser changes."""
+    return unseen.show(name.replace("~", "~0").replace("/", "~1").replace("⟨", "~2")).replace("\n", "~3")
 
 
-def _value(field: Field, text: str) -> Any:
-    text = text.replace("\r\n", "\n")
+def _steps(name: str) -> Path:
+    steps = unseen.read(name).split("/")[1:]
+    undone = (("~3", "\n"), ("~2", "⟨"), ("~1", "/"), ("~0", "~"))
+    return tuple(_replace_all(step, undone) for step in steps)
+
+
+def _replace_all(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    for old, new in pairs:
+        text = text.replace(old, new)
+    return text
+
+
+def _find(tree: dict[str, Any], schema: dict[str, Any], name: str) -> Field:
+    """The input of this name. Raises ValueError."""
+    path = _steps(name)
+    node: Any = tree
+    rule, required = schema, False
+    for depth, step in enumerate(path):
+        properties, needed = _rules(rule)
+        if (depth and not _is_opened(node, path[:depth])) or not (step in node or step in properties):
+            raise ValueError("the action has no such argument.")
+        node, rule, required = node.get(step, _ABSENT), _rule(properties, step), step in needed
+    if not path or _is_opened(node, path):
+        raise ValueError("the action has no such argument.")
+    return _field(0, (path, node, rule, required))
+
+
+def _value(field: Field, text: str) -> str:
+    """What was typed, as the JSON text of a value of the input's kind. Raises ValueError."""
     if field.kind in ("text", "long"):
-        return text
+        return _json(unseen.read(text))
     if field.kind == "lines":
-        return [line for line in text.split("\n") if line.strip()]
+        return _json([unseen.read(line) for line in text.split("\n") if line.strip()])
     text = text.strip()
-    if field.kind == "integer":
-        if not _WHOLE.fullmatch(text) or abs(int(text)) > MAX_NUMBER:
-            raise ValueError("a whole number is due.")
-        return int(text)
-    if field.kind == "number":
-        return _number(text)
+    if field.kind in ("integer", "number"):
+        return _number(text, whole=field.kind == "integer")
     if field.kind == "choice" and text not in [value for value, _ in field.choices]:
         raise ValueError("choose one of the list.")
     if field.kind == "boolean" and text not in ("true", "false"):
-        raise ValueError("choose yes or no.")
-    return _parse(text)
+        raise ValueError("choose true or false.")
+    return _checked(text)
 
 
-def _number(text: str) -> int | float:
-    if not re.fullmatch(r"[-+]?[0-9]{1,16}(\.[0-9]{1,16})?", text):
-        raise ValueError("a number is due.")
-    if "." not in text:
-        return int(text)
-    number = float(text)
-    if not math.isfinite(number) or abs(number) > MAX_NUMBER:
-        raise ValueError("this number is too large.")
-    return number
+def _number(text: str, *, whole: bool) -> str:
+    text = re.sub(r"^(-?)0+(?=[0-9])", r"\1", text.removeprefix("+"))
+    if not (_WHOLE if whole else _NUMBER).fullmatch(text):
+        raise ValueError("a whole number is due." if whole else "a number is due.")
+    return _checked(text, "this number is too large, or too near to 0.")
 
 
-def _parse(text: str) -> Any:
+def _checked(text: str, said: str = "this is not valid JSON; a text stands in quotes.") -> str:
     try:
         parsed = parse_object(b'{"value":' + text.encode() + b"}")
     except (HubError, UnicodeEncodeError) as error:
-        raise ValueError("this is not valid JSON.") from error
+        raise ValueError(said) from error
     if list(parsed) != ["value"]:
-        raise ValueError("this is not valid JSON.")
-    return parsed["value"]
+        raise ValueError(said)
+    return text

@@ -1,6 +1,7 @@
 """The desk's socket: `/ws/t/{team}/queue/`. Resumes by `seq`, then sends what the process's one reader has rendered."""
 
 import functools
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,14 +10,20 @@ from msgspec import Meta
 
 from escalations.frames import Frame, render
 from memoryhub.core.errors import Gone, HubError
+from memoryhub.core.lives import Ledger
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.json import dump, parse_object
-from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events
+from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
 MAX_HELLO_BYTES = 1024
+
+
+def _now() -> int:
+    """The server's clock for the page's countdowns, in ms since 1970."""
+    return int(time.time() * 1000)
 
 
 class Hello(Shape, kw_only=True):
@@ -35,6 +42,7 @@ class QueueSocket(PersonSocket):
     async def __call__(self, *args: Any) -> None:
         """The ASGI application of this one socket."""
         self._reached = 0  # up to which its own catching up has brought it
+        self._told = 0  # the greatest `seq` that was sent, or waits to be
         self._early: list[tuple[int, str]] | None = []  # what is heard before that
         self._early_chars = 0
         await super().__call__(*args)
@@ -63,6 +71,7 @@ class QueueSocket(PersonSocket):
         if text is None or self.is_over or event.seq <= self._reached:
             return
         if self._early is None:
+            self._told = event.seq
             self.put(text)
             return
         self._early.append((event.seq, text))
@@ -73,26 +82,41 @@ class QueueSocket(PersonSocket):
     def beat(self, seq: int) -> None:
         """Everything up to this `seq` that is for this socket stands in the queue before the beat."""
         if self._early is None:
-            self.put(dump({"type": "beat", "seq": max(seq, self._reached)}).decode())
+            self._told = max(seq, self._reached)
+            self.put(dump({"type": "beat", "seq": self._told, "now": _now()}).decode())
+
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """Who was told what came after the fork is told so, and goes on from there; the others just go on."""
+        self._reached = min(self._reached, fork)
+        if self._told > fork:
+            self._told = fork
+            self._resync(fork, ledger.life)
+            if self._early is None:
+                self.put(dump({"type": "ready", "seq": fork, "now": _now()}).decode())
+
+    def _resync(self, floor: int, life: int) -> None:
+        self.put(dump({"type": "resync", "floor": floor, "life": life}).decode())
 
     def _wanted(self, event: LiveEvent, frame: Frame) -> str | None:
         return frame.full if self.task is not None and event.task_id == self.task else frame.plain
 
     async def _serve(self, after: int) -> None:
+        self._told = after
         await live.subscribe(self)
         try:
-            head = await in_thread(lambda: check_cursor(self.viewer, after))
-            await self._catch_up(after, head)
+            ledger = await in_thread(lambda: check_cursor(self.viewer, after))
+            await self._catch_up(after, ledger.head)
         except Gone as gone:
-            self.put(dump({"type": "resync", "floor": gone.extra["floor"]}).decode())
-            self._reached = gone.extra["head"]
+            self._resync(gone.extra["floor"], gone.extra["life"])
+            self._reached = self._told = gone.extra["head"]
         while self._early:
             early, self._early, self._early_chars = self._early, [], 0
             for seq, text in early:
                 if seq > self._reached:
                     await self.room()
+                    self._told = seq
                     self.put(text)
-        self.put(dump({"type": "ready", "seq": self._reached}).decode())
+        self.put(dump({"type": "ready", "seq": self._reached, "now": _now()}).decode())
         self._early = None
 
     async def _catch_up(self, after: int, head: int) -> None:
@@ -104,10 +128,13 @@ class QueueSocket(PersonSocket):
                 if (text := self._wanted(event, frame)) is not None:
                     await self.room()
                     self.put(text)
-            self._reached = reached
+            if reached == self._reached:
+                return  # the ledger is shorter by now: the reader tells
+            self._reached = self._told = reached
 
     def _missed(self, after: int) -> tuple[Sequence[tuple[LiveEvent, Frame]], int]:
+        head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
-            events, reached = read_events(self.viewer, after)
+            events, reached = read_events(self.viewer, after, head)
             frames = render(self.viewer, events, [self.task] if self.task else []) if events else []
         return list(zip(events, frames, strict=True)), reached

@@ -9,7 +9,9 @@ from django.db.models import Q, QuerySet
 
 from escalations import states
 from escalations.models import Escalation, Priority, ReasonCode
-from escalations.selectors import escalations, in_queue_order
+from escalations.selectors import escalations
+from escalations.standing import as_they_are_now, in_states
+from memoryhub.core.access import visible_to
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.verbs import DESK
 from memoryhub.core.viewers import Viewer
@@ -26,7 +28,7 @@ STATUSES: dict[str, tuple[str, ...]] = {
 DEFAULT_STATUS = "open"
 ROWS, MOST_ROWS = 200, 1000
 NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
-PARAMETERS = frozenset((*NAMES, "show"))
+PARAMETERS = frozenset((*NAMES, "show", "unfold"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ class Filters:
         return asked | {"states": STATUSES[self.status]}
 
 
-def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escalation]:
-    """The rows that fit, in the queue's one order; `limit` + 1 of them, so that one sees whether more follow."""
-    rows = escalations(viewer).filter(state__in=STATUSES[filters.status])
+def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
+    """The visible escalations that fit the filters, as they are now, in no order."""
+    rows = in_states(as_they_are_now(visible_to(viewer, Escalation.objects.all())), STATUSES[filters.status])
     if filters.priority:
         rows = rows.filter(priority=Priority.labels.index(filters.priority))
     if filters.agent:
@@ -85,18 +87,18 @@ def queue(viewer: Viewer, filters: Filters, *, limit: int = ROWS) -> list[Escala
         # The words of confidential rows are sealed and not looked into; their task's key is plain.
         words = ("body__question", "body__reason", "task__key")
         rows = rows.filter(_any_of({f"{word}__icontains": filters.q} for word in words))
-    return list(in_queue_order(_of_owner(viewer, rows, filters.owner))[: limit + 1])
+    return _of_owner(viewer, rows, filters.owner)
 
 
-def _of_owner(viewer: Viewer, rows: QuerySet[Escalation], owner: str | None) -> QuerySet[Escalation]:
+def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySet[Any]:
     match owner:
         case None:
             return rows
         case "me":
-            return rows.filter(owner_id=viewer.membership)
+            return rows.filter(owner_id=viewer.membership, over=False)
         case "none":
-            return rows.filter(owner__isnull=True)
-    return rows.filter(owner__name=owner)
+            return rows.filter(Q(owner__isnull=True) | Q(over=True))
+    return rows.filter(owner__name=owner, over=False)
 
 
 def _any_of(conditions: Any) -> Q:

@@ -60,7 +60,8 @@ _TYPES = """('task.create', 'task.claim', 'task.complete', 'task.fail', 'task.re
 _MEASURE = f"""
 with life as materialized (
   select e.id, e.type, e.task_id, e.row_id, e.actor_id, e.at, e.data ->> 'outcome' as outcome,
-         e.data ->> 'verdict' as verdict, t.event_id as created,
+         case when e.type = 'escalation.decide' then (select w.verdict from escalation_answer w where w.event_id = e.id)
+         end as verdict, t.event_id as created,
          case when %(by_week)s::bool then date_trunc('week', e.at at time zone 'UTC')::date end as week,
          case when %(by_agent)s::bool then e.actor_id end as agent
   from event e join task t on t.id = e.task_id and t.team_id = %(team)s::int and t.{VISIBLE}
@@ -88,7 +89,9 @@ with life as materialized (
              else x.type in ('escalation.decide', 'escalation.finish') end) as is_first
   from life join escalation s on s.id = life.row_id join event a on a.id = s.event_id
   where life.type in ('escalation.claim', 'escalation.decide', 'escalation.finish', 'escalation.cancel',
-    'escalation.expire')
+    'escalation.expire') and (life.type <> 'escalation.decide' or exists (
+      select from escalation_answer w where w.event_id = life.id and w.withdrawn_at is null
+        and (s.state not in ('queued', 'claimed', 'waiting', 'resolved') or w.round < s.round)))
 ), facts as (
   select week, agent, 'completed' as what, at - (select c.at from event c where c.id = ended.created) as span
     from ended where is_done

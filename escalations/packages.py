@@ -5,6 +5,7 @@ from typing import Any
 
 from escalations import selectors
 from escalations.models import Escalation
+from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
@@ -20,8 +21,10 @@ def rows(
 ) -> Rows:
     """Up to `limit` observations and decisions, newest first (`backwards`: oldest first) from `position` on.
 
-    Or as many as are more than `most_bytes`.
+    None without the scope for them. Or as many as are more than `most_bytes`.
     """
+    if not has_scope(viewer, selectors.MEMORY):
+        return []
     found: Rows = []
     size = 0
     beyond = gt if backwards else lt

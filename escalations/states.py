@@ -8,13 +8,17 @@ HANDED_BACK, CLOSED, CANCELLED, EXPIRED = "handed_back", "closed", "cancelled", 
 STATES = (QUEUED, CLAIMED, WAITING, RESOLVED, HANDED_BACK, CLOSED, CANCELLED, EXPIRED)
 # At most one escalation of a task is in one of these; an answered one no longer stands in the way of a new one.
 OPEN = (QUEUED, CLAIMED, WAITING, RESOLVED)
+# In these somebody has it; how long their claim stands: escalations.standing.
+HELD = (CLAIMED, WAITING, RESOLVED)
 # From these on the agent has its answer.
 ANSWERED = (HANDED_BACK, CLOSED, CANCELLED, EXPIRED)
 
 # verb -> {state before: state after}
 TRANSITIONS: dict[str, dict[str, str]] = {
     "claim": {QUEUED: CLAIMED},
-    "release": {CLAIMED: QUEUED, WAITING: QUEUED},
+    "release": {CLAIMED: QUEUED, WAITING: QUEUED, RESOLVED: QUEUED},
+    # Its owner may no longer work on it, or the answer can no longer reach who asked.
+    "withdraw": {CLAIMED: QUEUED, WAITING: QUEUED, RESOLVED: QUEUED},
     "run_out": {CLAIMED: QUEUED},
     "keep": {CLAIMED: CLAIMED},
     "decide": {CLAIMED: RESOLVED, WAITING: RESOLVED},
@@ -22,7 +26,7 @@ TRANSITIONS: dict[str, dict[str, str]] = {
     "finish": {CLAIMED: CLOSED},
     "acknowledge": {HANDED_BACK: CLOSED},
     "close_unacknowledged": {HANDED_BACK: CLOSED},
-    "cancel": {QUEUED: CANCELLED, CLAIMED: CANCELLED, WAITING: CANCELLED},
+    "cancel": {QUEUED: CANCELLED, CLAIMED: CANCELLED, WAITING: CANCELLED, RESOLVED: CANCELLED},
 }
 
 

@@ -296,6 +296,7 @@ def _of_memory(row: ObservationRow | DecisionRow, role: str, *, opened: bool) ->
 def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
     sealed = words is not None and words.sealed is not None
     of_decision = event.type in _OF_DECISIONS
+    data = {**event.data, "verdict": words.verdict} if isinstance(words, Answer) else event.data
     return Item(
         id=event.id,
         kind="note" if event.type == _NOTE else "state",
@@ -307,7 +308,7 @@ def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
         label=str(label_by_id(event.label_id)),
         what=event.type,
         text=(_told(event, words) if words is not None else {}) if opened or not sealed else None,
-        data=event.data,
+        data=data,
         about=event.row_id if of_decision else None,
         outcome=event.data.get("outcome", "") if of_decision else "",
         mark=event.data.get("outcome", "revoked") if of_decision else "",

@@ -1,79 +1,48 @@
 // An escalation's page: the request stays up to date, the timeline grows, and nothing that was typed is lost.
+import { now } from "./clock.js";
+import * as drafts from "./drafts.js";
+import { FORMS as ACTS, hasText, hasUnsent, lock } from "./forms.js";
+import { ask, signInLink, words } from "./http.js";
+import { leave } from "./typing.js";
+import { keepWhileWorking } from "./work.js";
+
 const main = document.getElementById("main");
 const me = main.dataset.me;
 const id = main.dataset.escalation;
 const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 const panel = () => document.getElementById("panel");
 
-// ---- drafts: kept in this browser until they are sent
-
-const KEY = `draft:${id}:`;
-const store = {
-  get: (name) => tryStorage((storage) => storage.getItem(KEY + name)),
-  set: (name, text) => tryStorage((storage) => storage.setItem(KEY + name, text)),
-  drop: (name) => tryStorage((storage) => storage.removeItem(KEY + name)),
-  names: () => tryStorage((storage) => Object.keys(storage).filter((key) => key.startsWith(KEY)).map((key) => key.slice(KEY.length))) ?? [],
-};
-function tryStorage(use) {
-  try {
-    return use(sessionStorage);
-  } catch {
-    return null; // switched off, or full: the page itself still has what was typed
-  }
-}
-
-const fieldsOf = (form) => [...form.elements].filter((field) => field.name && !["hidden", "fieldset"].includes(field.type));
-const nameOf = (form, field) => `${form.id}/${field.name}`;
-
-function restore() {
-  for (const form of panel().querySelectorAll("form[data-drafts]")) {
-    for (const field of fieldsOf(form)) {
-      const kept = store.get(nameOf(form, field));
-      if (kept === null) continue;
-      if (field.type === "radio") field.checked = field.value === kept;
-      else if (field.value !== kept && field !== document.activeElement) field.value = kept;
-    }
-  }
-  showOrphans();
-}
+// ---- drafts: kept on the server until they are sent
 
 // What was written for a form that is no longer there (somebody else has answered) is shown, so that it can be copied.
+let orphans = [];
 function showOrphans() {
-  const texts = store
-    .names()
-    .filter((name) => !document.getElementById(name.slice(0, name.indexOf("/"))))
-    .map((name) => store.get(name))
-    .filter((text) => text?.trim() && text.length > 3);
   const place = document.getElementById("kept");
-  place.hidden = !texts.length;
-  place.querySelector("pre").textContent = texts.join("\n\n");
-}
-
-let lastKept = Date.now();
-document.addEventListener("input", (event) => {
-  const form = event.target.closest("form[data-drafts]");
-  if (!form) return;
-  store.set(nameOf(form, event.target), event.target.value);
-  // Typing is work on it: the claim is kept, without a request a keystroke.
-  const isMine = panel().dataset.owner === me && panel().dataset.state === "claimed";
-  if (isMine && form.id !== "form-note" && Date.now() - lastKept > 120_000) keep();
-});
-
-function keep() {
-  lastKept = Date.now();
-  emit("hub:post", { escalation: id, verb: "keep" });
+  place.hidden = !orphans.length;
+  place.querySelector("pre").textContent = orphans.map(({ fields }) => Object.values(fields).join("\n\n")).join("\n\n");
 }
 
 document.getElementById("kept-drop").addEventListener("click", () => {
-  for (const name of store.names()) store.drop(name);
+  for (const { form } of orphans) drafts.drop(form);
+  orphans = [];
   showOrphans();
 });
 
+async function restore() {
+  const found = await drafts.open(`/escalations/${id}/`);
+  orphans = found.orphans;
+  showOrphans();
+  if (!found.form || opened) return;
+  open(found.form.id);
+  offered = found.form.id;
+}
+
 document.addEventListener("hub:done", ({ detail: { verb, form } }) => {
   if (form?.matches("form.act")) {
-    for (const field of fieldsOf(form)) store.drop(nameOf(form, field));
+    leave(); // what becomes of the focus now is the person's doing
+    if (form.contains(document.activeElement)) document.activeElement.blur();
     form.reset();
-    if (["decide", "finish", "cancel"].includes(verb)) for (const name of store.names()) store.drop(name);
+    for (const place of form.querySelectorAll(".kept-words")) place.replaceChildren();
     open(null);
   }
   isOver = verb !== "keep";
@@ -83,15 +52,18 @@ document.addEventListener("hub:done", ({ detail: { verb, form } }) => {
 // ---- the forms: one open at a time
 
 let opened = null;
+let offered = null; // a form that opened by itself, for what was kept of it
 function open(name) {
   opened = name;
+  offered = null;
   for (const form of panel().querySelectorAll("form.act")) form.classList.toggle("is-open", form.id === name);
   for (const button of panel().querySelectorAll("[data-opens]")) button.setAttribute("aria-expanded", String(button.dataset.opens === name));
 }
 function toggle(name) {
   const button = panel().querySelector(`[data-opens="${name}"]`);
-  if (!button || button.disabled) return false;
-  open(opened === name ? null : name);
+  if (!button || button.getAttribute("aria-disabled") === "true") return false;
+  leave();
+  open(opened === name && offered !== name ? null : name);
   if (opened) document.getElementById(name).querySelector("textarea, input:not([type=hidden]), select, .act-send button")?.focus();
   return true;
 }
@@ -109,29 +81,52 @@ function refresh() {
   coming = setTimeout(load, 120);
 }
 
-// What the reader did to the page stays: what is unfolded, an input's size, the words of a refusal.
+// What the reader did to the page stays: what is unfolded, an input's size, the words of a refusal; and a form in which
+// somebody is, or has typed, stays as it is, whatever comes.
+const isKept = (node) =>
+  node.matches?.("[data-still]") ||
+  (node.matches?.(ACTS) && (hasText(node) || node.contains(document.activeElement) || node.querySelector(".act-error:not([hidden])")));
 const KEEPING = {
   beforeAttributeUpdated: (name) => !["open", "style"].includes(name),
-  beforeNodeMorphed: (node) => !(node.matches?.("form.act") && node.querySelector(".act-error:not([hidden])")),
+  beforeNodeMorphed: (node) => !isKept(node),
+  beforeNodeRemoved: (node) => !(node.matches?.(ACTS) && isKept(node)),
 };
+
+// Which forms can be sent is for the server to say; one that it no longer shows cannot.
+function relock(fresh) {
+  const { owner, ownerName, state } = fresh.dataset;
+  const holds = owner === me && ["claimed", "waiting"].includes(state);
+  for (const form of panel().querySelectorAll(ACTS)) {
+    const now = fresh.querySelector(`#${form.id}`);
+    let why = "";
+    if (!now) why = owner && owner !== me ? `${ownerName} has answered. What you wrote is kept here, to read and copy.` : "This is over. What you wrote is kept here, to read and copy.";
+    else if (now.hasAttribute("data-locked") && !holds) why = owner ? `${ownerName} has it now. What you wrote is kept here.` : "Claim the case to send this. What you wrote is kept.";
+    lock(form, !now || now.hasAttribute("data-locked"), why);
+  }
+}
 
 async function load() {
   try {
-    const answer = await fetch(`/escalations/${id}/panel/`, { headers: { Accept: "text/html" } });
+    const answer = await ask(`/escalations/${id}/panel/`, { headers: { Accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("panel");
     if (!answer.ok || !fresh) {
+      if (answer.status === 404 || answer.status === 403) lockAll("You may no longer answer this. What you wrote stays here.");
       emit("hub:say", answer.status === 404 ? "You may no longer see this." : "It could not be loaded again.");
       return;
     }
     if (Number(fresh.dataset.version) < Number(panel().dataset.version)) return;
+    const wasOffered = offered;
+    const locks = fresh.cloneNode(true); // the morph takes nodes out of the other
     window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true, callbacks: KEEPING });
+    window.htmx.process(panel());
     open(opened);
-    restore();
+    offered = wasOffered;
+    relock(locks);
     if (isOver && document.activeElement === document.body) document.getElementById("standing").focus();
     isOver = false;
     // The agents' private reasoning opens for who holds the claim.
-    document.getElementById("private-choice").hidden = fresh.dataset.owner !== me || fresh.dataset.state !== "claimed";
+    document.getElementById("private-choice").hidden = locks.dataset.owner !== me || locks.dataset.state !== "claimed";
     emit("hub:tick");
     warn();
   } catch {
@@ -145,11 +140,12 @@ function standing(row) {
   if (Number(row.dataset.version) < Number(before.version)) return;
   const { owner, ownerName, state } = row.dataset;
   const mine = owner === me && ["claimed", "waiting"].includes(state);
-  for (const set of panel().querySelectorAll("form.act:not(#form-note, #form-learning) fieldset")) set.disabled = !mine;
-  for (const button of panel().querySelectorAll("[data-opens]:not([data-opens=form-note], [data-opens=form-learning])")) button.disabled = !mine;
+  for (const form of panel().querySelectorAll(`${ACTS}:not(#form-note, #form-learning)`)) {
+    if (!mine) lock(form, true, owner ? `${ownerName} has it now. What you wrote is kept here.` : "Your claim has ended. What you wrote is kept here: claim it again to send it.");
+  }
   if (owner && owner !== me && before.owner !== owner) {
     document.getElementById("standing").textContent = `${ownerName} has taken it.`;
-    document.getElementById("claim-button")?.setAttribute("disabled", "");
+    document.getElementById("claim-button")?.setAttribute("aria-disabled", "true");
     emit("hub:announce", `${ownerName} has taken it`);
     if (before.owner === me) emit("hub:say", `${ownerName} has it now. What you wrote is kept here.`);
   } else if (before.owner === me && !owner && state === "queued") {
@@ -157,16 +153,55 @@ function standing(row) {
   }
 }
 
+// Nothing may be sent any more, for whatever reason: what was typed can be read and copied.
+function lockAll(why) {
+  for (const form of panel().querySelectorAll(ACTS)) lock(form, true, why);
+}
+
+document.addEventListener("hub:ended", () => {
+  const place = document.getElementById("ended");
+  place.querySelector(".way").replaceChildren(signInLink());
+  place.hidden = false;
+});
+document.addEventListener("hub:ready", () => {
+  const place = document.getElementById("ended");
+  if (place.hidden) return;
+  place.hidden = true;
+  refresh();
+});
+
 // ---- the claim's end
 
 function warn() {
   const { until, owner } = panel().dataset;
-  const left = until && owner === me ? Date.parse(until) - Date.now() : Infinity;
+  const left = until && owner === me ? Date.parse(until) - now() : Infinity;
   const warning = document.getElementById("lease-warning");
   const near = left < 120_000 && left > 0;
   if (warning && warning.hidden === near) warning.hidden = !near;
 }
 setInterval(warn, 1_000);
+
+// Asks to keep the claim: true, or in words why not.
+async function keep() {
+  try {
+    const answer = await ask(`/escalations/${id}/keep`, { method: "POST" });
+    const data = await answer.json().catch(() => null);
+    if (!answer.ok) return words(answer.status, data);
+    if (panel().dataset.owner === me) panel().dataset.until = data.claim_expires_at;
+    refresh();
+    return true;
+  } catch {
+    return "no connection.";
+  }
+}
+
+function sayKept(fault) {
+  const place = document.getElementById("not-kept");
+  place.hidden = fault === null;
+  if (fault !== null) place.textContent = `The claim could not be kept: ${fault}`;
+}
+
+keepWhileWorking({ panel, me, keep, say: sayKept });
 
 // ---- the timeline
 
@@ -270,7 +305,11 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   }
 });
 document.addEventListener("hub:resync", () => {
-  sessionStorage.setItem("say-later", "Away for long: the page is loaded anew. What you wrote is kept.");
+  if (hasUnsent()) {
+    emit("hub:say", "Away for long: the timeline may have gaps until you load the page again.");
+    refresh();
+    return;
+  }
   location.reload();
 });
 
@@ -334,12 +373,13 @@ document.addEventListener("hub:key", ({ detail: event }) => {
     const button = panel().querySelector(`[data-opens="${opened}"]`);
     open(null);
     button?.focus();
-  } else if (event.key === "c") document.getElementById("claim-button")?.click();
-  else if (event.key === "h" && panel().dataset.owner === me) keep();
+  } else if (event.key === "c") document.querySelector("#claim-button:not([aria-disabled])")?.click();
+  else if (event.key === "h" && panel().dataset.owner === me) keep().then((done) => sayKept(done === true ? null : done));
   else if (!(event.key in FORMS) || !toggle(FORMS[event.key])) return;
   event.preventDefault();
 });
 
+for (const form of panel().querySelectorAll(`${ACTS}[data-locked]`)) lock(form, true);
 restore();
 regroup();
 warn();

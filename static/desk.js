@@ -1,8 +1,13 @@
 // What all of the desk's pages share: people's verbs, what is said back, the keyboard, the clocks.
+import { heard, now } from "./clock.js";
+import { goOn, settle } from "./drafts.js";
+import { bodyOf, hasUnsent } from "./forms.js";
+import { ask, signInLink, words as wordsOf } from "./http.js";
+import { isCommand } from "./typing.js";
+
 const main = document.getElementById("main");
 const announcer = document.getElementById("announcer");
 const toasts = document.getElementById("toasts");
-const token = () => document.querySelector("#verb-form input[name=csrfmiddlewaretoken]").value;
 const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 
 // ---- what is said
@@ -91,6 +96,10 @@ document.addEventListener("submit", async (event) => {
 // One verb of a form at a time; its button says so for as long as that takes.
 async function submit(verb, address, form, button = null) {
   if (form.dataset.sending) return;
+  if (form.hasAttribute("data-locked")) {
+    refused(form, "It cannot be sent now: claim the case first. What you wrote is kept.");
+    return;
+  }
   form.dataset.sending = verb;
   try {
     if (!(await confirmed(button?.dataset.confirm ?? form.dataset.confirm))) return;
@@ -104,21 +113,24 @@ async function submit(verb, address, form, button = null) {
 
 async function send(verb, address, form) {
   forget(form);
+  await settle(form);
   let answer;
   try {
-    answer = await fetch(address, {
-      method: "POST",
-      body: new URLSearchParams(new FormData(form)),
-      headers: { Accept: "application/json", "X-CSRFToken": token() },
-    });
+    answer = await ask(address, { method: "POST", body: bodyOf(form) });
   } catch {
     refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote is kept." : ""}`);
+    goOn(form);
     return;
   }
   const data = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (answer.status === 401) {
+    if (form.matches("form.act") || hasUnsent()) refused(form, "You are signed out. What you wrote stays here: sign in, then send it again.", [], signInLink());
+    else location.reload();
+    return;
+  }
   if (!answer.ok) {
-    if (answer.status === 401) location.reload();
-    refused(form, data?.errors?.map((fault) => fault.detail).join(" ") || data?.detail || `It was refused (${answer.status}).`, data?.errors);
+    refused(form, wordsOf(answer.status, data), data?.errors);
+    goOn(form);
     emit("hub:refused", { verb, status: answer.status, problem: data });
     return;
   }
@@ -141,7 +153,7 @@ async function send(verb, address, form) {
 }
 
 // Said beside the first input that is wrong, which is led to, else beside the form's button: either may be out of sight.
-function refused(form, words, faults = []) {
+function refused(form, words, faults = [], more = null) {
   const place = form.querySelector(".act-error");
   if (!place) {
     toast(words, "error");
@@ -156,7 +168,7 @@ function refused(form, words, faults = []) {
   } else {
     form.querySelector(".act-send").before(place);
   }
-  place.textContent = words;
+  place.replaceChildren(words, ...(more ? [" ", more] : []));
   place.hidden = false;
   place.scrollIntoView({ block: "nearest" });
 }
@@ -166,20 +178,6 @@ function forget(form) {
   const place = form.querySelector(".act-error");
   if (place) place.hidden = true;
 }
-
-// A verb without a form; true when it was done.
-async function post(escalation, verb) {
-  try {
-    const headers = { Accept: "application/json", "X-CSRFToken": token() };
-    return (await fetch(`/escalations/${escalation}/${verb}`, { method: "POST", headers })).ok;
-  } catch {
-    return false;
-  }
-}
-document.addEventListener("hub:post", async (event) => {
-  const { escalation, verb } = event.detail;
-  if (await post(escalation, verb)) emit("hub:done", { verb });
-});
 
 // ---- clocks
 
@@ -201,12 +199,11 @@ function set(element, text) {
 }
 
 function tick(root = document) {
-  const now = Date.now();
   for (const time of root.querySelectorAll("time.since[datetime]:not([datetime=''])")) {
-    set(time, length((now - Date.parse(time.dateTime)) / 1000));
+    set(time, length((now() - Date.parse(time.dateTime)) / 1000));
   }
   for (const time of root.querySelectorAll("time.until[datetime]:not([datetime=''])")) {
-    const left = (Date.parse(time.dateTime) - now) / 1000;
+    const left = (Date.parse(time.dateTime) - now()) / 1000;
     set(time, time.classList.contains("hint") ? `${length(left)} left` : length(left));
     time.classList.toggle("is-near", left < 120);
   }
@@ -214,7 +211,7 @@ function tick(root = document) {
     const at = new Date(time.dateTime);
     time.dataset.told = "1";
     time.title = at.toLocaleString();
-    const sameDay = at.toDateString() === new Date().toDateString();
+    const sameDay = at.toDateString() === new Date(now()).toDateString();
     const options = { hour: "2-digit", minute: "2-digit", ...(sameDay ? {} : { day: "numeric", month: "short" }) };
     time.textContent = at.toLocaleString([], options);
   }
@@ -224,6 +221,7 @@ setInterval(() => {
   if (!document.hidden) tick();
 }, 1_000);
 document.addEventListener("hub:tick", () => tick());
+document.addEventListener("hub:frame", ({ detail: frame }) => heard(frame.at));
 document.addEventListener("htmx:afterSettle", () => tick());
 
 // ---- the keyboard
@@ -263,8 +261,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (field && event.key === "Escape") field.blur();
-  if (field || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open]") || !isCommand(event, "jk".includes(event.key))) return;
   if (event.key === "?") keysDialog.showModal();
   else if (!keysOn.checked) return;
   else if (event.key === "/") document.getElementById("search")?.focus();
@@ -278,7 +275,7 @@ document.addEventListener("keydown", (event) => {
 
 // Once a press, and through the form, which sends one thing at a time: two would take two.
 function next(event) {
-  if (event.repeat || main.dataset.role === "reader") return;
+  if (main.dataset.role === "reader") return;
   const button = document.querySelector("[data-verb=next]");
   const form = document.getElementById("verb-form");
   if (button) form.requestSubmit(button);

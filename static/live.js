@@ -1,4 +1,8 @@
 // The live connection: resumes by seq, says how it stands, and hands each frame to the page as the event `hub:frame`.
+import { heard as heardAt, now } from "./clock.js";
+import { hasUnsent } from "./forms.js";
+import { ask } from "./http.js";
+
 const main = document.getElementById("main");
 const badge = document.getElementById("live");
 const words = badge.querySelector(".live-words");
@@ -9,14 +13,14 @@ const NOT_ALLOWED = 4403;
 
 let seq = Number(main.dataset.seq);
 let socket = null;
-let heard = Date.now();
+let heard = performance.now();
 let failures = 0;
 let timer = null;
 let wasLive = false;
 
 function say(state) {
-  const since = new Date(heard).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const text = { live: "live", connecting: "connecting", reconnecting: "reconnecting", stale: `stale since ${since}` }[state];
+  const since = new Date(now() - performance.now() + heard).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const text = { live: "live", connecting: "connecting", reconnecting: "reconnecting", stale: `stale since ${since}`, ended: "signed out" }[state];
   if (badge.dataset.state !== state) badge.dataset.state = state;
   if (words.textContent !== text) words.textContent = text;
 }
@@ -33,7 +37,7 @@ function connect() {
   });
   mine.addEventListener("message", (message) => {
     if (socket !== mine) return;
-    heard = Date.now();
+    heard = performance.now();
     take(JSON.parse(message.data));
   });
   mine.addEventListener("close", (event) => {
@@ -42,12 +46,14 @@ function connect() {
 }
 
 function take(frame) {
+  if (frame.now) heardAt(frame.now);
   if (frame.type === "ready") {
     if (wasLive && failures) document.dispatchEvent(new CustomEvent("hub:say", { detail: "Connected again, and caught up." }));
     failures = 0;
     wasLive = true;
     seq = Math.max(seq, frame.seq);
     say("live");
+    document.dispatchEvent(new CustomEvent("hub:ready"));
     // Tests and scripts wait for this.
     main.dataset.live = "ready";
   } else if (frame.type === "event") {
@@ -66,22 +72,38 @@ function lost(code) {
   failures += 1;
   delete main.dataset.live;
   if (code === NOT_ALLOWED) {
-    location.reload(); // rights have changed, or the session has ended: the page itself says which
+    end();
     return;
   }
   say(failures > 2 ? "stale" : "reconnecting");
-  if (failures % 4 === 0) checkSession();
+  if (failures % 4 === 0) {
+    checkSession();
+    return;
+  }
   const wait = Math.min(SLOWEST, 500 * 2 ** Math.min(failures - 1, 5));
   timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+}
+
+// Rights have changed, or the session has ended: the page, loaded anew, says which. Not while it holds what somebody
+// types: then it says so, and goes on when the same person is signed in again.
+function end() {
+  if (!hasUnsent()) {
+    location.reload();
+    return;
+  }
+  say("ended");
+  document.dispatchEvent(new CustomEvent("hub:ended"));
+  timer = setTimeout(checkSession, 3_000);
 }
 
 // A refused handshake does not say why; an ordinary request does.
 async function checkSession() {
   try {
-    const answer = await fetch("/escalations/next", { headers: { Accept: "application/json" } });
-    if (answer.status === 401 || answer.status === 403) location.reload();
+    const answer = await ask("/escalations/next");
+    if (answer.status === 401 || answer.status === 403) end();
+    else if (!socket) connect();
   } catch {
-    // no connection: the next attempt comes
+    if (!socket) timer = setTimeout(checkSession, 3_000);
   }
 }
 
@@ -97,7 +119,7 @@ function drop() {
 }
 
 setInterval(() => {
-  if (Date.now() - heard > SILENCE) drop();
+  if (performance.now() - heard > SILENCE) drop();
 }, 5_000);
 addEventListener("offline", drop); // a socket says nothing of a network that has gone
 addEventListener("online", reconnectNow);

@@ -10,6 +10,8 @@ let recent = []; // frames that a page loaded meanwhile may not know yet
 const queue = () => document.getElementById("queue");
 const body = () => document.getElementById("rows");
 const filters = () => JSON.parse(queue().dataset.filters);
+const rowsOf = () => [...body().querySelectorAll("tr[data-escalation]")];
+const crowdOf = (agent) => [...body().querySelectorAll("tr.crowd")].find((line) => line.dataset.agent === agent);
 const busy = () => body().matches(":hover") || body().contains(document.activeElement);
 
 function parse(html) {
@@ -38,7 +40,7 @@ function before(a, b) {
 }
 
 function place(row) {
-  const next = [...body().children].find((other) => other !== row && before(row, other));
+  const next = rowsOf().find((other) => other !== row && before(row, other));
   body().insertBefore(row, next ?? null);
 }
 
@@ -59,12 +61,51 @@ function apply(frame, quiet = false) {
   const here = standing ?? pending.get(row.id);
   if (here && Number(here.dataset.version) > Number(row.dataset.version)) return;
   own(row);
+  const moves = !standing || !fits(row, filters()) || standing.dataset.priority !== row.dataset.priority;
   if (!fits(row, filters())) {
     leave(row.id, standing, row);
   } else if (standing) {
     change(standing, row, frame, quiet);
-  } else {
+  } else if (!crowdOf(row.dataset.agent) && !(isCrowded(row) && !busy())) {
     arrive(row, quiet);
+  }
+  if (moves && isCrowded(row)) refold();
+  states();
+}
+
+// ---- crowds: from ten rows of one agent on, the server folds the rest into one line
+
+const FOLD_AT = 10;
+function isCrowded(row) {
+  const { agent } = row.dataset;
+  if (filters().agent || queue().dataset.unfold === agent) return false;
+  const others = rowsOf().filter((other) => other.dataset.agent === agent && !other.classList.contains("is-mine"));
+  return Boolean(crowdOf(agent)) || others.length >= FOLD_AT;
+}
+
+// What is folded is not here, so who stands in front of the fold is asked of the server; but not once a row that comes.
+let folding = null;
+let isStale = false;
+function refold() {
+  isStale = true;
+  folding ??= setTimeout(async () => {
+    folding = null;
+    if (!isStale) return;
+    isStale = false;
+    if (busy()) await recount();
+    else await reload();
+  }, 500);
+}
+
+// While somebody points at the table, only the numbers change.
+async function recount() {
+  isStale = true; // the rows follow when it is quiet
+  const page = await fetchPage().catch(() => null);
+  for (const line of page?.querySelectorAll("#rows tr.crowd") ?? []) {
+    const here = document.getElementById(line.id);
+    if (!here) continue;
+    here.querySelector(".crowd-count").textContent = line.dataset.more;
+    Object.assign(here.dataset, { more: line.dataset.more, free: line.dataset.free });
   }
   states();
 }
@@ -114,8 +155,9 @@ function arrive(row, quiet) {
 
 // Empty, all taken, and how many are new: said by what stands in the table.
 function states() {
-  const rows = [...body().children].filter((row) => !row.classList.contains("is-gone"));
-  const free = rows.filter((row) => row.dataset.state === "queued").length;
+  const rows = rowsOf().filter((row) => !row.classList.contains("is-gone"));
+  const folded = [...body().querySelectorAll("tr.crowd")].reduce((sum, line) => sum + Number(line.dataset.free), 0);
+  const free = rows.filter((row) => row.dataset.state === "queued").length + folded;
   const mine = rows.some((row) => row.classList.contains("is-mine"));
   const held = rows.some((row) => ["claimed", "waiting"].includes(row.dataset.state));
   const fresh = [...pending.values()].filter(Boolean).length;
@@ -128,6 +170,11 @@ function states() {
 }
 
 function settle() {
+  if (isStale || [...pending.values()].some((row) => row && isCrowded(row))) {
+    pending = new Map();
+    refold();
+    return;
+  }
   for (const [id, row] of pending) {
     const standing = document.getElementById(id);
     if (!row) standing?.remove();
@@ -154,6 +201,7 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   apply(frame);
 });
 document.addEventListener("hub:resync", async () => {
+  recent = []; // perhaps of a history that is lost
   emit("hub:say", "Away for long: the list is loaded anew.");
   await reload();
 });
@@ -163,12 +211,16 @@ main.addEventListener("focusout", settleWhenQuiet);
 
 // ---- loading anew: by the filters, or since too much was missed
 
+async function fetchPage() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
 async function reload() {
   const error = document.getElementById("error-notice");
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const page = await fetchPage();
     const fresh = page.getElementById("queue");
     if (!fresh) location.reload(); // signed out
     window.Idiomorph.morph(queue(), fresh);
@@ -181,7 +233,7 @@ async function reload() {
 
 function loaded() {
   pending = new Map();
-  for (const row of body().children) own(row);
+  for (const row of rowsOf()) own(row);
   // What came while the page was on its way may be newer than the page; applied twice it does no harm.
   const known = Number(queue().dataset.seq);
   for (const frame of recent) if (frame.seq > known) apply(frame, true);

@@ -2,9 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from memoryhub.config.launch import beat_command, web_command, worker_command
 from tests import servers
 
 RUN = pytest.StashKey[Path]()
+APPLICATION = "memoryhub.config.asgi:application"
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
@@ -80,11 +82,20 @@ class Server:
 
 
 @contextmanager
-def web(name: str) -> Iterator[Server]:
-    """A web process of the product on a free port, with this worker's database; `name` is its log's."""
+def web(
+    name: str, *, environment: Mapping[str, str] | None = None, files: int | None = None, application: str = APPLICATION
+) -> Iterator[Server]:
+    """A web process of the product on a free port, with this worker's database; `name` is its log's.
+
+    `files`: how many it may open; `application`: a control's, in place of the product's.
+    """
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}"
-    with servers.started(name, web_command(port), lambda _: servers.answers(f"{url}/readyz")) as process:
+    command = [application if word == APPLICATION else word for word in web_command(port)]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+    ready = partial(servers.answers, f"{url}/readyz")
+    with servers.started(name, command, lambda _: ready(), environment=environment) as process:
         yield Server(url, process)
 
 

@@ -71,9 +71,9 @@ def make_person(
 ) -> Person:
     """A person with an account and a membership in the team."""
     name = name or unique(role)
-    actor = people.add(
-        installation(), username=unique(name), password=None, is_staff=is_staff, is_superuser=is_superuser
-    )
+    # In the installation's own team the membership itself makes an administrator of the installation.
+    superuser = is_superuser and team.slug != SYSTEM_TEAM
+    actor = people.add(installation(), username=unique(name), password=None, is_staff=is_staff, is_superuser=superuser)
     actor.password = _hash()
     actor.save(update_fields=["password"])
     return Person(actor, join(team, actor, role, clearance, compartments, name=name))

@@ -32,6 +32,10 @@ SETTINGS = (
     *("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEBUG", "HTTPS", "LOG_FORMAT", "LOG_LEVEL", "MASTER_KEY_FILE", "PORT"),
     *("WEB_THREADS", "WEB_CORE", "RATE_LIMIT_PER_MINUTE", "MEMORYHUB_URL", processes.MARK, "MAKELEVEL"),
     "TRUSTED_PROXIES",
+    *("CONNECTIONS", "KEEP_ALIVE_SECONDS", "HEADER_BYTES", "HEADER_SECONDS", "BODY_SECONDS", "BODY_STALL_SECONDS"),
+    *("SEND_SECONDS", "UNSENT_BYTES", "IN_FLIGHT_PER_KEY", "IN_FLIGHT_PER_SESSION", "IN_FLIGHT_PER_ADDRESS"),
+    *("WAITERS_PER_IDEMPOTENCY_KEY", "SOCKETS_PER_PERSON", "PASSWORD_THREADS", "PASSWORD_QUEUE"),
+    *("STATEMENT_SECONDS", "LOCK_SECONDS", "IDLE_TRANSACTION_SECONDS", "SETTLE_SECONDS", "SETTLE_WAITERS"),
     *("EMBEDDINGS_URL", "EMBEDDINGS_KEY", "EMBEDDINGS_MODEL"),
 )
 
@@ -85,7 +89,7 @@ def begin_worker(name: str) -> None:
         os.environ[variable] = _with_path(os.environ[variable], f"test_{name}")
     os.environ["REDIS_URL"] = _with_path(os.environ["REDIS_URL"], str(number))
     os.environ["REDIS_PREFIX"] = f"test-{name}"  # publish and subscribe know no database numbers
-    os.environ["DJANGO_SETTINGS_MODULE"] = "memoryhub.config.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
 
@@ -127,7 +131,7 @@ def started(
         popen = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **(environment or {}), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"},
+            env={**_served(), **(environment or {}), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -147,6 +151,11 @@ def started(
         except subprocess.TimeoutExpired:
             popen.kill()
             popen.wait()
+
+
+def _served() -> dict[str, str]:
+    """What a process that serves has in its environment: not the owner's login."""
+    return {name: value for name, value in os.environ.items() if name != "DATABASE_OWNER_URL"}
 
 
 def answers(url: str) -> bool:

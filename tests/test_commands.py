@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from agents.authentication import authenticate
 from agents.models import ApiKey, Scope
+from memoryhub.core.delegation import administers_installation
 from memoryhub.core.errors import Unauthorized
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Event, Membership, Team
 from memoryhub.core.transactions import viewer_transaction
@@ -49,7 +50,7 @@ def test_add_person_prints_a_password_that_works_and_nothing_else_on_standard_ou
     assert out.strip() not in err
     member = Membership.objects.get(actor=actor)
     assert (member.team, member.role, member.clearance, member.compartments) == (team, "lead", 2, ["finance"])
-    assert (actor.is_staff, actor.is_superuser) == (False, False)
+    assert (actor.is_staff, administers_installation(actor.id)) == (False, False)
 
 
 def test_add_person_takes_the_password_from_a_file(tmp_path):
@@ -84,9 +85,65 @@ def test_a_superuser_is_an_administrator_of_the_installation_too():
     team, username = make_team(), unique("dee")
     run("add_person", username, team=team.slug, role="admin", superuser=True)
     actor = Actor.objects.get(username=username)
-    assert (actor.is_staff, actor.is_superuser) == (True, True)
+    assert (actor.is_staff, administers_installation(actor.id)) == (True, True)
     roles = dict(actor.memberships.values_list("team__slug", "role"))
     assert roles == {team.slug: "admin", SYSTEM_TEAM: "admin"}
+
+
+def newest(team, kind):
+    """What the newest event of this type says, and who did it."""
+    with viewer_transaction(system_viewer(team.id)):
+        return Event.objects.filter(team=team, type=kind).order_by("-clock__seq").values_list("data", "actor__name")[0]
+
+
+def test_a_superuser_of_the_installations_own_team_is_added_at_once():
+    username = unique("ida")
+    run("add_person", username, team=SYSTEM_TEAM, superuser=True)
+    actor = Actor.objects.get(username=username)
+    assert (actor.is_staff, administers_installation(actor.id)) == (True, True)
+
+
+def test_rights_above_all_administrators_are_given_by_command_and_recorded():
+    team = make_team()
+    person = make_person(team, "admin", 0, is_staff=True)
+    word = unique("legal")
+    run("change_member", person.name, "--team", team.slug, "--clearance", "confidential", "--compartments", word)
+    member = Membership.objects.get(id=person.membership.id)
+    assert (member.role, member.clearance, member.compartments, member.is_active) == ("admin", 2, [word], True)
+    data, by = newest(team, "membership.change")
+    assert (data["before"], data["compartments"], by) == ({"clearance": 0, "compartments": []}, [word], "memoryhub")
+    assert newest(team, "compartment.add")[0]["compartment"] == word
+    with pytest.raises(CommandError, match="last administrator of this team"):
+        run("change_member", person.name, "--team", team.slug, "--active", "no")
+    with pytest.raises(CommandError, match="There is no member"):
+        run("change_member", "nobody", "--team", team.slug, "--active", "no")
+    with pytest.raises(CommandError, match="yes or no"):
+        run("change_member", person.name, "--team", team.slug, "--active", "perhaps")
+
+
+def test_a_compartment_is_made_by_command_for_who_gives_it():
+    team, word = make_team(), unique("legal")
+    person = make_person(team, "admin", is_staff=True)
+    run("add_compartment", word, "--team", team.slug, "--to", person.name)
+    assert Membership.objects.get(id=person.membership.id).compartments == [word]
+    with pytest.raises(CommandError, match="already"):
+        run("add_compartment", word, "--team", team.slug, "--to", person.name)
+    with pytest.raises(CommandError, match="There is no member"):
+        run("add_compartment", unique("other"), "--team", team.slug, "--to", "nobody")
+
+
+def test_the_way_back_to_the_administration_is_a_command():
+    person, system = make_person(make_team()), Team.objects.get(slug=SYSTEM_TEAM)
+    run("change_person", person.username, "--superuser", "yes")
+    assert administers_installation(person.actor.id)
+    assert newest(system, "person.change")[0]["before"] == {"staff": False, "superuser": False}
+    run("change_person", person.username, "--active", "no", "--superuser", "no")
+    actor = Actor.objects.get(id=person.actor.id)
+    assert (actor.is_active, administers_installation(actor.id)) == (False, False)
+    run("change_person", person.username, "--active", "yes")
+    assert Actor.objects.get(id=person.actor.id).is_active
+    with pytest.raises(CommandError, match="Nobody has"):
+        run("change_person", "nobody-at-all", "--active", "yes")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +224,10 @@ def test_issue_key_refuses_what_makes_no_sense(arguments):
     agent = make_agent(team)
     with pytest.raises(CommandError):
         run("issue_key", agent.name, "--team", team.slug, *arguments)
-    with pytest.raises(CommandError, match="There is no agent"):
+    with pytest.raises(CommandError, match=f"There is no agent.*manage.py add_agent nobody --team {team.slug}"):
         run("issue_key", "nobody", "--team", team.slug)
+    with pytest.raises(CommandError, match=r"There is no team.*manage.py add_team nowhere"):
+        run("issue_key", "nobody", "--team", "nowhere")
     assert ApiKey.objects.filter(membership__team=team).count() == 1
 
 

@@ -29,7 +29,8 @@ def add(
     """A new agent of the viewer's team. It has no key yet (keys.issue) and can never sign in.
 
     `name`: 1..100 characters, unique in the team; `group`: at most 60, a word that alerts can be sent to;
-    `description`: at most 300. Raises Conflict (already_exists) when the name is taken, Invalid past the bounds.
+    `description`: at most 300. Raises Conflict (already_exists) when the name is taken, Invalid past the bounds,
+    Forbidden for rights above the viewer's own.
     """
     if not 1 <= len(name) <= 100:
         raise Invalid("An agent's name has 1 to 100 characters.")
@@ -59,8 +60,10 @@ def change(
 ) -> Agent:
     """Change an agent's rights, group and description. Bounds as of add().
 
-    What is taken away is gone at its next request. Raises Invalid for an agent of another team.
+    What is taken away is gone at its next request. Whoever holds one of its keys gets what is given, at the next
+    request, too. Raises Invalid for an agent of another team, Forbidden for rights above the viewer's own.
     """
+    was = Agent.objects.filter(pk=agent.pk).values("group", "description").get()
     member = memberships.change(
         viewer,
         member=agent.membership,
@@ -72,7 +75,15 @@ def change(
     agent.membership, agent.group, agent.description = member, group, description
     _check(agent)
     agent.save(update_fields=["group", "description"])
-    _record(viewer, "agent.change", agent, group=group)
+    before = {"group": was["group"]} if was["group"] != group else {}
+    _record(
+        viewer,
+        "agent.change",
+        agent,
+        group=group,
+        description_changed=description != was["description"],
+        before=before,
+    )
     return agent
 
 
@@ -85,4 +96,11 @@ def _check(agent: Agent) -> None:
 
 def _record(viewer: Viewer, verb: str, agent: Agent, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="agent", row_id=agent.membership_id, data=data)
+    ledger.append(
+        viewer,
+        verb,
+        label=label.id,
+        row_type="agent",
+        row_id=agent.membership_id,
+        data={"name": agent.membership.name, **data},
+    )

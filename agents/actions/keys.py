@@ -10,7 +10,8 @@ from django.db.models.functions import Least, Now
 from agents.keys import make_key
 from agents.models import MAX_RATE_LIMIT, ApiKey, Scope
 from memoryhub.core import ledger
-from memoryhub.core.errors import Invalid
+from memoryhub.core.delegation import begin
+from memoryhub.core.errors import Forbidden, Invalid
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import Membership, Role, Sensitivity
@@ -36,11 +37,13 @@ def issue(
     An agent may have several, so that a key can be rotated with overlap. `name`: at most 100 characters.
     `rate_limit`: requests a minute, 1 to 6,000,000; None: as many as the installation allows.
     Raises Invalid for a member who is no active agent of the team, for unknown or no scopes, for an expiry that is
-    over, and for a limit out of its bounds.
+    over, and for a limit out of its bounds; Forbidden for an agent that may see what the viewer may not.
     """
+    granter = begin(viewer)
     wanted = set(scopes)
     if member.team_id != viewer.team or member.role != Role.AGENT or not member.is_active:
         raise Invalid("Keys are for active agents of this team.")
+    _require_key_for(granter, member)
     if not wanted or not wanted.issubset(Scope.values):
         raise Invalid(f"A key needs one or more of the scopes {', '.join(Scope.values)}.")
     if len(name) > 100:
@@ -70,11 +73,13 @@ def rotate(viewer: Viewer, *, key: ApiKey, overlap: timedelta = OVERLAP) -> tupl
 
     It has the same agent, name, scopes and end. The old one works on for `overlap` (0 to 30 days, by the database's
     clock), but no longer than it would have. Raises Invalid for a key of another team, for one that has ended or was
-    replaced already, and for an agent that is not active.
+    replaced already, and for an agent that is not active; Forbidden for an agent that may see what the viewer may not.
     """
+    granter = begin(viewer)
     if not timedelta(0) <= overlap <= MOST_OVERLAP:
         raise Invalid(f"The old key may work on for at most {MOST_OVERLAP.days} days.")
     key = _lock(viewer, key)
+    _require_key_for(granter, key.membership)
     if key.replaced_by is not None:
         raise Invalid(f"This key was rotated already; rotate the one in its place, {key.replaced_by}")
     has_expired = ApiKey.objects.filter(id=key.id, expires_at__lte=Now()).exists()
@@ -85,7 +90,7 @@ def rotate(viewer: Viewer, *, key: ApiKey, overlap: timedelta = OVERLAP) -> tupl
     secret, row.digest, row.prefix = fresh
     row.save(force_insert=True)
     ApiKey.objects.filter(id=key.id).update(replaced_by=row, expires_at=Least("expires_at", Now() + overlap))
-    _record(viewer, "key.rotate", key, replaced_by=str(row.id))
+    _record(viewer, "key.rotate", key, replaced_by=str(row.id), before={"expires_at": _iso(key.expires_at)})
     row.refresh_from_db()
     return row, secret
 
@@ -101,8 +106,15 @@ def revoke(viewer: Viewer, *, key: ApiKey) -> ApiKey:
         key.revoked_at = Now()
         key.save(update_fields=["revoked_at"])
         key.refresh_from_db(fields=["revoked_at"])
-        _record(viewer, "key.revoke", key)
+        _record(viewer, "key.revoke", key, revoked=True, before={"revoked": False})
     return key
+
+
+def _require_key_for(granter: Viewer, member: Membership) -> None:
+    # As the agent is now, and until the transaction ends: begin() holds the team's rights.
+    now = Membership.objects.get(id=member.id)
+    if not granter.dominates(now.clearance, now.compartments):
+        raise Forbidden("This agent may see what you may not: you cannot have a key of it.")
 
 
 def _lock(viewer: Viewer, key: ApiKey) -> ApiKey:
@@ -114,11 +126,23 @@ def _lock(viewer: Viewer, key: ApiKey) -> ApiKey:
 
 def _record(viewer: Viewer, verb: str, key: ApiKey, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+    expires_at = ApiKey.objects.values_list("expires_at", flat=True).get(id=key.id)
     ledger.append(
         viewer,
         verb,
         label=label.id,
         row_type="key",
         row_id=key.id,
-        data={"agent": str(key.membership_id), "scopes": list(key.scopes), **data},
+        data={
+            "agent": str(key.membership_id),
+            "name": key.membership.name,
+            "scopes": list(key.scopes),
+            "rate_limit": key.rate_limit,
+            "expires_at": _iso(expires_at),
+            **data,
+        },
     )
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -12,7 +12,7 @@ from agents.models import Agent
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Membership
 from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import Key, Line, NewRow, Shape, Text, When
+from memoryhub.interface.shapes import Line, NewRow, Shape, TaskKey, Text, When
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import alerts
 from memoryhub.memory.models import Severity
@@ -32,13 +32,14 @@ class NewAlert(NewRow, kw_only=True):
     to: Annotated[list[Line], Meta(min_length=1, max_length=alerts.MAX_RECIPIENTS)] | Group | Literal["all"]
     insight: Text
     severity: Literal["info", "warning", "critical"] = "info"
-    task: Key | None = None
+    task: TaskKey | None = None
     expires_at: When | None = None
 
 
 class Alerts(Reading, Writing):
     """What agents want others to act on."""
 
+    verb = "alert.send"
     scope = "alerts"
     shape = NewAlert
     shows = Listed[answers.Alert]
@@ -138,6 +139,7 @@ class AcknowledgeAlert(Writing):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "alert.acknowledge"
     scope = "alerts"
     shape = Nothing
     body_optional = True

@@ -34,7 +34,7 @@ class TaskContext(Reading):
             after_seq=params.integer("after_seq"),
         )
         memories.narrow_since(viewer, filters)
-        about = read_text(task)
+        about = read_text(task, "task")
         found = learnings.relevant(
             viewer,
             about.get("metadata", {}),

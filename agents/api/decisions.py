@@ -12,7 +12,7 @@ from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Text, Uuid
+from memoryhub.interface.shapes import Content, Key, NewRow, Shape, TaskKey, Text, Uuid
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import decisions
 from memoryhub.memory.models import DecisionStatus
@@ -29,12 +29,13 @@ class Replacement(NewRow, kw_only=True):
 
 
 class NewDecision(Replacement, kw_only=True):
-    task: Key
+    task: TaskKey
 
 
 class Decisions(Reading, Writing):
     """What was decided."""
 
+    verb = "decision.record"
     shape = NewDecision
     shows = Listed[answers.Decision]
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeDecision, 201: answers.MadeDecision}
@@ -75,16 +76,26 @@ class Decisions(Reading, Writing):
         return Outcome(201 if created else 200, str(row_id))
 
     def render(self, outcome: Outcome) -> Answer:
-        found = one(self.viewer, outcome.result)
+        found = one(self.viewer, UUID(outcome.result))
         return Answer({**found, "duplicate": outcome.status == 200}, outcome.status)
 
 
-def one(viewer: Viewer, decision_id: str) -> answers.Decision:
+def one(viewer: Viewer, decision_id: UUID) -> answers.Decision:
     """The visible decision with this id, as it is answered. Raises NotFound."""
-    rows = memories.decisions(viewer, memories.Filters(ids=[UUID(decision_id)]), limit=1)
-    if not rows:  # a replay by somebody who may no longer see it
+    rows = memories.decisions(viewer, memories.Filters(ids=[decision_id]), limit=1)
+    if not rows:
         raise NotFound()
     return rendering.decision(rows[0])
+
+
+class OneDecision(Reading):
+    """One decision, whatever its status."""
+
+    shows = answers.Decision
+
+    def read(self, **url: Any) -> Answer:
+        """Read a decision, as it is at one moment; a confidential one's reading is recorded."""
+        return Answer(one(self.viewer, url["decision_id"]))
 
 
 class SupersedeDecision(Writing):
@@ -94,6 +105,7 @@ class SupersedeDecision(Writing):
     no longer active, and as recording; 400 for one that rests on what it replaces.
     """
 
+    verb = "decision.supersede"
     shape = Replacement
     answers: ClassVar[Mapping[int, Any]] = {200: answers.MadeDecision, 201: answers.MadeDecision}
 
@@ -113,7 +125,7 @@ class SupersedeDecision(Writing):
         return Outcome(201 if created else 200, str(row_id))
 
     def render(self, outcome: Outcome) -> Answer:
-        return Answer({**one(self.viewer, outcome.result), "duplicate": outcome.status == 200}, outcome.status)
+        return Answer({**one(self.viewer, UUID(outcome.result)), "duplicate": outcome.status == 200}, outcome.status)
 
 
 class DecisionVerb(Writing):
@@ -122,7 +134,7 @@ class DecisionVerb(Writing):
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Decision}
 
     def render(self, outcome: Outcome) -> Answer:
-        return Answer(one(self.viewer, outcome.result))
+        return Answer(one(self.viewer, UUID(outcome.result)))
 
 
 class Revocation(Shape, kw_only=True):
@@ -136,6 +148,7 @@ class RevokeDecision(DecisionVerb):
     Of several at once, and of revoking and superseding at once, exactly one succeeds.
     """
 
+    verb = "decision.revoke"
     shape = Revocation
 
     def write(self, body: Revocation, **url: Any) -> Outcome:
@@ -154,6 +167,7 @@ class DecisionOutcome(DecisionVerb):
     The last word counts, and changes that learning; saying the same again changes nothing.
     """
 
+    verb = "decision.outcome"
     shape = Result
 
     def write(self, body: Result, **url: Any) -> Outcome:

@@ -1,8 +1,8 @@
 """What every endpoint of the API does around its one action or selector.
 
-Read:  key -> viewer -> parameters -> one transaction that also makes the answer.
+Read:  key -> viewer -> scope -> parameters -> one transaction that also makes the answer.
 Ask:   the same by POST, where what is asked is a document.
-Write: key -> viewer -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
+Write: key -> viewer -> scope -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
        a second, read-only transaction of the same viewer that makes the answer, through the label.
 """
 
@@ -22,16 +22,16 @@ from rest_framework.views import APIView
 from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core import idempotency
-from memoryhub.core.errors import NotFound, TooLarge
+from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
 from memoryhub.core.fitting import BYTES, Fitted
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.verbs import require_scope
+from memoryhub.core.verbs import VERBS, require_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.headers import check_address, check_media_type, idempotency_key
 from memoryhub.interface.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.pagination import Page, page, read_window
 from memoryhub.interface.params import Params
-from memoryhub.interface.shapes import Shape, convert
+from memoryhub.interface.shapes import NOT_A_KEY, Shape, convert
 
 T = TypeVar("T")
 
@@ -55,7 +55,13 @@ class Outcome:
 
 
 class Endpoint(APIView):
-    """The key is checked before anything else; afterwards `viewer` and `params` are there."""
+    """Key, rate, method and scope are checked in this order, before anything that was sent is looked at.
+
+    Afterwards `viewer` and `params` are there.
+    """
+
+    # What a key needs for what is read, or asked; None: any key may.
+    scope: ClassVar[str | None] = "memory:read"
 
     # Of the query, for reads and writes.
     parameters: ClassVar[frozenset[str]] = frozenset()
@@ -63,10 +69,26 @@ class Endpoint(APIView):
     answers: ClassVar[Mapping[int, Any]] = {}
     # What may be refused besides what the description works out for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()
+    # Where the address ends in a reserved word: what a key there would be of, and the methods that it would have.
+    in_place_of: ClassVar[tuple[str, frozenset[str]]] = ("", frozenset())
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
     params: Params
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        finally:
+            # REST framework's view and request refer to each other and to the answer, Django's view to itself: all of
+            # it, megabytes perhaps, would live on until a collection of garbage looks at it.
+            self.request.parser_context.clear()
+            self.__dict__.clear()
+
+    @classmethod
+    def scope_of(cls, method: str) -> str | None:
+        """The scope that a key needs for a method of this door."""
+        return cls.scope
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         meta = request.META
@@ -74,7 +96,11 @@ class Endpoint(APIView):
         self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         self.limits = spend(self.viewer)
         if request.method not in self.allowed_methods:
+            noun, methods = self.in_place_of
+            if request.method in methods:
+                raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
             self.http_method_not_allowed(request)  # whatever else is wrong
+        require_scope(self.viewer, self.scope_of(str(request.method)))
         allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
         self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
 
@@ -93,14 +119,12 @@ class Endpoint(APIView):
 class Reading(Endpoint):
     """GET: a subclass's `read(**url)` runs, and its answer is made, in one read-only transaction."""
 
-    scope: ClassVar[str | None] = "memory:read"
     # The type of what GET answers, where the door also writes and `answers` are those of its write.
     shows: ClassVar[Any] = None
     # Whether who has the version already (If-None-Match) is answered with 304.
     conditional: ClassVar[bool] = False
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
-        require_scope(self.viewer, self.scope)
         with viewer_transaction(self.viewer, read_only=True):
             return respond(self.read(**url))
 
@@ -196,10 +220,7 @@ class Asking(Taking):
     It needs no Idempotency-Key, and pays no heed to one.
     """
 
-    scope: ClassVar[str | None] = "memory:read"
-
     def post(self, request: Request, **url: Any) -> HttpResponse:
-        require_scope(self.viewer, self.scope)
         body = self._parse(self._raw(request._request))
         with viewer_transaction(self.viewer, read_only=True):
             return respond(self.read(body, **url))
@@ -211,6 +232,12 @@ class Asking(Taking):
 
 class Writing(Taking):
     """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+
+    verb: ClassVar[str]  # the action's: a key needs its scope
+
+    @classmethod
+    def scope_of(cls, method: str) -> str | None:
+        return cls.scope if method in ("GET", "HEAD") else VERBS[cls.verb].scope
 
     def post(self, request: Request, **url: Any) -> HttpResponse:
         raw = self._raw(request._request)
@@ -249,8 +276,8 @@ def named_by(pointer: str) -> Iterator[None]:
     """What is not found in this block is named by this field of the body."""
     try:
         yield
-    except NotFound:
-        raise NotFound(pointer) from None
+    except NotFound as error:
+        raise type(error)(pointer) from None
 
 
 def respond(answer: Answer) -> HttpResponse:

@@ -14,11 +14,13 @@ from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.standing import in_states
 from escalations.states import STATES
+from memoryhub.core.verbs import has_scope
 from memoryhub.interface.etags import make_tag
-from memoryhub.interface.json import dump
+from memoryhub.interface.json import dump, member_text
 from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, Text
+from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
 from memoryhub.interface.shapes import Priority as PriorityName
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import memories
@@ -52,7 +54,7 @@ class Action(Shape, kw_only=True):
 
 
 class NewEscalation(Shape, kw_only=True):
-    task: Key
+    task: TaskKey
     reason_code: ReasonCode
     reason: Text
     question: Text
@@ -67,6 +69,7 @@ class NewEscalation(Shape, kw_only=True):
 class Escalations(Reading, Writing):
     """What was asked of people."""
 
+    verb = "escalation.escalate"
     scope = "escalations"
     shape = NewEscalation
     shows = Listed[answered.Escalation]
@@ -79,16 +82,18 @@ class Escalations(Reading, Writing):
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = selectors.escalations(self.viewer)
-        if key := self.params.key("task"):
+        if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
-            rows = rows.filter(state=state)
+            rows = in_states(rows, [state])
         return self.paged(keyset(rows), selectors.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
 
-        At most one is open a task: of two requests at once one makes it and the other is added to it as a note.
+        At most one is open a task: of two requests at once one makes it and the other is added to it as a note. Where
+        that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package it
+        holds what the key's scopes may read; `omitted` names those that are missing.
         """
         action = body.action
         with named_by("/task"):
@@ -100,7 +105,7 @@ class Escalations(Reading, Writing):
             reason=body.reason,
             question=body.question,
             allowed=body.allowed,
-            action={"name": action.name, "arguments": action.arguments, "schema": action.schema} if action else None,
+            action=self._action(action) if action else None,
             recommendation=body.recommendation or "",
             priority=Priority[body.priority.upper()].value,
             assigned_to=body.assigned_to,
@@ -108,15 +113,28 @@ class Escalations(Reading, Writing):
         )
         return Outcome(201 if created else 200, str(made.id))
 
+    def _action(self, action: Action) -> dict[str, Any]:
+        """With the arguments as the text that came, too: so they are kept, shown and given back."""
+        text = member_text(self.request._request.body, "action", "arguments")
+        return {
+            "name": action.name,
+            "arguments": action.arguments,
+            "arguments_json": text,
+            "schema": action.schema,
+        }
+
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
         filters, part = selectors.frozen(row), room() // 4
+        most = FIRST_PAGE if has_scope(self.viewer, selectors.MEMORY) else 0
         first = selectors.package(self.viewer, row, most_bytes=part)
-        observations = memories.observations(self.viewer, filters, limit=FIRST_PAGE, most_bytes=part)
-        decisions = memories.decisions(self.viewer, filters, limit=FIRST_PAGE, most_bytes=part)
+        observations = memories.observations(self.viewer, filters, limit=most, most_bytes=part)
+        decisions = memories.decisions(self.viewer, filters, limit=most, most_bytes=part)
         _add(first, fitting(observations, rendering.observation, part), fitting(decisions, rendering.decision, part))
         data = {**selectors.render(row), "package": first}
-        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version)})
+        if row.author_id != self.viewer.membership:
+            data["joined"] = True
+        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class OneEscalation(Reading):
@@ -127,14 +145,15 @@ class OneEscalation(Reading):
 
     def read(self, **url: Any) -> Answer:
         row = selectors.escalation(self.viewer, url["escalation_id"])
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Package(Reading):
     """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no page: each
-    shows the memory as it was when the escalation was made.
+    Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
+    `tasks`. Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no
+    page: each shows the memory as it was when the escalation was made.
     """
 
     scope = "escalations"
@@ -191,7 +210,7 @@ class EscalationVerb(Writing):
 
     def render(self, outcome: Outcome) -> Answer:
         row = selectors.escalation(self.viewer, UUID(outcome.result))
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version)})
+        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Acknowledge(EscalationVerb):
@@ -200,6 +219,7 @@ class Acknowledge(EscalationVerb):
     Repeating it is fine, and of several at once one changes something.
     """
 
+    verb = "escalation.acknowledge"
     shape = Nothing
     body_optional = True
 
@@ -213,6 +233,7 @@ class Cancel(EscalationVerb):
     Of a cancellation and an answer at once one counts.
     """
 
+    verb = "escalation.cancel"
     shape = Reason
 
     def act(self, escalation_id: UUID, body: Reason) -> Escalation:

@@ -11,9 +11,10 @@ from rest_framework.request import Request
 from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, named_by, respond, room
 from agents.api.tasks import given, level
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
+from memoryhub.core.ids import mark_of
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.etags import fits_none, if_match, make_tag, must_be_new
-from memoryhub.interface.shapes import JsonValue, Key, NewRow, Shape, When
+from memoryhub.interface.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import facts
 from memoryhub.memory.actions.facts import NewFact, Seen, Stale
@@ -28,7 +29,7 @@ TEN_YEARS = 315_360_000  # seconds
 
 def fact_answer(row: FactRow, status: int = 200) -> Answer:
     """A version of a fact with its ETag."""
-    return Answer(rendering.fact(row), status, {"ETag": make_tag(row.id, row.version)})
+    return Answer(rendering.fact(row), status, {"ETag": make_tag(row.id, row.version, row.event_id)})
 
 
 class Facts(Reading):
@@ -38,7 +39,7 @@ class Facts(Reading):
     answers: ClassVar[Mapping[int, Any]] = {200: FactPage}
 
     def read(self, **url: Any) -> Answer:
-        task = self.params.key("task")
+        task = self.params.task_key("task")
         filters = selectors.Filters(
             prefix=self.params.key("prefix"),
             task=task_selectors.ref(self.viewer, task).id if task else None,
@@ -62,7 +63,7 @@ class Facts(Reading):
 
 class FactBody(NewRow, kw_only=True):
     value: JsonValue
-    task: Key | None = None
+    task: TaskKey | None = None
     ttl_seconds: Annotated[int, Meta(ge=1, le=TEN_YEARS)] | None = None
     valid_from: When | None = None
     valid_to: When | None = None
@@ -76,6 +77,7 @@ class OneFact(Reading, Writing):
     newest); and a read sees every write that was answered before it began. PUT replaces the whole fact but its label.
     """
 
+    verb = "fact.put"
     shape = FactBody
     parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
     http_method_names = ["get", "head", "put", "delete"]
@@ -165,11 +167,14 @@ class OneFact(Reading, Writing):
             shown = {version: rendering.fact_version(row) for version, row in rows.items()}
         if newest.version not in shown:  # no longer to be seen
             raise NotFound()
+        # One of the same number in a history that is lost is not what the writer has seen.
+        was = rows.get(seen.version) if seen is not None and seen.id == newest.id else None
+        is_seen = seen is not None and was is not None and mark_of(was.event_id) == seen.mark
         return PreconditionFailed(
             stale.detail,
-            headers={"ETag": make_tag(newest.id, newest.version)},
+            headers={"ETag": make_tag(newest.id, newest.version, rows[newest.version].event_id)},
             current=shown[newest.version],
-            expected=shown.get(wanted[1]) if len(wanted) > 1 else None,
+            expected=shown[was.version] if was is not None and is_seen else None,
         )
 
 
@@ -192,7 +197,7 @@ class History(Reading):
 
 
 class Keys(Shape, kw_only=True):
-    keys: Annotated[list[Key], Meta(min_length=1, max_length=MOST_KEYS)]
+    keys: Annotated[list[FactKey], Meta(min_length=1, max_length=MOST_KEYS)]
 
 
 class ReadFacts(Asking):
@@ -202,6 +207,7 @@ class ReadFacts(Asking):
     """
 
     shape = Keys
+    in_place_of = ("fact", frozenset({"GET", "HEAD", "PUT", "DELETE"}))
     answers: ClassVar[Mapping[int, Any]] = {200: FactsRead}
 
     def read(self, body: Keys, **url: Any) -> Answer:

@@ -16,7 +16,6 @@ from agents.models import Scope
 from memoryhub.core import idempotency
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.verbs import require_scope
 from memoryhub.interface.headers import idempotency_key
 from memoryhub.interface.json import MAX_BATCH_BYTES, dump
 from memoryhub.interface.shapes import Key, Line, Shape
@@ -72,8 +71,11 @@ class Trajectories(Writing):
     max_bytes = MAX_BATCH_BYTES
     answers = {200: Imported, 207: Imported}
 
+    @classmethod
+    def scope_of(cls, method: str) -> str:
+        return Scope.IMPORT.value
+
     def _run(self, request: Request, raw: bytes, body: NewTrajectories, url: dict[str, Any]) -> Outcome:
-        require_scope(self.viewer, Scope.IMPORT)
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         if key is None:
             return self.write(body)

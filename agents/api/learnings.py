@@ -10,8 +10,9 @@ from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting,
 from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import given, level
 from memoryhub.core.errors import NotFound
+from memoryhub.core.viewers import Viewer
 from memoryhub.interface.pagination import MAX_LIMIT, Listed
-from memoryhub.interface.shapes import Content, JsonObject, Key, NewRow, Shape, Text
+from memoryhub.interface.shapes import Content, JsonObject, NewRow, Shape, TaskKey, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import learnings
 from memoryhub.memory.models import Signal
@@ -26,7 +27,7 @@ class NewLearning(NewRow, kw_only=True):
     signal_type: SignalType
     details: Content
     context: JsonObject = {}
-    task: Key | None = None
+    task: TaskKey | None = None
 
 
 class Logged(answers.Learning):
@@ -41,6 +42,7 @@ class Learnings(Reading, Writing):
     Of several at once with one `client_ref` one is logged.
     """
 
+    verb = "learning.log"
     shape = NewLearning
     parameters: ClassVar[frozenset[str]] = LIST_PARAMETERS | {"signal_type"}
     shows = Listed[answers.Learning]
@@ -73,10 +75,26 @@ class Learnings(Reading, Writing):
         return Outcome(201 if created else 200, str(row_id))
 
     def render(self, outcome: Outcome) -> Answer:
-        rows = memories.learnings(self.viewer, memories.Filters(ids=[UUID(outcome.result)]), limit=1)
-        if not rows:  # a replay by somebody who may no longer see it
-            raise NotFound()
-        return Answer({**rendering.learning(rows[0]), "duplicate": outcome.status == 200}, outcome.status)
+        found = one(self.viewer, UUID(outcome.result))
+        return Answer({**found, "duplicate": outcome.status == 200}, outcome.status)
+
+
+def one(viewer: Viewer, learning_id: UUID) -> answers.Learning:
+    """The visible learning with this id, as it is answered. Raises NotFound."""
+    rows = memories.learnings(viewer, memories.Filters(ids=[learning_id]), limit=1)
+    if not rows:
+        raise NotFound()
+    return rendering.learning(rows[0])
+
+
+class OneLearning(Reading):
+    """One learning."""
+
+    shows = answers.Learning
+
+    def read(self, **url: Any) -> Answer:
+        """Read a learning, as it is at one moment; a confidential one's reading is recorded."""
+        return Answer(one(self.viewer, url["learning_id"]))
 
 
 class Question(Shape, kw_only=True):

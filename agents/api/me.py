@@ -8,7 +8,9 @@ from django.db.models import F
 
 from agents.api.doors import Answer, Reading
 from agents.models import Agent
+from memoryhub.core.models import Membership
 from memoryhub.core.models import Sensitivity as Level
+from memoryhub.core.transactions import current
 from memoryhub.interface.pagination import Listed, page, read_window
 from memoryhub.memory.answers import Instant, Sensitivity, one_of
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -21,16 +23,22 @@ class Who(TypedDict):
 
 
 class Mine(TypedDict):
+    """`life`: the ordinal of the history of the team's ledger: it has grown where commits were lost."""
+
     actor: Who
     team: str
     role: str
+    life: int
     clearance: Sensitivity
     compartments: list[str]
     scopes: list[str]
 
 
 class AgentRow(TypedDict):
-    """`holds`: keys of tasks, of those that the reader may see."""
+    """`holds`: keys of tasks, of those that the reader may see. `last_seen_at`: when a key of the agent was last used.
+
+    Null for an agent that is cleared for more than the reader: when it works tells of what is hidden.
+    """
 
     name: str
     role: str
@@ -55,6 +63,7 @@ class Me(Reading):
             "actor": {"id": viewer.actor, "name": viewer.name, "kind": viewer.kind},
             "team": viewer.team_slug,
             "role": viewer.role,
+            "life": current().life,
             "clearance": str(Level(viewer.clearance).label),
             "compartments": sorted(viewer.compartments),
             "scopes": sorted(viewer.scopes or ()),
@@ -69,7 +78,9 @@ class Agents(Reading):
     parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
-        rows = Agent.objects.filter(membership__team_id=self.viewer.team, membership__is_active=True)
+        rows = Agent.objects.select_related("membership").filter(
+            membership__team_id=self.viewer.team, membership__is_active=True
+        )
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
         rows = rows.annotate(name=F("membership__name"), role=F("membership__role"))
         if window.position is not None:
@@ -83,9 +94,12 @@ class Agents(Reading):
                 "role": row.role,
                 "group": row.group,
                 "description": row.description,
-                "last_seen_at": row.last_seen_at,
+                "last_seen_at": row.last_seen_at if self._may_know(row.membership) else None,
                 "holds": held.get(row.name, []),
             }
             for row in made.results
         ]
         return Answer({"results": results, "next": made.next, "previous": made.previous}, headers=made.headers)
+
+    def _may_know(self, agent: Membership) -> bool:
+        return self.viewer.dominates(agent.clearance, agent.compartments)

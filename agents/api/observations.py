@@ -9,11 +9,11 @@ from msgspec import Meta
 
 from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.tasks import Token, given, level
-from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask, NotFound
 from memoryhub.interface.json import escape_pointer
 from memoryhub.interface.pagination import Listed
 from memoryhub.interface.params import Params
-from memoryhub.interface.shapes import Content, Key, NewRow, Shape, Tags, When, convert
+from memoryhub.interface.shapes import Content, NewRow, Shape, Tags, TaskKey, When, convert
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import observations, pins
 from memoryhub.memory.actions.observations import Logged, NewObservation
@@ -26,7 +26,7 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 class Item(NewRow, kw_only=True):
     content: Content
-    task: Key | None = None
+    task: TaskKey | None = None
     tags: Tags = []
     importance: Annotated[float, Meta(ge=0, le=1)] | None = None
     occurred_at: When | None = None
@@ -71,6 +71,7 @@ _TOKEN_NEEDS_TASK = {
 class Observations(Reading, Writing):
     """What was observed."""
 
+    verb = "observation.log"
     shape = Item
     told = Annotated[Item, Meta(extra_json_schema=_TOKEN_NEEDS_TASK)]
     shows = Listed[answers.Observation]
@@ -117,9 +118,22 @@ class Observations(Reading, Writing):
         return Answer({**rendering.observation(rows[0]), "duplicate": outcome.status == 200}, outcome.status)
 
 
+class OneObservation(Reading):
+    """One observation. 404 for one that has expired, and for another agent's private one."""
+
+    shows = answers.Observation
+
+    def read(self, **url: Any) -> Answer:
+        """Read an observation, as it is at one moment; a confidential one's reading is recorded."""
+        rows = memories.observations(self.viewer, memories.Filters(ids=[url["observation_id"]]), limit=1)
+        if not rows:
+            raise NotFound()
+        return Answer(rendering.observation(rows[0]))
+
+
 def filters_of(viewer: Any, params: Params) -> memories.Filters:
     """The filters that observations and decisions share; 404 for a task that is hidden."""
-    key = params.key("task")
+    key = params.task_key("task")
     filters = memories.Filters(
         task=task_selectors.ref(viewer, key).id if key else None,
         task_key=key,
@@ -168,6 +182,7 @@ class ObservationBatch(Writing):
     The good ones are stored in one transaction, once: of several at once with one `client_ref`, one is stored.
     """
 
+    verb = "observation.log_batch"
     shape = Batch
     told = Items
     answers: ClassVar[Mapping[int, Any]] = {200: Results, 207: Results}
@@ -182,7 +197,7 @@ class ObservationBatch(Writing):
             if item is None:
                 continue
             if item.task and item.task not in tasks:
-                refuse(results[index], NotFound(f"/items/{index}/task"))
+                refuse(results[index], NoSuchTask(f"/items/{index}/task"))
                 continue
             ready.append((index, new_observation(item, tasks[item.task] if item.task else None)))
         logged = observations.log_batch(self.viewer, items=[item for _, item in ready])
@@ -222,6 +237,7 @@ def refuse(result: dict[str, Any], error: HubError) -> None:
 class PinObservation(Writing):
     """Pin an observation, so that it does not expire; a second pin changes nothing. 404 for one that has expired."""
 
+    verb = "observation.pin"
     shape = Shape
     body_optional = True
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation}
@@ -239,5 +255,6 @@ class PinObservation(Writing):
 class UnpinObservation(PinObservation):
     """Take the pin away; a second time changes nothing. 204 when it has expired, and so is gone now."""
 
+    verb = "observation.unpin"
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Observation, 204: None}
     act = staticmethod(pins.unpin)

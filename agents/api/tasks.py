@@ -13,7 +13,7 @@ from memoryhub.core.models import Sensitivity
 from memoryhub.interface.etags import if_match, make_tag
 from memoryhub.interface.json import format_when
 from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import JsonObject, Key, Line, NewRow, Shape, Text
+from memoryhub.interface.shapes import Content, JsonObject, Line, NewRow, Shape, TaskKey, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import leases, tasks
 from memoryhub.memory.actions.leases import Lease
@@ -37,11 +37,11 @@ def given(value: Any) -> Any:
 
 def task_answer(task: selectors.TaskRow, status: int = 200) -> Answer:
     """A task with its ETag."""
-    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version)})
+    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version, task.change_id)})
 
 
 class NewTask(NewRow, kw_only=True):
-    key: Key
+    key: TaskKey
     title: Line
     requester: Annotated[str, Meta(max_length=200)] = ""
     metadata: JsonObject = {}
@@ -50,6 +50,7 @@ class NewTask(NewRow, kw_only=True):
 class Tasks(Reading, Writing):
     """The team's tasks."""
 
+    verb = "task.create"
     scope = "tasks"
     shape = NewTask
     shows = Listed[answers.Task]
@@ -104,6 +105,7 @@ class TaskChange(Shape, kw_only=True):
 class OneTask(Reading, Writing):
     """One task."""
 
+    verb = "task.update"
     scope = "tasks"
     shape = TaskChange
     shows = answers.Task
@@ -131,7 +133,7 @@ class OneTask(Reading, Writing):
             tasks.update(
                 self.viewer,
                 task=task,
-                expected_version=tag.version,
+                expected=(tag.version, tag.mark),
                 title=given(body.title),
                 requester=given(body.requester),
                 metadata=given(body.metadata),
@@ -157,6 +159,7 @@ class ClaimTask(Writing):
     `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
     """
 
+    verb = "task.claim"
     shape: ClassVar[type[Shape]] = Claim
     answers: ClassVar[Mapping[int, Any]] = {200: answers.Lease}
     body_optional = True
@@ -189,6 +192,8 @@ class ClaimNextBody(Claim, kw_only=True):
 class ClaimNext(Writing):
     """Claim the oldest free task that fits; 204 when there is none. Of several callers at once no two get the same."""
 
+    in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
+    verb = "task.claim_next"
     answers: ClassVar[Mapping[int, Any]] = {200: Claimed, 204: None}
     shape = ClaimNextBody
     body_optional = True
@@ -219,6 +224,7 @@ class HeldFor(Held, kw_only=True):
 class RenewTask(ClaimTask):
     """Prolong one's lease, from now. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
+    verb = "task.renew"
     shape = HeldFor
     body_optional = False
 
@@ -248,6 +254,7 @@ class TaskVerb(Writing):
 class ReleaseTask(TaskVerb):
     """Give the task back unfinished. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
+    verb = "task.release"
     shape = Held
 
     def act(self, task: selectors.TaskRef, body: Held) -> Task:
@@ -255,7 +262,7 @@ class ReleaseTask(TaskVerb):
 
 
 class Ended(Held, kw_only=True):
-    outcome: JsonObject | None = None
+    outcome: Content | None = None
 
 
 class CompleteTask(TaskVerb):
@@ -264,6 +271,7 @@ class CompleteTask(TaskVerb):
     Of several that end it at once one does; its event follows all that was written with the lease.
     """
 
+    verb = "task.complete"
     shape = Ended
     end: Callable[..., Task] = staticmethod(leases.complete)
 
@@ -277,6 +285,7 @@ class FailTask(CompleteTask):
     Of several that end it at once one does; its event follows all that was written with the lease.
     """
 
+    verb = "task.fail"
     end = staticmethod(leases.fail)
 
 
@@ -290,6 +299,7 @@ class ReopenTask(TaskVerb):
     Of several reopenings at once one counts.
     """
 
+    verb = "task.reopen"
     shape = Reason
 
     def act(self, task: selectors.TaskRef, body: Reason) -> Task:

@@ -1,8 +1,9 @@
 """/api/v1/: one line a door."""
 
-from django.urls import path, register_converter
+from django.urls import path, re_path, register_converter
 
 from agents.api import (
+    addresses,
     alerts,
     context,
     contract,
@@ -17,23 +18,32 @@ from agents.api import (
     search,
     tasks,
 )
+from memoryhub.interface.shapes import in_address
 
 
-class KeyConverter:
-    regex = "[A-Za-z0-9._:@~-]{1,200}"
-
+class _KeyConverter:
     def to_python(self, value: str) -> str:
         return value
 
     to_url = to_python
 
 
-register_converter(KeyConverter, "key")
+class TaskKeyConverter(_KeyConverter):
+    regex = in_address("task")
+
+
+class FactKeyConverter(_KeyConverter):
+    regex = in_address("fact")
+
+
+register_converter(TaskKeyConverter, "task_key")
+register_converter(FactKeyConverter, "fact_key")
 
 urlpatterns = [
     # What is asked most stands first: they are tried in order.
     path("observations", observations.Observations.as_view()),
     path("observations/batch", observations.ObservationBatch.as_view()),
+    path("observations/<uuid:observation_id>", observations.OneObservation.as_view()),
     path("observations/<uuid:observation_id>/pin", observations.PinObservation.as_view()),
     path("observations/<uuid:observation_id>/unpin", observations.UnpinObservation.as_view()),
     path("openapi.json", contract.Document.as_view()),
@@ -42,27 +52,29 @@ urlpatterns = [
     path("agents", me.Agents.as_view()),
     path("tasks", tasks.Tasks.as_view()),
     path("tasks/claim-next", tasks.ClaimNext.as_view()),
-    path("tasks/<key:key>", tasks.OneTask.as_view()),
-    path("tasks/<key:key>/context", context.TaskContext.as_view()),
-    path("tasks/<key:key>/claim", tasks.ClaimTask.as_view()),
-    path("tasks/<key:key>/renew", tasks.RenewTask.as_view()),
-    path("tasks/<key:key>/release", tasks.ReleaseTask.as_view()),
-    path("tasks/<key:key>/complete", tasks.CompleteTask.as_view()),
-    path("tasks/<key:key>/fail", tasks.FailTask.as_view()),
-    path("tasks/<key:key>/reopen", tasks.ReopenTask.as_view()),
+    path("tasks/<task_key:key>", tasks.OneTask.as_view()),
+    path("tasks/<task_key:key>/context", context.TaskContext.as_view()),
+    path("tasks/<task_key:key>/claim", tasks.ClaimTask.as_view()),
+    path("tasks/<task_key:key>/renew", tasks.RenewTask.as_view()),
+    path("tasks/<task_key:key>/release", tasks.ReleaseTask.as_view()),
+    path("tasks/<task_key:key>/complete", tasks.CompleteTask.as_view()),
+    path("tasks/<task_key:key>/fail", tasks.FailTask.as_view()),
+    path("tasks/<task_key:key>/reopen", tasks.ReopenTask.as_view()),
     path("decisions", decisions.Decisions.as_view()),
+    path("decisions/<uuid:decision_id>", decisions.OneDecision.as_view()),
     path("decisions/<uuid:decision_id>/supersede", decisions.SupersedeDecision.as_view()),
     path("decisions/<uuid:decision_id>/revoke", decisions.RevokeDecision.as_view()),
     path("decisions/<uuid:decision_id>/outcome", decisions.DecisionOutcome.as_view()),
     path("learnings", learnings.Learnings.as_view()),
     path("learnings/relevant", learnings.RelevantLearnings.as_view()),
+    path("learnings/<uuid:learning_id>", learnings.OneLearning.as_view()),
     path("alerts", alerts.Alerts.as_view()),
     path("alerts/<uuid:alert_id>", alerts.OneAlert.as_view()),
     path("alerts/<uuid:alert_id>/acknowledge", alerts.AcknowledgeAlert.as_view()),
     path("facts", facts.Facts.as_view()),
     path("facts/read", facts.ReadFacts.as_view()),
-    path("facts/<key:key>", facts.OneFact.as_view()),
-    path("facts/<key:key>/history", facts.History.as_view()),
+    path("facts/<fact_key:key>", facts.OneFact.as_view()),
+    path("facts/<fact_key:key>/history", facts.History.as_view()),
     path("search", search.Search.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
@@ -71,4 +83,5 @@ urlpatterns = [
     path("escalations/<uuid:escalation_id>/cancel", escalations.Cancel.as_view()),
     path("insights", insights.Insights.as_view()),
     path("import/trajectories", imports.Trajectories.as_view()),
+    re_path("^(?:tasks|facts)/.", addresses.refuse),
 ]

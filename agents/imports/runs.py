@@ -9,7 +9,7 @@ import msgspec
 
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 from memoryhub.interface.json import parse_object
-from memoryhub.interface.shapes import fault_of, has_visible, parse_key
+from memoryhub.interface.shapes import fault_of, has_visible, parse_task_key
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_MESSAGES = 10_000
@@ -107,7 +107,7 @@ def run_of(data: dict[str, Any], prefix: str = "") -> Run:
     names = [str(part) for part in (read.task_id, read.trial) if part is not None]
     key = prefix + ("-".join(names) if read.task_id is not None else f"run-{digest[:16]}")
     try:
-        parse_key(key)
+        parse_task_key(key)
     except ValueError as error:
         raise _no_key(Code.BAD_FORMAT, f"task_id and trial make the key {key[:80]!r}: {error}") from None
     if len(key) > MAX_KEY:

@@ -17,7 +17,10 @@ def agent_named(viewer: Viewer, name: str) -> Membership:
     found = agents.select_related("actor").filter(name=name).first()
     if found is None:
         names = ", ".join(agents.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
-        raise CommandError(f"There is no agent {name!r} in the team {viewer.team_slug}. Agents: {names}.")
+        raise CommandError(
+            f"There is no agent {name!r} in the team {viewer.team_slug}. Agents: {names}. "
+            f"Another one: manage.py add_agent {name} --team {viewer.team_slug}"
+        )
     return found
 
 

@@ -17,7 +17,8 @@ async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID
     """Wait for the answer: 200 with it, at once when it is there; 204 when there is none after `wait` seconds (0..60).
 
     What happens meanwhile wakes the request, and rights are asked anew before it answers. A key may wait 8 times at
-    once (429).
+    once (429). Who asked gets the decision and the action to take; any other who sees the escalation, joined or not,
+    gets the words, with `answered_other` for `answered`.
     """
     await respond(scope, receive, send, DOOR, partial(_answer, escalation_id))
 

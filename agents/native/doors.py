@@ -19,8 +19,10 @@ from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized, Unavailable
 from memoryhub.core.failures import describe
+from memoryhub.core.lives import Ledger
 from memoryhub.core.verbs import require_scope
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.bridge import SMALL
 from memoryhub.interface.headers import check_address
 from memoryhub.interface.health import count
 from memoryhub.interface.json import dump
@@ -111,6 +113,10 @@ class Waiter:
 
     def beat(self, seq: int) -> None:
         """Nothing to do."""
+
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """Wake to look whether the cursor still holds."""
+        self.woken.set()
 
     def revoke(self) -> None:
         """Wake to look a last time, with the key as it is now."""
@@ -214,9 +220,10 @@ async def _reply(request: Request, answer: Callable[[Request], Awaitable[Any]]) 
 
 
 async def disconnected(receive: Receive) -> None:
-    """Returns when the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Returns when the client has gone away, or sends more than a reader has to say."""
+    sent = 0
+    while (message := await receive())["type"] != "http.disconnect" and sent <= SMALL:
+        sent += len(message.get("body", b""))
 
 
 async def send_whole(send: Send, request: Request, reply: Reply) -> None:

@@ -38,8 +38,10 @@ async def feed(scope: Scope, receive: Receive, send: Send) -> None:
     `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
     `after` again when nothing has happened meanwhile. Without `after` the feed begins now. With `wait` an empty page
     waits for the first event. What is told is on disk; of several at once none is passed over, and none comes before
-    one that was committed earlier. 410 `resync`, with `floor` and `head`, for a cursor of the future, below the feed's
-    floor, or more than 10,000 events behind: read afresh what you need, and go on from `head`.
+    one that was committed earlier. 410 `resync`, with `floor`, `head` and `life`, for a cursor of the future, below the
+    feed's floor, more than 10,000 events behind, or of a history that is lost (`life` counts those that the ledger was
+    given: a standby that lacked the last commits took over, or a backup was put back): read afresh what you need, and
+    go on from `head`, or after a loss from `floor`, which misses nothing.
     """
     await respond(scope, receive, send, DOOR, _page)
 
@@ -72,7 +74,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
             words = "A type is that of a row, such as observation, or of an event, such as observation.log."
             raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
     task = None
-    if key := params.key("task"):
+    if key := params.task_key("task"):
         with viewer_transaction(viewer, read_only=True):
             task = task_selectors.ref(viewer, key).id
     return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
@@ -81,7 +83,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
 def _look(request: Request, asked: Asked) -> FeedEvents:
     # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
     viewer = request.enter(NEEDED)
+    ledger = check_cursor(viewer, asked.after)
     with viewer_transaction(viewer, read_only=True):
-        check_cursor(viewer, asked.after)
-        events, reached = read_events(viewer, asked.after, limit=asked.limit, wanted=asked.wanted)
-        return {"events": page_of(viewer, events), "next": reached}
+        events, reached = read_events(viewer, asked.after, ledger.head, limit=asked.limit, wanted=asked.wanted)
+        return {"events": page_of(viewer, events), "next": reached, "life": ledger.life}

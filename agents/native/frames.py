@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
+from memoryhub.core.errors import Code
 from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.lives import BITS, Ledger
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
@@ -19,13 +21,16 @@ from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
 # Administration is told at the desk's ledger, not to agents.
-ADMINISTRATION = frozenset({"membership", "agent", "key", "team", "person", "queue", "feed"})
+ADMINISTRATION = frozenset({"membership", "agent", "key", "team", "person", "queue", "feed", "ledger"})
 
 
 class FeedEvent(TypedDict):
-    """`id`: of the row (null: of none); `task`: its task's key, where the reader may see the task."""
+    """`id`: of the row (null: of none); `task`: its task's key, where the reader may see the task. `life`: the ordinal
+    of the history of the ledger that the event is of.
+    """
 
     seq: int
+    life: int
     type: str
     id: UUID | None
     row_type: str
@@ -37,10 +42,11 @@ class FeedEvent(TypedDict):
 
 
 class FeedEvents(TypedDict):
-    """`next`: the cursor to go on from."""
+    """`next`: the cursor to go on from. `life`: the ordinal of the ledger's present history."""
 
     events: list[FeedEvent]
     next: int
+    life: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,11 @@ def block(event: str, data: Mapping[str, Any], *, seq: int | None = None) -> byt
     return place + b"event: %s\ndata: %s\n\n" % (event.encode(), dump(data))
 
 
+def resync(fork: int, ledger: Ledger) -> bytes:
+    """That what came after `fork` is of a history that is lost; without an id, since it is no place to resume from."""
+    return block("resync", {"code": Code.RESYNC, "floor": fork, "head": ledger.head, "life": ledger.life})
+
+
 def place(seq: int) -> bytes:
     """That everything up to `seq` was sent: a comment, which keeps the connection, and the id to resume from."""
     return b":\nid: %d\n\n" % seq
@@ -112,13 +123,15 @@ def place(seq: int) -> bytes:
 def _members(event: LiveEvent, task: str | None) -> FeedEvent:
     made: FeedEvent = {
         "seq": event.seq,
+        "life": event.seq >> BITS,
         "type": event.type,
         "id": event.row_id,
         "row_type": event.row_type,
         "label": str(event.label),
         "author": event.actor,
         "at": event.at,
-        "data": event.data,
+        # Earlier versions told the verdict, which no agent hears before it is handed back.
+        "data": {name: value for name, value in event.data.items() if name != "verdict"},
     }
     if task is not None:
         made["task"] = task

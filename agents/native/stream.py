@@ -29,6 +29,7 @@ from agents.native.doors import (
 from agents.native.feed import NEEDED, wanted_of
 from memoryhub.core.errors import Code, FieldError, Invalid
 from memoryhub.core.failures import describe
+from memoryhub.core.lives import Ledger
 from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
@@ -46,7 +47,7 @@ CLOSE_SECONDS = 1.0
 MOST_ALERTS = 100  # pushed when a stream begins; the list has all
 HELLO = b"retry: 2000\n\n"
 # Why this side has ended a stream.
-REVOKED, TOO_SLOW, FAILED = "rights", "slow", "failed"
+REVOKED, TOO_SLOW, FAILED, FORKED = "rights", "slow", "failed", "forked"
 
 STREAMS = Gauge("memoryhub_streams", "Open streams of the feed of this process.")
 ENDED = Counter("memoryhub_streams_ended_total", "Streams of the feed that this side has ended, by reason.", ["reason"])
@@ -96,6 +97,8 @@ class Stream:
         self._waiting_bytes = 0
         self._filled = asyncio.Event()
         self._reached: int | None = None  # up to which the ledger was sent; None: not yet
+        self._told = 0  # the greatest id that was sent, or waits to be
+        self._farewell = b""  # what is sent last
         self._pumping: asyncio.Task[None] | None = None
         self._ended = ""
 
@@ -107,7 +110,8 @@ class Stream:
             with place(self.viewer), connected(self):
                 await live.subscribe(self)
                 head = await in_thread(partial(self._resume, after))
-                await self._run(head if after is None else after, head)
+                self._told = head if after is None else after
+                await self._run(self._told, head)
         except Exception as error:
             if self.status is not None:
                 log.error("stream_failed", **describe(error))
@@ -131,7 +135,7 @@ class Stream:
         return after
 
     def _resume(self, after: int | None) -> int:
-        return read_head(self.viewer) if after is None else check_cursor(self.viewer, after)
+        return read_head(self.viewer) if after is None else check_cursor(self.viewer, after).head
 
     async def _run(self, after: int, head: int) -> None:
         self.status = 200
@@ -187,9 +191,19 @@ class Stream:
         if self._reached is not None:
             self._put(seq, frames.place(max(seq, self._reached)))
 
-    def _put(self, seq: int, data: bytes) -> None:
-        if self._ended:
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """Who was told what came after the fork is told so, and that is the end; the others go on."""
+        if self._told <= fork or self._farewell or self._ended:
             return
+        self._farewell = frames.resync(fork, ledger)
+        ENDED.labels(FORKED).inc()
+        live.unsubscribe(self)
+        self._filled.set()
+
+    def _put(self, seq: int, data: bytes) -> None:
+        if self._ended or self._farewell:
+            return
+        self._told = max(self._told, seq)
         self._waiting_bytes += len(data)
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self.end(TOO_SLOW)
@@ -199,9 +213,12 @@ class Stream:
 
     async def _pump(self, after: int, head: int) -> None:
         await self._write(HELLO)
-        while after < head:
-            missed, after = await in_thread(partial(self._missed, after))
+        while after < head and not self._farewell:
+            missed, reached = await in_thread(partial(self._missed, after))
             await self._write(missed)
+            if reached == after:
+                break  # the ledger is shorter by now: the reader tells
+            self._told = after = reached
         await self._write(await in_thread(self._open_alerts))
         self._reached = after
         for seq, data in tuple(self._queue):
@@ -213,6 +230,8 @@ class Stream:
             if data := self._take():
                 await self._write(data)
                 self._waiting_bytes -= len(data)
+            elif self._farewell:
+                return await self._write(self._farewell)
             else:
                 await self._filled.wait()
 
@@ -227,8 +246,9 @@ class Stream:
 
     def _missed(self, after: int) -> tuple[bytes, int]:
         """What was missed after `after`, read through this viewer's own rights, and how far that goes."""
+        head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
-            events, reached = read_events(self.viewer, after, wanted=self.wanted)
+            events, reached = read_events(self.viewer, after, head, wanted=self.wanted)
             made = frames.page_of(self.viewer, events)
         blocks = [frames.block(event["type"], event, seq=event["seq"]) for event in made]
         return b"".join([*blocks, frames.place(reached)]), reached

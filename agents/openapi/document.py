@@ -18,7 +18,7 @@ from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
 from agents.openapi.parameters import Untold, header_parameter, query_parameter
 from memoryhub.interface.problems import CONTENT_TYPE
-from memoryhub.interface.shapes import Key
+from memoryhub.interface.shapes import FactKey, TaskKey
 
 Json = dict[str, Any]
 
@@ -169,9 +169,16 @@ def _operation(operation: Operation, schemas: dict[str, Json], example: Json) ->
     return made
 
 
+_PATH_SCHEMAS: dict[str, Json] = {
+    "task_key": msgspec.json.schema(TaskKey),
+    "fact_key": msgspec.json.schema(FactKey),
+    "uuid": {"type": "string", "format": "uuid"},
+}
+
+
 def _path_parameters(operation: Operation, example: Json) -> Iterable[Json]:
     for converter, name in operation.path_parameters:
-        schema = {"key": msgspec.json.schema(Key), "uuid": {"type": "string", "format": "uuid"}}[converter]
+        schema = _PATH_SCHEMAS[converter]
         made: Json = {"name": name, "in": "path", "required": True, "schema": schema}
         if name in example.get("path", {}):
             made["example"] = example["path"][name]

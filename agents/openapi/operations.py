@@ -12,7 +12,6 @@ from agents.native import answer, feed, stream
 from agents.native.frames import FeedEvent, FeedEvents
 from agents.openapi.parameters import Untold
 from escalations.answers import Answer
-from memoryhub.core.verbs import VERBS
 from memoryhub.memory.answers import PushedAlert
 
 ROOT = "/api/v1/"
@@ -104,7 +103,7 @@ class Operation:
 
     @property
     def path(self) -> str:
-        return ROOT + re.sub(r"<[a-z]+:([a-z_]+)>", r"{\1}", self.route)
+        return ROOT + re.sub(r"<[a-z_]+:([a-z_]+)>", r"{\1}", self.route)
 
     @property
     def noun(self) -> str:
@@ -113,7 +112,7 @@ class Operation:
     @property
     def path_parameters(self) -> list[tuple[str, str]]:
         """Converter and name of each."""
-        return re.findall(r"<([a-z]+):([a-z_]+)>", self.route)
+        return re.findall(r"<([a-z_]+):([a-z_]+)>", self.route)
 
 
 def operations() -> list[Operation]:
@@ -142,7 +141,6 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
     body_required = False
     if not reads and method != "DELETE" and issubclass(view, Taking):
         shape, body_required = view.told or view.shape, not view.body_optional
-    verb = VERBS.get(name.replace("_", ".", 1))
     asks = issubclass(view, Asking)
     return Operation(
         method=method,
@@ -150,7 +148,7 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         id=name,
         module=view.__module__,
         description=_words_of(view, "read" if reads or asks else "write"),
-        scope=getattr(view, "scope", None) if reads or asks or verb is None else verb.scope,
+        scope=view.scope_of(method),
         parameters=view.parameters if reads else view.parameters & {"label"},
         headers=_headers(method, view),
         shape=shape,
@@ -197,13 +195,13 @@ def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
 
 def _refusals(method: str, route: str, view: type[Endpoint], shape: Any) -> Iterator[int]:
     """The statuses that a door of this kind may refuse with."""
-    yield from (400, 401, 403, 414, 429, 503)
+    yield from (400, 401, 403, 408, 414, 429, 431, 503)
     names_rows = "<" in route or bool(view.parameters & {"task", "label"})
     writes = method != "GET" and not issubclass(view, Asking)
     if writes or names_rows:
         yield from (404, 409)
     if shape is not None:
-        yield from (408, 413, 415)
+        yield from (413, 415)
     if writes:
         yield 422
     if method in ("PATCH", "PUT", "DELETE"):
@@ -235,7 +233,7 @@ def _of_native(door: Native) -> Operation:
         shape=None,
         body_required=False,
         answers=door.answers,
-        refusals=frozenset({400, 401, 403, 414, 429, 503}) | door.refusals,
+        refusals=frozenset({400, 401, 403, 408, 414, 429, 431, 503}) | door.refusals,
         media_type=door.media_type,
         events=door.events,
     )

@@ -6,22 +6,22 @@ from typing import Any
 from uuid import UUID
 
 from escalations import schemas
-from escalations.actions.common import free, lock, require_owner, save, write_answer
+from escalations.actions.common import free, let_go, lock, require_owner, save, withdraw_answer, write_answer
 from escalations.models import Escalation, Verdict
+from escalations.selectors import unreachable
 from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, next_state
 from memoryhub.core import outbox
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import Membership
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import AGENTS, DESK, action
-from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.json import dump
 from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task, TaskStatus
 
-CLOSE_UNACKNOWLEDGED = "escalations.timers.close_unacknowledged"
+CLOSE_UNACKNOWLEDGED = "escalation.close_unacknowledged"
 
 
 @action("escalation.decide", roles=DESK)
@@ -32,15 +32,17 @@ def decide(
     verdict: str,
     message: str = "",
     arguments: Mapping[str, Any] | None = None,
+    arguments_json: str | None = None,
     done: str = "",
     next: str = "",
     hand_back: bool = True,
 ) -> Escalation:
     """Answer as the agent allowed, and hand back in the same click unless told otherwise.
 
+    `arguments_json`: the arguments as JSON text, which is what is kept of them and given to the agent, byte by byte.
     Raises Conflict: already_decided, not_owner, wrong_state; NotAllowed (422) for a verdict that the agent did not
-    allow, a rejection or response without words, arguments that do not fit the action's schema, or an agent that may
-    no longer read the answer.
+    allow, a rejection or response without words, arguments that do not fit the action's schema, or an agent that is
+    deactivated or may no longer read the answer.
     """
     escalation, task = lock(viewer, escalation_id)
     if escalation.state in (RESOLVED, *ANSWERED):
@@ -55,13 +57,17 @@ def decide(
     _check_verdict(escalation, verdict, message, arguments)
     _check_reader(escalation)
     escalation.state = next_state("decide", escalation.state)
-    event = save(viewer, "decide", escalation, verdict=verdict)
+    # The verdict is in the answer, not in the event, which agents hear of before it is handed back.
+    event = save(viewer, "decide", escalation)
     text = {"message": message, "done": done, "next": next}
     if verdict == Verdict.EDIT:
-        text["arguments"] = dict(arguments or {})  # type: ignore[assignment]
+        text["arguments_json"] = arguments_json or dump(arguments).decode()
     write_answer(viewer, escalation, Verdict(verdict), text, event)
     if hand_back:
         give_back(viewer, escalation, task)
+    else:
+        task.lease_expires_at = None  # what is decided is not taken back by the claim's end
+        save_task(task)
     return escalation
 
 
@@ -83,18 +89,20 @@ def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments
 
 
 def _check_reader(escalation: Escalation) -> None:
-    agent = Membership.objects.select_related("actor", "team").get(id=escalation.author_id)
-    label = label_by_id(escalation.label_id)
-    if not viewer_of(agent).dominates(label.sensitivity, label.compartments):
-        raise NotAllowed(f"{agent.name} may no longer read an answer of this sensitivity; finish it yourself.")
+    if (why := unreachable(escalation)) is not None:
+        raise NotAllowed(why)
 
 
 @action("escalation.hand_back", roles=DESK)
 def hand_back(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Give the decided escalation back to the agent. Raises Conflict: not_owner, wrong_state."""
+    """Give the decided escalation back to the agent: the owner, or a lead, who sends the owner's answer.
+
+    Raises Conflict: not_owner, wrong_state; NotAllowed where the answer cannot reach the agent.
+    """
     escalation, task = lock(viewer, escalation_id)
     next_state("hand_back", escalation.state)
-    require_owner(viewer, escalation)
+    require_owner(viewer, escalation, or_lead=True)
+    _check_reader(escalation)
     give_back(viewer, escalation, task)
     return escalation
 
@@ -104,8 +112,8 @@ def give_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
     escalation.state = next_state("hand_back", escalation.state)
     escalation.handed_back_at = now()
     escalation.claim_expires_at = None
-    end_lease(task)
-    task.status = TaskStatus.OPEN
+    let_go(task)
+    task.status = TaskStatus.IN_PROGRESS if task.holder_id else TaskStatus.OPEN
     save_task(task)
     save(viewer, "hand_back", escalation)
     outbox.schedule(
@@ -158,14 +166,19 @@ def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
 def cancel(viewer: Viewer, *, escalation_id: UUID, reason: str) -> Escalation:
     """It is no longer needed. An agent cancels only its own; a person whom the claim or the lead's role allows.
 
+    What was decided and not handed back is withdrawn, and never sent.
     Raises Conflict: not_owner, wrong_state.
     """
     escalation, task = lock(viewer, escalation_id)
     state = next_state("cancel", escalation.state)
     if viewer.is_agent and escalation.author_id != viewer.membership:
         raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may cancel.", state=escalation.state)
+    if viewer.is_agent and escalation.state == RESOLVED:
+        raise Conflict(Code.WRONG_STATE, "A person has decided this: wait for the answer.", state=escalation.state)
     if viewer.is_human and escalation.owner_id is not None:
         require_owner(viewer, escalation, or_lead=True)
+    if escalation.state == RESOLVED:
+        withdraw_answer(escalation)
     escalation.state, escalation.closed_at = state, now()
     free(escalation)
     end_lease(task)

@@ -3,25 +3,29 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from escalations.actions.common import free, lock, require_owner, save
+from django.db.models import Q
+
+from escalations.actions.common import lock, requeue, require_owner, save
 from escalations.models import Escalation
+from escalations.standing import IS_OVER
 from escalations.states import CLAIMED, QUEUED, WAITING, next_state
 from memoryhub.core import outbox
 from memoryhub.core.access import visible_to
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.verbs import DESK, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import end_lease, now
+from memoryhub.memory.actions.leases import now, take_token
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
 
-RUN_OUT = "escalations.timers.run_out"
+RUN_OUT = "escalation.run_out"
 
 
 @action("escalation.claim", roles=DESK)
 def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     """Take the escalation, and its task's lease from the agent; repeating one's own claim is fine.
 
+    A claim of somebody else's that is over, by the database's clock or by their rights, does not stand in the way.
     Of several people at once exactly one succeeds. Raises Conflict: already_claimed with owner, since when and
     version; wrong_state when it is over; NotFound.
     """
@@ -45,9 +49,10 @@ def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
 def next_free(viewer: Viewer) -> Escalation | None:
     """Claim the most urgent free one, the oldest of equals; None when there is none.
 
-    One that somebody is taking at this moment is passed over, not waited for.
+    One that somebody is taking at this moment is passed over, not waited for. What somebody had, and no longer has by
+    the database's clock or by their rights, is free.
     """
-    queued = Escalation.objects.filter(state=QUEUED).order_by("-priority", "id")
+    queued = Escalation.objects.filter(Q(state=QUEUED) | IS_OVER).order_by("-priority", "id")
     # The task first, as everywhere: who claims this very one at this moment must not wait for us in a circle.
     free_task = Task.objects.select_for_update(no_key=True, skip_locked=True)
     for escalation_id, task_id in visible_to(viewer, queued).values_list("id", "task_id")[:50]:
@@ -65,7 +70,7 @@ def _take(viewer: Viewer, escalation: Escalation, task: Task) -> Escalation:
     at = now()
     escalation.owner_id, escalation.claimed_at = viewer.membership, at
     escalation.generation += 1
-    task.token += 1
+    take_token(task)
     task.holder_id, task.human_owned = viewer.membership, True
     _prolong(escalation, task, at)
     save_task(task)
@@ -95,18 +100,12 @@ def keep(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
 
 @action("escalation.release", roles=DESK)
 def release(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Put it back into the queue: the owner, or a lead. Raises Conflict: not_owner, wrong_state."""
+    """Put it back into the queue: the owner, or a lead. What was decided and not handed back is never sent then.
+
+    Raises Conflict: not_owner, wrong_state.
+    """
     escalation, task = lock(viewer, escalation_id)
     next_state("release", escalation.state)
     require_owner(viewer, escalation, or_lead=True)
     requeue(viewer, escalation, task, "release")
     return escalation
-
-
-def requeue(viewer: Viewer, escalation: Escalation, task: Task, verb: str) -> None:
-    """End the claim of a locked escalation, and with it the person's hold on the task."""
-    escalation.state = next_state(verb, escalation.state)
-    free(escalation)
-    end_lease(task)
-    save_task(task)
-    save(viewer, verb, escalation)

@@ -3,30 +3,69 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from escalations.models import Answer, Escalation, Note, Verdict
+from escalations.standing import ended_by
+from escalations.states import RESOLVED, next_state
 from memoryhub.core import ledger
 from memoryhub.core.access import visible_to
-from memoryhub.core.errors import Code, Conflict, NotFound
+from memoryhub.core.errors import Code, Conflict, NotFound, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import text_columns
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.tasks import lock as lock_task
+from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
+
+RETRY_SECONDS = 60  # people answer within minutes at best
 
 
 def lock(viewer: Viewer, escalation_id: UUID) -> tuple[Escalation, Task]:
     """The visible escalation and its task, locked until COMMIT. Raises NotFound.
 
-    The task first: so does everything that changes both, and so nobody waits in a circle.
+    The task first: so does everything that changes both, and so nobody waits in a circle. A claim that is over is ended
+    here, before anybody acts on it.
     """
     found = visible_to(viewer, Escalation.objects.filter(id=escalation_id)).values_list("task_id", flat=True).first()
     if found is None:
         raise NotFound()
     task = lock_task(viewer, found)
     escalation = visible_to(viewer, Escalation.objects.select_for_update(no_key=True)).get(id=escalation_id)
+    if (verb := ended_by(escalation)) is not None:
+        requeue(viewer, escalation, task, verb)
     return escalation, task
+
+
+def requeue(viewer: Viewer, escalation: Escalation, task: Task, verb: str) -> None:
+    """End the claim of a locked escalation, and with it the person's hold on the task.
+
+    An answer that was decided and not handed back is withdrawn with it: kept, shown to the next person, never sent.
+    """
+    owner = escalation.owner
+    if escalation.state == RESOLVED:
+        withdraw_answer(escalation)
+    escalation.state = next_state(verb, escalation.state)
+    escalation.ended_for = escalation.owner_id
+    free(escalation)
+    let_go(task)
+    save_task(task)
+    save(viewer, verb, escalation, owner=owner.name if owner else None)
+
+
+def let_go(task: Task) -> None:
+    """End a person's hold on a locked task; an agent's lease, taken since that hold was over, goes on."""
+    if task.human_owned:
+        end_lease(task)
+
+
+def withdraw_answer(escalation: Escalation) -> None:
+    """Keep this round's answer from ever being sent."""
+    given = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round, withdrawn_at__isnull=True)
+    given.update(withdrawn_at=now())
 
 
 def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = False) -> None:
@@ -36,9 +75,14 @@ def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = Fal
     if or_lead and viewer.role in (Role.LEAD, Role.ADMIN):
         return
     owner = escalation.owner.name if escalation.owner else None
+    words = "Claim this escalation first."
+    if owner is not None:
+        words = f"{owner} has claimed this escalation."
+    elif escalation.ended_for == viewer.membership:
+        words = "Your claim has ended, and the escalation is back in the queue. Claim it again to go on."
     raise Conflict(
         Code.NOT_OWNER,
-        f"{owner} has claimed this escalation." if owner else "Claim this escalation first.",
+        words,
         owner=owner,
         since=escalation.claimed_at,
         state=escalation.state,
@@ -49,11 +93,12 @@ def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = Fal
 def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
     """Write a locked escalation's change as its next version, with its event; returns the event's id."""
     escalation.version += 1
+    escalation.change_id = new_id()
     escalation.save()
-    return record(viewer, verb, escalation, **data)
+    return record(viewer, verb, escalation, event_id=escalation.change_id, **data)
 
 
-def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
+def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID | None = None, **data: Any) -> UUID:
     """Append the event of an escalation's change."""
     return ledger.append(
         viewer,
@@ -63,7 +108,20 @@ def record(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UU
         row_id=escalation.id,
         task_id=escalation.task_id,
         data={"state": escalation.state, "version": escalation.version, **data},
+        event_id=event_id,
     )
+
+
+def refuse_more_notes(viewer: Viewer, escalation: Escalation) -> None:
+    """Raises RateLimited for an agent where agents have written ESCALATION_NOTES on a locked escalation already."""
+    if not viewer.is_agent:
+        return
+    written = Note.objects.filter(escalation_id=escalation.id, author__role=Role.AGENT).count()
+    if written >= settings.ESCALATION_NOTES:
+        raise RateLimited(
+            f"Agents have written {written} notes on this escalation, which is all that it takes: wait for its answer.",
+            retry_after=RETRY_SECONDS,
+        )
 
 
 def write_note(viewer: Viewer, escalation: Escalation, text: str, *, client_ref: str | None = None) -> Note:

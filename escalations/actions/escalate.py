@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
+
 from escalations import schemas
-from escalations.actions.common import record, write_note
+from escalations.actions.common import RETRY_SECONDS, record, refuse_more_notes, write_note
 from escalations.models import Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
-from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed
+from escalations.written import keep
+from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Kind, Membership, Role, Team
 from memoryhub.core.sealing import text_columns
+from memoryhub.core.sql import later, run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer, viewer_of
@@ -43,10 +47,12 @@ def escalate(
     """Ask for a person; the escalation, and whether it was made now.
 
     A task has at most one open escalation: a second request gets that one, with what it asks added as a note (a
-    repeated `client_ref` adds nothing). The package is the task's memory as of this event, so nothing is copied.
+    repeated `client_ref` adds nothing). `action`: its `arguments_json`, the text that came, is what is kept of its
+    `arguments`. The package is the task's memory as of this event, so nothing is copied.
     Raises Conflict: wrong_state when the task is over, already_exists for a `client_ref` of another task's; Invalid for
     an `allowed` that does not fit the `action`; NotAllowed for an `assigned_to` who may not see the task or is no
-    active person.
+    active person; RateLimited beyond OPEN_ESCALATIONS open ones of one's own, or ESCALATION_NOTES of agents' notes on
+    one. Beyond URGENT_ESCALATIONS open ones of one's own that are urgent, an urgent one is taken as high.
     """
     _check_request(allowed, action)
     locked = lock_task(viewer, task.id)
@@ -55,29 +61,54 @@ def escalate(
     assignee = _assignee(locked, assigned_to) if assigned_to else None
     standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=locked.id, state__in=OPEN).first()
     if standing is not None:
+        refuse_more_notes(viewer, standing)
         write_note(viewer, standing, f"{reason}\n\n{question}".strip(), client_ref=client_ref)
         return standing, False
     if locked.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {locked.status} cannot be escalated.", state=locked.status)
 
+    given = _priority(viewer, priority)
     team = Team.objects.get(id=viewer.team)
     queue, _ = Queue.objects.get_or_create(team=team, name=DEFAULT_QUEUE)
     label = label_by_id(locked.label_id)
     made = Escalation(
         id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=locked, queue=queue
     )
-    text = {"reason": reason, "question": question, "recommendation": recommendation, "action": action}
+    text = {"reason": reason, "question": question, "recommendation": recommendation, "action": keep(action)}
     columns = text_columns("escalation", made.id, label, text)
     made.body, made.sealed = columns["body"], columns["sealed"]
     made.author_id, made.client_ref = viewer.membership, client_ref
-    made.reason_code, made.allowed, made.priority = reason_code, list(dict.fromkeys(allowed)), priority
+    made.reason_code, made.allowed, made.priority = reason_code, list(dict.fromkeys(allowed)), given
     made.assigned_to = assignee
     made.policy = {"claim_minutes": queue.claim_minutes, "acknowledge_hours": team.acknowledge_hours}
-    made.clock_id = record(viewer, "escalate", made, priority=Priority(priority).label, reason_code=reason_code)
+    if given != priority:
+        made.policy["asked_priority"] = Priority(priority).label
+    made.clock_id = record(viewer, "escalate", made, priority=Priority(given).label, reason_code=reason_code)
     made.save(force_insert=True)
     locked.status = TaskStatus.ESCALATED
     save_task(locked)
     return made, True
+
+
+_OPEN_OF_MINE = f"""
+select count(*), count(*) filter (where priority = {Priority.URGENT.value}) from escalation
+where author_id = %(me)s::uuid and state in {OPEN}
+"""
+# Of one's own requests at once each counts those before it.
+_ONE_BY_ONE = "select from membership where id = %(me)s::uuid for no key update"
+
+
+def _priority(viewer: Viewer, asked: int) -> int:
+    """The priority that a new one of the viewer's is given. Raises RateLimited when too many of theirs are open."""
+    mine = {"me": viewer.membership}
+    later(_ONE_BY_ONE, mine)
+    ((count, urgent),) = run(_OPEN_OF_MINE, mine)
+    if count >= settings.OPEN_ESCALATIONS:
+        raise RateLimited(
+            f"You have {count} open escalations of {settings.OPEN_ESCALATIONS}: wait for answers, or cancel some.",
+            retry_after=RETRY_SECONDS,
+        )
+    return Priority.HIGH if asked == Priority.URGENT and urgent >= settings.URGENT_ESCALATIONS else asked
 
 
 def _repeated(viewer: Viewer, task: Task, client_ref: str) -> Escalation | None:

@@ -45,5 +45,5 @@ def is_resolved(viewer: Viewer, escalation: Escalation) -> bool:
     """Whether a person has answered it, or done the work."""
     if escalation.state in (CANCELLED, EXPIRED):
         return False
-    answers = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round)
+    answers = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round, withdrawn_at=None)
     return visible_to(viewer, answers).exists()

@@ -19,9 +19,11 @@ def change(viewer: Viewer, *, queue: Queue, claim_minutes: int) -> Queue:
         raise Invalid("This queue is not of this team.")
     if not 1 <= claim_minutes <= 1440:
         raise Invalid("A claim holds from 1 to 1440 minutes.")
+    was = Queue.objects.values_list("claim_minutes", flat=True).get(id=queue.id)
     queue.claim_minutes = claim_minutes
     queue.save(update_fields=["claim_minutes"])
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    data = {"queue": queue.name, "claim_minutes": claim_minutes}
+    before = {"claim_minutes": was} if was != claim_minutes else {}
+    data = {"queue": queue.name, "claim_minutes": claim_minutes, "before": before}
     ledger.append(viewer, "queue.change", label=label.id, row_type="queue", row_id=None, data=data)
     return queue

@@ -1,12 +1,13 @@
 """Escalations, what people wrote on them, and the answers."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from escalations.states import OPEN
+from escalations.states import HELD, OPEN
 from memoryhub.core.models import Labelled, Membership, Team
 from memoryhub.memory.models import Task
 
@@ -65,6 +66,7 @@ class Escalation(Labelled):
     queue = models.ForeignKey(Queue, on_delete=models.PROTECT, related_name="+", db_index=False)
     state = models.CharField(max_length=12, default="queued")
     version = models.IntegerField(default=1)
+    change_id = models.UUIDField(null=True)  # the event of this version; of the first one it is the clock's
     reason_code = models.CharField(max_length=30, choices=ReasonCode.choices)
     allowed = ArrayField(models.CharField(max_length=10))
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
@@ -81,6 +83,8 @@ class Escalation(Labelled):
     handed_back_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     unacknowledged = models.BooleanField(default=False, help_text="Closed since its agent never took the answer.")
+    # Whose claim was found to be over in this transaction; not stored.
+    ended_for: UUID | None = None
 
     class Meta(Labelled.Meta):
         db_table = "escalation"
@@ -100,11 +104,17 @@ class Escalation(Labelled):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["team", "-priority", "id"], name="escalation_queue", condition=Q(state__in=OPEN)),
-            models.Index(fields=["owner"], name="escalation_owner", condition=Q(state__in=["claimed", "waiting"])),
+            models.Index(fields=["owner"], name="escalation_owner", condition=Q(state__in=HELD)),
+            models.Index(fields=["author", "priority"], name="escalation_author", condition=Q(state__in=OPEN)),
         ]
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def change(self) -> UUID:
+        """The event of the present version."""
+        return self.change_id or self.clock_id
 
 
 class Note(Labelled):
@@ -128,16 +138,29 @@ class Note(Labelled):
 
 
 class Answer(Labelled):
-    """A person's verdict on an escalation. Text: `message`, `arguments`, `done`, `next`."""
+    """A person's verdict on an escalation, one a round beside those withdrawn.
+
+    Text: `message`, `arguments`, `done`, `next`.
+    """
 
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="answers", db_index=False)
     round = models.SmallIntegerField()
     verdict = models.CharField(max_length=10, choices=Verdict.choices)
+    withdrawn_at = models.DateTimeField(null=True, help_text="It was never sent, and another one may be given.")
 
     class Meta(Labelled.Meta):
         db_table = "escalation_answer"
         abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
-            models.UniqueConstraint(fields=["escalation", "round"], name="escalation_answer_once"),
+            models.UniqueConstraint(
+                fields=["escalation", "round"],
+                name="escalation_answer_once",
+                condition=Q(withdrawn_at__isnull=True),
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["escalation"], name="escalation_answer_withdrawn", condition=Q(withdrawn_at__isnull=False)
+            ),
         ]

@@ -12,18 +12,14 @@ from django.utils.safestring import SafeString, mark_safe
 from escalations import selectors
 from escalations.models import Escalation, Priority
 from memoryhub.core.labels import label_by_id
+from memoryhub.core.unseen import UNSEEN, number_of, show
 
 register = template.Library()
 
-# Controls but tab and line feed, bidi marks and overrides, invisible characters (but the joiners, which scripts and
-# emoji need), tags. What is shown in their place is their number.
-_ODD = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
 _LONGEST = 4_000  # characters of one text in a list; the item itself, opened alone, shows all
 _MOST_MEMBERS = 60
 _DEEPEST = 8
+_MOST_LEAVES = 200  # of one value in a list, over all its levels
 _CALL = {"tool": 0, "arguments": 1, "result": 2}
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
@@ -32,6 +28,7 @@ _PHRASES = {
     "escalation.claim": "took it over",
     "escalation.release": "put it back into the queue",
     "escalation.run_out": "ran out of time: back into the queue",
+    "escalation.withdraw": "could not go on: back into the queue, nothing was sent",
     "escalation.note": "noted",
     "escalation.decide": "answered",
     "escalation.hand_back": "handed it back to the agent",
@@ -67,12 +64,17 @@ _VERDICTS = {
 @register.filter
 def plain(text: object) -> SafeString:
     """Untrusted text, escaped, with control, bidi and invisible characters shown as their numbers."""
-    return mark_safe(_ODD.sub(_show_odd, str(conditional_escape("" if text is None else str(text)))))  # noqa: S308
+    return mark_safe(UNSEEN.sub(_show_odd, str(conditional_escape("" if text is None else str(text)))))  # noqa: S308
 
 
 def _show_odd(found: re.Match[str]) -> str:
-    number = f"U+{ord(found[0]):04X}"
-    return f'<span class="odd" title="an invisible or control character">{number}</span>'
+    return f'<span class="odd" title="an invisible or control character">{number_of(found[0])}</span>'
+
+
+@register.filter
+def in_input(text: str) -> str:
+    """Untrusted text for an input, its unseen characters as marks; what reads the form reads them back."""
+    return show(text)
 
 
 @register.filter
@@ -128,24 +130,27 @@ def _scalar(value: Any) -> str:
 @register.filter
 def tree(value: Any) -> SafeString:
     """A JSON value as nested lists of names and values; long ones are cut, and say so."""
-    return _tree(value, 0, _LONGEST)
+    return _tree(value, 0, _LONGEST, [_MOST_LEAVES])
 
 
 @register.filter
 def whole_tree(value: Any) -> SafeString:
     """The same, with nothing cut."""
-    return _tree(value, 0, None)
+    return _tree(value, 0, None, [])
 
 
-def _tree(value: Any, depth: int, longest: int | None) -> SafeString:
+def _tree(value: Any, depth: int, longest: int | None, left: list[int]) -> SafeString:
+    """`left`: how many more values may be shown, counted down; ignored where nothing is cut."""
     if isinstance(value, dict | list) and not value:
         return format_html('<span class="text-secondary">{}</span>', "empty")
     if isinstance(value, dict):
-        return _list(((plain(name), part) for name, part in _in_order(value)), len(value), depth, longest)
+        return _list(((plain(name), part) for name, part in _in_order(value)), len(value), depth, longest, left)
     if isinstance(value, list):
         if all(not isinstance(part, dict | list) for part in value) and len(value) <= _MOST_MEMBERS:
-            return plain(", ".join(_scalar(part) for part in value))
-        return _list(((str(index + 1), part) for index, part in enumerate(value)), len(value), depth, longest)
+            value = ", ".join(_scalar(part) for part in value)
+        else:
+            numbered = ((str(index + 1), part) for index, part in enumerate(value))
+            return _list(numbered, len(value), depth, longest, left)
     text = value if isinstance(value, str) else _scalar(value)
     if longest is not None and len(text) > longest:
         return format_html(
@@ -161,14 +166,22 @@ def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     return sorted(value.items(), key=lambda member: _CALL.get(member[0], len(_CALL)))
 
 
-def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, longest: int | None) -> SafeString:
+def _list(
+    members: Iterable[tuple[str, Any]], count: int, depth: int, longest: int | None, left: list[int]
+) -> SafeString:
     if longest is not None and depth >= _DEEPEST:
         return format_html('<span class="cut">… {} more inside</span>', count)
-    most = count if longest is None else min(count, _MOST_MEMBERS)
-    shown = ((name, _tree(part, depth + 1, longest)) for _, (name, part) in zip(range(most), members, strict=False))
+    shown: list[tuple[str, SafeString]] = []
+    for name, part in members:
+        if longest is not None:
+            if len(shown) >= _MOST_MEMBERS or left[0] <= 0:
+                break
+            left[0] -= 1
+        shown.append((name, _tree(part, depth + 1, longest, left)))
     rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", shown)
-    more = format_html('<div class="cut">… {} more</div>', count - most) if count > most else ""
-    return format_html('<dl class="tree">{}{}</dl>', rows, more)
+    more = count - len(shown)
+    told = format_html('<div class="cut">… {} more</div>', more) if more else ""
+    return format_html('<dl class="tree">{}{}</dl>', rows, told)
 
 
 @register.filter

@@ -1,22 +1,21 @@
-"""The desk's pages: the queue, an escalation, its timeline; signing in, and the active team."""
+"""The desk's pages: the queue, an escalation, its timeline, and the active team."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
-from escalations import arguments, desk, lessons, selectors, states, timeline
+from escalations import arguments, crowds, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
 from escalations.summary import summary
 from escalations.views.verbs import form_fields, see
-from memoryhub.core.access import visible_to
+from escalations.written import arguments_of, has_arguments
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Role
 from memoryhub.core.sealing import read_text
 from memoryhub.core.verbs import DESK, LEADS
+from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.pages import Page, SessionView
 from memoryhub.interface.sessions import TEAM_KEY
@@ -32,17 +31,6 @@ SIGNALS = (
     (Signal.PATTERN.value, "a pattern"),
     (Signal.RECOMMENDATION.value, "advice"),
 )
-
-
-class SignIn(LoginView):
-    """The sign-in page."""
-
-    redirect_authenticated_user = True
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return response
 
 
 class SwitchTeam(SessionView):
@@ -65,18 +53,21 @@ class QueuePage(Page):
     def show(self, **url: Any) -> HttpResponse:
         filters = desk.Filters.read(self.params)
         limit = self.params.integer("show", low=1, high=desk.MOST_ROWS) or desk.ROWS
-        rows = desk.queue(self.viewer, filters, limit=limit)
+        unfold = self.params.text("unfold", longest=200)
+        shown = crowds.queue(self.viewer, filters, limit=limit, unfold=unfold)
         agents, people = desk.colleagues(self.viewer)
-        # Read by the whole list, since the rows beyond `limit` wait, too.
-        taken = [row for row in rows if row.owner_id]
-        free = len(rows) - len(taken)
+        rows = shown.rows
+        taken = any(row.owner_id for row in rows) and not shown.has_free
         context = {
-            "rows": rows[:limit],
-            "more": self._more(limit) if len(rows) > limit < desk.MOST_ROWS else "",
-            "cut": len(rows) > limit,
+            "entries": shown.entries,
+            "rows": rows,
+            "more": f"{self._address('show')}show={min(limit * 2, desk.MOST_ROWS)}" if limit < desk.MOST_ROWS else "",
+            "cut": shown.cut,
+            "unfold": unfold,
+            "opens": self._address("unfold"),
             "filters": filters,
             "live": dump(filters.as_dict()).decode(),
-            "notice": "empty" if not rows else "taken" if not free and self._none_mine(taken) else "",
+            "notice": "empty" if not rows else "taken" if taken and self._none_mine(rows) else "",
             "agents": agents,
             "people": people,
             "statuses": desk.STATUSES,
@@ -87,9 +78,10 @@ class QueuePage(Page):
         }
         return self.render("escalations/queue.html", context)
 
-    def _more(self, limit: int) -> str:
-        asked = [*self.params.without("show"), ("show", str(min(limit * 2, desk.MOST_ROWS)))]
-        return f"/?{urlencode(asked)}"
+    def _address(self, without: str) -> str:
+        """This queue's address without a parameter, ready to take it."""
+        asked = urlencode(self.params.without(without))
+        return f"/?{asked}&" if asked else "/?"
 
     def _none_mine(self, taken: list[Escalation]) -> bool:
         return all(row.owner_id != self.viewer.membership for row in taken)
@@ -132,8 +124,7 @@ class CasePage(Page):
         action = text.get("action") or None
         mine = row.owner_id == viewer.membership
         held = row.state in (states.CLAIMED, states.WAITING)
-        answered = Answer.objects.select_related("author").filter(escalation=row, round=row.round)
-        answer = visible_to(viewer, answered).first() if row.state not in (states.QUEUED, states.CLAIMED) else None
+        answer, unsent = selectors.answers_given(viewer, row)
         task = rendering.task(task_selectors.find_task(viewer, row.task_id))
         given = read_text(answer) if answer else {}
         return {
@@ -141,20 +132,24 @@ class CasePage(Page):
             "row": row,
             "text": text,
             "action": action,
-            "fields": arguments.fields(action.get("arguments") or {}, action.get("schema")) if action else [],
+            "proposed": arguments.rows(arguments_of(action)) if action else None,
+            "fields": arguments.fields(arguments_of(action), action.get("schema")) if action else None,
             "task": task,
             "mine": mine,
             "may_answer": mine and held and viewer.role in DESK,
+            "unreachable": selectors.unreachable(row) if row.state in states.OPEN else None,
+            "unsent": [(given, read_text(given)) for given in unsent],
             "may_claim": row.state == states.QUEUED and viewer.role in DESK,
-            "may_release": held and (mine or viewer.role in LEADS) and viewer.role in DESK,
-            "may_cancel": row.state in (states.QUEUED, states.CLAIMED, states.WAITING)
+            "may_release": row.state in states.HELD and (mine or viewer.role in LEADS) and viewer.role in DESK,
+            "may_cancel": row.state in states.OPEN
             and viewer.role in DESK
             and (mine or row.owner_id is None or viewer.role in LEADS),
-            "may_hand_back": row.state == states.RESOLVED and mine,
+            "may_hand_back": row.state == states.RESOLVED and (mine or viewer.role in LEADS),
             "is_reader": viewer.role == Role.READER,
             "is_open": row.state in states.OPEN,
             "answer": answer,
             "answer_text": given,
+            "approved": arguments.rows(arguments_of(given)) if has_arguments(given) else None,
         }
 
     def lesson(
@@ -179,6 +174,53 @@ class CasePanel(CasePage):
     def show(self, **url: Any) -> HttpResponse:
         row = selectors.escalation(self.viewer, url["escalation_id"])
         return self.render("escalations/_panel.html", self.panel(row))
+
+
+class ArgumentsPage(Page):
+    """What the case's page folds of an action's arguments: more of them, or one whole. `of`: the action or the answer.
+
+    `inputs`: as inputs of the form; `whole`: the number of the value that was cut.
+    """
+
+    parameters = frozenset({"of", "start", "whole", "inputs"})
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        of = self.params.choice("of", ("action", "answer")) or "action"
+        start = self.params.integer("start", low=0, high=1_000_000) or 0
+        whole = self.params.integer("whole", low=0, high=1_000_000)
+        action = read_text(row).get("action") or {}
+        text = arguments_of(action if of == "action" else answer_text(self.viewer, row))
+        context: dict[str, Any] = {"row": row, "of": of}
+        if self.params.boolean("inputs"):
+            first, size = (start, arguments.MORE) if whole is None else (whole, 1)
+            page = arguments.fields(text, action.get("schema"), first, size=size)
+            context |= {"fields": page} if whole is None else {"fields": replace(page, next=None), "opened": True}
+            return self.render("escalations/_fields.html", context)
+        if whole is not None:
+            found = arguments.row(text, whole)
+            if found is None:
+                raise NotFound()
+            return self.render("escalations/_arguments.html", context | {"page": arguments.Page([found], None, 0)})
+        page = arguments.rows(text, start, size=arguments.MORE)
+        return self.render("escalations/_arguments.html", context | {"page": page})
+
+
+class TaskDataPage(Page):
+    """All of the data that the case's task carries."""
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = selectors.escalation(self.viewer, url["escalation_id"])
+        task = rendering.task(task_selectors.find_task(self.viewer, row.task_id))
+        return self.render("escalations/_task_data.html", {"task": task})
+
+
+def answer_text(viewer: Viewer, row: Escalation) -> dict[str, Any]:
+    """The text of this round's answer. Raises NotFound."""
+    answer, _ = selectors.answers_given(viewer, row)
+    if answer is None:
+        raise NotFound()
+    return read_text(answer)
 
 
 class TimelinePage(Page):

@@ -15,15 +15,19 @@ from django.http.response import HttpResponseBase
 
 from escalations import arguments as forms
 from escalations import lessons, selectors
-from escalations.actions import answers, claims, learnings, notes
+from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.models import Escalation, Verdict
+from escalations.standing import in_states
+from escalations.states import CLAIMED, WAITING
+from escalations.written import arguments_of, merge
+from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.etags import make_tag
 from memoryhub.interface.headers import check_media_type
-from memoryhub.interface.json import dump, parse_object
+from memoryhub.interface.json import dump, member_text, parse_object
 from memoryhub.interface.pages import SessionView, wants_json
 from memoryhub.interface.shapes import Content, JsonObject, Shape, Text, convert
 from memoryhub.memory import rendering
@@ -69,12 +73,16 @@ class Verb(SessionView):
 
     shape: ClassVar[type[Shape]] = Nothing
     said: ClassVar[str]
+    form_name: ClassVar[str | None] = None  # of the draft that is forgotten when it is done
     leaves: ClassVar[bool] = False  # a page goes to the queue afterwards, not to the escalation
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
         escalation_id: UUID = url["escalation_id"]
         try:
-            done = self.act(escalation_id, convert(self.body(request, escalation_id), self.shape))
+            body = convert(self.body(request, escalation_id), self.shape)
+            done = self.act(escalation_id, body)
+            if (form := getattr(body, "verdict", self.form_name)) is not None:
+                drafts.drop(self.viewer, escalation_id=escalation_id, form=form)
         except HubError as error:
             if wants_json(request) or error.status in (403, 404):
                 raise
@@ -93,7 +101,7 @@ class Verb(SessionView):
         """The escalation as it is now."""
         with viewer_transaction(self.viewer, read_only=True):
             row = selectors.escalation(self.viewer, done.id)
-            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version)})
+            return respond(selectors.render(row), {"ETag": make_tag(row.id, row.version, row.change)})
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
         """What was sent, as JSON or as a form; an absent body is an empty one."""
@@ -136,6 +144,7 @@ class Keep(Verb):
 class WriteNote(Verb):
     shape = NoteBody
     said = "The note is on the timeline."
+    form_name = "note"
 
     def act(self, escalation_id: UUID, body: NoteBody) -> Escalation:
         return notes.note(self.viewer, escalation_id=escalation_id, text=body.text).escalation
@@ -144,13 +153,21 @@ class WriteNote(Verb):
 class Decide(Verb):
     shape = DecideBody
     said = "Your answer is with the agent."
+    arguments_json: str | None = None  # the edited arguments, as they are to be kept
+
+    def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
+        made = super().body(request, escalation_id)
+        if self.arguments_json is None and made.get("arguments") is not None:
+            self.arguments_json = member_text(request.body, "arguments")
+        return made
 
     def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
-        typed = {name: fields.pop(name) for name in list(fields) if name.startswith(forms.PREFIX + "/")}
+        typed = {name: fields.pop(name) for name in list(fields) if name.startswith(f"{forms.PREFIX}/")}
         made = super().form(fields, escalation_id)
         made["hand_back"] = made.get("hand_back", "true") == "true"
         if made.get("verdict") == Verdict.EDIT:
-            made["arguments"] = edited(self.viewer, escalation_id, typed)
+            self.arguments_json = edited(self.viewer, escalation_id, typed)
+            made["arguments"] = parse_object(self.arguments_json.encode())
         return made
 
     def act(self, escalation_id: UUID, body: DecideBody) -> Escalation:
@@ -160,6 +177,7 @@ class Decide(Verb):
             verdict=body.verdict,
             message=body.message or "",
             arguments=body.arguments,
+            arguments_json=self.arguments_json,
             done=body.done or "",
             next=body.next or "",
             hand_back=body.hand_back,
@@ -176,6 +194,7 @@ class HandBack(Verb):
 class Finish(Verb):
     shape = FinishBody
     said = "Finished. The agents are told."
+    form_name = "finish"
 
     def act(self, escalation_id: UUID, body: FinishBody) -> Escalation:
         return answers.finish(self.viewer, escalation_id=escalation_id, done=body.done, outcome=body.outcome)
@@ -184,6 +203,7 @@ class Finish(Verb):
 class Cancel(Verb):
     shape = CancelBody
     said = "Cancelled. The agent is told."
+    form_name = "cancel"
 
     def act(self, escalation_id: UUID, body: CancelBody) -> Escalation:
         return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)
@@ -194,9 +214,11 @@ class Learn(Verb):
 
     shape = LearnBody
     said = "Learning saved. Agents find it by its context."
+    form_name = "learning"
 
     def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
         made: dict[str, Any] = super().form(fields, escalation_id)
+        made |= {name: unseen.read(made[name]) for name in ("details", "context") if name in made}
         if "context" in made:
             made["context"] = lessons.read_context(made["context"])
         return made
@@ -234,20 +256,21 @@ class Next(Verb):
             messages.success(request, self.said)
             return see(done.id)
         with viewer_transaction(self.viewer, read_only=True):
-            held = selectors.escalations(self.viewer).filter(owner__isnull=False, state__in=("claimed", "waiting"))
-            count = held.count()
+            count = in_states(selectors.escalations(self.viewer), (CLAIMED, WAITING)).count()
         if wants_json(request):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
         messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")
         return see(None)
 
 
-def edited(viewer: Viewer, escalation_id: UUID, typed: dict[str, str]) -> dict[str, Any]:
-    """The action's arguments with what a person typed into its inputs. Raises Invalid, NotFound."""
+def edited(viewer: Viewer, escalation_id: UUID, typed: dict[str, str]) -> str:
+    """The action's arguments with what a person changed in its inputs, as JSON text. Raises Invalid, NotFound."""
     with viewer_transaction(viewer, read_only=True):
-        action = read_text(selectors.escalation(viewer, escalation_id)).get("action") or {}
-    proposed = action.get("arguments") or {}
-    return forms.read(forms.fields(proposed, action.get("schema")), proposed, typed)
+        action = read_text(selectors.escalation(viewer, escalation_id)).get("action")
+    if not action:
+        return "{}"  # nothing is to be edited, which the action refuses
+    proposed = arguments_of(action)
+    return merge(proposed, forms.changes(proposed, action.get("schema"), typed))
 
 
 def form_fields(request: HttpRequest) -> dict[str, str]:

@@ -1,9 +1,13 @@
-"""The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads."""
+"""The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads.
+
+Before any of it, requests are counted by who asks (agents.native.callers), so that no neighbour takes everything.
+"""
 
 import gc
 import os
 import re
-from urllib.parse import quote
+from functools import partial
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import django
@@ -16,21 +20,36 @@ from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from agents.native.answer import answer  # noqa: E402
+from agents.native.callers import Caller, Callers, InFlight  # noqa: E402
 from agents.native.doors import Receive, Scope, Send  # noqa: E402
 from agents.native.feed import feed  # noqa: E402
 from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
+from memoryhub.core.errors import HubError  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
+from memoryhub.interface.heads import Head  # noqa: E402
+from memoryhub.interface.readiness import healthz, readyz  # noqa: E402
+from memoryhub.interface.refusals import refuse  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
 _NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream}
+_PROBES = {"/healthz": healthz, "/readyz": readyz}  # answered whoever else asks for what, and counted for nobody
+# What hashes a password when it is posted to, which is slow on purpose.
+_PASSWORDS = re.compile(r"/login/|/admin/login/|/admin/password_change/|/account/password/|/admin/core/actor/.*")
 
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
     os.sched_setaffinity(0, {settings.WEB_CORE})
-_http = Bridge(wsgi_application, workers=settings.WEB_THREADS, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+_http = Bridge(
+    wsgi_application,
+    workers=settings.WEB_THREADS,
+    max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+    is_slow=lambda method, path: method == "POST" and _PASSWORDS.fullmatch(path) is not None,
+)
+_callers = Callers()
+_in_flight, _waits = InFlight(), InFlight()
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
 # What is loaded by now lives as long as the process. The collector looks at it no more, and at the rest less often:
@@ -46,12 +65,34 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _sockets(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
-    elif native := _NATIVE.get(scope["path"]):
-        await native(scope, receive, send)
-    elif found := _ANSWER.fullmatch(scope["path"]):
-        await answer(scope, receive, send, UUID(found[1]))
     else:
-        await _http(_plain(scope), receive, send)
+        head = None
+        try:
+            head = Head.of(scope)
+            if probe := _PROBES.get(scope["path"]):
+                await probe(scope, receive, send)
+            else:
+                await _serve(await _callers.find(head), head, receive, send)
+        except HubError as error:
+            await refuse(head, scope, send, error)
+
+
+async def _serve(caller: Caller, head: Head, receive: Receive, send: Send) -> None:
+    """Serve an HTTP request, as one of its caller's. Raises HubError."""
+    scope = head.scope
+    native = _NATIVE.get(scope["path"])
+    if native is None and (found := _ANSWER.fullmatch(scope["path"])):
+        native = partial(answer, escalation_id=UUID(found[1]))
+    counted = _in_flight if native is None else _waits
+    counted.take(caller)
+    try:
+        if native is not None:
+            await native(scope, receive, send)
+        else:
+            is_known = partial(_callers.is_known, head, caller)
+            await _http(caller, is_known, head, _plain(scope), receive, send)
+    finally:
+        counted.give(caller)
 
 
 def _plain(scope: Scope) -> Scope:
@@ -60,7 +101,15 @@ def _plain(scope: Scope) -> Scope:
     query = scope["query_string"]
     if not query.isascii():
         query = quote(query, safe="".join(map(chr, range(0x21, 0x7F)))).encode()
-    return {**scope, "headers": headers, "query_string": query}
+    return {**scope, "headers": headers, "query_string": query, "path": _path(scope)}
+
+
+def _path(scope: Scope) -> str:
+    """The decoded path, in which a slash that was sent as %2F stays so: it belongs to a key, and divides nothing."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" not in raw.lower():
+        return str(scope["path"])
+    return unquote(re.sub("%2f", "%252F", raw.decode("latin-1"), flags=re.IGNORECASE))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

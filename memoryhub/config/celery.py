@@ -3,10 +3,15 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import beat_init, setup_logging, worker_init
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from memoryhub.config import env
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+if not settings.configured:  # in a worker; a web process imports this, too, and keeps its own
+    os.environ.setdefault("STATEMENT_SECONDS", "600")  # what is pruned and indexed may be much; nobody waits for it
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -16,6 +21,13 @@ app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory", "memoryhub.memory.
 @setup_logging.connect
 def keep_our_logging(**_: object) -> None:
     """Celery would set up its own; Django's settings have done so already."""
+
+
+@worker_init.connect
+@beat_init.connect
+def drop_owner(**_: object) -> None:
+    """Neither has a use for the owner's login."""
+    env.drop_owner()
 
 
 @worker_init.connect

@@ -1,12 +1,14 @@
 """The environment, typed. The one place that reads it.
 
 Where DATABASE_URL is not set, the values that `make run` wrote for its embedded servers are used
-(`<data>/runtime.env`), so that `manage.py` in a second terminal meets the same system.
+(`<data>/runtime.env`), so that `manage.py` in a second terminal meets the same system. The owner's login stands in a
+file of its own (`<data>/owner.env`), which commands read and what serves does not.
 """
 
 import base64
 import binascii
 import os
+import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -21,17 +23,51 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
 
 
+OWNER_URL = "DATABASE_OWNER_URL"
+_uses_own_servers = not os.environ.get("DATABASE_URL")
+_allows_owner = False
+
+
 def _load_runtime_file() -> None:
-    path = DATA / "runtime.env"
-    if os.environ.get("DATABASE_URL") or not path.is_file():
-        return
-    for line in path.read_text().splitlines():
-        name, separator, value = line.partition("=")
-        if separator and not name.startswith("#"):
-            os.environ.setdefault(name.strip(), value.strip())
+    for name, value in _read_file("runtime.env").items():
+        if name != OWNER_URL:  # where versions before 0010 kept it
+            os.environ.setdefault(name, value)
 
 
-_load_runtime_file()
+def _read_file(name: str) -> dict[str, str]:
+    path = DATA / name
+    lines = path.read_text().splitlines() if path.is_file() else []
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+if _uses_own_servers:
+    _load_runtime_file()
+
+
+def allow_owner() -> None:
+    """For commands, before the settings are read: they may use the owner's login. What serves never calls this."""
+    global _allows_owner
+    _allows_owner = True
+
+
+def owner_databases() -> dict[str, dict[str, Any]]:
+    """The database `owner`, for commands: by the variable, or by the file of `make run` for its own servers."""
+    if not _allows_owner:
+        return {}
+    if not os.environ.get(OWNER_URL, "").strip() and _uses_own_servers:
+        found = _read_file("owner.env") or _read_file("runtime.env")
+        os.environ[OWNER_URL] = found.get(OWNER_URL, "")
+    return {"owner": database(OWNER_URL) | {"CONN_MAX_AGE": 0}} if text(OWNER_URL, "") else {}
+
+
+def drop_owner() -> None:
+    """For what serves, when it starts: forget the owner's login that somebody put into its environment, and say so."""
+    if os.environ.pop(OWNER_URL, "").strip():
+        print(
+            f"{OWNER_URL} is not for processes that serve, and is not used: take it out of their environment.",
+            file=sys.stderr,
+        )
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -121,6 +157,23 @@ def database(name: str) -> dict[str, Any]:
         # The hot paths prepare their statements (core.sql); Django's own cursors bind on the client and never do.
         "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5},
     }
+
+
+def session_options(statement: int, lock: int, idle: int) -> str:
+    """What each connection of the app role begins with, as libpq's `options`; times in seconds.
+
+    Only `settle` waits for a synchronous standby (ADR 11). No plan reads a table that grows from end to end, whatever
+    the planner knew of it when the plan was made (ADR 11).
+    """
+    wanted = {
+        "statement_timeout": f"{statement}s",
+        "lock_timeout": f"{lock}s",
+        "idle_in_transaction_session_timeout": f"{idle}s",
+        "synchronous_commit": "local",
+        "enable_seqscan": "off",
+        "jit": "off",  # PostgreSQL 17 would compile each plan that has no way but a sequential scan
+    }
+    return " ".join(f"-c {name}={value}" for name, value in wanted.items())
 
 
 class Embeddings(NamedTuple):

@@ -23,7 +23,8 @@ from memoryhub.core.server_home import CannotStart
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
-URLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
+OWNER_URL = "DATABASE_OWNER_URL"
+URLS = ("DATABASE_URL", OWNER_URL, "REDIS_URL")
 KEPT = ("SECRET_KEY", "METRICS_TOKEN")
 
 
@@ -80,8 +81,8 @@ def main() -> int:
         # What a launcher that was killed has left behind, and only that: each carries our mark.
         processes.end(processes.marked(data), seconds=3)
         _refuse_taken(port)
-        environment = _environment(data)
-        _prepare(environment)
+        environment, owner_url = _environment(data)
+        _prepare({**environment, OWNER_URL: owner_url})
         commands = _commands(port, data)
         supervisor = Supervisor(commands, environment, ROOT)
         with step(", ".join(commands)):
@@ -126,8 +127,11 @@ def _refuse_taken(port: int) -> None:
             raise Refused(reason) from None
 
 
-def _environment(data: Path) -> dict[str, str]:
-    """Start the servers unless they are named from outside, and answer the environment that every part runs in."""
+def _environment(data: Path) -> tuple[dict[str, str], str]:
+    """Start the servers unless they are named from outside, and answer the environment that every part runs in.
+
+    And the owner's URL, which is in no part's environment: only preparing, and commands, sign in as the owner.
+    """
     named = [name for name in URLS if os.environ.get(name)]
     if named and len(named) < len(URLS):
         raise Refused(f"set all three of {', '.join(URLS)}, or none of them; see docs/operations.md.")
@@ -138,15 +142,19 @@ def _environment(data: Path) -> dict[str, str]:
     if len(values["SECRET_KEY"]) < MIN_SECRET:
         # Else it would be kept, and used from now on.
         raise Refused(f"SECRET_KEY must have at least {MIN_SECRET} characters.")
+    owner_url = os.environ.get(OWNER_URL, "")
     if not named:
         with step("PostgreSQL and Valkey"):
             servers = embedded.start(data, say=lambda line: say(f"    {line}"))
-        values |= dict(zip(URLS, (servers.app_url, servers.owner_url, servers.redis_url), strict=True))
+        values |= {"DATABASE_URL": servers.app_url, "REDIS_URL": servers.redis_url}
+        owner_url = servers.owner_url
+        embedded.write_private(data / "owner.env", f"{OWNER_URL}={owner_url}\n")
     lines = "".join(f"{name}={value}\n" for name, value in values.items())
     # config.env reads it, so that `manage.py` in a second terminal meets the same system.
     embedded.write_private(data / "runtime.env", lines)
     ours = {"MEMORYHUB_DATA": str(data), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"}
-    return {"LOG_FORMAT": "text", "LOG_LEVEL": "WARNING", **_web_core(), **os.environ, **values, **ours}
+    given = {name: value for name, value in os.environ.items() if name != OWNER_URL}
+    return {"LOG_FORMAT": "text", "LOG_LEVEL": "WARNING", **_web_core(), **given, **values, **ours}, owner_url
 
 
 def _web_core() -> dict[str, str]:
@@ -200,6 +208,7 @@ def _announce(port: int, data: Path, seconds: float) -> None:
         say(f"Sign in (kept in {logins}):")
         for line in logins.read_text().splitlines():
             say(f"  {line}")
+        say("  Who has changed a password is no longer listed after the next start; delete the file when all have.")
     say("\nCtrl-C stops everything; the data stays. What follows is what the parts say.\n")
 
 

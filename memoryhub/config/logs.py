@@ -53,8 +53,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn.access": {"level": "WARNING"},
-            # These tell of each sweep and each sign-in.
-            "axes": {"level": "WARNING"},
+            # It tells of each sweep.
             "celery": {"level": "WARNING"},
             # These tell of each request that is sent.
             "httpx": {"level": "WARNING"},

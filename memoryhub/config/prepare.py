@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -20,11 +21,24 @@ from memoryhub.config.frontend import install_frontend
 
 
 def migrate() -> None:
-    """Apply what is missing of the migrations, as the owner; stop here when the login that serves is not safe."""
+    """Apply what is missing of the migrations, as the owner, and begin a new life of the ledgers where the server is
+    another (ADR 10); stop here when it would not be safe to serve.
+    """
+    from memoryhub.core.actions.lives import Behind, follow_the_server
     from memoryhub.core.checks import refuse_unsafe_start
 
     call_command("migrate", database="owner", verbosity=0, interactive=False)
     connections["owner"].close()
+    with suppress(Behind):  # which the checks say
+        follow_the_server()
+    refuse_unsafe_start()
+
+
+def first_people() -> None:
+    """The first people, unless they are there; stop here when a password made for them is not safe to serve with."""
+    from memoryhub.core.checks import refuse_unsafe_start
+
+    call_command("first_run", data=str(env.DATA), verbosity=0)
     refuse_unsafe_start()
 
 
@@ -54,6 +68,7 @@ def _static_digest(data: Path) -> str:
 def main() -> None:
     """All of it, a line each; with `--empty` without the first people."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
+    env.allow_owner()
     install_frontend(env.DATA)  # first: the settings name the folder only where it exists
     django.setup()
     todo: list[tuple[str, Callable[[], object]]] = [
@@ -61,7 +76,7 @@ def main() -> None:
         ("static files", lambda: collect_static(env.DATA)),
     ]
     if "--empty" not in sys.argv:
-        todo.append(("first people and agents", lambda: call_command("first_run", data=str(env.DATA), verbosity=0)))
+        todo.append(("first people and agents", first_people))
     for name, do in todo:
         with steps.step(name):
             do()

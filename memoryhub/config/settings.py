@@ -18,10 +18,8 @@ HTTPS = env.flag("HTTPS", False)
 # Whose X-Forwarded-For is believed (interface.addresses).
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 
-# `default` serves as the app role, under row-level security; `owner` migrates and nothing else.
-DATABASES = {"default": env.database("DATABASE_URL")}
-if env.text("DATABASE_OWNER_URL", ""):
-    DATABASES["owner"] = env.database("DATABASE_OWNER_URL") | {"CONN_MAX_AGE": 0}
+# `default` serves as the app role, under row-level security; `owner`, which only commands have, migrates.
+DATABASES = {"default": env.database("DATABASE_URL")} | env.owner_databases()
 REDIS_URL = env.text("REDIS_URL")
 # Several systems may share one Valkey: every key and channel of this one begins with the prefix.
 REDIS_PREFIX = env.text("REDIS_PREFIX", "memoryhub")
@@ -42,7 +40,6 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "csp",
-    "axes",
 ]
 
 MIDDLEWARE = [
@@ -57,7 +54,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "memoryhub.interface.middleware.FirstPasswordMiddleware",
 ]
 
 # All that requests of programs pass through (config.wsgi): keys, not sessions; JSON, not pages.
@@ -71,7 +68,7 @@ WSGI_APPLICATION = "memoryhub.config.wsgi.application"
 ASGI_APPLICATION = "memoryhub.config.asgi.application"
 TEMPLATES = [
     {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "BACKEND": "memoryhub.interface.templates.Templates",
         "DIRS": [ROOT / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -79,13 +76,14 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "memoryhub.interface.demo.context",
             ]
         },
     }
 ]
 
 AUTH_USER_MODEL = "core.Actor"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "memoryhub.core.people.PeopleBackend"]
+AUTHENTICATION_BACKENDS = ["memoryhub.core.people.PeopleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -94,12 +92,6 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = 8
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_RESET_ON_SUCCESS = True
-AXES_VERBOSE = False
-AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -163,9 +155,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memoryhub.core.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
+    "keep_mark": {"task": "memoryhub.core.tasks.keep_mark", "schedule": 5.0, "options": {"expires": 5}},
     "prune_feeds": {"task": "memoryhub.core.tasks.prune_feeds", "schedule": 86_400.0, "options": {"expires": 3600}},
     "index": {"task": "memoryhub.memory.search.tasks.index", "schedule": 1.0, "options": {"expires": 5}},
     "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
+    "prune-drafts": {"task": "escalations.tasks.prune_drafts", "schedule": 3_600.0, "options": {"expires": 600}},
     "run-out-leases": {"task": "memoryhub.memory.tasks.run_out_leases", "schedule": 1.0, "options": {"expires": 10}},
     "expire-observations": {
         "task": "memoryhub.memory.tasks.expire_observations",
@@ -181,7 +175,9 @@ if EMBEDDINGS_URL:
         "schedule": 2.0,
         "options": {"expires": 5},
     }
-# Event type -> what else is to be done about it (core.outbox reads it; config is not imported by anyone).
+# What the outbox can do, and event type -> what else is to be done about it (config is not imported by anyone).
+OUTBOX_HANDLERS = "memoryhub.config.reactions.HANDLERS"
+OLD_OUTBOX_HANDLERS = "memoryhub.config.reactions.OLD_HANDLERS"
 REACTIONS = "memoryhub.config.reactions.REACTIONS"
 
 STATIC_URL = "/static/"
@@ -210,6 +206,21 @@ RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6
 
 # Budgets: what anybody can make us do, in bytes, seconds and counts. docs/operations.md has all of them in one table.
 # Of connections and requests:
+CONNECTIONS = env.number("CONNECTIONS", 10_000, low=16, high=1_000_000)
+KEEP_ALIVE_SECONDS = env.number("KEEP_ALIVE_SECONDS", 75, low=1, high=3_600)
+HEADER_BYTES = env.number("HEADER_BYTES", 32 * 1024, low=1024, high=65_535)
+HEADER_SECONDS = env.number("HEADER_SECONDS", 10, low=1, high=600)
+BODY_SECONDS = env.number("BODY_SECONDS", 60, low=1, high=3_600)
+BODY_STALL_SECONDS = env.number("BODY_STALL_SECONDS", 10, low=1, high=600)
+SEND_SECONDS = env.number("SEND_SECONDS", 30, low=1, high=600)
+IN_FLIGHT_PER_KEY = env.number("IN_FLIGHT_PER_KEY", 32, low=1, high=10_000)
+IN_FLIGHT_PER_SESSION = env.number("IN_FLIGHT_PER_SESSION", 16, low=1, high=10_000)
+IN_FLIGHT_PER_ADDRESS = env.number("IN_FLIGHT_PER_ADDRESS", 8, low=1, high=10_000)
+WAITERS_PER_IDEMPOTENCY_KEY = env.number("WAITERS_PER_IDEMPOTENCY_KEY", 4, low=1, high=1_000)
+SOCKETS_PER_PERSON = env.number("SOCKETS_PER_PERSON", 20, low=1, high=10_000)
+PASSWORD_THREADS = env.number("PASSWORD_THREADS", 1, low=1, high=16)
+PASSWORD_QUEUE = env.number("PASSWORD_QUEUE", 16, low=1, high=1_000)
+UNSENT_BYTES = env.number("UNSENT_BYTES", 64 * 1024 * 1024, low=1024 * 1024, high=16 * 1024**3)
 
 # Of what is sent to us, and what we send:
 ANSWER_BYTES = env.number("ANSWER_BYTES", 8 * 1024 * 1024, low=4 * 1024 * 1024, high=1024 * 1024 * 1024)
@@ -218,10 +229,31 @@ SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 
 # Of what agents and people leave behind (labels, open escalations, drafts):
 LABELS_PER_MEMBER = env.number("LABELS_PER_MEMBER", 64, low=1, high=100_000)
+DRAFT_BYTES = env.number("DRAFT_BYTES", 256 * 1024, low=1024, high=1024 * 1024)
+DRAFTS_PER_PERSON = env.number("DRAFTS_PER_PERSON", 200, low=1, high=100_000)
+DRAFT_DAYS = env.number("DRAFT_DAYS", 30, low=1, high=3650)
+OPEN_ESCALATIONS = env.number("OPEN_ESCALATIONS", 1000, low=1, high=100_000)
+URGENT_ESCALATIONS = env.number("URGENT_ESCALATIONS", 20, low=0, high=100_000)
+ESCALATION_NOTES = env.number("ESCALATION_NOTES", 100, low=1, high=10_000)
 
 # Of the database:
+STATEMENT_SECONDS = env.number("STATEMENT_SECONDS", 30, low=1, high=3_600)
+LOCK_SECONDS = env.number("LOCK_SECONDS", 10, low=1, high=600)
+IDLE_TRANSACTION_SECONDS = env.number("IDLE_TRANSACTION_SECONDS", 60, low=5, high=3_600)
+SETTLE_SECONDS = env.number("SETTLE_SECONDS", 5, low=1, high=60)
+SETTLE_WAITERS = env.number("SETTLE_WAITERS", max(1, WEB_THREADS * 3 // 4), low=1, high=200)
+DATABASES["default"]["OPTIONS"]["options"] = env.session_options(
+    STATEMENT_SECONDS, LOCK_SECONDS, IDLE_TRANSACTION_SECONDS
+)
 
 # Of signing in:
+SIGNIN_LONGEST_DELAY = env.number("SIGNIN_LONGEST_DELAY", 30, low=1, high=3600)
+SIGNIN_FREE_BY_NAME = env.number("SIGNIN_FREE_BY_NAME", 5, low=0, high=1000)
+SIGNIN_FREE_BY_ADDRESS = env.number("SIGNIN_FREE_BY_ADDRESS", 10, low=0, high=100_000)
+SIGNIN_FREE_BY_BOTH = env.number("SIGNIN_FREE_BY_BOTH", 3, low=0, high=1000)
+SIGNIN_FORGET_MINUTES = env.number("SIGNIN_FORGET_MINUTES", 15, low=1, high=1440)
+SIGNIN_ROWS = env.number("SIGNIN_ROWS", 50_000, low=10, high=10_000_000)
+SIGNIN_RECORD_DAYS = env.number("SIGNIN_RECORD_DAYS", 180, low=30, high=3650)
 
 LOGGING = logging_config(
     env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

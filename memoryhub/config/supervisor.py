@@ -12,7 +12,9 @@ import psutil
 
 from memoryhub.core import processes
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a process that ended is started again, doubled each time
+# Seconds before a process that ended is started again, doubled each time: whatever happened before, a part whose cause
+# to end is gone is there again within ten seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 STEADY_SECONDS = 30.0  # one that lived so long has recovered
 
 
@@ -70,7 +72,8 @@ class Supervisor:
         for child in self.children:
             if child.process is not None and (code := child.process.poll()) is not None:
                 child.process = None
-                child.failures = 1 if now - child.begun > STEADY_SECONDS else child.failures + 1
+                was_killed = code in (-signal.SIGKILL, -signal.SIGTERM)  # from outside: no fault of its own
+                child.failures = 1 if was_killed or now - child.begun > STEADY_SECONDS else child.failures + 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (child.failures - 1))
                 child.due = now + pause
                 say(f"{child.name:<7}| ended ({_reason(code)}); it is started again in {pause:g} s")

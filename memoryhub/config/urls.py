@@ -7,8 +7,6 @@ from memoryhub.interface import health
 
 urlpatterns = [
     path("api/v1/", include("agents.api.urls")),  # first: what is asked most is looked for least
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("admin/", admin.site.urls),
     path("", include("escalations.urls")),

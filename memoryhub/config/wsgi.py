@@ -3,28 +3,49 @@
 import os
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.wsgi import get_wsgi_application
 from django.db import connection
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
+
+from memoryhub.config import env
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 
-_pages = get_wsgi_application()
+env.drop_owner()
+
+
+class _PageHandler(WSGIHandler):
+    """Django's handler, whose requests end with their answers."""
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().get_response(request)
+        # What Django and others hang on a request (user, messages, htmx) refers back to it, with all that was sent.
+        response._resource_closers.append(request.__dict__.clear)  # type: ignore[attr-defined]  # missing in the stubs
+        return response
+
+
+django.setup(set_prefix=False)
+_pages = _PageHandler()
 
 from django.conf import settings  # noqa: E402
 
 from memoryhub.core.checks import refuse_unsafe_start  # noqa: E402  (its models need Django to be set up)
 
 try:
-    refuse_unsafe_start()
+    # On a thread: some servers import this inside their running event loop, where Django refuses the database.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(refuse_unsafe_start).result()
 except ImproperlyConfigured as error:
     sys.exit(str(error))
 
@@ -36,8 +57,10 @@ class _ApiHandler(WSGIHandler):
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request without Django's signals: the one thing that hears them here is the care for connections."""
-        response = self.get_response(self.request_class(environ))
+        request = self.request_class(environ)
+        response = self.get_response(request)
         body = b"".join(response)
+        request.__dict__.clear()
         connection.close_if_unusable_or_obsolete()
         start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
         return [body]
@@ -54,7 +77,7 @@ class _ApiHandler(WSGIHandler):
 
 
 _api = _ApiHandler()
-_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")  # whoever probes a process knows no public host name
+_FOR_PROGRAMS = ("/api/", "/metrics")  # whoever probes a process knows no public host name
 _FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the policy that pages have
 
 

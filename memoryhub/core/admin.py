@@ -5,14 +5,28 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import update_session_auth_hash
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
-from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.actions import compartments, memberships, people, teams
 from memoryhub.core.actions.memberships import HUMAN_ROLES
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.delegation import administers_installation, installers
 from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import AccessLog, Actor, Event, Kind, Membership, Outbox, Team
+from memoryhub.core.models import (
+    SYSTEM_TEAM,
+    AccessLog,
+    Actor,
+    Compartment,
+    DecisionsChangedBy,
+    Event,
+    Kind,
+    Membership,
+    Outbox,
+    Sensitivity,
+    SignInRecord,
+    Team,
+)
 
 
 class TeamForm(ActionForm):
@@ -24,6 +38,12 @@ class TeamForm(ActionForm):
     feed_days = forms.IntegerField(
         min_value=1, max_value=3650, help_text=str(Team._meta.get_field("feed_days").help_text)
     )
+    # Left out, it stays as it is.
+    decisions_changed_by = forms.ChoiceField(
+        choices=DecisionsChangedBy.choices,
+        required=False,
+        help_text=str(Team._meta.get_field("decisions_changed_by").help_text),
+    )
 
 
 @admin.register(Team)
@@ -33,7 +53,8 @@ class TeamAdmin(HubAdmin):
     in_system, in_teams, can_add, can_change = True, False, True, True
     form, add_form = TeamForm, ActionForm
     add_fields = ("slug", "name")
-    fields = ("slug", "name", "tell_withheld", "acknowledge_hours", "feed_days")
+    rules = ("tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
+    fields = ("slug", "name", *rules)
     readonly_fields = ("slug",)
     list_display = ("slug", "name", "created_at")
     ordering = ("slug",)
@@ -45,8 +66,7 @@ class TeamAdmin(HubAdmin):
     def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         if change:
-            rules = {name: getattr(obj, name) for name in ("tell_withheld", "acknowledge_hours", "feed_days")}
-            teams.change(viewer, team=obj, name=obj.name, **rules)
+            teams.change(viewer, team=obj, name=obj.name, **{name: getattr(obj, name) for name in self.rules})
         else:
             obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
 
@@ -54,6 +74,18 @@ class TeamAdmin(HubAdmin):
 class PersonForm(ActionForm):
     """An account. A password is set when both fields are filled; its rules are tested by the action."""
 
+    is_superuser = forms.BooleanField(
+        required=False,
+        label="Superuser status",
+        help_text="Administers the installation, its teams and people, as an administrator of the team System.",
+    )
+    add_to_team = forms.ModelChoiceField(
+        Team.objects.exclude(slug=SYSTEM_TEAM).order_by("slug"),
+        required=False,
+        to_field_name="slug",
+        help_text="Puts the person on this team's list: not active, a reader cleared for public. An administrator of "
+        "the team makes them active and says what they may see.",
+    )
     password1 = forms.CharField(
         label="Password",
         required=False,
@@ -70,6 +102,11 @@ class PersonForm(ActionForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.initial["is_superuser"] = administers_installation(self.instance.pk)
+
     def clean_password2(self) -> str:
         """The same twice."""
         again: str = self.cleaned_data["password2"]
@@ -78,33 +115,55 @@ class PersonForm(ActionForm):
         return again
 
 
+class InstallerFilter(admin.SimpleListFilter):
+    """Who administers the installation."""
+
+    title, parameter_name = "superuser status", "superuser"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes"), ("0", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(administers=self.value() == "1") if self.value() in ("0", "1") else queryset
+
+
 @admin.register(Actor)
 class PersonAdmin(HubAdmin):
     """The people of the installation. What they may do is in their memberships."""
 
     in_system, in_teams, can_add, can_change = True, False, True, True
     form = PersonForm
-    add_fields = ("username", "email", "is_staff", "is_superuser", "password1", "password2")
-    fields = ("username", "email", "is_active", "is_staff", "is_superuser", "password1", "password2")
+    add_fields = ("username", "email", "is_staff", "is_superuser", "add_to_team", "password1", "password2")
+    fields = ("username", "email", "is_active", "is_staff", "is_superuser", "add_to_team", "password1", "password2")
     readonly_fields = ("username",)
     list_display = ("username", "email", "is_active", "is_staff", "is_superuser", "last_login")
-    list_filter = ("is_active", "is_superuser")
-    lookups = ("is_active__exact", "is_superuser__exact")
+    list_filter = ("is_active", InstallerFilter)
+    lookups = ("is_active__exact", InstallerFilter.parameter_name)
     ordering = ("username",)
     search_fields = ("username", "email")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return Actor.objects.filter(kind=Kind.HUMAN).order_by("username")
+        administers = Exists(installers().filter(actor_id=OuterRef("id")))
+        return Actor.objects.filter(kind=Kind.HUMAN).annotate(administers=administers).order_by("username")
+
+    @admin.display(description="superuser status", boolean=True)
+    def is_superuser(self, row: Any) -> bool:
+        """Whether they administer the installation."""
+        return bool(row.administers)
 
     def save_model(self, request: HttpRequest, obj: Actor, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         password = form.cleaned_data["password1"]
-        rights: dict[str, Any] = {"email": obj.email, "is_staff": obj.is_staff, "is_superuser": obj.is_superuser}
+        rights: dict[str, Any] = {"email": obj.email, "is_staff": obj.is_staff}
+        rights["is_superuser"] = form.cleaned_data["is_superuser"]
+        team = form.cleaned_data["add_to_team"]
         if not change:
             obj.pk = people.add(viewer, username=obj.username, password=password or None, **rights).pk
-            return
-        people.change(viewer, person=obj, is_active=obj.is_active, **rights)
-        if password:
+        else:
+            people.change(viewer, person=obj, is_active=obj.is_active, **rights)
+        if team is not None:
+            people.join(viewer, person=obj, team=team)
+        if change and password:
             people.set_password(viewer, person=obj, password=password)
             if obj.pk == request.user.pk:
                 update_session_auth_hash(request, obj)
@@ -118,7 +177,7 @@ class MembershipForm(ActionForm):
 
 
 class NewMembershipForm(MembershipForm):
-    """Somebody with an account, by user name: a team's administrator is shown no list of all people."""
+    """Somebody with an account, by user name. For the installation's administrators only, who may know who has one."""
 
     username = forms.CharField(max_length=150, label="User name", help_text="Of somebody who has an account.")
 
@@ -146,6 +205,10 @@ class MembershipAdmin(HubAdmin):
     ordering = ("name",)
     search_fields = ("name", "actor__username")
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        # Before any name is looked up: a team's administrator cannot ask which accounts there are elsewhere.
+        return super().has_add_permission(request) and administers_installation(viewer_of_page().actor)
+
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         is_person = not isinstance(obj, Membership) or obj.actor.kind == Kind.HUMAN
         return is_person and super().has_change_permission(request, obj)
@@ -165,6 +228,21 @@ class MembershipAdmin(HubAdmin):
             obj.pk = memberships.add(viewer, actor=obj.actor, name=obj.name, **rights).pk
 
 
+@admin.register(Compartment)
+class CompartmentAdmin(HubAdmin):
+    """The need-to-know words of the active team. Who makes one has it, and gives it to members and agents."""
+
+    can_add = True
+    add_fields = ("name",)
+    fields = list_display = ("name", "maker", "created_at")
+    readonly_fields = ("name", "maker", "created_at")
+    list_select_related = ("maker",)
+    ordering = ("name",)
+
+    def save_model(self, request: HttpRequest, obj: Compartment, form: Any, change: bool) -> None:
+        obj.pk = compartments.add(viewer_of_page(), name=obj.name).pk
+
+
 class RecordAdmin(HubAdmin):
     """What is only ever read, in the installation's team as well."""
 
@@ -179,12 +257,15 @@ class RecordAdmin(HubAdmin):
         return str(label_by_id(row.label_id))
 
 
+_IDS = ("agent", "membership", "given_to")
+
+
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
     """The ledger, newest first."""
 
-    fields = ("seq", "type", "actor", "at", "label_text", "row_type", "row_id", "task_id", "data")
-    list_display = ("seq", "at", "type", "actor", "label_text", "row_type", "row_id")
+    fields = ("seq", "type", "actor", "at", "label_text", "row_type", "row_id", "task_id", "told", "data")
+    list_display = ("seq", "at", "type", "actor", "told", "label_text", "row_id")
     list_select_related = ("actor", "clock")
     ordering = ("-clock__seq",)
 
@@ -194,10 +275,35 @@ class EventAdmin(RecordAdmin):
         rows = rows.filter(Q(audience=None) | Q(audience_id=viewer.membership))
         return rows.filter(Q(recipients=None) | Q(recipients__contains=[viewer.membership]))
 
+    @admin.display(description="what", empty_value="")
+    def told(self, row: Event) -> str:
+        """Its fields in words, of a change the earlier value, too: `role: support → lead`."""
+        before = row.data.get("before", {})
+        # Ids are left to the row's own page. First whom it is about, then what changed.
+        fields = [(field, value) for field, value in row.data.items() if field not in ("before", *_IDS)]
+        fields.sort(key=lambda field: (field[0] != "name", field[0] not in before))
+        told = [
+            f"{field}: {_word(field, before[field])} → {_word(field, value)}"
+            if field in before
+            else f"{field}: {_word(field, value)}"
+            for field, value in fields
+        ]
+        return ", ".join(told)
+
     @admin.display(description="seq")
     def seq(self, row: Event) -> int:
         """Its place on the team's clock."""
         return row.clock.seq
+
+
+def _word(field: str, value: Any) -> str:
+    if field == "clearance" and value in Sensitivity.values:
+        return str(Sensitivity(value).label)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value in (None, "", []):
+        return "none"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @admin.register(AccessLog)
@@ -219,3 +325,25 @@ class OutboxAdmin(RecordAdmin):
     )
     list_display = ("handler", "due_at", "attempts", "done_at", "failure")
     ordering = ("-id",)
+
+
+@admin.register(SignInRecord)
+class SignInRecordAdmin(RecordAdmin):
+    """What happened at the sign-in page, newest first: for the installation's administrators."""
+
+    in_teams = False
+    fields = ("kind", "account", "address", "times", "first_at", "last_at")
+    list_display = ("last_at", "kind", "account", "address", "times", "first_at")
+    list_filter = ("kind",)
+    lookups = ("kind__exact",)
+    list_select_related = ("actor",)
+    ordering = ("-hour", "-last_at", "-id")
+    search_fields = ("actor__username", "address")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return SignInRecord.objects.order_by(*self.ordering)
+
+    @admin.display(description="account")
+    def account(self, row: SignInRecord) -> str:
+        """Whose; names that nobody has are not kept, since people type passwords there."""
+        return row.actor.username if row.actor else "(no such account)"

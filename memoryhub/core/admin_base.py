@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.functional import cached_property
 
+from memoryhub.core import unseen
 from memoryhub.core.access import visible_to
 from memoryhub.core.errors import HubError
 from memoryhub.core.labels import label_by_id
@@ -62,9 +63,24 @@ class ActionForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
+        for name, value in list(self.cleaned_data.items()):
+            if isinstance(value, str) and not isinstance(self.fields[name].widget, forms.PasswordInput):
+                self.cleaned_data[name] = self._as_meant(name, value)
         if self.refusal is not None:
             raise forms.ValidationError(self.refusal.detail)
         return cleaned
+
+    def _as_meant(self, name: str, value: str) -> str:
+        """A text without what a browser and this page made of it: what was not touched stays exactly as it was."""
+        sent, initial = self.data.get(self.add_prefix(name)), self.initial.get(name)
+        if isinstance(sent, str) and isinstance(initial, str) and _lines(sent) == unseen.show(initial):
+            return initial
+        return unseen.read(_lines(value))
+
+
+def _lines(text: str) -> str:
+    """What a browser sends of a text, with a line feed for each end of a line."""
+    return text.replace("\r\n", "\n")
 
 
 class HubAdmin(ModelAdmin):

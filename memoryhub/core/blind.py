@@ -6,12 +6,9 @@ An equal word gives an equal hash in all of a team's rows: that equality is what
 import hmac
 from collections.abc import Iterable
 
-from cryptography.exceptions import InvalidTag
+from memoryhub.core.sealing import CLOSED, DataKey, keys_of, unwrap
 
-from memoryhub.core.models import TeamKey
-from memoryhub.core.sealing import unwrap
-
-_keys: dict[int, bytes] = {}
+_derived: dict[int, tuple[DataKey, bytes]] = {}  # by team: of its first data key
 
 
 def blind(team: int, words: Iterable[str]) -> list[int] | None:
@@ -19,17 +16,21 @@ def blind(team: int, words: Iterable[str]) -> list[int] | None:
 
     The key is derived from the team's first data key, so that one that is added later leaves the index as it is.
     """
-    key = _keys.get(team) or _derive(team)
+    key = _derive(team)
     if key is None:
         return None
     return [int.from_bytes(hmac.digest(key, word.encode(), "sha256")[:8], signed=True) for word in words]
 
 
 def _derive(team: int) -> bytes | None:
-    row = TeamKey.objects.filter(team_id=team).order_by("id").first()
-    if row is None:
+    keys = keys_of(team)
+    known = _derived.pop(team, None)
+    if not keys:
         return None
-    try:
-        return _keys.setdefault(team, hmac.digest(unwrap(row), b"memoryhub blind index", "sha256"))
-    except (InvalidTag, KeyError):
-        return None
+    if known is None or known[0] != keys[0]:
+        try:
+            known = keys[0], hmac.digest(unwrap(keys[0]), b"memoryhub blind index", "sha256")
+        except CLOSED:
+            return None
+    _derived[team] = known
+    return known[1]

@@ -6,8 +6,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, ProgrammingError, connection
+from django.db.models import Q
 
-from memoryhub.core import sealing
+from memoryhub.core import mark, sealing
+from memoryhub.core.delegation import installers
+from memoryhub.core.models import Actor, Kind, PasswordOrigin
 
 
 @register(Tags.database)
@@ -60,12 +63,56 @@ def check_master_keys(databases: Any = None, **_: Any) -> list[CheckMessage]:
     return [Error(words, hint=hint, id="memoryhub.E005")]
 
 
+@register(Tags.database)
+def check_ledgers(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """The ledgers give no number twice: they are not older than their mark, and a dump has begun a life (ADR 10)."""
+    if "default" not in (databases or []):
+        return []
+    try:
+        if mark.is_behind():
+            hint = (
+                "If that is meant, run `manage.py new_life`, which tells clients so; else put the right database back."
+            )
+            words = f"The database lacks what {mark.FILE} has noted: its files were put back from an older copy."
+            return [Error(words, hint=hint, id="memoryhub.E006")]
+        if any(head.is_moved for head in mark.read_heads()):
+            hint = "Run `python -m memoryhub.config.prepare --empty` (docs/operations.md, backup and restore)."
+            return [Error("The database came here by a dump, and was not prepared.", hint=hint, id="memoryhub.E007")]
+    except (OperationalError, ProgrammingError):
+        pass  # away, which check_serving_role says, or not yet migrated
+    return []
+
+
+@register(Tags.database)
+def check_first_passwords(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """With HTTPS=1, nobody still has the password that first_run made and wrote into a file; the demo's people may."""
+    if "default" not in (databases or []) or not settings.HTTPS:
+        return []
+    people = Actor.objects.filter(
+        Q(is_demo=False) | Q(id__in=installers().values("actor_id")),
+        kind=Kind.HUMAN,
+        is_active=True,
+        password_origin=PasswordOrigin.GENERATED,
+    )
+    try:
+        names = ", ".join(people.order_by("username").values_list("username", flat=True)[:10])
+    except (OperationalError, ProgrammingError):
+        return []
+    if not names:
+        return []
+    words = f"HTTPS=1, and the password that was made for {names} at the first start is unchanged."
+    first = names.split(",")[0]
+    hint = f"Sign in without HTTPS=1 and change it, or, while the database runs: manage.py set_password {first}."
+    return [Error(words, hint=hint, id="memoryhub.E008")]
+
+
 def refuse_unsafe_start() -> None:
     """For what serves, when it starts. Raises ImproperlyConfigured with the sentence of what is unsafe.
 
     A database that cannot be reached is no reason: it may come back, and nothing is served from it until then.
     """
-    all_found = [*check_serving_role(databases=["default"]), *check_master_keys(databases=["default"])]
+    checks = (check_serving_role, check_master_keys, check_ledgers, check_first_passwords)
+    all_found = [found for check in checks for found in check(databases=["default"])]
     unsafe = [found for found in all_found if found.id != "memoryhub.E001"]
     connection.close()
     if unsafe:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Code(StrEnum):
@@ -34,6 +34,7 @@ class Code(StrEnum):
     PRECONDITION_REQUIRED = "precondition_required"
     TOO_LARGE = "too_large"
     URI_TOO_LONG = "uri_too_long"
+    HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ALLOWED = "not_allowed"
     NOT_CONFIGURED = "not_configured"
@@ -60,7 +61,9 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault. `pointer`: where in the body (RFC 6901), or `?name` for a parameter of the query."""
+    """One fault. `pointer`: where in the body (RFC 6901), `?name` for a parameter of the query, `{name}` for a part of
+    the address.
+    """
 
     pointer: str
     code: str
@@ -124,9 +127,23 @@ class NotFound(HubError):
 
     status, code = 404, Code.NOT_FOUND
 
+    text: ClassVar[str] = "There is nothing here that you may see."
+
     def __init__(self, pointer: str | None = None) -> None:
-        text = "There is nothing here that you may see."
-        super().__init__(text, errors=(FieldError(pointer, Code.NOT_FOUND, text),) if pointer else ())
+        faults = (FieldError(pointer, Code.NOT_FOUND, self.text),) if pointer else ()
+        super().__init__(self.text, errors=faults)
+
+
+class NoSuchTask(NotFound):
+    """404 for a task, hidden and absent alike: an agent that means a new one reads how to make it."""
+
+    text = "There is no task of this key that you may see. POST /api/v1/tasks with its key and title makes one."
+
+
+class NoSuchAddress(NotFound):
+    """404 for an address that nobody serves, whatever rows there are."""
+
+    text = "There is no such address here. /api/v1/docs describes those of the API."
 
 
 class MethodNotAllowed(HubError):
@@ -198,6 +215,12 @@ class PreconditionRequired(HubError):
     status, code = 428, Code.PRECONDITION_REQUIRED
 
 
+class HeadersTooLarge(HubError):
+    """431"""
+
+    status, code = 431, Code.HEADERS_TOO_LARGE
+
+
 class RateLimited(HubError):
     """429. `retry_after`: seconds until it is worth trying again."""
 
@@ -223,3 +246,14 @@ class Unavailable(HubError):
 
     def __init__(self, detail: str = "Not available just now; try again.", *, retry_after: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Unconfirmed(Unavailable):
+    """503: a synchronous standby is away. What was asked was not done, or nobody knows yet whether it will last."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A database standby does not confirm writes just now. This one was refused, or its outcome is not known:"
+            " send it again with the same client_ref or Idempotency-Key.",
+            retry_after=1,
+        )

@@ -19,6 +19,7 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.models import Idempotency
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
+from memoryhub.core.work import stoppable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def replay(request: Request) -> Any | None:
 
     Waits for a first one that is still at work. Raises NotAllowed (422) when the key was used for another request.
     """
-    with connection.cursor() as cursor:
+    with stoppable(), connection.cursor() as cursor:
         cursor.execute(
             "insert into idempotency (id, credential, key, fingerprint) values (%s, %s, %s, %s)"
             " on conflict (credential, key) do nothing returning id",
@@ -71,7 +72,8 @@ def alone(request: Request) -> Iterator[None]:
     """
     digest = hashlib.sha256(request.credential.bytes + request.key.encode()).digest()
     lock = [int.from_bytes(digest[:8], signed=True)]
-    run("select pg_advisory_lock(%s::bigint)", lock)
+    with stoppable():
+        run("select pg_advisory_lock(%s::bigint)", lock)
     try:
         yield
     finally:

@@ -11,6 +11,11 @@ def new_id() -> UUID:
     return uuid7()
 
 
+def mark_of(change: UUID) -> str:
+    """The end of an id, which is random: what tells a row's version from one of the same number in another history."""
+    return change.hex[-8:]
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = (1 << 48) - 1
 

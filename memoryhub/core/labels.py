@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from memoryhub.core import lives
 from memoryhub.core.errors import Code, Conflict, Forbidden
 from memoryhub.core.models import Label, Sensitivity
 from memoryhub.core.sql import run
@@ -40,9 +41,12 @@ class LabelRef:
         return self.sensitivity == Sensitivity.CONFIDENTIAL
 
 
-# Labels are never changed or removed, so what was read once stays true. Keyed by id, and by what they are.
+# Labels are never changed or removed, so what was read once stays true in this life of the ledger. Keyed by id, and by
+# what they are.
 _by_id: dict[int, LabelRef] = {}
 _by_value: dict[tuple[int, int, tuple[str, ...]], LabelRef] = {}
+lives.forgets(_by_id.clear)
+lives.forgets(_by_value.clear)
 
 
 def _remember(row: Label) -> LabelRef:
@@ -65,14 +69,30 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
     words = tuple(sorted(set(compartments)))
     if not viewer.dominates(sensitivity, words):
         raise Forbidden("The label is above your clearance.")
+    visible = current().labels  # first: with them comes whether what was remembered still holds
     found = _by_value.get((viewer.team, sensitivity, words))
     if found is None:
         values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": list(words)}
         row = Label.objects.filter(**values).first()
         found = _remember(row) if row is not None else _make(viewer, values)
-    if found.id not in current().labels:
+    if found.id not in visible:
         current().enter()
     return found
+
+
+def label_above(viewer: Viewer, sensitivity: int, compartments: Iterable[str]) -> int:
+    """The id of the team's label of this value, which may be above the writer: of an event that names compartments.
+
+    Whoever takes a compartment away, or makes one, need not have it. Such events are the only rows that may be written
+    up (row-level security allows it for them alone).
+    """
+    values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": sorted(set(compartments))}
+    row = Label.objects.filter(**values).first()
+    if row is None:
+        Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
+        current().has_made_labels = True
+        row = Label.objects.get(**values)
+    return row.id
 
 
 def _make(viewer: Viewer, values: dict[str, Any]) -> LabelRef:

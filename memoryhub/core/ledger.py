@@ -1,4 +1,4 @@
-"""The one `append()`: every change leaves exactly one event per label in its team's ledger."""
+"""The one `append()`: every change leaves exactly one event per label in its team's ledger. And how that stands."""
 
 import functools
 from collections.abc import Collection
@@ -11,7 +11,9 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core import outbox
 from memoryhub.core.ids import new_id
-from memoryhub.core.transactions import current
+from memoryhub.core.lives import SPAN, Ledger
+from memoryhub.core.sql import run
+from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
 
 
@@ -63,3 +65,10 @@ def append(
     for handler in _reactions().get(type, ()):
         outbox.schedule(viewer, handler, row_id=row_id)
     return event_id
+
+
+def read_ledger(viewer: Viewer) -> Ledger:
+    """How the ledger of the viewer's team stands: its last `seq`, its floor, its lives."""
+    with viewer_transaction(viewer, read_only=True):
+        (row,) = run(SPAN, {"team": viewer.team})
+    return Ledger.of(row)

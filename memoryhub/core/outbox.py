@@ -1,15 +1,21 @@
 """Work for later: rows beside the change that caused them, done once though they are delivered at least once."""
 
+import functools
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from memoryhub.core import durability, sql
+from memoryhub.core.errors import Unconfirmed
 from memoryhub.core.failures import describe
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Outbox
+from memoryhub.core.pipeline import Rows
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
@@ -36,7 +42,11 @@ where id = %s and done_at is null
 def schedule(
     viewer: Viewer, handler: str, *, row_id: UUID | None, due_at: datetime | None = None, generation: int = 0
 ) -> None:
-    """Add a job to this transaction. `handler`: dotted path of `handler(viewer, job)`; due at once without `due_at`."""
+    """Add a job to this transaction. `handler`: one of config.reactions.HANDLERS; due at once without `due_at`.
+
+    Raises LookupError for a handler that there is not.
+    """
+    _handler(handler)
     job = Outbox(id=new_id(), team_id=viewer.team, handler=handler, row_id=row_id, generation=generation)
     job.request_id = viewer.request_id
     if due_at is None:
@@ -51,15 +61,23 @@ def work_one(job_id: UUID | None = None) -> bool:
 
     The handler's changes and `done_at` are one transaction, so a job done twice changes things once.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
-        row = cursor.fetchone()
-    if row is None:
+    try:
+        claimed = _claim(job_id)
+    except Unconfirmed:
         return False
-    job = Outbox.objects.get(id=row[0])
+    if not claimed:
+        return False
+    job = Outbox.objects.get(id=claimed[0][0])
     with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=str(job.id), handler=job.handler):
         _work(job)
     return True
+
+
+def _claim(job_id: UUID | None) -> Rows:
+    # Its own COMMIT waits for the standbys: what a job was made for is durable before anything is done about it.
+    with durability.waiting():
+        sql.later("select set_config('synchronous_commit', 'on', true)")
+        return sql.run(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
 
 
 def _work(job: Outbox) -> None:
@@ -67,12 +85,26 @@ def _work(job: Outbox) -> None:
         with viewer_transaction(system_viewer(job.team_id)):
             if not _lock(job):
                 return
-            again_at = import_string(job.handler)(system_viewer(job.team_id), job)
+            again_at = _handler(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
+    except Unconfirmed:  # not done, or done and committed here: the row tells, and the job did not fail
+        with connection.cursor() as cursor:
+            cursor.execute("update outbox set claimed_until = null where id = %s and done_at is null", [job.id])
     except Exception as error:
         log.error("outbox_job_failed", attempts=job.attempts, **describe(error))
         with connection.cursor() as cursor:
             cursor.execute(_FAILED, [type(error).__name__[:200], job.id])
+
+
+@functools.cache
+def _handler(name: str) -> Callable[[Viewer, Outbox], datetime | None]:
+    """The handler of this name, or of the one that an older version gave it. Raises LookupError."""
+    known, old = import_string(settings.OUTBOX_HANDLERS), import_string(settings.OLD_OUTBOX_HANDLERS)
+    path = known.get(old.get(name, name))
+    if path is None:
+        raise LookupError("no such handler")
+    handler: Callable[[Viewer, Outbox], datetime | None] = import_string(path)
+    return handler
 
 
 def _lock(job: Outbox) -> bool:

@@ -15,7 +15,7 @@ import orjson
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import Diagnostic, error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
@@ -72,6 +72,8 @@ class Pipeline:
         self._context = psycopg.Cursor(raw)
         if _TIMES is not None:
             self._context.adapters.register_loader("timestamptz", _TIMES)
+        self.is_unconfirmed = False  # the last exchange waited for a standby, and was cancelled (core.durability)
+        raw.add_notice_handler(self._hear)
 
     def exchange(self, statements: Sequence[tuple[str, Params]], *, begin: bool) -> list[Rows]:
         """Run the statements in order, after BEGIN when asked, and return the rows of each.
@@ -81,9 +83,15 @@ class Pipeline:
         """
         # Before anything is sent: a value that cannot be adapted leaves the connection as it is.
         commands = [(text, *self._adapted(text, params)) for text, params in statements]
+        self.is_unconfirmed = False
         with self.raw.lock:
             results = self.raw.wait(self._exchange(commands, begin))
         return [self._rows(result) for result in results]
+
+    def _hear(self, notice: Diagnostic) -> None:
+        # PostgreSQL tells it by no error, and by no code of its own: the transaction is committed here.
+        if notice.sqlstate == "01000" and notice.severity_nonlocalized == "WARNING":
+            self.is_unconfirmed = True
 
     def _adapted(self, text: str, params: Params) -> tuple[bytes, Values]:
         query, names = _numbered(text) if len(text) <= MAX_LENGTH else _numbered.__wrapped__(text)

@@ -5,22 +5,26 @@ rows nobody needs at once costs no trip of its own. What waits when a transactio
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.pq import TransactionStatus
 
+from memoryhub.core.errors import Unconfirmed
 from memoryhub.core.pipeline import Params, Pipeline, Rows
+
+IN_FLIGHT: dict[int, float] = {}  # by thread: since when its trip is under way, on the monotonic clock
 
 
 class Statement:
-    """A statement that was sent, or waits to be."""
+    """A statement that was sent, or waits to be. `heard` is called with its rows, before anybody else has any."""
 
-    __slots__ = ("found", "params", "text")
+    __slots__ = ("found", "heard", "params", "text")
 
-    def __init__(self, text: str, params: Params) -> None:
-        self.text, self.params = text, params
+    def __init__(self, text: str, params: Params, heard: Callable[[Rows], None] | None = None) -> None:
+        self.text, self.params, self.heard = text, params, heard
         self.found: Rows | None = None
 
     def rows(self) -> Rows:
@@ -69,7 +73,10 @@ def forget() -> None:
 
 
 def send() -> None:
-    """Send all that waits. Raises Django's database errors: that of the first to fail."""
+    """Send all that waits. Raises Django's database errors: that of the first to fail.
+
+    Raises Unconfirmed when all of it was done, but a wait for a synchronous standby was given up.
+    """
     waiting = _here.waiting
     if not waiting:
         return
@@ -88,9 +95,18 @@ def send() -> None:
     with wrapper.wrap_database_errors:
         # As psycopg does by itself before the first statement of a transaction.
         begin = wrapper.in_atomic_block and raw.pgconn.transaction_status == TransactionStatus.IDLE
-        found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
+        thread = threading.get_ident()
+        IN_FLIGHT[thread] = time.monotonic()
+        try:
+            found = pipeline.exchange([(statement.text, statement.params) for statement in waiting], begin=begin)
+        finally:
+            del IN_FLIGHT[thread]
+    if pipeline.is_unconfirmed:
+        raise Unconfirmed()
     for statement, rows in zip(waiting, found, strict=True):
         statement.found = rows
+        if statement.heard is not None:
+            statement.heard(rows)
 
 
 def send_first(execute: Callable[..., Any], text: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

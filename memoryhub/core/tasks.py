@@ -7,9 +7,10 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from memoryhub.core import outbox
+from memoryhub.core import guessing, outbox, sql
 from memoryhub.core.actions import feed
 from memoryhub.core.failures import describe
+from memoryhub.core.mark import write_mark
 from memoryhub.core.models import Team
 from memoryhub.core.viewers import system_viewer
 from memoryhub.core.wake import WORK
@@ -29,9 +30,16 @@ def work(jobs: list[str]) -> None:
 @shared_task(name="memoryhub.core.tasks.sweep")
 def sweep() -> None:
     """Do what is due and was not woken: timers, lost wake-ups, jobs of a worker that died."""
+    _beat()
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline and outbox.work_one():
         pass
+
+
+def _beat() -> None:
+    """Show that beat and worker live, in the database, where every web process looks."""
+    sql.later("select set_config('synchronous_commit', 'off', true)")  # of this trip
+    sql.run("update heartbeat set at = statement_timestamp() where part = 'worker'")
 
 
 @shared_task(name="memoryhub.core.tasks.prune_feeds")
@@ -44,10 +52,17 @@ def prune_feeds() -> None:
             log.error("feed_not_pruned", team=team, **describe(error))
 
 
+@shared_task(name="memoryhub.core.tasks.keep_mark")
+def keep_mark() -> None:
+    """Note beside the master key how far the ledgers have come."""
+    write_mark()
+
+
 @shared_task(name="memoryhub.core.tasks.prune")
 def prune() -> None:
-    """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions."""
+    """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions, old counts."""
     with connection.cursor() as cursor:
         cursor.execute("delete from outbox where done_at < statement_timestamp() - interval '1 day'")
         cursor.execute("delete from idempotency where created_at < statement_timestamp() - interval '24 hours'")
         cursor.execute("delete from django_session where expire_date < statement_timestamp()")
+    guessing.prune()

@@ -1,31 +1,34 @@
 """The one way to the database: a transaction that belongs to one viewer.
 
 It sets what row-level security tests, gathers what the actions append to the ledger and the outbox, writes the
-events last (ADR 1, rule 2), and after COMMIT waits for the disk before anything is answered or announced.
+events last (ADR 1, rule 2), and after COMMIT waits until they are durable before anything is answered or announced.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from memoryhub.core import counts, sql, wake
+from memoryhub.core import counts, durability, lives, sql, wake
 from memoryhub.core.blocks import block
+from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.models import AccessLog, Outbox
 from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
+from memoryhub.core.work import stoppable
 
 # The visible labels are listed anew only when one was made since this process has listed them: a team may have many
 # that this viewer may not see, and listing passes over each. Version and list are of one snapshot (ADR 2).
-_ENTER = """
+_ENTER = f"""
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
-       set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true), version,
+       set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
+       pg_postmaster_start_time()::text, {lives.NOW}, version,
        case when set_config('hub.labels', labels, true) is distinct from %(known)s::text then labels end
 from (select version, case when version = %(version)s::uuid then %(known)s::text else coalesce((
           select array_agg(id)::text from label where team_id = %(team)s::int and (%(all)s::bool
-              or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))), '{}') end
+              or (sensitivity <= %(clearance)s::int and compartments <@ %(compartments)s::varchar[]))), '{{}}') end
           as labels
       from (select (select version from label_set where team_id = %(team)s::int) as version offset 0) v offset 0) l
 """
@@ -60,8 +63,9 @@ class Transaction:
     jobs: list[Outbox] = field(default_factory=list)
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
+    sealed_by: set[int] = field(default_factory=set)  # ids of the data keys
     after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
-    settled: UUID | None = None  # the event that the answer rests on, for the idempotency record
+    settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None
     has_made_labels: bool = False  # which may be rolled back, so that their list is this transaction's own
     _entered: sql.Statement | None = None
@@ -80,7 +84,17 @@ class Transaction:
             "version": self._known and self._known.version,
             "known": self._known and self._known.text,
         }
-        self._entered = sql.later(_ENTER, params)
+        self._entered = sql.leave(sql.Statement(_ENTER, params, self._notice))
+
+    def _notice(self, rows: Rows) -> None:
+        # Before what this transaction reads is looked at with what was remembered of another history.
+        lives.notice(rows[0][3], self.viewer.team, rows[0][4])
+
+    @property
+    def life(self) -> int:
+        """The ordinal of the ledger's life (ADR 10)."""
+        assert self._entered is not None
+        return int(self._entered.rows()[0][4])
 
     @property
     def _clearance(self) -> tuple[int, bool, int, frozenset[str]]:
@@ -90,10 +104,10 @@ class Transaction:
     def labels(self) -> frozenset[int]:
         """The ids of the labels that row-level security lets this viewer see."""
         assert self._entered is not None
-        *_, version, text = self._entered.rows()[0]
+        *entered, version, text = self._entered.rows()[0]
         if text is not None:
             ids = frozenset(int(label) for label in text.strip("{}").split(",") if label)
-            self._entered.found = [(version, None)]
+            self._entered.found = [(*entered, version, None)]
             self._known = _Listed(version, text, ids)
             if not self.has_made_labels:
                 if len(_listed) >= _MOST_LISTED:
@@ -132,13 +146,19 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
         yield outer
         return
     mine = Transaction(viewer, read_only)
-    with block():
+    # What only reads is broken off when its client leaves; what writes ends whole.
+    with stoppable() if read_only else nullcontext(), block():
         mine.enter()
         _local.transaction = mine
         try:
             yield mine
             _finish(mine)
             mine.keep_labels()
+        except Unconfirmed:
+            raise
+        except HubError:
+            _refuse(mine)
+            raise
         finally:
             _local.transaction = None
     if mine.seq is not None:
@@ -167,17 +187,34 @@ def _finish(mine: Transaction) -> None:
         sql.later("commit")
     if mine.events:
         mine.seq = settle(mine.events[-1]["id"])
-    elif mine.settled:
+        durability.reach(mine.viewer.team, mine.seq)
+    elif mine.settled and not mine.read_only:
         settle(mine.settled)
+    elif mine.settled:
+        _settle_read()
     sql.send()
 
 
+def _refuse(mine: Transaction) -> None:
+    """Undo what was done; what the refusal tells of is durable, too, when it leaves."""
+    if mine.settled:
+        sql.forget()
+        sql.later("rollback")
+        _settle_read()
+
+
 def settle(event_id: UUID) -> int:
-    """Wait until the event is on disk and return its `seq`. Nothing may be answered or announced before."""
-    ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
+    """Wait until the event is durable and return its `seq`. Nothing may be answered or announced before."""
+    with durability.waiting():
+        ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)
+
+
+def _settle_read() -> None:
+    with durability.reading():
+        sql.run("select settle_read()")
 
 
 def read_last(text: str, params: Params) -> Rows:

@@ -43,9 +43,14 @@ class Verb:
 VERBS: dict[str, Verb] = {}
 
 
+def has_scope(viewer: Viewer, scope: str) -> bool:
+    """Whether the viewer's key has the scope; people need none."""
+    return viewer.scopes is None or scope in viewer.scopes
+
+
 def require_scope(viewer: Viewer, scope: str | None) -> None:
     """Raises Forbidden when the viewer's key lacks the scope."""
-    if scope is not None and viewer.scopes is not None and scope not in viewer.scopes:
+    if scope is not None and not has_scope(viewer, scope):
         raise Forbidden(f"This key lacks the scope {scope}.")
 
 

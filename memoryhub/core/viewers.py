@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
+from memoryhub.core import lives
 from memoryhub.core.models import Kind, Membership, Role, Sensitivity
 
 
@@ -78,3 +79,6 @@ def system_viewer(team: int) -> Viewer:
     member = Membership.objects.select_related("actor", "team").get(team_id=team, role=Role.SYSTEM)
     assert member.clearance == Sensitivity.CONFIDENTIAL
     return viewer_of(member)
+
+
+lives.forgets(system_viewer.cache_clear)

@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
+from memoryhub.core import unseen
 from memoryhub.core.admin_base import REFUSAL, HubAdmin
 from memoryhub.core.errors import Forbidden, HubError
 from memoryhub.core.models import Actor, Role
@@ -116,6 +117,12 @@ class HubAdminSite(AdminSite):
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:
-    """The response, rendered here and now: Django would do it after the transaction."""
+    """The response, rendered here and now: Django would do it after the transaction.
+
+    What one cannot see in it (bidi marks, controls) is shown as marks, in text and in inputs; forms read them back.
+    """
     render_now = getattr(response, "render", None)
-    return render_now() if render_now is not None else response
+    made = render_now() if render_now is not None else response
+    if isinstance(made, HttpResponse) and made.get("Content-Type", "").startswith("text/html"):
+        made.content = unseen.show(made.content.decode()).encode()
+    return made

@@ -1,25 +1,30 @@
-"""Entity tags and preconditions (RFC 9110, 8.8.3 and 13.1). A tag, `"<row id>.<version>"`, never fits a twin."""
+"""Entity tags and preconditions (RFC 9110, 8.8.3 and 13.1). A tag, `"<row id>.<version>.<mark>"`, never fits a twin,
+nor a version of the same number in another history of the ledger (ADR 10).
+"""
 
 import re
 from typing import NamedTuple
 from uuid import UUID
 
 from memoryhub.core.errors import Invalid, PreconditionRequired
+from memoryhub.core.ids import mark_of
 
-# As make_tag() writes it and no other way: a tag is compared, not understood, by everybody else.
-_TAG = re.compile(r'"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.([1-9][0-9]{0,8})"')
+# As make_tag() writes it and no other way: a tag is compared, not understood, by everybody else. One without the mark
+# was given by an older version of memoryhub, and fits nothing: its client reads again.
+_TAG = re.compile(r'"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.([1-9][0-9]{0,8})(?:\.([0-9a-f]{8}))?"')
 
 
 class Tag(NamedTuple):
-    """The version of a row that a client has seen."""
+    """The version of a row that a client has seen. `mark`: of its change (mark_of); empty in a tag of an older form."""
 
     id: UUID
     version: int
+    mark: str
 
 
-def make_tag(row_id: UUID | str, version: int) -> str:
-    """The ETag header of a row's version."""
-    return f'"{row_id}.{version}"'
+def make_tag(row_id: UUID | str, version: int, change: UUID) -> str:
+    """The ETag header of a row's version. `change`: an id that was made for this version, such as its event's."""
+    return f'"{row_id}.{version}.{mark_of(change)}"'
 
 
 def if_match(header: str | None) -> Tag:
@@ -32,8 +37,8 @@ def if_match(header: str | None) -> Tag:
         raise PreconditionRequired("Send If-Match with the ETag that you have read.")
     found = _TAG.fullmatch(header.strip(" \t"))
     if not found:
-        raise Invalid('If-Match must be one ETag as it was given, such as "<row id>.<version>".')
-    return Tag(UUID(found[1]), int(found[2]))
+        raise Invalid("If-Match must be one ETag as it was given, with its quotes.")
+    return Tag(UUID(found[1]), int(found[2]), found[3] or "")
 
 
 def must_be_new(header: str | None) -> bool:

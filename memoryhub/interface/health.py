@@ -1,19 +1,14 @@
-"""Is it alive, is it ready, what does it count."""
+"""What it counts."""
 
 import functools
 import hmac
 from collections.abc import Callable
-from typing import Any
 
-import redis
 from django.conf import settings
-from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
 from memoryhub.core.errors import MethodNotAllowed, Unauthorized
-from memoryhub.interface.json import dump
 from memoryhub.interface.problems import problem_response
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -52,22 +47,6 @@ def _safe(view: View) -> View:
 
 
 @_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers. Asks nothing of the database."""
-    return _json({"status": "ok"})
-
-
-@_safe
-def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether it can serve: each dependency's state; 503 while one that it cannot do without is missing."""
-    database, broker = _database(), _broker()
-    # Without Valkey everything still works, later: readers poll, the sweeper finds what was not woken.
-    ready = database == "ok"
-    body = {"status": "ready" if ready else "not ready", "database": database, "valkey": broker}
-    return _json(body, 200 if ready else 503)
-
-
-@_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for the holder of METRICS_TOKEN; without one set there is nothing here."""
     sent = request.headers.get("Authorization", "")
@@ -76,25 +55,3 @@ def metrics(request: HttpRequest) -> HttpResponse:
         refusal = Unauthorized("The metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
         return problem_response(refusal, request)
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
-
-
-def _database() -> str:
-    try:
-        if MigrationExecutor(connection).migration_plan(MigrationExecutor(connection).loader.graph.leaf_nodes()):
-            return "migrations are missing"
-    except Error:
-        return "unreachable"
-    return "ok"
-
-
-def _broker() -> str:
-    try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
-            client.ping()
-    except redis.RedisError:
-        return "unreachable"
-    return "ok"
-
-
-def _json(body: dict[str, Any], status: int = 200) -> HttpResponse:
-    return HttpResponse(dump(body), status=status, content_type="application/json")

@@ -135,6 +135,19 @@ def _refuse_duplicates(raw: bytes) -> None:
                 stack.append((value, here))
 
 
+def member_text(raw: bytes, *path: str) -> str:
+    """The text of a member, as it stands in a body that parse_object() has taken: numbers, order and spaces as sent."""
+    found = msgspec.Raw(raw)
+    for name in path:
+        found = msgspec.json.decode(found, type=dict[str, msgspec.Raw])[name]
+    return bytes(found).decode()
+
+
+def as_written(text: str) -> Any:
+    """JSON text as a value for dump(), which puts it in as it is."""
+    return orjson.Fragment(text)
+
+
 def dump(value: object) -> bytes:
     """JSON in UTF-8. Datetimes (aware) as RFC 3339 in UTC with `Z`; UUIDs and msgspec Structs too.
 

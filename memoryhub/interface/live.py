@@ -1,7 +1,8 @@
 """What happens live: one reader a process and team reads each new event once; sockets and long polls subscribe.
 
 The reader is woken by the doorbell, or by its own slow poll when a bell is lost. It never delivers an event that is
-not on disk, never passes one over (`seq` is dense), and keeps nothing but the last `seq`: who was away asks the ledger.
+not on disk, never passes one over (a life of the ledger is dense), and keeps nothing but the last `seq`: who was away
+asks the ledger. Where the ledger was given another history under it, it goes on from the fork (ADR 10).
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -17,13 +18,15 @@ from uuid import UUID
 import structlog
 from channels.layers import get_channel_layer
 
-from memoryhub.core import counts, wake
+from memoryhub.core import counts, durability, wake
 from memoryhub.core.errors import Gone, Unavailable
 from memoryhub.core.failures import describe
 from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.ledger import read_ledger
+from memoryhub.core.lives import Ledger
 from memoryhub.core.sql import run
 from memoryhub.core.threads import in_thread
-from memoryhub.core.transactions import settle, viewer_transaction
+from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
 log = structlog.get_logger(__name__)
@@ -84,6 +87,9 @@ class Subscriber(Protocol):
     def beat(self, seq: int) -> None:
         """Everything up to `seq` was heard. Every BEAT_SECONDS, for as long as the ledger can be read."""
 
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """What was told after the number `fork` is of a history that is lost; what it hears next follows `fork`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -118,50 +124,50 @@ order by s.seq limit %(limit)s::int
 _TYPES = " and (e.type = any (%(types)s::varchar[]) or e.row_type = any (%(types)s::varchar[]))"
 _TASK = " and e.task_id = %(task)s::uuid"
 _EXCEPT = " and e.row_type <> all (%(except)s::varchar[])"
-_SPAN = """
-select greatest(t.feed_floor, s.head - %(most)s::bigint), s.head
-from team t, (select coalesce(max(seq), 0) as head from event_seq where team_id = %(team)s::int) s
-where t.id = %(team)s::int
-"""
 
 
 def read_head(viewer: Viewer) -> int:
-    """The last `seq` of the viewer's team."""
-    with viewer_transaction(viewer, read_only=True):
-        ((head,),) = run("select coalesce(max(seq), 0) from event_seq where team_id = %s::int", [viewer.team])
-    return int(head)
+    """The last durable `seq` of the viewer's team; outside of a transaction."""
+    return durability.head(viewer.team)
 
 
-def check_cursor(viewer: Viewer, after: int) -> int:
-    """The last `seq` of the viewer's team, for who resumes after `after`: the one judge of every door's cursors.
+def check_cursor(viewer: Viewer, after: int) -> Ledger:
+    """The ledger of the viewer's team, for who resumes after `after`, with its last durable `seq` as its head: the one
+    judge of every door's cursors.
 
-    Raises Gone (`resync`, with `floor` and `head`) for a cursor of the future, below the floor that pruning has raised,
-    or more than MAX_BEHIND events behind.
+    Outside of a transaction. Raises Gone (`resync`, with `floor`, `head` and `life`) for a cursor of a history that is
+    lost, of the future, below the floor that pruning has raised, or more than MAX_BEHIND events behind. `floor` can be
+    resumed at, and nothing that came after what such a reader has heard of this history is missed then, unless it was
+    too old.
     """
-    with viewer_transaction(viewer, read_only=True):
-        ((floor, head),) = run(_SPAN, {"team": viewer.team, "most": MAX_BEHIND})
+    ledger = read_ledger(viewer)
+    head = ledger.head
+    floor = max(ledger.floor, ledger.at(ledger.position(head) - MAX_BEHIND))
+    fork = ledger.fork_before(after)
+    if fork is not None:
+        floor = max(floor, fork)
+        why = f"of a history of the ledger that is lost: what came after {fork} was undone. Read"
+        refusal = f"This cursor is {why} afresh what you need, and resume at floor or at head."
+        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
     if not floor <= after <= head:
         why = "of the future" if after > head else "too old"
-        raise Gone(f"This cursor is {why}: read afresh what you need, and resume at head.", floor=floor, head=head)
-    return int(head)
+        refusal = f"This cursor is {why}: read afresh what you need, and resume at head."
+        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
+    return replace(ledger, head=read_head(viewer))
 
 
 def read_events(
-    viewer: Viewer, after: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
+    viewer: Viewer, after: int, head: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
 ) -> tuple[list[LiveEvent], int]:
     """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
 
-    They are on disk when this returns. The last `seq` is read before the viewer's labels are listed (again), so that
-    no event up to it is hidden only because its label is newer than the list.
+    `head` was read before this transaction began: what is told is durable, and no event up to it is hidden only because
+    its label is newer than the list of the viewer's labels, which is made when one begins.
     """
-    with viewer_transaction(viewer, read_only=True) as transaction:
-        head = read_head(viewer)
-        if head <= after:
-            return [], after
-        transaction.enter()
+    if head <= after:
+        return [], after
+    with viewer_transaction(viewer, read_only=True):
         made = [_event(row) for row in run(*_reading(viewer, after, head, limit, wanted))]
-        if made:
-            settle(made[-1].id)
     return made, made[-1].seq if len(made) == limit else head
 
 
@@ -183,6 +189,14 @@ def _event(row: tuple[Any, ...]) -> LiveEvent:
     label = label_by_id(label_id)
     audience = frozenset(recipients) if recipients is not None else None if only is None else frozenset({only})
     return LiveEvent(seq, event_id, type_, actor, row_type, row_id, task_id, label, audience, json.loads(data), at)
+
+
+class _Forked(Exception):
+    """The ledger has another history after `fork` than the one that was read."""
+
+    def __init__(self, fork: int, ledger: Ledger) -> None:
+        super().__init__(fork)
+        self.fork, self.ledger = fork, ledger
 
 
 class TeamReader:
@@ -246,7 +260,14 @@ class TeamReader:
         watched = {who.task for who in self._subscribers if who.task is not None}
         renders = {who.render for who in self._subscribers if who.render is not None}
         read = functools.partial(self._read, self.seq, renders, watched)
-        events, frames, reached = await in_thread(read, first=True)
+        try:
+            events, frames, reached = await in_thread(read, first=True)
+        except _Forked as forked:
+            log.warning("ledger_forked", team=self.team, fork=forked.fork, life=forked.ledger.life, seq=self.seq)
+            self.seq = forked.fork
+            for who in tuple(self._subscribers):
+                who.fork(forked.fork, forked.ledger)
+            return True
         for place, event in enumerate(events):
             for who in tuple(self._subscribers):
                 if event.is_for(who.viewer):
@@ -267,9 +288,16 @@ class TeamReader:
         self, after: int, renders: Collection[Render], watched: Collection[UUID]
     ) -> tuple[list[LiveEvent], dict[Render, Sequence[Any]], int]:
         viewer = system_viewer(self.team)
+        head = read_head(viewer)
+        ledger = read_ledger(viewer)
+        fork = ledger.fork_before(after)
+        if fork is not None or after > ledger.head:
+            raise _Forked(ledger.head if fork is None else fork, ledger)
+        if (kept := ledger.fork_before(head)) is not None:  # what was durable is lost since
+            head = kept
         with viewer_transaction(viewer, read_only=True):
-            events, reached = read_events(viewer, after)
-            if len(events) != reached - after:
+            events, reached = read_events(viewer, after, head)
+            if len(events) != ledger.position(reached) - ledger.position(after):
                 raise RuntimeError("the ledger has a gap: an event is not visible to its team's own viewer")
             return events, {render: render(viewer, events, watched) for render in renders if events}, reached
 

@@ -1,5 +1,6 @@
 """Pages for people: who is asking, one transaction around a page and its rendering, refusals as pages."""
 
+import time
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from memoryhub.core.errors import Forbidden, HubError, Internal, MethodNotAllowe
 from memoryhub.core.models import SYSTEM_TEAM, Actor, EventSeq, Membership
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.demo import last_known
 from memoryhub.interface.params import Params
 from memoryhub.interface.problems import answer, error_of, problem_response, request_id_of
 from memoryhub.interface.sessions import memberships_of, session_viewer
@@ -42,9 +44,12 @@ class SessionView(View):
             if viewer is None:
                 raise Forbidden("You are in no team. Ask an administrator to add you to one.")
             self.viewer = viewer
+            refuse_others(request, viewer)
             return super().dispatch(request, *args, **url)
         except (HubError, DatabaseError, InterfaceError) as exc:
             return refuse(request, exc)
+        finally:
+            self.__dict__.clear()  # Django's view refers to itself, and would keep what it has read
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         allowed = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))
@@ -75,7 +80,7 @@ class Page(SessionView):
 
     def render(self, template: str, context: dict[str, Any]) -> HttpResponse:
         """A template as an answer that no cache keeps. Rendered now, inside the transaction."""
-        common = {"viewer": self.viewer, "members": self.members, "seq": self.seq}
+        common = {"viewer": self.viewer, "members": self.members, "seq": self.seq, "now": int(time.time() * 1000)}
         html = render_to_string(template, common | context, request=self.request)
         return HttpResponse(html, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
 
@@ -95,6 +100,19 @@ def refuse_keys(request: HttpRequest) -> None:
     """Raises Forbidden for a request with an API key."""
     if "Authorization" in request.headers:
         raise Forbidden("This is for signed-in people; a key opens only the API.")
+
+
+def refuse_others(request: HttpRequest, viewer: Viewer) -> None:
+    """Raises Forbidden where the page says (`X-Hub-Member`) that another member opened it.
+
+    Of two people who use one browser, one after the other, nobody sends what the other has typed.
+    """
+    sender = request.headers.get("X-Hub-Member")
+    if sender is not None and sender != str(viewer.membership):
+        raise Forbidden(
+            f"You are signed in as {viewer.name} now, and this page is somebody else's or another team's. "
+            "Sign in as before to send this, or load the page again."
+        )
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -132,6 +150,7 @@ def _error_page(request: HttpRequest, error: HubError) -> HttpResponse:
         "status": error.status,
         "title": HTTPStatus(error.status).phrase,
         "request_id": request_id_of(request),
+        "has_demo_people": last_known(),
     }
     # Without the request: an error page asks nothing of session or database, which may be what failed.
     html = render_to_string(_TEMPLATES.get(error.status, "400.html"), context)

@@ -1,14 +1,14 @@
 """Query strings, as strict as bodies: typed, known, once each."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from memoryhub.core.errors import Code, FieldError, Invalid, UriTooLong
-from memoryhub.interface.shapes import COMPARTMENT, LEVELS, has_visible, parse_key, parse_when
+from memoryhub.interface.shapes import COMPARTMENT, LEVELS, has_visible, parse_key, parse_task_key, parse_when
 
 MAX_QUERY_BYTES = 8 * 1024
 MAX_WORDS = 50
@@ -65,10 +65,17 @@ class Params:
         return value
 
     def key(self, name: str) -> str | None:
-        """The key of a task or a fact."""
+        """The beginning of a key, or a whole one."""
+        return self._key(name, parse_key)
+
+    def task_key(self, name: str) -> str | None:
+        """The key of a task."""
+        return self._key(name, parse_task_key)
+
+    def _key(self, name: str, parse: Callable[[str], str]) -> str | None:
         value = self._values.get(name)
         try:
-            return None if value is None else parse_key(value)
+            return None if value is None else parse(value)
         except ValueError as error:
             _refuse(name, Code.BAD_FORMAT, str(error))
 

@@ -29,6 +29,7 @@ from memoryhub.core.errors import (
     Internal,
     Invalid,
     MethodNotAllowed,
+    NoSuchAddress,
     NotAcceptable,
     NotFound,
     RateLimited,
@@ -107,8 +108,8 @@ def error_of(exc: BaseException) -> HubError:
             return exc
         case drf.APIException():
             return _of_rest_framework(exc)
-        case Http404():
-            return NotFound()
+        case Http404():  # of Django's resolver; what a door does not find is NotFound itself
+            return NoSuchAddress()
         case PermissionDenied():
             return Forbidden("You may not do this.")
         case RequestDataTooBig() | TooManyFilesSent():
@@ -149,7 +150,7 @@ def _of_status(status: int) -> HubError:
     known: dict[int, HubError] = {
         400: Invalid("This request is not valid."),
         403: Forbidden("You may not do this."),
-        404: NotFound(),
+        404: NoSuchAddress(),
     }
     return known.get(status) or Internal()
 
@@ -188,7 +189,8 @@ def _of_database(exc: BaseException) -> HubError:
     if state in ("40001", "40P01"):  # serialization failure, deadlock: the same again will do
         return Unavailable(retry_after=1)
     # Connection, resources (disk, memory, connections), shutdown, cancelled, I/O, lock not had, a standby.
-    if state[:2] in ("08", "53", "57", "58") or state in ("55P03", "25006"):
+    # 25P03: this transaction was idle for too long.
+    if state[:2] in ("08", "53", "57", "58") or state in ("55P03", "25006", "25P03"):
         return Unavailable(retry_after=5)
     # A value that the database cannot hold (22), or too much of it (54): what was sent, then.
     if state[:2] in ("22", "54"):

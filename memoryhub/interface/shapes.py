@@ -29,16 +29,39 @@ _END = r"$(?!\n)"
 _VISIBLE = f"[^{_UNSEEN}]"
 _LINE = f"^(?=[^{_CONTROLS}]*{_END})[^{_CONTROLS}]*{_VISIBLE}"
 _KEY = rf"^[A-Za-z0-9._:@~-]{{1,200}}{_END}"
+# What stands in an address in a key's place, and so can be no key: verbs, and what clients take for a folder.
+RESERVED = {"task": ("claim-next", ".", ".."), "fact": ("read", ".", "..")}
+
+
+def in_address(noun: str) -> str:
+    """The regular expression of a `task`'s or `fact`'s key as a part of an address."""
+    return rf"(?!(?:{_words(noun)})(?:/|$))[A-Za-z0-9._:@~-]{{1,200}}"
+
+
+def _words(noun: str) -> str:
+    return "|".join(map(re.escape, RESERVED[noun]))
+
+
+def _unreserved(noun: str) -> str:
+    return f"^(?!(?:{_words(noun)}){_END}){_KEY[1:]}"
+
+
+_TASK_KEY, _FACT_KEY = _unreserved("task"), _unreserved("fact")
 _TAG = f"^(?=[^,{_CONTROLS}]*{_END}){_VISIBLE}(?:.*{_VISIBLE})?{_END}"
 COMPARTMENT = rf"^{WORD}{_END}"
 
 # What is said when a pattern does not fit; by the form in which msgspec names it.
 _EMPTY = (Code.EMPTY, "This must have something to read in it.")
-_NOT_A_KEY = (Code.BAD_FORMAT, "A key is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ ~ -")
+_A_KEY = (Code.BAD_FORMAT, "A key is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ ~ -")
+NOT_A_KEY = {
+    noun: (Code.BAD_FORMAT, f"{_A_KEY[1]}, and none of these: {' '.join(words)}") for noun, words in RESERVED.items()
+}
 _PATTERNS: dict[str, tuple[Code, str]] = {
     repr(_VISIBLE): _EMPTY,
     repr(_LINE): (Code.BAD_FORMAT, "This must be one line of text with something to read in it."),
-    repr(_KEY): _NOT_A_KEY,
+    repr(_KEY): _A_KEY,
+    repr(_TASK_KEY): NOT_A_KEY["task"],
+    repr(_FACT_KEY): NOT_A_KEY["fact"],
     repr(_TAG): (Code.BAD_FORMAT, "A tag is one line of text without commas, visible at both ends."),
     repr(COMPARTMENT): (Code.BAD_FORMAT, "A compartment is 1 to 40 of the characters a-z 0-9 _ -"),
 }
@@ -47,6 +70,8 @@ _PATTERNS: dict[str, tuple[Code, str]] = {
 Text = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=_VISIBLE)]
 Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=_LINE)]
 Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=_KEY)]
+TaskKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_TASK_KEY)]
+FactKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_FACT_KEY)]
 Tag = Annotated[str, Meta(min_length=1, max_length=100, pattern=_TAG)]
 Tags = Annotated[list[Tag], Meta(max_length=50)]
 Compartment = Annotated[str, Meta(min_length=1, max_length=40, pattern=COMPARTMENT)]
@@ -234,7 +259,21 @@ def parse_when(text: str) -> datetime:
 def parse_key(text: str) -> str:
     """A key, as it stands in a path or a query. Raises ValueError."""
     if not re.search(_KEY, text):
-        raise ValueError(_NOT_A_KEY[1])
+        raise ValueError(_A_KEY[1])
+    return text
+
+
+def parse_task_key(text: str) -> str:
+    """The key of a task, likewise. Raises ValueError, for a reserved one too."""
+    if not re.search(_TASK_KEY, text):
+        raise ValueError(NOT_A_KEY["task"][1])
+    return text
+
+
+def parse_fact_key(text: str) -> str:
+    """The key of a fact, likewise."""
+    if not re.search(_FACT_KEY, text):
+        raise ValueError(NOT_A_KEY["fact"][1])
     return text
 
 

@@ -5,9 +5,11 @@ A socket holds no thread and no database connection, and a peer that stops readi
 
 import asyncio
 import contextlib
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -17,10 +19,12 @@ from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
 from prometheus_client import Counter, Gauge
 
+from memoryhub.core.errors import HubError
 from memoryhub.core.failures import describe
 from memoryhub.core.models import Kind, Membership, Role
-from memoryhub.core.threads import in_thread
 from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.interface.heads import Head
+from memoryhub.interface.lookups import look_up
 from memoryhub.interface.rights import Rights, sweeper
 
 log = structlog.get_logger(__name__)
@@ -37,9 +41,10 @@ CLOSE_SECONDS = 5.0
 
 # Close codes of our own (RFC 6455, 7.4.2). After 4403 the page is to be loaded anew; after the others but 4400 a client
 # connects again and resumes.
-BAD_MESSAGE, NOT_ALLOWED, TOO_SLOW, NO_HELLO, FAILED = 4400, 4403, 4408, 4410, 4500
+BAD_MESSAGE, NOT_ALLOWED, TOO_SLOW, NO_HELLO, TOO_MANY, FAILED = 4400, 4403, 4408, 4410, 4429, 4500
 
 SOCKETS = Gauge("memoryhub_sockets", "Open WebSockets of this process.")
+_of_person: Tally[UUID] = Tally()
 ENDED = Counter("memoryhub_sockets_ended_total", "WebSockets that this side has ended, by close code.", ["code"])
 
 
@@ -82,11 +87,21 @@ class PersonSocket(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         """Accept a signed-in member of the team, from our own pages only; anyone else gets 403."""
         team = self.scope["url_route"]["kwargs"]["team"]
-        entered = await in_thread(lambda: enter(self.scope, team)) if is_ours(self.scope) else None
+        try:
+            address = Head.of(self.scope).address
+            entered = await look_up(address, lambda: enter(self.scope, team)) if is_ours(self.scope) else None
+        except HubError:  # too long a head, too many handshakes of one address
+            entered = None
         if entered is None:
             await super().close()  # before accept: HTTP 403
             return
         self.viewer, self.rights = entered
+        if _of_person[self.viewer.actor] >= settings.SOCKETS_PER_PERSON:
+            await self.accept()
+            ENDED.labels(str(TOO_MANY)).inc()
+            await super().close(code=TOO_MANY, reason=f"you have {settings.SOCKETS_PER_PERSON} pages open already")
+            return
+        _of_person[self.viewer.actor] += 1
         sweeper.add(self)
         SOCKETS.inc()
         self._accepted = True
@@ -112,6 +127,9 @@ class PersonSocket(AsyncWebsocketConsumer):
         if self._accepted:
             self._accepted = False
             SOCKETS.dec()
+            _of_person[self.viewer.actor] -= 1
+            if not _of_person[self.viewer.actor]:
+                del _of_person[self.viewer.actor]
             self._forget()
         for task in (*self._tasks, self._ending):
             if task is not None:
@@ -229,7 +247,7 @@ def enter(scope: Scope, team: str) -> tuple[Viewer, Rights] | None:
         actor_id=person, team__slug=team, is_active=True, actor__is_active=True, actor__kind=Kind.HUMAN
     )
     member = members.exclude(role__in=[Role.AGENT, Role.SYSTEM]).first()
-    if member is None:
+    if member is None or member.actor.must_change_password:
         return None
     if not constant_time_compare(session.get(HASH_SESSION_KEY, ""), member.actor.get_session_auth_hash()):
         return None

@@ -26,6 +26,24 @@ def browser(chief):
 
 
 @pytest.fixture
+def head(team):
+    """An administrator of the team, with all that the tests give, who administers the installation, too."""
+    from memoryhub.core.models import SYSTEM_TEAM, Team
+    from tests.factories import join, make_person
+
+    person = make_person(team, "admin", 2, ["finance", "pii"], is_staff=True)
+    join(Team.objects.get(slug=SYSTEM_TEAM), person.actor, "admin")
+    return person
+
+
+@pytest.fixture
+def head_browser(head):
+    from tests.admin.pages import signed_in
+
+    return signed_in(head)
+
+
+@pytest.fixture
 def installer():
     """An administrator of the installation."""
     from memoryhub.core.models import SYSTEM_TEAM, Team

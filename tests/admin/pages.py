@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 
 from escalations.actions.escalate import escalate
-from memoryhub.core.models import Event
+from memoryhub.core.models import SYSTEM_TEAM, Event, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations, tasks
@@ -62,3 +62,13 @@ def fill(agent, *, sensitivity=None, compartments=None, content="Hello", key=Non
         "escalations_escalation": escalation.id,
         "private": private,
     }
+
+
+def system():
+    return Team.objects.get(slug=SYSTEM_TEAM)
+
+
+def account(client, person, *ticked, **more):
+    """Send a person's page with these ticks."""
+    form = {"email": "", **dict.fromkeys(ticked, "on"), **more}
+    return client.post(address("core_actor", "change", person.actor.id), form)

@@ -235,6 +235,12 @@ def test_filters_that_are_not_shown_are_refused(browser, installer):
         assert browser.get(address("memory_task"), query).status_code in (200, 302, 400)
 
 
+def test_escalations_are_filtered_by_their_state(team, browser):
+    fill(make_agent(team))
+    for state, count in (("queued", "1 escalation"), ("closed", "0 escalations")):
+        assert count in text(browser.get(address("escalations_escalation"), {"state": state}))
+
+
 def test_the_second_lock_holds_where_the_first_is_forgotten(team, browser, monkeypatch):
     agent = make_agent(team, 2, ["finance"])
     hidden = fill(agent, sensitivity=2, compartments=["finance"], key="hidden-task")

@@ -13,7 +13,7 @@ from tests.admin.pages import address, events, fill, signed_in, text
 from tests.factories import PASSWORD, make_agent, make_person, make_team, unique
 
 
-def test_a_person_is_added_to_the_team_by_user_name(team, browser):
+def test_a_person_is_added_to_the_team_by_user_name(team, head_browser):
     newcomer = make_person(make_team())
     page = address("core_membership", "add")
     form = {
@@ -23,7 +23,7 @@ def test_a_person_is_added_to_the_team_by_user_name(team, browser):
         "clearance": 2,
         "compartments": "pii, finance",
     }
-    assert browser.post(page, form).status_code == 302
+    assert head_browser.post(page, form).status_code == 302
     member = Membership.objects.get(team=team, actor=newcomer.actor)
     assert (member.name, member.role, member.clearance) == ("Ann", "lead", 2)
     assert member.compartments == ["finance", "pii"]
@@ -44,41 +44,41 @@ def test_a_person_is_added_to_the_team_by_user_name(team, browser):
         {"username": "\0"},
     ],
 )
-def test_a_bad_form_is_told_and_changes_nothing(team, browser, change):
+def test_a_bad_form_is_told_and_changes_nothing(team, head_browser, change):
     newcomer = make_person(make_team())
     before = events(team)
     form = {"username": newcomer.username, "name": "Ben", "role": "lead", "clearance": 1, "compartments": "", **change}
-    answer = browser.post(address("core_membership", "add"), form)
+    answer = head_browser.post(address("core_membership", "add"), form)
     assert answer.status_code == 200
     assert "errorlist" in text(answer)
     assert events(team) == before
     assert not Membership.objects.filter(team=team, actor=newcomer.actor).exists()
 
 
-def test_what_an_action_refuses_is_told_on_the_form_and_undone(team, browser, chief):
+def test_what_an_action_refuses_is_told_on_the_form_and_undone(team, head_browser, head):
     newcomer = make_person(make_team())
     page = address("core_membership", "add")
-    form = {"username": newcomer.username, "name": chief.name, "role": "lead", "clearance": 1}
+    form = {"username": newcomer.username, "name": head.name, "role": "lead", "clearance": 1}
     before, actors = events(team), Actor.objects.count()
-    answer = browser.post(page, form)
+    answer = head_browser.post(page, form)
     assert answer.status_code == 200
     assert "is taken in this team" in text(answer)
-    own = address("core_membership", "change", chief.membership.id)
-    answer = browser.post(own, {"role": "admin", "clearance": 2, "compartments": "", "is_active": "on"})
+    own = address("core_membership", "change", head.membership.id)
+    answer = head_browser.post(own, {"role": "admin", "clearance": 1, "compartments": "", "is_active": "on"})
     assert answer.status_code == 200
     assert "cannot change your own rights" in text(answer)
     # An agent's account is made before its name is found to be taken.
-    answer = browser.post(address("agents_agent", "add"), {"name": chief.name, "clearance": 1})
+    answer = head_browser.post(address("agents_agent", "add"), {"name": head.name, "clearance": 1})
     assert "is taken in this team" in text(answer)
     assert (events(team), Actor.objects.count()) == (before, actors)
-    assert Membership.objects.get(id=chief.membership.id).clearance == 1
+    assert Membership.objects.get(id=head.membership.id).clearance == 2
 
 
-def test_a_members_rights_are_changed_by_the_action(team, browser):
+def test_a_members_rights_are_changed_by_the_action(team, head_browser):
     person = make_person(team)
     page = address("core_membership", "change", person.membership.id)
-    assert browser.get(page).status_code == 200
-    assert browser.post(page, {"role": "lead", "clearance": 2, "compartments": "pii"}).status_code == 302
+    assert head_browser.get(page).status_code == 200
+    assert head_browser.post(page, {"role": "lead", "clearance": 2, "compartments": "pii"}).status_code == 302
     member = Membership.objects.get(id=person.membership.id)
     assert (member.role, member.clearance, member.compartments, member.is_active) == ("lead", 2, ["pii"], False)
     assert (member.name, member.actor_id) == (person.name, person.actor.id)
@@ -99,16 +99,16 @@ def test_agents_are_listed_among_the_members_but_changed_on_their_own_pages(team
         assert Membership.objects.get(id=member.id).role == member.role
 
 
-def test_an_agent_and_its_key_which_is_shown_once(team, browser):
+def test_an_agent_and_its_key_which_is_shown_once(team, head_browser):
     name = unique("research")
     form = {"name": name, "group": "research", "description": "Looks up", "clearance": 1, "compartments": "pii"}
-    assert browser.post(address("agents_agent", "add"), form).status_code == 302
+    assert head_browser.post(address("agents_agent", "add"), form).status_code == 302
     agent = Agent.objects.get(membership__team=team, membership__name=name)
     assert (agent.group, agent.membership.compartments) == ("research", ["pii"])
 
     form = {"membership": str(agent.pk), "name": "first", "scopes": ["tasks", "memory:read"]}
     form |= {"days": "7", "rate_limit": "90"}
-    answer = browser.post(address("agents_apikey", "add"), form)
+    answer = head_browser.post(address("agents_apikey", "add"), form)
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
     [key] = set(re.findall(r"mh_agent_\w+", text(answer)))
@@ -117,24 +117,24 @@ def test_an_agent_and_its_key_which_is_shown_once(team, browser):
     assert row.expires_at is not None
     assert row.rate_limit == 90
     for page in (address("agents_apikey"), address("agents_apikey", "change", row.id)):
-        assert key not in text(browser.get(page))
-    assert key not in str(dict(browser.session.items()))
-    assert key not in str(browser.cookies)
+        assert key not in text(head_browser.get(page))
+    assert key not in str(dict(head_browser.session.items()))
+    assert key not in str(head_browser.cookies)
 
     page = address("agents_agent", "change", agent.pk)
     form = {"group": "", "description": "", "clearance": 0, "compartments": "", "is_active": "on"}
-    assert browser.get(page).status_code == 200
-    assert browser.post(page, form).status_code == 302
+    assert head_browser.get(page).status_code == 200
+    assert head_browser.post(page, form).status_code == 302
     assert authenticate(f"Bearer {key}", "r").clearance == 0
 
     page = address("agents_apikey", "change", row.id)
-    assert browser.post(page, {}).status_code == 302
+    assert head_browser.post(page, {}).status_code == 302
     assert authenticate(f"Bearer {key}", "r")
-    assert browser.post(page, {"revoke": "on"}).status_code == 302
+    assert head_browser.post(page, {"revoke": "on"}).status_code == 302
     with pytest.raises(Unauthorized):
         authenticate(f"Bearer {key}", "r")
-    assert browser.get(page).status_code == 200
-    assert browser.post(page, {"revoke": "on"}).status_code == 403
+    assert head_browser.get(page).status_code == 200
+    assert head_browser.post(page, {"revoke": "on"}).status_code == 403
     assert [verb for verb, _ in events(team)[-5:]] == [
         "agent.add",
         "key.issue",
@@ -251,6 +251,10 @@ def test_the_installations_administrator_adds_teams_and_people(installer):
     assert client.post(page, {"name": "Newer", "acknowledge_hours": "12", "feed_days": "7"}).status_code == 302
     team.refresh_from_db()
     assert (team.name, team.tell_withheld, team.acknowledge_hours, team.slug) == ("Newer", False, 12, slug)
+    assert team.decisions_changed_by == "all"
+    rule = {"name": "Newer", "acknowledge_hours": "12", "feed_days": "7", "decisions_changed_by": "author_and_holder"}
+    assert client.post(page, rule).status_code == 302
+    assert Team.objects.get(id=team.id).decisions_changed_by == "author_and_holder"
     assert team.feed_days == 7
     for hours, days in (("0", "7"), ("12", "0"), ("12", "3651")):
         answer = client.post(page, {"name": "Newer", "acknowledge_hours": hours, "feed_days": days})
@@ -293,3 +297,22 @@ def test_ones_own_password_is_changed_without_being_signed_out_and_ends_other_se
     del form["is_superuser"]
     answer = client.post(address("core_actor", "change", installer.actor.id), form)
     assert "cannot take your own administration away" in text(answer)
+
+
+def test_what_cannot_be_seen_is_shown_and_comes_back_unchanged(team, browser):
+    odd = " x\u202ey\r\nz\u200b "
+    agent = make_agent(team, name=unique("odd"))
+    row = Agent.objects.get(membership=agent.membership)
+    Agent.objects.filter(pk=row.pk).update(description=odd)
+    page = address("agents_agent", "change", row.pk)
+    shown = text(browser.get(page))
+    assert "\u202e" not in shown
+    sent = " x⟨U+202E⟩y⟨U+000D⟩\r\nz⟨U+200B⟩ "
+    assert sent.replace("\r\n", "\n") in shown
+    form = {"group": "new", "description": sent, "clearance": 1, "compartments": "", "is_active": "on"}
+    assert browser.post(page, form).status_code == 302
+    row.refresh_from_db()
+    assert (row.group, row.description) == ("new", odd)
+    assert browser.post(page, {**form, "description": "w⟨U+202E⟩"}).status_code == 302
+    row.refresh_from_db()
+    assert row.description == "w\u202e"

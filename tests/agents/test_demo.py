@@ -17,6 +17,7 @@ from agents.demo.stories import PAYMENT, QUESTION, RETURN, tell
 from agents.demo.workers import conclusion
 from agents.models import ApiKey
 from escalations.models import Escalation
+from escalations.written import arguments_of
 from memoryhub.config.launch import web_command
 from memoryhub.core.models import Role, Sensitivity
 from memoryhub.core.sealing import read_text
@@ -126,7 +127,7 @@ def test_agents_ask_and_do_what_the_person_says(team, server, environment, desk)
         assert verdict in words["reasoning"]
         assert done["outcome"] == words["decision"]
         if verdict == "approve":
-            assert words["decision"] == {"do": text["action"]["name"], **text["action"]["arguments"]}
+            assert words["decision"] == {"do": text["action"]["name"], **json.loads(arguments_of(text["action"]))}
             assert decided.action_key.startswith("refund:order-")
         else:
             [(_, reply)] = seen(team, Observation, task=task, tags__contains=["reply"])

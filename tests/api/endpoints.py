@@ -7,7 +7,7 @@ from typing import Any
 from agents.api.doors import Asking, Endpoint, Reading, Taking
 from agents.api.urls import urlpatterns
 from agents.models import Scope
-from memoryhub.core.models import Team
+from memoryhub.core.models import Sensitivity, Team
 from tests.api.client import Api, Reply, make_api
 
 LABEL = {"sensitivity": "internal", "compartments": []}
@@ -122,6 +122,7 @@ QUERIES = {"search": "?q=text"}
 ROWS = {"tasks": "free", "renew": "held", "release": "held", "complete": "held", "fail": "held", "reopen": "done"}
 ROWS |= {"alerts": "alert", "facts": "fact", "history": "fact"}
 ROWS |= {"supersede": "decided", "revoke": "decided", "outcome": "decided"}
+ROWS |= {"observations": "seen", "decisions": "decided", "learnings": "learned"}
 ROWS |= {"escalations": "queued", "acknowledge": "answered", "pin": "seen", "unpin": "seen"}
 
 
@@ -160,9 +161,9 @@ def _doors() -> list[Door]:
         route = str(pattern.pattern)
         noun, verb = route.partition("/")[0], route.rpartition("/")[2]
         row = (noun != "alerts" and ROWS.get(verb)) or ROWS.get(noun)
-        view = pattern.callback.view_class  # type: ignore[union-attr]
+        view = getattr(pattern.callback, "view_class", object)
         if issubclass(view, Endpoint):
-            found.append(Door(re.sub(r"<[a-z]+:[a-z_]+>", f"{{{row}}}", route), view))
+            found.append(Door(re.sub(r"<[a-z_]+:[a-z_]+>", f"{{{row}}}", route), view))
     return found
 
 
@@ -195,30 +196,38 @@ class World:
         return self.api.get(f"{door.path.format(**self.rows)}{query}")
 
 
-def make_world(team: Team) -> World:
-    """What BODIES rests on."""
+def make_world(team: Team, label: dict[str, Any] | None = None, *, private: bool = False) -> World:
+    """What BODIES rests on. `label`: of all rows, whose readers are cleared for confidential+finance; `private`: what
+    was observed is its author's alone.
+    """
     from escalations.actions import answers, claims
     from tests.factories import make_person
 
-    api = make_api(team, scopes=Scope.values)
+    label = label or {}
+    cleared = (Sensitivity.CONFIDENTIAL, ["finance"]) if label else (Sensitivity.INTERNAL, [])
+    api = make_api(team, *cleared, scopes=Scope.values)
     rows = {"free": "free", "held": "held", "done": "done", "fact": "fact"}
     etags = {}
     for key in ("free", "held", "done", "asked", "told"):
-        reply = api.post("tasks", {"key": key, "title": key, "metadata": {"kind": "mail"} if key == "free" else {}})
+        reply = api.post(
+            "tasks", {"key": key, "title": key, "metadata": {"kind": "mail"} if key == "free" else {}, **label}
+        )
         etags[key] = reply.headers["ETag"]
-    reply = api.send("PUT", "facts/fact", {"value": 1}, headers={"If-None-Match": "*"})
+    reply = api.send("PUT", "facts/fact", {"value": 1, **label}, headers={"If-None-Match": "*"})
     etags["fact"] = reply.headers["ETag"]
     for key in ("held", "done"):
         assert api.make(f"tasks/{key}/claim")["token"] == 1
     api.make("tasks/done/complete", TOKEN)
     rows["decided"] = api.make("decisions", {"task": "free", "decision": "d", "reasoning": "r"})["id"]
-    rows["seen"] = api.make("observations", {"content": "seen", "task": "free"})["id"]
-    other = make_api(team, name="other")
-    rows["alert"] = other.make("alerts", {"to": [api.name], "insight": "Look."})["id"]
+    rows["seen"] = api.make("observations", {"content": "seen", "task": "free", "private": private})["id"]
+    lesson = {"signal_type": "pattern", "details": "learned", "task": "free"}
+    rows["learned"] = api.make("learnings", {**lesson, "context": {"kind": "mail"}})["id"]
+    other = make_api(team, *cleared, name="other")
+    rows["alert"] = other.make("alerts", {"to": [api.name], "insight": "Look.", **label})["id"]
     asked = {"reason_code": "other", "reason": "r", "question": "q"}
     rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
     rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]
-    person = make_person(team)
+    person = make_person(team, "support", *cleared)
     claims.claim(person.viewer, escalation_id=rows["answered"])
     answers.decide(person.viewer, escalation_id=rows["answered"], verdict="respond", message="Yes.")
     return World(team, api, rows, etags)

@@ -67,7 +67,8 @@ def test_media_types(world: World, door: Door) -> None:
 @pytest.mark.parametrize("door", DOORS, ids=str)
 def test_other_methods(world: World, door: Door) -> None:
     allowed = door.methods
-    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "NOPE", "CONNECT"} - allowed:
+    reserved = door.view.in_place_of[1]  # an address in a key's place: test_addresses
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "NOPE", "CONNECT"} - allowed - reserved:
         reply = check(world.api.send(method, door.path.format(**world.rows), {}), 405, why=method)
         assert (
             set(reply.headers["Allow"].replace("OPTIONS", "").replace(" ", "").strip(",").split(",")) - {""} <= allowed
@@ -85,12 +86,7 @@ def test_addresses_that_are_none(world: World) -> None:
         "nope",
         "tasks/",
         "tasks//claim",
-        "tasks/a%20b",
-        "tasks/a%2Fb",
-        "tasks/%00",
-        "tasks/%ff",
-        f"tasks/{'x' * 201}",
-        "tasks/a%0D%0Ab",
+        "tasks/a%2Fb",  # with its slash decoded; over the wire: test_addresses
         "tasks/free/nope",
         "Tasks",
         "../v1/tasks",

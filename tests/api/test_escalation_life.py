@@ -1,5 +1,6 @@
 """From the queue to the answer and back: people act by the actions that their doors call, the agent by its API."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from memoryhub.core.errors import Conflict, Forbidden, NotAllowed, NotFound
 from memoryhub.core.models import Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from memoryhub.interface.json import dump
 from tests.api.client import Api, at_once, make_api
 from tests.factories import Person, make_person, make_team
 
@@ -40,9 +42,10 @@ def shown(api: Api, row: UUID) -> Any:
 
 
 def answer(api: Api, row: UUID) -> Any:
+    """As it is sent: None for 204."""
     assert api.agent is not None
     with viewer_transaction(api.agent.viewer, read_only=True):
-        return answer_of(api.agent.viewer, row)
+        return json.loads(dump(answer_of(api.agent.viewer, row)))
 
 
 def refusal(call: Callable[[], Any]) -> tuple[int, str]:

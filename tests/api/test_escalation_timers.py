@@ -30,7 +30,7 @@ def shown(api: Api, row: UUID) -> Any:
 
 def timer(row: UUID, handler: str, generation: int, owner_sql: Any) -> Outbox:
     """The escalation's job, due now."""
-    job = Outbox.objects.get(row_id=row, handler=f"escalations.timers.{handler}", generation=generation)
+    job = Outbox.objects.get(row_id=row, handler=f"escalation.{handler}", generation=generation)
     owner_sql.execute("update outbox set due_at = now() - interval '1 second' where id = %s", [job.id])
     return job
 
@@ -67,10 +67,10 @@ def test_a_timer_of_an_older_claim_does_nothing(
 ) -> None:
     claims.release(person.viewer, escalation_id=row)
     claims.claim(make_person(team).viewer, escalation_id=row)
-    expire(row, owner_sql)
     version = shown(api, row)["version"]
     assert outbox.work_one(timer(row, "run_out", 1, owner_sql).id)
     assert (state(api, row), shown(api, row)["version"]) == ("claimed", version)
+    expire(row, owner_sql)
     assert outbox.work_one(timer(row, "run_out", 2, owner_sql).id)
     assert state(api, row) == "queued"
 
@@ -109,7 +109,7 @@ def test_what_a_member_may_no_longer_work_on_goes_back(
     memberships.change(
         system_viewer(team.id), member=member, role=Role.READER, clearance=1, compartments=[], is_active=True
     )
-    job = Outbox.objects.filter(row_id=person.membership.id, handler__endswith="release_claims_of_member").latest("id")
+    job = Outbox.objects.filter(row_id=person.membership.id, handler="claims.release_of_member").latest("id")
     assert outbox.work_one(job.id)
     assert state(api, row) == "queued"
 
@@ -121,10 +121,10 @@ def test_what_somebody_had_whose_account_is_deactivated_goes_back_in_every_team(
     join(other, person.actor)
     actor = Actor.objects.get(id=person.actor.id)
     people.change(installation(), person=actor, email="", is_active=False, is_staff=False, is_superuser=False)
-    job = Outbox.objects.filter(row_id=actor.id, handler__endswith="release_claims_of_person").latest("id")
+    job = Outbox.objects.filter(row_id=actor.id, handler="claims.release_of_person").latest("id")
     assert outbox.work_one(job.id)
     of_teams = Outbox.objects.filter(
-        team_id__in=[person.membership.team_id, other.id], handler__endswith="release_claims_of_member"
+        team_id__in=[person.membership.team_id, other.id], handler="claims.release_of_member"
     )
     assert len(of_teams) == 2
     for job in of_teams:

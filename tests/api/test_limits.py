@@ -56,7 +56,7 @@ def test_every_answer_to_a_key_tells_what_is_left(limited: Api) -> None:
 
 
 def test_who_has_no_key_is_told_of_no_limit(api: Api) -> None:
-    for reply in (Api(None).get("me"), api.send("GET", "/healthz")):
+    for reply in (Api(None).get("me"), api.send("GET", "/metrics")):
         assert not {"RateLimit", "RateLimit-Policy"} & set(reply.headers)
 
 

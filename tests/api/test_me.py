@@ -12,6 +12,7 @@ def test_me_tells_who_the_key_is(team: Team) -> None:
         "actor": {"id": str(api.agent.membership.actor_id), "name": api.name, "kind": "agent"},
         "team": team.slug,
         "role": "agent",
+        "life": 0,
         "clearance": "confidential",
         "compartments": ["finance", "pii"],
         "scopes": ["memory:read", "tasks"],

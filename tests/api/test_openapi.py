@@ -188,7 +188,7 @@ def native(made: dict[str, Any], url: str) -> None:
         if door.media_type == "application/json":
             world = make_world(make_team())
             rows = {"escalation_id": world.rows["answered"]}
-            operation = operation_of("GET", re.sub(r"<[a-z]+:([a-z_]+)>", r"{\1}", door.route))
+            operation = operation_of("GET", re.sub(r"<[a-z_]+:([a-z_]+)>", r"{\1}", door.route))
             key = {"Authorization": f"Bearer {world.api.key}"}
             got = httpx.get(url + operation.path.format(**rows), headers=key, timeout=30)
             story = Story({world.api.name: "support-agent"})

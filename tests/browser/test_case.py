@@ -21,12 +21,35 @@ def test_the_case_begins_with_what_is_asked_and_the_buttons(new_page: NewPage, d
     made = desk.escalate("order", allowed=["approve", "edit"], action=ACTION, recommendation="Do it.")
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     page = case(sign_in(new_page(viewport={"width": width, "height": 800}), desk.sam), made)
-    names = ["Why the agent stopped", "Time, and who waits", "What the agent recommends", "What was found", "Timeline"]
+    names = ["What will happen", "Why the agent stopped", "Time, and who waits", "What the agent recommends"]
+    names += ["What was found", "Timeline"]
     shown = [page.locator("h1"), page.get_by_role("button", name="Approve")]
     shown += [page.get_by_role("heading", name=name, exact=True) for name in names]
     boxes = [place.bounding_box() for place in shown]
     assert boxes == sorted(boxes, key=lambda box: (box["y"], box["x"]))
     expect(shown[1]).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_long_words_leave_the_buttons_on_the_first_screen(new_page: NewPage, desk: Desk, width: int, height: int):
+    page = sign_in(new_page(viewport={"width": width, "height": height}), desk.sam)
+    for words in ("a parcel of boots ", "unbroken", "line\n", "荷物が", "x\u202e"):
+        long = (words * 20_000)[:19_999] + "!"
+        asked = {"question": long, "reason": long, "recommendation": long, "action": ACTION}
+        made = desk.escalate(allowed=["approve", "edit", "respond", "reject"], **asked)
+        claims.claim(desk.sam.viewer, escalation_id=made.id)
+        page.goto(f"/escalations/{made.id}/")
+        for name in ("Approve", "Edit", "Respond", "Reject", "Finish", "Note"):
+            expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+        # What will happen and what the agent thinks of it stand in different places.
+        will, said = page.locator("#will").bounding_box(), page.locator(".recommended").bounding_box()
+        assert will["y"] + will["height"] <= said["y"]
+        rest = page.locator(".asked .fold")
+        expect(rest.locator(".words")).to_be_hidden()
+        rest.locator("summary").click()
+        expect(rest.locator(".words")).to_be_visible()
+        told = (page.locator("h1").text_content() or "") + (rest.locator(".words").text_content() or "")
+        assert told.replace("U+202E", "\u202e").replace("\n", "") == long.replace("\n", "")
 
 
 def test_what_comes_out_of_sight_is_said(new_page: NewPage, desk: Desk):
@@ -53,6 +76,7 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     page = case(sign_in(new_page(), desk.sam), made)
     page.get_by_role("button", name="Respond").click()
     page.get_by_label("Your answer").fill("Half an answer")
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
     page.reload()
     live(page)
     page.get_by_role("button", name="Respond").click()
@@ -64,11 +88,17 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     claims.release(desk.lee.viewer, escalation_id=made.id)
     claims.claim(desk.lee.viewer, escalation_id=made.id)
     expect(page.locator("#standing")).to_contain_text("lee has had it")
-    expect(page.get_by_label("Your answer")).to_be_disabled()
+    expect(page.get_by_label("Your answer")).to_have_attribute("readonly", "")
+    expect(page.get_by_label("Your answer")).to_be_focused()
     expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
     answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")
-    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
     expect(page.locator("#panel")).to_contain_text("Lee's answer.")
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer and more")
+    expect(page.get_by_label("Your answer")).to_be_focused()
+    page.reload()
+    expect(page.locator("#kept")).to_contain_text("Half an answer and more")
+    page.get_by_role("button", name="Throw it away").click()
+    expect(page.locator("#kept")).to_be_hidden()
 
 
 def test_a_refusal_stays_beside_the_words(new_page: NewPage, desk: Desk):

@@ -1,4 +1,4 @@
-"""Outbox handlers for the tests. What they did is in the ledger, where every process can look."""
+"""Outbox handlers for the tests, by the names of tests.settings. What they did is in the ledger, where all can look."""
 
 import time
 from datetime import UTC, datetime, timedelta

@@ -63,14 +63,14 @@ def test_pruning_raises_the_floor_to_what_is_older_than_the_teams_days(
     assert feed.prune(system) == 0
     make_old(owner_sql, team, 29, 20)
     make_old(owner_sql, team, 31, 10)
-    before = check_cursor(agent, 0)
+    before = check_cursor(agent, 0).head
     assert feed.find_floor(system) == feed.prune(system) == 10
     assert feed.prune(system) == 10, "again it changes nothing"
     head = before + 1
-    assert check_cursor(agent, 10) == head, "and was one event"
+    assert check_cursor(agent, 10).head == head, "and was one event"
     assert [told(agent, after) for after in (0, 9, head + 1)] == [(10, head)] * 3
     assert told(agent, 10) is told(agent, head) is None
-    events, reached = read_events(agent, 10)
+    events, reached = read_events(agent, 10, head)
     assert ([event.seq for event in events], reached) == (list(range(11, head + 1)), head)
     # The audit keeps what the feed no longer resumes over.
     with viewer_transaction(system, read_only=True):

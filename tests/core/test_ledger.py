@@ -227,7 +227,7 @@ def test_what_follows_from_an_event_is_beside_it() -> None:
         is_active=True,
     )
     (job,) = Outbox.objects.filter(row_id=person.membership.id)
-    assert job.handler == "escalations.timers.release_claims_of_member"
+    assert job.handler == "claims.release_of_member"
     assert job.team_id == person.viewer.team
 
 

@@ -7,6 +7,7 @@ at the end, whoever did the job.
 import io
 import json
 import logging
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from django.db import connection
 
 from escalations.actions import claims
 from escalations.models import Escalation
+from memoryhub.config import reactions
 from memoryhub.core import outbox
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Event, Membership, Outbox, Sensitivity, Team
@@ -45,7 +47,7 @@ def schedule(viewer: Viewer, handler: Callable[..., object], *, in_seconds: floa
     """A job about a row of its own. Without a delay it is due since a moment, and Celery is not woken for it."""
     row, due = new_id(), database_time() + timedelta(seconds=in_seconds)
     with viewer_transaction(viewer):
-        name = f"tests.core.handlers.{handler.__name__}"
+        name = f"trial.{handler.__name__}"
         outbox.schedule(viewer, name, row_id=row, due_at=due, generation=generation)
     return Outbox.objects.get(row_id=row)
 
@@ -128,12 +130,39 @@ def test_a_job_that_failed_is_done_in_the_end(viewer: Viewer) -> None:
     assert len(marks(job)) == 1
 
 
-def test_a_handler_that_is_gone_is_a_failure_like_any_other(viewer: Viewer) -> None:
-    job = schedule(viewer, handlers.leave_a_mark)
-    Outbox.objects.filter(id=job.id).update(handler="tests.core.handlers.gone")
+@pytest.mark.parametrize("name", ["trial.gone", "tests.core.handlers.leave_a_mark", "os.abort", "", "antigravity.x"])
+def test_a_row_that_names_no_handler_of_ours_is_failed_and_imports_nothing(viewer: Viewer, name: str) -> None:
+    job = schedule(viewer, handlers.leave_a_mark, in_seconds=3600)
+    set_due(job, handler=name, claimed_until=database_time() + timedelta(seconds=60))
+    Outbox.objects.filter(id=job.id).update(claimed_until=None)
     outbox.work_one(job.id)
     job.refresh_from_db()
-    assert job.done_at is None or marks(job)
+    assert (job.done_at, job.failure) == (None, "LookupError")
+    assert job.due_at > database_time()  # and is tried again later: a newer version may know it
+    assert marks(job) == []
+    assert "antigravity" not in sys.modules
+    Outbox.objects.filter(id=job.id).delete()
+
+
+def test_a_handler_that_there_is_not_cannot_be_scheduled(viewer: Viewer) -> None:
+    with pytest.raises(LookupError), viewer_transaction(viewer):
+        outbox.schedule(viewer, "tests.core.handlers.leave_a_mark", row_id=new_id())
+
+
+def test_rows_of_the_version_before_are_still_handled() -> None:
+    """Their handlers were dotted paths: each has a name of today, and a claim's timer by its old one ends the claim."""
+    assert set(reactions.OLD_HANDLERS.values()) <= set(reactions.HANDLERS)
+    team = make_team()
+    agent, person = make_agent(team).viewer, make_person(team).viewer
+    asked = ask(agent, make_task(agent))
+    claims.claim(person, escalation_id=asked.id)
+    with viewer_transaction(system_viewer(team.id)):
+        Escalation.objects.filter(id=asked.id).update(claim_expires_at=database_time() - timedelta(seconds=1))
+    (job,) = Outbox.objects.filter(row_id=asked.id)
+    set_due(job, handler="escalations.timers.run_out")
+    outbox.work_one(job.id)
+    with viewer_transaction(person, read_only=True):
+        assert Escalation.objects.get(id=asked.id).state == "queued"
 
 
 def test_not_before_it_is_due(viewer: Viewer) -> None:
@@ -189,14 +218,14 @@ def test_a_claims_timer_of_an_older_claim_does_nothing() -> None:
     first, second = Outbox.objects.filter(row_id=asked.id).order_by("generation")
 
     def state_after(job: Outbox) -> str:
-        with viewer_transaction(system_viewer(team.id)):
-            Escalation.objects.filter(id=asked.id).update(claim_expires_at=database_time() - timedelta(seconds=1))
         set_due(job)
         outbox.work_one(job.id)
         with viewer_transaction(person, read_only=True):
             return Escalation.objects.get(id=asked.id).state
 
     assert state_after(first) == "claimed"
+    with viewer_transaction(system_viewer(team.id)):
+        Escalation.objects.filter(id=asked.id).update(claim_expires_at=database_time() - timedelta(seconds=1))
     assert state_after(second) == "queued"
 
 

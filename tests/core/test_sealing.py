@@ -1,5 +1,6 @@
 """Confidential content at rest: the row it was sealed for opens it; anything else is unavailable, never a crash."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -7,18 +8,21 @@ from uuid import UUID
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.db import OperationalError
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from psycopg import errors, sql
 
 from memoryhub.core import sealing
+from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label
-from memoryhub.core.models import AccessLog, Label, Sensitivity, Team, TeamKey
+from memoryhub.core.models import AccessLog, Label, Sensitivity, Team
 from memoryhub.core.sealing import UNAVAILABLE, make_team_key, read_text, text_columns, unseal
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.interface.problems import error_of
 from memoryhub.memory.models import Task
 from tests.core.trials import LABELLED, Trial, make_task, make_trial
 from tests.factories import make_agent, make_team, unique
@@ -120,54 +124,10 @@ def test_another_key_is_made_and_what_the_old_one_sealed_still_opens(viewer: Vie
         assert unseal("task", row, label.id, sealed, 1) == TEXT
 
 
-def test_an_erased_or_damaged_data_key_makes_it_unavailable(viewer: Viewer, label: LabelRef) -> None:
-    row = new_id()
-    key = make_team_key(viewer.team)
-    sealed = seal(label, row)
-    wrapped = bytes(key.wrapped)
-    for broken in (b"", wrapped[:20], wrapped[:-1] + bytes([wrapped[-1] ^ 1]), None):
-        forget()
-        if broken is None:
-            key.delete()
-        else:
-            TeamKey.objects.filter(id=key.id).update(wrapped=broken)
-        assert unseal("task", row, label.id, sealed, 1) == UNAVAILABLE
-    forget()
-
-
 def forget() -> None:
-    """As in a process that has not used the key."""
-    sealing._keys.clear()
-    sealing._current.clear()
-
-
-def test_the_first_master_key_wraps_and_older_ones_still_open(viewer: Viewer, label: LabelRef, settings: Any) -> None:
-    row, master_keys = new_id(), settings.MASTER_KEYS
-    old_key = make_team_key(viewer.team)
-    old = seal(label, row)
-    settings.MASTER_KEYS = {"next": AESGCM.generate_key(256), **master_keys}
-    new_key = make_team_key(viewer.team)
-    new = seal(label, row)
-    assert (old_key.master, new_key.master) == (next(iter(master_keys)), "next")
-    forget()
-    assert unseal("task", row, label.id, old, 1) == unseal("task", row, label.id, new, 1) == TEXT
-    settings.MASTER_KEYS = master_keys  # the new one is lost, or the old configuration came back
-    forget()
-    assert unseal("task", row, label.id, new, 1) == UNAVAILABLE
-    assert unseal("task", row, label.id, old, 1) == TEXT
-    settings.MASTER_KEYS = {name: AESGCM.generate_key(256) for name in master_keys}  # the wrong key by the right name
-    forget()
-    assert unseal("task", row, label.id, old, 1) == UNAVAILABLE
-    new_key.delete()
-
-
-def test_a_data_key_is_bound_to_its_team(viewer: Viewer, label: LabelRef) -> None:
-    row = new_id()
-    key = make_team_key(viewer.team)
-    sealed = seal(label, row)
-    TeamKey.objects.filter(id=key.id).update(team=make_other_team())
-    forget()
-    assert unseal("task", row, label.id, sealed, 1) == UNAVAILABLE
+    """As in a process that has not used the keys."""
+    sealing.forget_keys()
+    sealing._opened.clear()
 
 
 Connection = psycopg.Connection[Any]
@@ -197,6 +157,92 @@ def test_the_database_takes_nothing_plain_under_a_confidential_label(
         statement = sql.SQL("update {} set " + change + " where id = %s").format(name)
         with pytest.raises(errors.CheckViolation, match=f"{table.rsplit('_', maxsplit=1)[-1]}_sealed_if_confidential"):
             owner_sql.execute(statement, [row])
+
+
+class TestErasing:
+    """The owner changes a data key that was committed; the serving login may not."""
+
+    @pytest.fixture(autouse=True)
+    def in_transaction(self) -> None:
+        """These open their own."""
+
+    @staticmethod
+    def opened(viewer: Viewer, label: LabelRef, row: UUID, sealed: bytes) -> dict[str, Any]:
+        forget()
+        with viewer_transaction(viewer, read_only=True):
+            return unseal("task", row, label.id, sealed, 1)
+
+    def test_an_erased_moved_or_damaged_data_key_makes_it_unavailable_and_sealing_a_503(
+        self, owner_sql: Connection
+    ) -> None:
+        viewer, row = make_agent(make_team(), Sensitivity.CONFIDENTIAL).viewer, new_id()
+        with viewer_transaction(viewer):
+            label = ensure_label(viewer, Sensitivity.CONFIDENTIAL)
+            sealed = seal(label, row)
+        ((key, wrapped),) = owner_sql.execute("select id, wrapped from team_key where team_id = %s", [viewer.team])
+        assert self.opened(viewer, label, row, sealed) == TEXT
+        broken = (b"", wrapped[:20], wrapped[:-1] + bytes([wrapped[-1] ^ 1]))
+        for change, value in (*(("wrapped", value) for value in broken), ("team_id", make_team().id), ("id", None)):
+            statement = "delete from team_key where id = %(key)s" if value is None else ""
+            statement = statement or f"update team_key set {change} = %(value)s where id = %(key)s"
+            owner_sql.execute(statement, {"value": value, "key": key})
+            assert self.opened(viewer, label, row, sealed) == UNAVAILABLE
+            with pytest.raises(Unavailable), viewer_transaction(viewer):
+                seal(label, row)
+            back = {"wrapped": wrapped, "team_id": viewer.team}
+            if change in back:
+                owner_sql.execute(f"update team_key set {change} = %s where id = %s", [back[change], key])
+                assert self.opened(viewer, label, row, sealed) == TEXT
+        make_team_key(viewer.team)
+        with viewer_transaction(viewer):
+            anew = seal(label, row)
+        assert self.opened(viewer, label, row, anew) == TEXT
+        assert self.opened(viewer, label, row, sealed) == UNAVAILABLE
+
+    def test_the_first_master_key_wraps_and_older_ones_still_open(self, owner_sql: Connection, settings: Any) -> None:
+        viewer, row, master_keys = (
+            make_agent(make_team(), Sensitivity.CONFIDENTIAL).viewer,
+            new_id(),
+            settings.MASTER_KEYS,
+        )
+
+        def sealed_now() -> bytes:
+            with viewer_transaction(viewer):
+                return seal(label, row)
+
+        with viewer_transaction(viewer):
+            label = ensure_label(viewer, Sensitivity.CONFIDENTIAL)
+        old_key, old = make_team_key(viewer.team), sealed_now()
+        settings.MASTER_KEYS = {"next": AESGCM.generate_key(256), **master_keys}
+        new_key = make_team_key(viewer.team)
+        try:
+            new = sealed_now()
+            assert (old_key.master, new_key.master) == (next(iter(master_keys)), "next")
+            assert self.opened(viewer, label, row, old) == self.opened(viewer, label, row, new) == TEXT
+            settings.MASTER_KEYS = master_keys  # the new one is lost, or the old configuration came back
+            assert self.opened(viewer, label, row, new) == UNAVAILABLE
+            assert self.opened(viewer, label, row, old) == TEXT
+            settings.MASTER_KEYS = {name: AESGCM.generate_key(256) for name in master_keys}  # the wrong key by its name
+            assert self.opened(viewer, label, row, old) == UNAVAILABLE
+        finally:
+            owner_sql.execute("delete from team_key where id = %s", [new_key.id])  # no other test meets it
+            forget()
+
+    def test_a_key_that_is_erased_between_sealing_and_writing_seals_nothing(self, owner_sql: Connection) -> None:
+        agent = make_agent(make_team(), Sensitivity.CONFIDENTIAL)
+        make_task(agent.viewer, Sensitivity.CONFIDENTIAL)
+        owner_sql.execute("delete from team_key where team_id = %s", [agent.viewer.team])
+        # This process trusts what it knows for a second: the database does not.
+        sealing._known = sealing._known._replace(until=time.monotonic() + 60)
+        with pytest.raises(OperationalError) as refused:
+            make_task(agent.viewer, Sensitivity.CONFIDENTIAL)
+        assert error_of(refused.value).status == 503
+        forget()
+
+    def test_the_serving_login_can_neither_change_nor_remove_a_data_key(self, app_sql: Connection) -> None:
+        for statement in ("delete from team_key", "update team_key set wrapped = ''", "truncate team_key"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                app_sql.execute(statement)
 
 
 def readings(trial: Trial, row: UUID) -> list[tuple[UUID, str, str]]:

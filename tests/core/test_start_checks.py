@@ -15,11 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionHandler
 
 from memoryhub.config import env
+from memoryhub.config.launch import web_command
 from memoryhub.core import checks, embedded, sealing, server_home
 from memoryhub.core.models import Sensitivity
 from tests.api.client import make_api
 from tests.factories import make_team
-from tests.servers import ROOT, free_port
+from tests.servers import ROOT, answers, free_port, started
 
 CORES = os.sched_getaffinity(0)
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
@@ -166,3 +167,31 @@ def test_another_master_key_is_refused_and_never_a_crash(monkeypatch: pytest.Mon
 def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
     assert found(url, monkeypatch) == ["memoryhub.E001"]
+
+
+def test_a_process_that_serves_does_not_use_the_owners_login_and_says_so() -> None:
+    """Under a supervisor that gives every process the same environment: it starts, without that login."""
+    code = (
+        "from memoryhub.config import wsgi; from django.conf import settings; import os;"
+        " print(sorted(settings.DATABASES), 'DATABASE_OWNER_URL' in os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.stdout.strip() == "['default'] False"
+    assert "DATABASE_OWNER_URL is not for processes that serve" in done.stderr
+    command = [
+        sys.executable,
+        "manage.py",
+        "shell",
+        "-c",
+        "from django.conf import settings; print(*settings.DATABASES)",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.stdout.split()[-2:] == ["default", "owner"]  # the control: a command has it
+
+
+def test_several_web_processes_on_one_port_start() -> None:
+    """uvicorn imports the application inside its running loop then, where Django refuses the database."""
+    port = free_port()
+    command = [*web_command(port), "--workers", "2"]
+    with started("two", command, lambda _: answers(f"http://127.0.0.1:{port}/readyz")) as process:
+        assert "Traceback" not in process.log.read_text()

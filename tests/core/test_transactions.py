@@ -18,7 +18,7 @@ from memoryhub.memory.models import Task
 from tests.core.trials import make_task
 from tests.factories import make_agent, make_person, make_team
 
-HANDLER = "tests.core.handlers.leave_a_mark"
+HANDLER = "trial.leave_a_mark"
 
 
 @pytest.fixture

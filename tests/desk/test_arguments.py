@@ -1,10 +1,14 @@
-"""An action's arguments as a form, and back."""
+"""An action's arguments as a form, and back: what is not touched keeps its exact value, type and place."""
+
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalations.arguments import fields, read
+from escalations import arguments as forms
+from escalations.written import merge
 from memoryhub.core.errors import Invalid
 
 SCHEMA = {
@@ -19,8 +23,24 @@ SCHEMA = {
 }
 
 
-def as_posted(found):
-    return {field.name: field.value for field in found}
+def written(arguments: Any) -> str:
+    """As an agent may send it: with spaces, in its own order."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def fields(arguments: Any, schema: Any) -> list[forms.Field]:
+    return forms.fields(written(arguments), schema, size=100_000).items
+
+
+def read(arguments: Any, schema: Any, posted: dict[str, str]) -> str:
+    """The arguments' text after the form was sent."""
+    text = written(arguments)
+    return merge(text, forms.changes(text, schema, posted))
+
+
+def as_posted(found: list[forms.Field]) -> dict[str, str]:
+    """What a browser sends of the form as it stands: new lines are made CR LF, and here LF again."""
+    return {field.name: field.value.replace("\n", "\r\n").replace("\r\n", "\n") for field in found}
 
 
 def kinds(arguments, schema=None):
@@ -54,41 +74,94 @@ def test_the_schema_is_honoured():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc/~", min_size=1, max_size=3), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text("abc/~⟨\n\r\u202e3", min_size=1, max_size=3), inner, max_size=4)
     ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.text("abcxyz", min_size=1, max_size=4), json_values, max_size=5))
-def test_what_is_not_touched_comes_back_equal(arguments):
+@given(st.dictionaries(st.text("abcxyz~/", min_size=1, max_size=4), json_values, max_size=5))
+def test_what_is_not_touched_comes_back_byte_by_byte(arguments):
     found = fields(arguments, None)
-    assert read(found, arguments, as_posted(found)) == arguments
-    assert read(found, arguments, {}) == arguments
+    assert read(arguments, None, as_posted(found)) == written(arguments)
+    assert read(arguments, None, {}) == written(arguments)
 
 
-def test_typed_values_are_read_by_kind():
+ODD = (
+    '{"z": 2.0, "a": 2, "e": 1e2, "sum": 0.30000000000000004, "tiny": 1e-99, "minus": -0.0, "big": 9007199254740992,'
+    ' "t": true, "one": 1, "one text": "1", "null text": "null", "n": null, "": "", "list": ["a, b"], "none": [],'
+    ' "nothing": {}, "cr": "a\\r\\nb\\rc", "sp": "  x ", "bidi": "a\u202eb", "mark": "⟨U+202E⟩", "esc": "\\u00e9",'
+    ' "in": {"z": 1.50, "a": {"b": [1.0, {"c": 1E+2}]}}, "change": 5}'
+)
+
+
+def test_a_change_leaves_every_other_byte():
+    posted = as_posted(fields(ODD, None))
+    changed = read(ODD, None, posted | {"arguments/change": "6"})
+    assert json.loads(changed, parse_float=str, parse_int=str) == {
+        **json.loads(ODD, parse_float=str, parse_int=str),
+        "change": "6",
+    }
+    assert list(json.loads(changed)) == list(json.loads(ODD))
+    for piece in ("2.0", "1e2", "-0.0", "1.50", '[1.0, {"c": 1E+2}]', "0.30000000000000004", "\\u00e9", "a\u202eb"):
+        assert piece in changed, piece
+
+
+def test_a_change_deep_inside_leaves_its_neighbours():
+    changed = read(ODD, None, {"arguments/in/z": "7", "arguments/in/a/b": "[2.50]"})
+    assert '"in":{"z":7,"a":{"b":[2.50]}}' in changed
+    assert '"e":1e2' in changed
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "text"),
+    [
+        ("bidi", "a⟨U+202E⟩b!", '"a\u202eb!"'),
+        ("cr", "a⟨U+000D⟩\nb⟨U+000D⟩c!", '"a\\r\\nb\\rc!"'),
+        ("mark", '"⟨U+202E⟩!"', '"⟨U+202E⟩!"'),
+        ("one text", "2", '"2"'),
+        ("null text", "", '""'),
+        ("n", '"x"', '"x"'),
+        ("n", "4.50", "4.50"),
+        ("z", "3.0", "3.0"),
+        ("a", "03", "3"),
+        ("tiny", "1e-7", "1e-7"),
+        ("list", "a, b\nc", '["a, b","c"]'),
+        ("none", '["x"]', '["x"]'),
+        ("t", "false", "false"),
+    ],
+)
+def test_a_typed_value_is_read_by_its_kind(name, typed, text):
+    assert f'"{name}":{text}' in read(ODD, None, {f"arguments/{name}": typed})
+
+
+def test_typed_values_are_read_by_the_schema():
     arguments = {"amount": 5, "currency": "EUR", "items": ["a", "b"], "to": {"name": "M"}, "notify": True, "n": 3}
-    found = fields(arguments, SCHEMA)
-    typed = as_posted(found) | {
+    typed = as_posted(fields(arguments, SCHEMA)) | {
         "arguments/amount": "60.25",
         "arguments/currency": '"SEK"',
-        "arguments/items": "a\r\nc\n\n",
+        "arguments/items": "a\nc\n\n",
         "arguments/to/name": "Maria",
         "arguments/notify": "false",
         "arguments/n": "7",
+        "arguments/coupon": "X",
     }
-    assert read(found, arguments, typed) == {
+    assert json.loads(read(arguments, SCHEMA, typed)) == {
         "amount": 60.25,
         "currency": "SEK",
         "items": ["a", "c"],
         "to": {"name": "Maria"},
         "notify": False,
         "n": 7,
+        "coupon": "X",
     }
-    assert arguments["to"] == {"name": "M"}
 
 
 @pytest.mark.parametrize(
@@ -104,16 +177,20 @@ def test_typed_values_are_read_by_kind():
         ("currency", "EUR"),
         ("notify", "maybe"),
         ("free", "{"),
+        ("free", "hello"),
         ("free", '1,"other":2'),
         ("free", "NaN"),
         ("free", "\ud800"),
+        ("absent", "1"),
+        ("to", "1"),
+        ("to/x", "1"),
+        ("n/x", "1"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_its_input(name, text):
-    arguments = {"amount": 5, "currency": "EUR", "notify": True, "n": 3, "free": None}
-    found = fields(arguments, SCHEMA)
+    arguments = {"amount": 5, "currency": "EUR", "notify": True, "n": 3, "free": None, "to": {"name": "M"}}
     with pytest.raises(Invalid) as refused:
-        read(found, arguments, as_posted(found) | {f"arguments/{name}": text})
+        read(arguments, SCHEMA, as_posted(fields(arguments, SCHEMA)) | {f"arguments/{name}": text})
     assert [fault.pointer for fault in refused.value.errors] == [f"/arguments/{name}"]
 
 
@@ -122,5 +199,25 @@ def test_an_odd_schema_breaks_nothing(schema):
     assert [field.value for field in fields({"a": "x"}, schema)] == ["x"]
 
 
-def test_the_form_is_bounded():
-    assert len(fields({f"a{number}": number for number in range(500)}, None)) == 60
+def test_the_form_is_shown_in_parts_and_all_of_it_can_be_changed():
+    many = written({f"a{number}": number for number in range(22_000)})
+    page = forms.fields(many, None)
+    assert (len(page.items), page.next, page.more) == (60, 60, 21_940)
+    following = forms.fields(many, None, page.next, size=500)
+    assert (following.items[0].name, following.items[-1].name, following.next) == (
+        "arguments/a60",
+        "arguments/a559",
+        560,
+    )
+    assert forms.fields(many, None, 21_999, size=500).next is None
+    assert '"a21999":7}' in read(many, None, {"arguments/a21999": "7"})
+
+
+def test_what_could_look_alike_is_shown_apart():
+    shown = {row.label: row.text for row in forms.rows(ODD).items}
+    assert (shown["one"], shown["one text"]) == ("1", '"1"')
+    assert (shown["n"], shown["null text"]) == ("null", '"null"')
+    assert (shown["z"], shown["a"], shown["t"], shown[""]) == ("2.0", "2", "true", '""')
+    assert (shown["list"], shown["none"], shown["nothing"]) == ('["a, b"]', "[]", "{}")
+    types = {field.label: field.type for field in fields(ODD, None)}
+    assert (types["one"], types["one text"], types["n"]) == ("whole number", "text", "null, or other JSON")

@@ -202,10 +202,12 @@ def test_hidden_and_absent_pages_are_the_same(desk: Desk, sam: Client, page: str
 def test_the_case_shows_what_a_person_needs_in_order(desk: Desk, sam: Client):
     made = desk.escalate("case-1", allowed=["approve", "edit", "reject"], action=ACTION, recommendation="Do it.")
     page = sam.get(f"/escalations/{made.id}/").text
-    places = [page.index(words) for words in ("May I do case-1?", "It is above my limit.", "Do it.", "Title of case-1")]
+    words = ("May I do case-1?", "What will happen", "It is above my limit.", "Do it.", "Title of case-1")
+    places = [page.index(word) for word in words]
     assert places == sorted(places)
     assert "Nobody has it yet" in page
-    assert page.count(" disabled") >= 3
+    assert page.count(' aria-disabled="true"') == 4
+    assert page.count(" data-locked") == 4
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     mine = sam.get(f"/escalations/{made.id}/").text
     assert "It is yours for" in mine

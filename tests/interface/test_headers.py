@@ -12,6 +12,7 @@ from memoryhub.interface.etags import Tag, if_match, make_tag, must_be_new
 from memoryhub.interface.headers import check_media_type, idempotency_key
 
 ROW = UUID("018f0000-0000-7000-8000-00000000000a")
+CHANGE = UUID("018f0000-0000-7000-8000-012389abcdef")
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,12 @@ def test_bad_idempotency_keys(key: str) -> None:
 
 
 def test_a_tag_is_read_as_it_was_made() -> None:
-    assert if_match(make_tag(ROW, 7)) == Tag(ROW, 7)
-    assert if_match(f" {make_tag(str(ROW), 123_456_789)}\t") == Tag(ROW, 123_456_789)
+    assert if_match(make_tag(ROW, 7, CHANGE)) == Tag(ROW, 7, "89abcdef")
+    assert if_match(f" {make_tag(str(ROW), 123_456_789, CHANGE)}\t") == Tag(ROW, 123_456_789, "89abcdef")
+
+
+def test_a_tag_of_an_older_version_of_memoryhub_is_read_and_fits_nothing() -> None:
+    assert if_match(f'"{ROW}.7"') == Tag(ROW, 7, "")
 
 
 def test_a_missing_precondition_is_428() -> None:
@@ -97,6 +102,10 @@ def test_a_missing_precondition_is_428() -> None:
         f'"{ROW}.7", "{ROW}.8"',
         f'"{ROW}.7"x',
         f'"{ROW}.7"\n',
+        f'"{ROW}.7."',
+        f'"{ROW}.7.89abcde"',
+        f'"{ROW}.7.89ABCDEF"',
+        f'"{ROW}.7.89abcdef.1"',
         f'"{{{ROW}}}.7"',
     ],
 )
@@ -108,7 +117,7 @@ def test_malformed_preconditions_are_400(value: str) -> None:
 def test_only_a_star_means_new() -> None:
     assert must_be_new("*") is True
     assert must_be_new(None) is False
-    for value in ("", make_tag(ROW, 1), "**", '"*"'):
+    for value in ("", make_tag(ROW, 1, CHANGE), "**", '"*"'):
         with pytest.raises(Invalid):
             must_be_new(value)
 

@@ -39,7 +39,7 @@ def test_pages_follow_each_other_in_commit_order_and_end(server: Server):
         found += page["events"]
         after = page["next"]
         assert after == found[-1]["seq"]
-    assert page == {"events": [], "next": after}, "an empty page repeats the cursor"
+    assert page == {"events": [], "next": after, "life": 0}, "an empty page repeats the cursor"
     assert [event["id"] for event in found] == made
     assert [event["seq"] for event in found] == list(range(start + 1, start + 8))
 
@@ -55,7 +55,7 @@ def test_an_event_tells_what_happened_and_no_content(server: Server):
     assert reply.headers["cache-control"] == "no-store"
     assert "canary" not in reply.text
     logged, recorded = reply.json()["events"]
-    assert set(logged) == {"seq", "type", "id", "row_type", "label", "author", "at", "task", "data"}
+    assert set(logged) == {"seq", "life", "type", "id", "row_type", "label", "author", "at", "task", "data"}
     assert (logged["type"], logged["row_type"], logged["label"]) == ("observation.log", "observation", "internal")
     assert (logged["author"], logged["task"], logged["data"]) == (agent.name, task.key, {})
     assert (recorded["type"], recorded["data"]) == ("decision.record", {"action_key": "refund:1"})
@@ -65,7 +65,7 @@ def test_without_a_cursor_the_feed_begins_now(server: Server):
     team = make_team()
     agent = make_agent(team)
     log(agent)
-    assert poll(server, agent).json() == {"events": [], "next": head(team.id)}
+    assert poll(server, agent).json() == {"events": [], "next": head(team.id), "life": 0}
 
 
 def test_filters_take_types_of_rows_and_events_and_a_task(server: Server):

@@ -62,7 +62,7 @@ class FactClient:
 
 def version_of(tag: str) -> int:
     """The version in an ETag."""
-    return int(tag.strip('"').partition(".")[2])
+    return int(tag.strip('"').split(".")[1])
 
 
 def _condition(tag: str | None) -> dict[str, str]:

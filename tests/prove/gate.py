@@ -9,7 +9,7 @@ class Gate:
     """Passes connections on to a port of the loopback while open. Shut: cuts and refuses. Stuck: answers no more."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target  # for connections made from now on
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._flowing = threading.Event()
@@ -58,7 +58,7 @@ class Gate:
                 self.refused += 1
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self._target))
+            server = socket.create_connection(("127.0.0.1", self.target))
             with self._lock:
                 self._sockets |= {client, server}
             for source, sink in ((client, server), (server, client)):

@@ -5,7 +5,6 @@ holds their rows as JSON once all are acknowledged.
 """
 
 import json
-import os
 import sys
 import time
 
@@ -14,7 +13,6 @@ import django
 
 def main() -> None:
     """Serve lines until the input ends."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "memoryhub.config.settings"
     django.setup()
     from memoryhub.core import outbox
     from memoryhub.core.ids import new_id
@@ -27,7 +25,7 @@ def main() -> None:
         for _ in range(int(line)):
             row = new_id()
             with viewer_transaction(viewer):
-                outbox.schedule(viewer, "tests.core.handlers.leave_a_mark_slowly", row_id=row)
+                outbox.schedule(viewer, "trial.leave_a_mark_slowly", row_id=row)
             rows.append(str(row))
             time.sleep(1 / int(line))
         print(json.dumps(rows), flush=True)

@@ -93,7 +93,7 @@ def _deactivate(one: Watched) -> None:
         email="",
         is_active=False,
         is_staff=actor.is_staff,
-        is_superuser=actor.is_superuser,
+        is_superuser=False,
     )
 
 

@@ -138,14 +138,17 @@ def tell(word: str, level: str, agent: Agent, desk: Desk) -> None:
     agent.post("escalations", {"task": key, "reason_code": "other", "reason": f"again {word}", "question": word})
     desk.verb(asked, "claim")
     desk.verb(asked, "note", {"text": word})
+    draft = desk.post(f"/escalations/{asked}/draft", json={"form": "reject", "fields": {"message": long, "done": word}})
+    assert draft.status_code == 200, draft.text
     told = [desk.read(f"/escalations/{asked}/{part}") for part in ("", "timeline/", "panel/")]
+    told.append(desk.read(f"/escalations/{asked}/drafts/"))
     desk.read("/")
     answer = {"verdict": "edit", "arguments": {"to": word}, "message": word, "done": word, "next": long}
     desk.verb(asked, "decide", json=answer)
     desk.verb(asked, "learning", {"signal_type": "success", "details": word, "context": f"client: {word}"})
     told += [agent.read(f"escalations/{asked}/{part}") for part in ("answer?wait=1", "package")]
     told += [agent.read(f"{noun}?task={key}") for noun in ("observations", "decisions", "escalations")]
-    assert all(word in text for text in told[:1] + told[3:5]), "the story does not tell the word"
+    assert all(word in text for text in told[:1] + told[3:6]), "the story does not tell the word"
     agent.post(f"escalations/{asked}/acknowledge", {})
     token = agent.post(f"tasks/{key}/claim", {})["token"]
     agent.post(f"tasks/{key}/complete", {"token": token, "outcome": {"said": word}})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password
 from django.core.management.base import BaseCommand, CommandParser
 
 from agents.actions import agents, keys
@@ -15,9 +16,10 @@ from agents.models import DEFAULT_SCOPES, ApiKey
 from escalations.actions.escalate import DEFAULT_QUEUE
 from escalations.models import Queue
 from memoryhub.core.actions import memberships, people, teams
+from memoryhub.core.delegation import installers
 from memoryhub.core.flags import wants_demo
 from memoryhub.core.management.arguments import installation, new_password, refusals
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 
@@ -61,6 +63,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, data: Path | str, **options: Any) -> None:
         data = Path(data)
         logins = _Logins(data / "logins.txt")
+        logins.drop_changed()
         with refusals():
             admin = _administrator(logins)
             if wants_demo():
@@ -73,12 +76,23 @@ class Command(BaseCommand):
 
 
 class _Logins:
-    """logins.txt: a line a person, written before the account is made, so that no password is ever lost."""
+    """logins.txt: a line a person, written before the account is made, so that no password is ever lost.
+
+    A line goes when its password no longer holds, and the file with the last one.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         self.lines = {line.split()[0]: line for line in lines if len(line.split()) >= 2}
+
+    def drop_changed(self) -> None:
+        """Forget the lines whose password is no longer the person's."""
+        accounts = Actor.objects.filter(username__in=self.lines).values_list("username", "password")
+        changed = {name for name, password in accounts if not check_password(self.lines[name].split()[1], password)}
+        if changed:
+            self.lines = {name: line for name, line in self.lines.items() if name not in changed}
+            self._write()
 
     def account(self, username: str, told: str, *, administers: bool = False) -> Actor:
         """The person's account, made when there is none."""
@@ -87,16 +101,33 @@ class _Logins:
             return found
         password = new_password()
         self.lines[username] = f"{username:<8}{password:<24}{told}"
-        _write_private(self.file, "".join(f"{line}\n" for line in self.lines.values()))
-        return people.add(installation(), username=username, password=password, is_superuser=administers)
+        self._write()
+        return people.add(
+            installation(),
+            username=username,
+            password=password,
+            is_staff=administers,
+            origin=PasswordOrigin.GENERATED,
+            is_demo=wants_demo(),
+        )
+
+    def _write(self) -> None:
+        if self.lines:
+            _write_private(self.file, "".join(f"{line}\n" for line in self.lines.values()))
+        else:
+            self.file.unlink(missing_ok=True)
 
 
 def _administrator(logins: _Logins) -> Actor:
     """The installation's administrator: the one that there is, else `admin`."""
-    found = Actor.objects.filter(kind=Kind.HUMAN, is_superuser=True, is_active=True).order_by("id").first()
+    found = installers().filter(actor__is_active=True).select_related("actor").order_by("actor_id").first()
+    if found is not None:
+        return found.actor
     told = "administrator: teams, people, agents and keys, at /admin/"
-    admin = found or logins.account(ADMIN, told, administers=True)
-    _join(installation(), admin, Role.ADMIN, Sensitivity.INTERNAL, [])
+    if not wants_demo():
+        told += " (the first sign-in asks for a password of your own)"
+    admin = logins.account(ADMIN, told, administers=True)
+    _join(installation(), admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
     return admin
 
 

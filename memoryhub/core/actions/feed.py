@@ -8,10 +8,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.verbs import action
 from memoryhub.core.viewers import Viewer
 
-_SPAN = """
-select t.feed_floor, t.feed_days, coalesce((select max(seq) from event_seq where team_id = t.id), 0)
-from team t where t.id = %s::int
-"""
+_DAYS = "select feed_days from team where id = %s::int"
 _IS_OLD = """
 select coalesce((select e.at < statement_timestamp() - make_interval(days => %(days)s::int)
                  from event_seq s join event e on e.id = s.event_id
@@ -36,12 +33,14 @@ def find_floor(viewer: Viewer) -> int:
     """The floor that pruning would raise the team's feed to now, never below the present one; by the system's viewer.
 
     `seq` follows the order of commits and `at` the clock, which differ by a transaction's length; so halving finds the
-    place in some twenty reads, to within as much, whatever the ledger's size.
+    place in some twenty reads, to within as much, whatever the ledger's size and however many lives it has had.
     """
     with viewer_transaction(viewer, read_only=True):
-        ((low, days, high),) = run(_SPAN, [viewer.team])
+        ((days,),) = run(_DAYS, [viewer.team])
+        found = ledger.read_ledger(viewer)
+        low, high = found.position(found.floor), found.position(found.head)
         while low < high:
             middle = (low + high + 1) // 2
-            ((is_old,),) = run(_IS_OLD, {"team": viewer.team, "days": days, "seq": middle})
+            ((is_old,),) = run(_IS_OLD, {"team": viewer.team, "days": days, "seq": found.at(middle)})
             low, high = (middle, high) if is_old else (low, middle - 1)
-    return int(low)
+        return max(found.floor, found.at(low))

@@ -1,10 +1,13 @@
-"""Memberships: who is in a team, with which role and clearance."""
+"""Memberships: who is in a team, with which role and clearance. What one may give is in core.delegation."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from memoryhub.core import ledger
-from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.actions import compartments as registry
+from memoryhub.core.delegation import NOTHING, Rights, administers_installation, begin, keep_last, require_bounds
+from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
+from memoryhub.core.labels import label_above
 from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
@@ -18,8 +21,17 @@ HUMAN_ROLES = (Role.READER, Role.SUPPORT, Role.LEAD, Role.ADMIN)
 def add(
     viewer: Viewer, *, actor: Actor, name: str, role: str, clearance: int, compartments: Iterable[str] = ()
 ) -> Membership:
-    """Add an actor to the viewer's team. Raises Conflict when they are in it or the name is taken."""
+    """Add an actor to the viewer's team.
+
+    Raises Forbidden for a person unless the viewer administers the installation, too, and for rights above the viewer's
+    own; Conflict when they are in the team already or the name is taken.
+    """
+    granter = begin(viewer)
+    if actor.kind == Kind.HUMAN and not viewer.is_system and not administers_installation(viewer.actor):
+        raise Forbidden("Only the installation's administrators may add an account to a team.")
     words = _check(actor.kind, role, clearance, compartments)
+    rights = Rights(role, clearance, frozenset(words), is_active=True)
+    require_bounds(granter, NOTHING, rights)
     if not name.strip() or len(name) > MOST_NAME:
         raise Invalid(f"A name has 1 to {MOST_NAME} characters.")
     members = Membership.objects.filter(team_id=viewer.team)
@@ -27,6 +39,8 @@ def add(
         raise Conflict(Code.ALREADY_EXISTS, f"{actor.username} is in this team already.")
     if members.filter(name=name).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"The name {name!r} is taken in this team.")
+    if viewer.is_system:
+        registry.register(viewer, words)
     member = Membership.objects.create(
         actor=actor,
         team=Team.objects.get(id=viewer.team),
@@ -35,7 +49,7 @@ def add(
         clearance=clearance,
         compartments=words,
     )
-    _record(viewer, "membership.add", member)
+    _record(viewer, "membership.add", member, None)
     return member
 
 
@@ -51,16 +65,26 @@ def change(
 ) -> Membership:
     """Change role, clearance, compartments, or whether the member is active.
 
-    What is taken away is gone at the next request, and sockets close within 2 s. Raises Invalid for one's own.
+    What is taken away is gone at the next request, and sockets close within 2 s. Raises Invalid for one's own,
+    Forbidden when more is given than the viewer has, Conflict when the last who has something would lose it
+    (core.delegation).
     """
+    granter = begin(viewer)
     if member.team_id != viewer.team or member.role == Role.SYSTEM:
         raise Invalid("This member is not of this team.")
     if member.id == viewer.membership:
         raise Invalid("You cannot change your own rights; ask another administrator.")
     words = _check(member.actor.kind, role, clearance, compartments)
+    # As it is now: what a form was filled from may be old, and the form has filled in the new values.
+    before = Rights.of(Membership.objects.get(id=member.id))
+    after = Rights(role, clearance, frozenset(words), is_active)
+    require_bounds(granter, before, after)
+    keep_last(Membership.objects.select_related("team").get(id=member.id), after)
+    if viewer.is_system:
+        registry.register(viewer, words)
     member.role, member.clearance, member.compartments, member.is_active = role, clearance, words, is_active
     member.save(update_fields=["role", "clearance", "compartments", "is_active"])
-    _record(viewer, "membership.change", member)
+    _record(viewer, "membership.change", member, before)
     return member
 
 
@@ -75,13 +99,31 @@ def _check(kind: str, role: str, clearance: int, compartments: Iterable[str]) ->
         raise Invalid(str(error)) from error
 
 
-def _record(viewer: Viewer, verb: str, member: Membership) -> None:
-    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
+def _record(viewer: Viewer, verb: str, member: Membership, before: Rights | None) -> None:
+    """The event: what the member has, and had where it differs.
+
+    Compartments are named where they changed, and the event is then labelled with them: it tells of them only those
+    who have them.
+    """
+    after = Rights.of(member)
+    named: frozenset[str] = frozenset()
+    if before is None or before.compartments != after.compartments:
+        named = after.compartments | (before.compartments if before else frozenset())
+    told = _told(after, bool(named))
+    data = {"name": member.name, **told}
+    if before is not None:
+        was = _told(before, bool(named))
+        data["before"] = {field: was[field] for field in told if was[field] != told[field]}
     ledger.append(
         viewer,
         verb,
-        label=label.id,
+        label=label_above(viewer, min(viewer.clearance, Sensitivity.INTERNAL), named),
         row_type="membership",
         row_id=member.id,
-        data={"role": member.role, "clearance": member.clearance, "active": member.is_active},
+        data=data,
     )
+
+
+def _told(rights: Rights, with_compartments: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": rights.role, "clearance": rights.clearance, "active": rights.is_active}
+    return {**told, "compartments": sorted(rights.compartments)} if with_compartments else told

@@ -1,12 +1,16 @@
 """Teams: add, change. The installation's administrators do this, in the ledger of the team `system`."""
 
+from typing import Any
+
 from memoryhub.core import ledger
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
 from memoryhub.core.labels import ensure_label
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.sealing import make_team_key
 from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
+
+RULES = ("name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
 
 
 def require_installation(viewer: Viewer) -> None:
@@ -17,7 +21,7 @@ def require_installation(viewer: Viewer) -> None:
 
 @action("team.add", roles=ADMINS)
 def add(viewer: Viewer, *, slug: str, name: str) -> Team:
-    """A new team with its data key; a person who adds it becomes its first administrator.
+    """A new team with its data key; a person who adds it becomes its first administrator, cleared for all levels.
 
     Raises Conflict (already_exists) when the slug is taken, Forbidden outside the installation's team.
     """
@@ -29,32 +33,73 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     Membership.objects.create(
         actor=system, team=team, name="memoryhub", role=Role.SYSTEM, clearance=Sensitivity.CONFIDENTIAL
     )
+    data: dict[str, Any] = {"name": name}
     if viewer.is_human:
-        Membership.objects.create(
+        first = Membership.objects.create(
             actor_id=viewer.actor, team=team, name=viewer.name, role=Role.ADMIN, clearance=Sensitivity.CONFIDENTIAL
         )
+        data |= {"membership": str(first.id), "role": first.role, "clearance": first.clearance}
     make_team_key(team.id)
-    _record(viewer, "team.add", team)
+    _record(viewer, "team.add", team, **data)
     return team
 
 
 @action("team.change", roles=ADMINS)
 def change(
-    viewer: Viewer, *, team: Team, name: str, tell_withheld: bool, acknowledge_hours: int, feed_days: int
+    viewer: Viewer,
+    *,
+    team: Team,
+    name: str,
+    tell_withheld: bool,
+    acknowledge_hours: int,
+    feed_days: int,
+    decisions_changed_by: str | None = None,
 ) -> Team:
-    """Change a team's name and rules. Hours within 1..720, days within 1..3650."""
+    """Change a team's name and rules. Hours within 1..720, days within 1..3650.
+
+    `decisions_changed_by`: which agents may supersede, revoke and judge another's decision (None: as before); its
+    change is in the event.
+    """
     require_installation(viewer)
     if not 1 <= acknowledge_hours <= 720 or not name.strip():
         raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
     if not 1 <= feed_days <= 3650:
         raise Invalid("A team's feed goes back 1 to 3650 days.")
-    team.name, team.tell_withheld, team.acknowledge_hours = name, tell_withheld, acknowledge_hours
-    team.feed_days = feed_days
-    team.save(update_fields=["name", "tell_withheld", "acknowledge_hours", "feed_days"])
-    _record(viewer, "team.change", team)
+    was = Team.objects.select_for_update(no_key=True).values(*RULES).get(id=team.id)
+    changed_by = was["decisions_changed_by"] if decisions_changed_by is None else decisions_changed_by
+    if changed_by not in DecisionsChangedBy.values:
+        raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
+    rules = dict(zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, changed_by), strict=True))
+    for rule, value in rules.items():
+        setattr(team, rule, value)
+    team.save(update_fields=list(rules))
+    _record(viewer, "team.change", team, **rules, before={key: was[key] for key in rules if was[key] != rules[key]})
     return team
 
 
-def _record(viewer: Viewer, verb: str, team: Team) -> None:
+@action("team.add_key", roles=())
+def add_key(viewer: Viewer, *, team: Team) -> None:
+    """Another data key, which seals what the team writes from now on."""
+    require_installation(viewer)
+    make_team_key(team.id)
+    _record(viewer, "team.add_key", team)
+
+
+@action("team.erase_keys", roles=())
+def erase_keys(viewer: Viewer, *, team: Team) -> None:
+    """Record that the team's data keys are being erased, which only the owner of the database can do."""
+    require_installation(viewer)
+    _record(viewer, "team.erase_keys", team)
+
+
+@action("team.rewrap_keys", roles=())
+def rewrap_keys(viewer: Viewer, *, master: str) -> None:
+    """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
+    require_installation(viewer)
+    label = ensure_label(viewer, Sensitivity.INTERNAL)
+    ledger.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
+
+
+def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug})
+    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections
+from django.db.backends.utils import CursorWrapper
 
 from memoryhub.core import wake
 from memoryhub.core.errors import HubError
-from memoryhub.core.models import SYSTEM_TEAM, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.core.words import read_compartments, read_level
 
@@ -49,18 +51,46 @@ def add_rights(parser: CommandParser) -> None:
     )
 
 
+def yes_or_no(text: str) -> bool:
+    """Raises ValueError for another word."""
+    if text not in ("yes", "no"):
+        raise ValueError(f"yes or no, not {text[:60]!r}.")
+    return text == "yes"
+
+
 def system_of(slug: str) -> Viewer:
     """The system's viewer in the team of this slug. Raises CommandError."""
     team = Team.objects.filter(slug=slug).first()
     if team is None:
         slugs = list(Team.objects.order_by("slug").values_list("slug", flat=True)[:20])
-        raise CommandError(f"There is no team {slug!r}. Teams: {', '.join(slugs)}.")
+        raise CommandError(
+            f"There is no team {slug!r}. Teams: {', '.join(slugs)}. Another one: manage.py add_team {slug} NAME"
+        )
     return system_viewer(team.id)
+
+
+def member_named(viewer: Viewer, name: str) -> Membership:
+    """The team's member of this name, the system not among them. Raises CommandError."""
+    members = Membership.objects.filter(team_id=viewer.team).exclude(role=Role.SYSTEM)
+    found = members.select_related("actor").filter(name=name).first()
+    if found is None:
+        names = ", ".join(members.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
+        raise CommandError(f"There is no member {name!r} in the team {viewer.team_slug}. Members: {names}.")
+    return found
 
 
 def installation() -> Viewer:
     """The system's viewer in the installation's own team."""
     return system_of(SYSTEM_TEAM)
+
+
+@contextmanager
+def owner_cursor() -> Iterator[CursorWrapper]:
+    """A cursor of the database's owner, in autocommit. Raises CommandError where the command has no such login."""
+    if "owner" not in connections:
+        raise CommandError("This is the owner's to do: set DATABASE_OWNER_URL for this command.")
+    with connections["owner"].cursor() as cursor:
+        yield cursor
 
 
 @contextmanager

@@ -22,7 +22,7 @@ insert into label_set (team_id, version) select team_id, gen_random_uuid() from 
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0005_feed_floor")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("core", "0007_durable_before_it_is_answered")]
 
     operations: ClassVar[list[Operation]] = [
         migrations.AddField(

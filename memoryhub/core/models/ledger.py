@@ -66,6 +66,30 @@ class EventSeq(models.Model):
         managed = False  # made by migration 0002, with the index and trigger that are its point
 
 
+class LedgerLife(models.Model):
+    """A history that a team's ledger was given: the first, or one that began at a fork (ADR 10).
+
+    `from_seq`: the fork, up to which what was told before still holds. Written by the numbering trigger.
+    """
+
+    pk = models.CompositePrimaryKey("team_id", "ordinal")
+    team_id = models.IntegerField()
+    ordinal = models.IntegerField()
+    timeline = models.TextField()
+    system = models.TextField()
+    from_seq = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    app_may = "SELECT"
+
+    class Meta:
+        db_table = "ledger_life"
+        managed = False  # made by migration 0006
+
+    def __str__(self) -> str:
+        return f"life {self.ordinal}"
+
+
 class AccessLog(models.Model):
     """A reading of confidential content. Not part of the clock, so that reads never feed on themselves."""
 

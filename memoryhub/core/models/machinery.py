@@ -19,6 +19,8 @@ class TeamKey(models.Model):
     wrapped = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    app_may = "SELECT, INSERT"  # wrapping anew and erasing are the owner's
+
     class Meta:
         db_table = "team_key"
 
@@ -28,7 +30,7 @@ class Outbox(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
-    handler = models.CharField(max_length=120, help_text="Dotted path of handler(viewer, job).")
+    handler = models.CharField(max_length=120, help_text="Its name in config.reactions.")
     row_id = models.UUIDField(null=True, help_text="What it is about.")
     request_id = models.CharField(max_length=64, blank=True, help_text="Of the request that caused it, for the logs.")
     generation = models.IntegerField(default=0, help_text="A job of an older generation does nothing.")
@@ -46,6 +48,18 @@ class Outbox(models.Model):
             models.Index(fields=["due_at"], name="outbox_due", condition=Q(done_at__isnull=True)),
             models.Index(fields=["done_at"], name="outbox_done", condition=Q(done_at__isnull=False)),
         ]
+
+
+class Heartbeat(models.Model):
+    """When a part of the installation last showed that it works: the worker, whenever beat has it sweep."""
+
+    app_may: ClassVar[str] = "SELECT, UPDATE"
+
+    part = models.CharField(primary_key=True, max_length=20)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "heartbeat"
 
 
 class Idempotency(models.Model):

@@ -36,6 +36,14 @@ class Role(models.TextChoices):
     SYSTEM = "system"
 
 
+class PasswordOrigin(models.TextChoices):
+    """Who chose a person's password. What somebody else chose must be changed at the first sign-in."""
+
+    OWN = "own", "chosen by the person"
+    GIVEN = "given", "given by an administrator"
+    GENERATED = "generated", "made by first_run, and kept in a file"
+
+
 class ActorManager(BaseUserManager["Actor"]):
     def get_by_natural_key(self, username: str | None) -> "Actor":
         return self.get(username=username)
@@ -49,8 +57,13 @@ class Actor(AbstractBaseUser):
     email = models.EmailField(blank=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.HUMAN)
     is_active = models.BooleanField(default=True)
-    is_staff = models.BooleanField(default=False, help_text="May open the admin pages.")
-    is_superuser = models.BooleanField(default=False, help_text="Administers the installation: teams and people.")
+    is_staff = models.BooleanField(
+        default=False, help_text="May open the admin pages of the teams where their role is administrator."
+    )
+    password_origin = models.CharField(
+        max_length=10, choices=PasswordOrigin.choices, default=PasswordOrigin.OWN, db_default=PasswordOrigin.OWN
+    )
+    is_demo = models.BooleanField(default=False, db_default=False, help_text="Of the demo; keeps the first password.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     USERNAME_FIELD = "username"
@@ -66,12 +79,17 @@ class Actor(AbstractBaseUser):
         constraints: ClassVar[list[Any]] = [
             models.CheckConstraint(
                 name="actor_only_people_are_staff",
-                condition=Q(kind="human") | Q(is_staff=False, is_superuser=False),
+                condition=Q(kind="human") | Q(is_staff=False),
             )
         ]
 
     def __str__(self) -> str:
         return self.username
+
+    @property
+    def must_change_password(self) -> bool:
+        """Whether the password is one that somebody else chose: then nothing but changing it is open to the person."""
+        return self.password_origin != PasswordOrigin.OWN and not self.is_demo
 
     # Django's admin asks these; what a person may do is decided by the actions they call (core.verbs).
     def has_perm(self, perm: str, obj: object = None) -> bool:
@@ -79,6 +97,13 @@ class Actor(AbstractBaseUser):
 
     def has_module_perms(self, app_label: str) -> bool:
         return self.is_active and self.is_staff
+
+
+class DecisionsChangedBy(models.TextChoices):
+    """Which agents may supersede, revoke and judge a decision."""
+
+    ALL = "all", "every agent"
+    AUTHOR_AND_HOLDER = "author_and_holder", "its author and the task's holder"
 
 
 class Team(models.Model):
@@ -100,6 +125,13 @@ class Team(models.Model):
     )
     feed_floor = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="The feed resumes at this seq or later; pruning raises it."
+    )
+    decisions_changed_by = models.CharField(
+        max_length=20,
+        choices=DecisionsChangedBy.choices,
+        default=DecisionsChangedBy.ALL,
+        db_default=DecisionsChangedBy.ALL,
+        help_text="Which agents may supersede, revoke and judge a decision; people always may.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -11,6 +11,7 @@ from memoryhub.core.access import find, visible_to
 from memoryhub.core.errors import Code, Conflict, FieldError, Forbidden, Invalid, NotFound, Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, highest, label_by_id
+from memoryhub.core.models import DecisionsChangedBy, Team
 from memoryhub.core.sealing import read_text, text_columns
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
@@ -68,7 +69,7 @@ def record(
     for something in `based_on` that one may not see; Forbidden for a label above one's clearance or below what the
     decision rests on.
     """
-    label = _label(viewer, task, based_on, sensitivity, compartments)
+    label = _label(viewer, task, _bases(viewer, based_on), sensitivity, compartments)
     # Before the task is looked at: what was recorded stays recorded, whoever has the task by now.
     if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
         return repeated, False
@@ -171,14 +172,18 @@ def supersede(
 
     The new one's id, and whether it was made now. Its label is at least that of the one it replaces. Counts as rework.
     Of several at once exactly one succeeds. Raises as record(); besides, NotFound, Conflict (wrong_state) for what is
-    no longer active, Invalid for one that rests on what it replaces.
+    no longer active, Invalid for one that rests on what it replaces; Forbidden for another's by the team's rule.
     """
     old = find(viewer, Decision.objects.all(), decision_id)
     task = _task(viewer, old)
-    label = _label(viewer, task, [*based_on, old.id], sensitivity, compartments)
+    bases = _bases(viewer, [*based_on, old.id])
+    _refuse_circle(old.id, based_on)
+    mine = Decision.objects.filter(author_id=viewer.membership, client_ref=client_ref)
+    if old.status != DecisionStatus.ACTIVE and (client_ref is None or not mine.exists()):
+        raise _not_active(old)  # whatever label is asked for
+    label = _label(viewer, task, bases, sensitivity, compartments)
     if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
         return repeated, False
-    _refuse_circle(old.id, based_on)
     hold_task(viewer, task.id, token=token, decides=True)
     old = _lock(viewer, decision_id)
     if old.status != DecisionStatus.ACTIVE:
@@ -186,6 +191,7 @@ def supersede(
         if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
             return repeated, False
         raise _not_active(old)
+    _refuse_others(viewer, old)
     old.status = DecisionStatus.SUPERSEDED
     old.save(update_fields=["status"])
     row_id = _insert(
@@ -212,14 +218,15 @@ def supersede(
 def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None = None) -> UUID:
     """Withdraw an active decision, which frees its `action_key`; its id. Counts as rework.
 
-    Raises NotFound; Conflict: human_owned, lease_lost, wrong_state for what is no longer active. Of several at once
-    exactly one succeeds.
+    Raises NotFound; Conflict: human_owned, lease_lost, wrong_state for what is no longer active; Forbidden by the
+    team's rule for another's. Of several at once exactly one succeeds.
     """
     task = _task(viewer, find(viewer, Decision.objects.all(), decision_id))
     hold_task(viewer, task.id, token=token, decides=True)
     row = _lock(viewer, decision_id)
     if row.status != DecisionStatus.ACTIVE:
         raise _not_active(row)
+    _refuse_others(viewer, row)
     row.status = DecisionStatus.REVOKED
     _set_text(row, {**_text(row), "revoke_reason": reason})
     row.save(update_fields=["status", "body", "sealed", "text_version"])
@@ -232,10 +239,11 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
     """Say whether a decision worked or failed, whatever its status; its id. A learning is made of it, by who says so.
 
     The last word counts, and changes the learning; saying the same again changes nothing. It decides nothing, so agents
-    may say it while a person has the task. Raises NotFound.
+    may say it while a person has the task. Raises NotFound; Forbidden by the team's rule for others' decisions.
     """
     find(viewer, Decision.objects.all(), decision_id)
     row = _lock(viewer, decision_id)
+    _refuse_others(viewer, row)
     text = _text(row)
     if row.outcome == outcome and text.get("outcome_note", "") == note:
         current().settled = row.clock_id
@@ -259,6 +267,28 @@ def _task(viewer: Viewer, row: Decision) -> TaskRef:
 def _lock(viewer: Viewer, decision_id: UUID) -> Decision:
     """The visible decision, locked against other changes until COMMIT; its task, where needed, is held before."""
     return visible_to(viewer, Decision.objects.select_for_update(no_key=True)).get(id=decision_id)
+
+
+_HOLDS = """
+select coalesce(holder_id = %(me)s::uuid and lease_expires_at > clock_timestamp(), false) from task
+where id = %(task)s::uuid
+"""
+
+
+def _refuse_others(viewer: Viewer, row: Decision) -> None:
+    """Raises Forbidden for an agent whose decision it is not, where the team's rule leaves it to some.
+
+    By the rule `author_and_holder` these are its author and whoever has a live lease of its task. People always may.
+    """
+    if not viewer.is_agent or row.author_id == viewer.membership:
+        return
+    if Team.objects.get(id=viewer.team).decisions_changed_by == DecisionsChangedBy.ALL:
+        return
+    held = run(_HOLDS, {"me": viewer.membership, "task": row.task_id})
+    if held != [(True,)]:
+        raise Forbidden(
+            "In this team only its author, and the agent that holds its task, may supersede, revoke or judge it."
+        )
 
 
 def _not_active(row: Decision) -> Conflict:
@@ -310,21 +340,25 @@ def _refuse_circle(old: UUID, based_on: Sequence[UUID]) -> None:
         raise Invalid(errors=tuple(FieldError(f"/based_on/{index}", Code.CIRCULAR, why) for index in faults))
 
 
-def _label(
-    viewer: Viewer,
-    task: TaskRef,
-    based_on: Sequence[UUID],
-    sensitivity: int | None,
-    compartments: Sequence[str] | None,
-) -> LabelRef:
-    """What was asked, else the least label that dominates the task's and those of what the decision rests on."""
+def _bases(viewer: Viewer, based_on: Sequence[UUID]) -> list[LabelRef]:
+    """The labels of what a decision rests on. Raises NotFound for what one may not see."""
     ids = set(based_on)
     bases: dict[UUID, int] = {}
     for model in (Observation, Decision) if ids else ():
         bases |= dict(visible_to(viewer, model._default_manager.filter(id__in=ids)).values_list("id", "label_id"))
     if ids - bases.keys():
         raise NotFound("/based_on")
-    low = [label_by_id(label_id) for label_id in bases.values()]
+    return [label_by_id(label_id) for label_id in bases.values()]
+
+
+def _label(
+    viewer: Viewer,
+    task: TaskRef,
+    low: Sequence[LabelRef],
+    sensitivity: int | None,
+    compartments: Sequence[str] | None,
+) -> LabelRef:
+    """What was asked, else the least label that dominates the task's and `low`, those of what the decision rests on."""
     if sensitivity is None and compartments is None:
         return ensure_label(viewer, *highest([label_by_id(task.label_id), *low]))
     label = label_for(viewer, sensitivity, compartments, task)

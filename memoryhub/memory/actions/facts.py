@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from memoryhub.core import ledger
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
-from memoryhub.core.ids import new_id
+from memoryhub.core.ids import mark_of, new_id
 from memoryhub.core.labels import LabelRef, label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import text_columns
@@ -45,10 +45,11 @@ class NewFact:
 
 
 class Seen(NamedTuple):
-    """The version of a fact that a change rests on."""
+    """The version of a fact that a change rests on. `mark`: of its event (mark_of)."""
 
     id: UUID
     version: int
+    mark: str
 
 
 class Made(NamedTuple):
@@ -74,12 +75,13 @@ class _Locked(NamedTuple):
     label_id: int
     version: int
     is_live: bool
+    event_id: UUID
 
 
 # In one order, so that two writers of twins never wait for each other. Only columns of the row itself: after a wait
 # PostgreSQL reads those anew, and nothing else.
 _LOCK = f"""
-select id, label_id, version, not deleted and coalesce(expires_at > statement_timestamp(), true) from fact
+select id, label_id, version, not deleted and coalesce(expires_at > statement_timestamp(), true), event_id from fact
 where team_id = %(team)s::int and key = %(key)s::varchar and {VISIBLE} order by id for no key update
 """
 
@@ -135,7 +137,7 @@ def _addressed(rows: list[_Locked], label: str | None) -> _Locked:
 
 
 def _compare(found: _Locked, seen: Seen | None) -> None:
-    newest = Seen(found.id, found.version)
+    newest = Seen(found.id, found.version, mark_of(found.event_id))
     if newest != seen:
         raise Stale(newest, seen)
 

@@ -14,14 +14,15 @@ from psycopg.types.json import Jsonb
 from memoryhub.core import ledger
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.lives import NOW, TOKEN_BITS
 from memoryhub.core.sealing import read_text
 from memoryhub.core.sql import later, run
-from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import TaskRef
+from memoryhub.memory.selectors.tasks import PERSONS, TaskRef
 
 
 def now() -> datetime:
@@ -42,27 +43,31 @@ class Lease:
     expires_at: datetime
 
 
-# Free for an agent: nobody's, or of a lease that has run out and was not swept yet. Over, or a person's: never.
-_FREE = "not human_owned and (lease_expires_at is null or lease_expires_at <= clock_timestamp())"
+# Free for an agent: nobody's, or of a lease, or a person's claim, that is over and was not swept yet. Over, or a
+# person's: never.
+_FREE = f"not {PERSONS} and (human_owned or lease_expires_at is null or lease_expires_at <= clock_timestamp())"
 # In the order of their index each.
 _NOBODYS = ("not human_owned and holder_id is null", "created_at, id")
 _RUN_OUT_BY_NOW = ("not human_owned and lease_expires_at <= statement_timestamp()", "lease_expires_at")
-_OF_TEAM = f"select id, holder_id from task where team_id = %(team)s::int and {VISIBLE}"
+_OF_TEAM = f"select id, holder_id, token from task where team_id = %(team)s::int and {VISIBLE}"
+# A life of the ledger has tokens of its own: those of a history that is lost are never given again (ADR 10).
+_LAST_TOKEN = f"greatest(t.token, {NOW}::bigint << {TOKEN_BITS})"
 # One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
 # judges, and counts its time from, what it finds then.
 _TAKE = """
 with free as ({free})
 update task t
-set token = t.token + 1, holder_id = %(holder)s::uuid,
+set token = {token} + 1, change_id = gen_random_uuid(), holder_id = %(holder)s::uuid, human_owned = false,
     lease_expires_at = clock_timestamp() + make_interval(secs => %(seconds)s::int),
     status = case when t.status in ('open', 'blocked') then 'in_progress' else t.status end,
     version = t.version + case when free.holder_id is null then 1 else 2 end
 from free where t.id = free.id
-returning t.id, t.label_id, t.token, t.lease_expires_at, t.status, t.version, free.holder_id is not null
+returning t.id, t.label_id, t.token, t.lease_expires_at, t.status, t.version, free.holder_id is not null, free.token
 """
 _TAKE_THIS = _TAKE.format(
+    token=_LAST_TOKEN,
     free=f"{_OF_TEAM} and id = %(task)s::uuid and {_FREE} and status not in ('done', 'failed', 'cancelled')"
-    " for no key update"
+    " for no key update",
 )
 
 
@@ -88,7 +93,7 @@ def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
     refuse_human_owned(viewer, task)
     if task.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", state=task.status)
-    if task.lease_expires_at and task.lease_expires_at > now():
+    if not task.human_owned and task.lease_expires_at and task.lease_expires_at > now():
         raise Conflict(
             Code.LEASE_HELD,
             "Somebody holds this task.",
@@ -125,7 +130,7 @@ def claim_next(
             f"{_OF_TEAM} and {free} and {states[status]}{contains}"
             f" order by {order} limit 1 for no key update skip locked"
         )
-        if taken := _take(viewer, _TAKE.format(free=found), asked):
+        if taken := _take(viewer, _TAKE.format(token=_LAST_TOKEN, free=found), asked):
             return taken
     return None
 
@@ -134,10 +139,10 @@ def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None
     found = run(statement, {**label_params(viewer), "holder": viewer.membership, **asked})
     if not found:
         return None
-    ((task_id, label_id, token, expires_at, status, version, had_run_out),) = found
+    ((task_id, label_id, token, expires_at, status, version, had_run_out, last),) = found
     if had_run_out:  # its holder is told, as the sweeper would have
         before = TaskStatus.OPEN if status == TaskStatus.IN_PROGRESS else status
-        _record(viewer, "task.run_out", task_id, label_id, status=before, version=version - 1, token=token - 1)
+        _record(viewer, "task.run_out", task_id, label_id, status=before, version=version - 1, token=last)
     _record(viewer, "task.claim", task_id, label_id, status=status, version=version, token=token)
     return Lease(task_id, label_id, token, expires_at)
 
@@ -174,7 +179,7 @@ with ended as (
     order by lease_expires_at limit %(limit)s::int for no key update skip locked
 )
 update task t
-set holder_id = null, lease_expires_at = null, version = t.version + 1,
+set holder_id = null, lease_expires_at = null, version = t.version + 1, change_id = gen_random_uuid(),
     status = case when t.status = 'in_progress' then 'open' else t.status end
 from ended where t.id = ended.id
 returning t.id, t.label_id, t.token, t.status, t.version
@@ -252,6 +257,11 @@ def reopen(viewer: Viewer, *, task: TaskRef, reason: str) -> Task:
     return ended
 
 
+def take_token(task: Task) -> None:
+    """Give a locked task's next token, in the transaction's life of the ledger."""
+    task.token = max(task.token, current().life << TOKEN_BITS) + 1
+
+
 def end_lease(task: Task) -> None:
     """Nobody holds the task any more. The token stays, so that the next one is greater."""
     task.holder, task.lease_expires_at, task.human_owned = None, None, False
@@ -272,8 +282,8 @@ def _lease_lost(token: int, *, is_last: bool) -> Conflict:
     return Conflict(Code.LEASE_LOST, f"This lease is over: {why}.", current_token=token)
 
 
-_FOR_SHARE = """
-select token, holder_id, coalesce(lease_expires_at > clock_timestamp(), false), human_owned from task
+_FOR_SHARE = f"""
+select token, holder_id, coalesce(lease_expires_at > clock_timestamp(), false), {PERSONS} from task
 where id = %s for share
 """
 
@@ -286,8 +296,8 @@ def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool
     """
     if token is None and not (decides and viewer.is_agent):
         return
-    ((current, holder, live, human_owned),) = run(_FOR_SHARE, [task_id])
-    if decides and human_owned and viewer.is_agent:
+    ((current, holder, live, is_persons),) = run(_FOR_SHARE, [task_id])
+    if decides and is_persons and viewer.is_agent:
         refuse_human_owned(viewer, Task.objects.select_related("holder").get(id=task_id))
     is_mine = token == current and holder == viewer.membership
     if token is not None and not (is_mine and live):

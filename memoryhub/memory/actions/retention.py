@@ -11,7 +11,8 @@ from memoryhub.core.viewers import Viewer
 
 # Nobody sees these any more (selectors.memories), but for who works on an open escalation of their task.
 _EXPIRED = f"team_id = %(team)s::int and {VISIBLE} and not pinned and expires_at <= statement_timestamp()"
-_KEPT = "exists (select from task t where t.id = o.task_id and t.status = 'escalated')"
+# No EXISTS, which may be answered from a hash of all escalated tasks.
+_KEPT = "coalesce((select true from task t where t.id = o.task_id and t.status = 'escalated'), false)"
 
 # The tasks are locked against being escalated meanwhile, since a package holds what was there before.
 _REMOVE = f"""

@@ -7,18 +7,17 @@ from django.db import IntegrityError, transaction
 
 from memoryhub.core import ledger
 from memoryhub.core.access import visible_to
-from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
-from memoryhub.core.ids import new_id
+from memoryhub.core.errors import Code, Conflict, PreconditionFailed
+from memoryhub.core.ids import mark_of, new_id
 from memoryhub.core.labels import ensure_label, label_by_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.sealing import read_text, text_columns
+from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import TaskRef, choose
-
-_ADDRESS = "claim-next"  # of the API: /tasks/claim-next could not be read as a task
+from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, choose
 
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
@@ -36,12 +35,10 @@ def create(
     """A task of this key, and whether it was made now: the visible one of the key is returned when there is one.
 
     Without a label it is internal (public where the clearance allows no more). An explicit label that differs from
-    the visible one's makes a twin. Raises Forbidden above the writer's clearance, Invalid for the key `claim-next`.
+    the visible one's makes a twin. Raises Forbidden above the writer's clearance.
     Safe to repeat; two at once make one.
     """
     explicit = sensitivity is not None or compartments is not None
-    if key == _ADDRESS:
-        raise Invalid(errors=(FieldError("/key", Code.BAD_CHOICE, "Under this name the next free task is claimed."),))
     label = ensure_label(
         viewer, min(viewer.clearance, Sensitivity.INTERNAL) if sensitivity is None else sensitivity, compartments or ()
     )
@@ -87,7 +84,7 @@ def update(
     viewer: Viewer,
     *,
     task: TaskRef,
-    expected_version: int,
+    expected: tuple[int, str],
     title: str | None = None,
     requester: str | None = None,
     metadata: dict[str, Any] | None = None,
@@ -95,11 +92,13 @@ def update(
 ) -> Task:
     """Change a task's text, or set it blocked, open or cancelled, if it still is at the expected version.
 
+    `expected`: the version and the mark of its change (mark_of).
+
     Raises PreconditionFailed with the current version, Conflict (human_owned) for an agent while a person has it,
     Conflict (wrong_state) for a status of a task that is over, escalated or under a lease.
     """
     row = lock(viewer, task.id)
-    if row.version != expected_version:
+    if expected != (row.version, mark_of(row.change_id or row.clock_id)):
         raise PreconditionFailed("The task was changed meanwhile.", version=row.version)
     refuse_human_owned(viewer, row)
     if status is not None and status != row.status:
@@ -125,8 +124,8 @@ def lock(viewer: Viewer, task_id: UUID) -> Task:
 
 
 def refuse_human_owned(viewer: Viewer, task: Task) -> None:
-    """Raises Conflict (human_owned) when a person has the task and an agent asks."""
-    if task.human_owned and viewer.is_agent:
+    """Raises Conflict (human_owned) when a person has the locked task and an agent asks."""
+    if task.human_owned and viewer.is_agent and run(f"select from task where id = %s and {PERSONS}", [task.id]):
         raise Conflict(
             Code.HUMAN_OWNED,
             "A person has taken this task over.",
@@ -145,6 +144,7 @@ def set_text(task: Task, text: dict[str, Any]) -> None:
 def save(task: Task) -> None:
     """Write a locked task's changes as its next version."""
     task.version += 1
+    task.change_id = new_id()
     task.save()
 
 

@@ -23,11 +23,14 @@ OVER = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
 class Task(Labelled):
-    """Text: `title`, `requester`, `metadata`, `outcome`. `version` counts changes of the row, for its ETag."""
+    """Text: `title`, `requester`, `metadata`, `outcome`. `version` counts changes of the row, for its ETag, and
+    `change_id` is made anew with each: in another history of the ledger the same number is another version.
+    """
 
     key = models.CharField(max_length=200)
     status = models.CharField(max_length=12, choices=TaskStatus.choices, default=TaskStatus.OPEN)
     version = models.IntegerField(default=1)
+    change_id = models.UUIDField(null=True)  # of the first version it is the event's
     text_version = models.IntegerField(default=1)
     reopen_count = models.IntegerField(default=0)
     client_ref = models.CharField(max_length=200, null=True)

@@ -28,13 +28,13 @@ _LAST = "select coalesce(max(seq), 0) from event_seq where team_id = %(team)s::i
 # An event of a batch counts as many rows as it made.
 _EVENTS = """
 select seq, id, row_type, row_id, count from (
-    select s.seq, e.id, e.row_type, e.row_id, c.count,
+    select s.seq, e.id, e.row_type, e.row_id, c.count, row_number() over (order by s.seq) as place,
            sum(c.count) over (order by s.seq rows unbounded preceding) as rows
     from (select seq, event_id from event_seq where team_id = %(team)s::int and seq > %(after)s::bigint
             and seq <= %(last)s::bigint order by seq limit %(size)s::int) s
     join event e on e.id = s.event_id
     cross join lateral (select coalesce((e.data ->> 'count')::int, 1) as count) c
-) e where rows <= %(size)s::int or seq = %(after)s::bigint + 1 order by seq
+) e where rows <= %(size)s::int or place = 1 order by seq
 """
 
 

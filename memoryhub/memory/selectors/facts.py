@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import sql
+from memoryhub.core import durability, sql
 from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.errors import Conflict, HubError, NotFound
+from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.fitting import BYTES, Fitted, ended, fit
-from memoryhub.core.transactions import read_after
+from memoryhub.core.transactions import current, read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
 from memoryhub.memory.selectors.tasks import choose
@@ -93,14 +93,15 @@ _FACT_IS_MINE = f"r.{_MINE.format('r')}"
 _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
 
 # Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
-# where a fact has a million versions. 0: there was none yet.
+# where a fact has a million versions. 0: there was none yet. A scalar sub-query, since EXISTS may be answered from a
+# hash of all of the fact's versions, which PostgreSQL chooses where facts had few when the table was last analysed.
 _NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive span(low, high) as (
     select 0, f.version
     union all
     select case when there then middle else low end, case when there then high else middle - 1 end
     from (select low, high, (low + high + 1) / 2 as middle from span where low < high) s cross join lateral (
-        select exists (
-            select from fact_version v where v.fact_id = f.id and v.version = middle and {{there}}) as there) t
+        select coalesce((select true from fact_version v
+                         where v.fact_id = f.id and v.version = middle and {{there}}), false) as there) t
 ) select low from span where low = high) as version from {{facts}} where {_VERSION_IS_MINE} {{those}})"""
 _BY_SEQ = "(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint"
 _BY_TIME = "v.created_at <= %(time)s::timestamptz"
@@ -318,7 +319,7 @@ def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
 
 
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
-    """Ask, and wait for the disk before the answer leaves: with this transaction's COMMIT, in one round trip."""
+    """Ask; what is so young that it may not be durable is so before the answer leaves."""
     rows = [FactRow(*row) for row in sql.run(text, params)]
     _settle(rows)
     return rows
@@ -333,14 +334,13 @@ def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, be
 
 
 def _settle(rows: Sequence[FactRow]) -> None:
-    fresh = next((row for row in rows if row.fresh), None)
+    viewer = current().viewer
+    # What this transaction has made itself has no `seq` yet, and is waited for with its COMMIT.
+    young = [row for row in rows if row.fresh and row.seq is not None]
+    fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
-        sql.later("select settle(%s::uuid)", [fresh.event_id])
+        current().settled = fresh.event_id
 
 
 def _choose(rows: Sequence[FactRow], label: str | None) -> FactRow:
-    try:
-        return choose(rows, label)
-    except HubError:
-        sql.send()  # that there is none is told of what is on disk, too
-        raise
+    return choose(rows, label)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.errors import Code, Conflict, NotFound
+from memoryhub.core.errors import Code, Conflict, NoSuchTask, NotFound
 from memoryhub.core.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sql import run
@@ -47,6 +47,7 @@ class TaskRow(NamedTuple):
     key: str
     status: str
     version: int
+    change_id: UUID
     text_version: int
     reopen_count: int
     token: int
@@ -65,11 +66,15 @@ class Filters:
     text: str | None = None
 
 
-_LIVE = "coalesce(r.lease_expires_at > statement_timestamp(), false)"
+# Whether a person has the task: their hold stands as long as their claim's lease is live, or suspended (none), and they
+# may work on it. What is over is over at once, whether or not somebody has written that down.
+PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), true)
+    and may_work_on(holder_id, label_id))"""
+_LIVE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
 _TASK = f"""
 r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
-       r.version, r.text_version, r.reopen_count, r.token,
-       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, r.human_owned
+       r.version, coalesce(r.change_id, r.event_id), r.text_version, r.reopen_count, r.token,
+       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, {PERSONS}
 """
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
 _TASKS = f"select {_TASK} {_OF_VIEWER}"
@@ -86,7 +91,7 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> TaskRow:
 
     Raises NotFound, or Conflict (ambiguous_key) with the visible labels when no twin dominates; `label` chooses.
     """
-    return choose([TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})], label)
+    return choose([TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})], label, NoSuchTask)
 
 
 def find_task(viewer: Viewer, task_id: UUID | str) -> TaskRow:
@@ -171,7 +176,7 @@ def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
 def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     """As by_key(), for writes. Raises NotFound, Conflict (ambiguous_key)."""
     rows = run(_REFS, {**label_params(viewer), "keys": [key]})
-    return choose([Ref(*row) for row in rows], label)
+    return choose([Ref(*row) for row in rows], label, NoSuchTask)
 
 
 _BY_ID = f"select id, key, label_id from task where id = any (%(ids)s::uuid[]) and team_id = %(team)s and {VISIBLE}"
@@ -187,13 +192,15 @@ def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     return {task.id: task.key for task in refs_of(viewer, set(ids)).values()}
 
 
-def choose(rows: Iterable[Found], label: str | None) -> Found:
-    """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key()."""
+def choose(rows: Iterable[Found], label: str | None, absent: type[NotFound] = NotFound) -> Found:
+    """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key();
+    `absent`, where there is none.
+    """
     twins = [(label_by_id(row.label_id), row) for row in rows]
     if label is not None:
         twins = [(found, row) for found, row in twins if str(found) == label]
     if not twins:
-        raise NotFound()
+        raise absent()
     for found, row in twins:
         if all(found.dominates(other) for other, _ in twins):
             return row

@@ -16,7 +16,7 @@ from memoryhub.core.management.arguments import (
     refusals,
     system_of,
 )
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, Role, Sensitivity
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, PasswordOrigin, Role
 
 
 class Command(BaseCommand):
@@ -41,7 +41,9 @@ class Command(BaseCommand):
             "--superuser", action="store_true", help="administers the installation, too: its teams and people"
         )
         parser.add_argument(
-            "--password-file", metavar="FILE", help="its first line is the password; - is standard input"
+            "--password-file",
+            metavar="FILE",
+            help="its first line is the password, which is then their own; - is standard input",
         )
 
     def handle(self, *args: Any, username: str, team: str, **options: Any) -> None:
@@ -54,9 +56,11 @@ class Command(BaseCommand):
             if Membership.objects.filter(team_id=viewer.team, name=name).exists():
                 raise CommandError(f"The name {name!r} is taken in this team.")
             if actor is None:
+                if options["superuser"] and viewer.team_slug == SYSTEM_TEAM:
+                    options |= {"superuser": False, "role": Role.ADMIN.value}  # by the membership below
                 actor = self._add_account(username, options)
             elif actor.kind != Kind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
-                raise CommandError(f"{username!r} has an account already; the admin pages change accounts.")
+                raise CommandError(f"{username!r} has an account already; manage.py change_person changes it.")
             memberships.add(
                 viewer,
                 actor=actor,
@@ -65,8 +69,6 @@ class Command(BaseCommand):
                 clearance=options["clearance"],
                 compartments=options["compartments"],
             )
-            if options["superuser"] and viewer.team_slug != SYSTEM_TEAM:
-                memberships.add(installation(), actor=actor, name=name, role=Role.ADMIN, clearance=Sensitivity.INTERNAL)
         self.stderr.write(f"{name} is in the team {team} as {options['role']}.")
 
     def _add_account(self, username: str, options: dict[str, Any]) -> Actor:
@@ -79,9 +81,11 @@ class Command(BaseCommand):
             email=options["email"],
             is_staff=options["staff"] or options["role"] == Role.ADMIN,
             is_superuser=options["superuser"],
+            # Whoever wrote the file has chosen it; one that was made here stands on a screen.
+            origin=PasswordOrigin.OWN if given else PasswordOrigin.GIVEN,
         )
         if not given:
-            self.stderr.write(f"The password of {username}, shown only now:")
+            self.stderr.write(f"The first password of {username}, shown only now; signing in asks for another:")
             self.stdout.write(password)
         return actor
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from memoryhub.core.actions import feed
+from memoryhub.core.ledger import read_ledger
 from memoryhub.core.management.arguments import refusals, system_of
 from memoryhub.core.models import Team
 
@@ -23,11 +24,13 @@ class Command(BaseCommand):
         slugs = [team] if team else Team.objects.order_by("slug").values_list("slug", flat=True)
         for slug in slugs:
             viewer = system_of(slug)
-            before = Team.objects.get(id=viewer.team).feed_floor
+            ledger = read_ledger(viewer)
+            before = ledger.floor
             with refusals():
                 floor = feed.find_floor(viewer) if dry_run else feed.prune(viewer)
             verb = "would be" if dry_run else "is"
             if floor > before:
-                self.stdout.write(f"{slug}: the floor {verb} {floor}, {floor - before} events higher.")
+                events = ledger.position(floor) - ledger.position(before)
+                self.stdout.write(f"{slug}: the floor {verb} {floor}, {events} events higher.")
             else:
                 self.stdout.write(f"{slug}: the floor stays at {before}.")

@@ -1,0 +1,65 @@
+"""How long a claim stands: by the database's clock, and while its owner may work on the escalation.
+
+What is over is over for everybody at once, whoever writes it down first: reads show it as queued, and whatever changes
+the escalation ends the claim before anything else (actions.common.lock). No worker need be there.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.db.models import BooleanField, Case, F, Func, Q, QuerySet, Value, When
+from django.db.models.functions import Now
+from django.db.models.query import ModelIterable
+
+from escalations.models import Escalation
+from escalations.states import CLAIMED, HELD, QUEUED
+from memoryhub.core.sql import run
+
+
+class _MayWorkOn(Func):
+    """The database's function: an active member of an active account, of a role of the desk, cleared for the label."""
+
+    function = "may_work_on"
+    output_field = BooleanField()
+
+
+IS_OVER = Q(state__in=HELD) & (
+    Q(state=CLAIMED, claim_expires_at__lte=Now()) | ~Q(_MayWorkOn(F("owner_id"), F("label_id")))
+)
+_ENDS = """
+select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::timestamptz <= clock_timestamp(), false)
+"""
+
+
+def as_they_are_now(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
+    """The rows with `over`, whether their claim is; those whose is are shown as queued and nobody's."""
+    rows = rows.annotate(over=Case(When(IS_OVER, then=Value(True)), default=Value(False)))
+    rows._iterable_class = _AsTheyAreNow
+    return rows
+
+
+def in_states(rows: QuerySet[Any], states: Collection[str]) -> QuerySet[Any]:
+    """Those of as_they_are_now() that are in one of the states."""
+    if QUEUED in states:
+        return rows.filter(Q(state__in=states, over=False) | Q(state__in=HELD, over=True))
+    return rows.filter(state__in=states, over=False)
+
+
+class _AsTheyAreNow(ModelIterable):
+    def __iter__(self) -> Iterator[Escalation]:
+        for row in super().__iter__():
+            if row.over:
+                row.state = QUEUED
+                row.owner = row.claimed_at = row.claim_expires_at = None
+            yield row
+
+
+def ended_by(escalation: Escalation) -> str | None:
+    """The verb that ends a locked escalation's claim at this moment; None while it stands, or where there is none."""
+    if escalation.state not in HELD:
+        return None
+    asked = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}
+    ((may_not, is_late),) = run(_ENDS, asked)
+    if may_not:
+        return "withdraw"
+    return "run_out" if is_late and escalation.state == CLAIMED else None

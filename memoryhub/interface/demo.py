@@ -1,0 +1,32 @@
+"""Whether people of the demo can sign in here, which every page says."""
+
+import time
+from typing import Any
+
+from django.http import HttpRequest
+
+from memoryhub.core.models import Actor
+
+ASKED_SECONDS = 30.0  # how long an answer is good for; the demo is made before the web process starts
+
+_known: tuple[bool, float] = (False, 0.0)
+
+
+def has_demo_people() -> bool:
+    """Whether an active account of the demo exists, as of the last half minute."""
+    global _known
+    is_demo, until = _known
+    if until < time.monotonic():
+        is_demo = Actor.objects.filter(is_demo=True, is_active=True).exists()
+        _known = is_demo, time.monotonic() + ASKED_SECONDS
+    return is_demo
+
+
+def last_known() -> bool:
+    """The last answer, without asking: for pages that tell of a failure."""
+    return _known[0]
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """A context processor: `has_demo_people`, asked only by a template that shows it."""
+    return {"has_demo_people": has_demo_people}

@@ -1,0 +1,41 @@
+"""Django's templates, whose contexts end with their rendering.
+
+Django's own context refers to itself (a ContextDict to the context that holds it), so that all rows of a page would
+live on until a collection of garbage happens to look at them.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.template import TemplateDoesNotExist
+from django.template.backends.django import DjangoTemplates, Template, reraise
+from django.template.context import make_context
+
+
+class Templates(DjangoTemplates):
+    """The engine, for TEMPLATES."""
+
+    def from_string(self, template_code: str) -> "Rendered":
+        return Rendered(self.engine.from_string(template_code), self)
+
+    def get_template(self, template_name: str) -> "Rendered":
+        try:
+            return Rendered(self.engine.get_template(template_name), self)
+        except TemplateDoesNotExist as error:
+            reraise(error, self)
+            raise
+
+
+class Rendered(Template):
+    """One template."""
+
+    def render(self, context: dict[str, Any] | None = None, request: HttpRequest | None = None) -> Any:
+        """The text. Raises TemplateDoesNotExist, of one that it includes."""
+        made = make_context(context, request, autoescape=self.backend.engine.autoescape)
+        try:
+            return self.template.render(made)
+        except TemplateDoesNotExist as error:
+            reraise(error, self.backend)
+            raise
+        finally:
+            made.dicts.clear()

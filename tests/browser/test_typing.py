@@ -1,0 +1,203 @@
+"""Typing is sacred: what arrives moves, disables and erases nothing, and no key of a sentence is a command."""
+
+import random
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from escalations.actions import answers, claims
+from escalations.models import Escalation
+from escalations.selectors import answer_of
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import system_viewer
+from memoryhub.interface.json import dump
+from tests.browser.pages import NewPage, case
+from tests.browser.test_first_light import live, sign_in
+from tests.desk.desks import ACTION, Desk
+from tests.factories import PASSWORD
+
+SENTENCE = "no can do: nine cranes can reach an exact note, come and claim next neck, excellent raccoon"
+
+
+def held(desk: Desk) -> list[str]:
+    """The escalations that sam has."""
+    with viewer_transaction(system_viewer(desk.team.id), read_only=True):
+        rows = Escalation.objects.filter(owner_id=desk.sam.membership.id, state__in=["claimed", "waiting"])
+        return [str(row) for row in rows.values_list("id", flat=True)]
+
+
+def answering(desk: Desk, new_page: NewPage, **more) -> tuple[Escalation, Page]:
+    """Sam's page with a claimed case, into whose answer a few words were typed; four others are free."""
+    made = desk.escalate("mine", **{"allowed": ["respond"], **more})
+    for _ in range(4):
+        desk.escalate()
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Respond").click()
+    page.keyboard.type("Dear ")
+    return made, page
+
+
+def take_by_force(desk: Desk, made: Escalation) -> None:
+    claims.release(desk.lee.viewer, escalation_id=made.id)
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+
+
+def answer_elsewhere(desk: Desk, made: Escalation) -> None:
+    take_by_force(desk, made)
+    answers.decide(desk.lee.viewer, escalation_id=made.id, verdict="respond", message="Lee's answer.")
+
+
+ENDS = {
+    "released": lambda desk, made: claims.release(desk.lee.viewer, escalation_id=made.id),
+    "taken": take_by_force,
+    "answered": answer_elsewhere,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_claim_that_ends_under_a_typist_costs_no_word_and_takes_no_case(new_page: NewPage, desk: Desk, end: str):
+    made, page = answering(desk, new_page)
+    field = page.get_by_label("Your answer")
+    at = random.Random(end).randrange(10, 40)
+    for number, letter in enumerate(SENTENCE):
+        if number == at:
+            ENDS[end](desk, made)
+        page.keyboard.press("Space" if letter == " " else letter)
+        page.wait_for_timeout(20)
+    expect(field).to_have_attribute("readonly", "")
+    expect(page.locator("#form-respond .locked-words")).to_be_visible()
+    expect(field).to_be_focused()
+    typed = field.input_value()
+    assert f"Dear {SENTENCE}".startswith(typed)
+    assert len(typed) >= len("Dear ") + at
+    assert field.evaluate("field => field.selectionStart") == len(typed)
+    assert held(desk) == []
+    # It is there again for who comes back, and can be sent after a new claim.
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
+    page.goto("/")
+    case(page, made)
+    if end == "released":
+        expect(field).to_have_value(typed)
+        page.get_by_role("button", name="Claim").click()
+        expect(field).to_be_editable()
+        page.get_by_role("button", name="Send and hand back").click()
+        expect(page.locator("#since")).to_contain_text(typed)
+        expect(page.locator("#kept")).to_be_hidden()
+    else:
+        expect(page.locator("#main")).to_contain_text("Lee's answer." if end == "answered" else "lee has had it")
+        shown = page.locator("#kept pre") if end == "answered" else field
+        assert (shown.text_content() if end == "answered" else shown.input_value()) == typed
+
+
+def test_a_field_that_vanishes_makes_no_key_a_command(new_page: NewPage, desk: Desk):
+    for _ in range(5):
+        desk.escalate()
+    page = sign_in(new_page(), desk.sam)
+    page.keyboard.press("/")
+    for number, letter in enumerate(SENTENCE):
+        if number == 20:
+            page.evaluate("document.getElementById('search').remove()")
+        if number == 60:
+            page.evaluate("document.querySelector('.brand').focus()")
+        page.keyboard.press("Space" if letter == " " else letter)
+    expect(page).to_have_url(re.compile(r"/(\?q=.*)?$"))
+    assert held(desk) == []
+    # The control: after a while without keys, the same letter is a command again.
+    page.wait_for_timeout(3_500)
+    page.keyboard.press("n")
+    expect(page).to_have_url(re.compile("/escalations/"))
+    assert len(held(desk)) == 1
+
+
+@pytest.mark.parametrize("how", ["field.disabled = true", "field.blur()", "field.remove()", "field.hidden = true"])
+def test_a_focus_that_is_lost_by_itself_silences_the_keys(new_page: NewPage, desk: Desk, how: str):
+    _, page = answering(desk, new_page)
+    before = held(desk)
+    page.get_by_label("Your answer").evaluate(f"field => {{ {how} }}")
+    for letter in "n can c next":
+        page.keyboard.press("Space" if letter == " " else letter)
+    page.wait_for_timeout(300)
+    assert held(desk) == before
+    expect(page).to_have_url(re.compile("/escalations/"))
+    # What the person does is no loss: after a click the keys are commands.
+    page.locator("h1").click()
+    page.keyboard.press("x")
+    expect(page.locator("#form-note")).to_have_class(re.compile("is-open"))
+
+
+def test_what_arrives_leaves_caret_selection_and_every_field(new_page: NewPage, desk: Desk):
+    made, page = answering(desk, new_page, allowed=["edit", "respond"], action=ACTION)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_label("order", exact=True).fill("1043")
+    word = page.locator("#message-edit")
+    word.fill("one two three")
+    word.evaluate("field => field.setSelectionRange(4, 7)")
+    for number in range(3):
+        with page.expect_response("**/panel/"):
+            claims.keep(desk.sam.viewer, escalation_id=made.id)
+        page.wait_for_timeout(200 + number)
+    expect(word).to_be_focused()
+    assert word.evaluate("field => [field.selectionStart, field.selectionEnd]") == [4, 7]
+    expect(page.get_by_label("order", exact=True)).to_have_value("1043")
+
+
+def test_a_session_that_has_ended_keeps_the_words_and_sends_after_signing_in(new_page: NewPage, desk: Desk):
+    made, page = answering(desk, new_page)
+    page.keyboard.type("customer")
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Send and hand back").click()
+    expect(page.locator("#form-respond .act-error")).to_contain_text("You are signed out. What you wrote stays here")
+    expect(page.get_by_label("Your answer")).to_have_value("Dear customer")
+    # Lee signs in in another tab of this browser: what sam typed is not sent as lee's.
+    other = page.context.new_page()
+    sign_in(other, desk.lee)
+    page.get_by_role("button", name="Send and hand back").click()
+    expect(page.locator("#form-respond .act-error")).to_contain_text("signed in as lee")
+    other.goto(f"/escalations/{made.id}/")
+    live(other)
+    assert "Dear customer" not in other.content()
+    other.context.clear_cookies()
+    with page.expect_popup() as opening:
+        page.get_by_role("button", name="Send and hand back").click()
+        page.get_by_role("link", name="Sign in again in a new tab").click()
+    signing = opening.value
+    signing.get_by_label("User name").fill(desk.sam.username)
+    signing.get_by_label("Password").fill(PASSWORD)
+    signing.get_by_role("button", name="Sign in").click()
+    live(signing)
+    expect(page.get_by_label("Your answer")).to_have_value("Dear customer")
+    page.get_by_role("button", name="Send and hand back").click()
+    expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
+    storage = "JSON.stringify([{...localStorage}, {...sessionStorage}])"
+    assert "customer" not in page.evaluate(storage)
+
+
+def test_a_draft_that_cannot_be_kept_says_so_and_stays_on_the_page(new_page: NewPage, desk: Desk):
+    _, page = answering(desk, new_page)
+    page.route("**/draft", lambda route: route.fulfill(status=503, body="{}"))
+    page.keyboard.type("all")
+    expect(page.locator("#form-respond .kept-words")).to_contain_text("not kept")
+    expect(page.get_by_label("Your answer")).to_have_value("Dear all")
+    page.unroute("**/draft")
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept", timeout=15_000)
+
+
+def test_a_part_of_the_form_that_was_not_touched_is_not_sent(new_page: NewPage, desk: Desk):
+    arguments = {"amount": 80.5, "note": "a\r\nb\u202ec ", "list": ["a, b"], "none": None}
+    made = desk.escalate("exact", allowed=["edit"], action={"name": "refund", "arguments": arguments})
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.keyboard.press("e")
+    expect(page.get_by_label("note", exact=True)).to_have_value("a⟨U+000D⟩\nb⟨U+202E⟩c ")
+    page.get_by_label("amount").fill("60")
+    with page.expect_request("**/decide") as sending:
+        page.get_by_role("button", name="Approve with changes").click()
+    names = re.findall(r"arguments%2F\w+", sending.value.post_data or "")
+    assert names == ["arguments%2Famount"]
+    expect(page.locator("#panel")).to_have_attribute("data-state", "handed_back")
+    with viewer_transaction(desk.agent.viewer, read_only=True):
+        given = answer_of(desk.agent.viewer, made.id)
+    assert '"amount":60,"note":"a\\r\\nb\u202ec ","list":["a, b"],"none":null' in dump(given).decode()

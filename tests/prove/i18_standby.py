@@ -1,0 +1,195 @@
+"""I18, the standby's part: what is answered 2xx is on the standby; while that is away nothing is, and reads go on.
+
+Writers log observations under a client_ref of their own, over HTTP, each on a connection of its own. Everything that
+they are told is kept, with its time, and held against the rows of whichever database leads in the end.
+"""
+
+import http.client
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.prove.i18_system import Pair
+
+WRITERS = 24  # more than a web process has threads
+ANSWER_SECONDS = 30.0
+# The control: what it was before, which waits for the disk of the primary only.
+LOCAL_ONLY = """
+create or replace function settle(e uuid) returns bigint language sql volatile security definer
+set search_path = public, pg_temp as $$
+  with flushed as materialized (select pg_logical_emit_message(false, '', '', true))
+  select s.seq from flushed, event_seq s where s.event_id = e
+$$
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One answer: to which write (`ref`) or read, when it was asked, how long it took. Status 0: none came."""
+
+    what: str
+    begun: float
+    seconds: float
+    status: int
+    retry_after: str | None = None
+
+
+@dataclass
+class Log:
+    """All that anybody was told."""
+
+    writes: list[Told] = field(default_factory=list)
+    reads: list[Told] = field(default_factory=list)
+
+    def acknowledged(self) -> set[str]:
+        return {told.what for told in self.writes if told.status in (200, 201)}
+
+
+def ask(port: int, key: str, method: str, path: str, body: Any = None) -> tuple[int, str | None, bytes]:
+    """One request on a connection of its own; status 0 where no answer came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "If-None-Match": "*"}
+    if method != "PUT":
+        del headers["If-None-Match"]
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Retry-After"), answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, None, b""
+    finally:
+        connection.close()
+
+
+def write(pair: Pair, log: Log, key: str, ref: str) -> Told:
+    """Log one observation, and keep what was told."""
+    begun = time.monotonic()
+    body = {"content": ref, "client_ref": ref}
+    status, retry, _ = ask(pair.port, key, "POST", "/api/v1/observations", body)
+    told = Told(ref, begun, time.monotonic() - begun, status, retry)
+    log.writes.append(told)
+    return told
+
+
+@contextmanager
+def writers(pair: Pair, log: Log, name: str, many: int = WRITERS, pause: float = 0.02) -> Iterator[None]:
+    """Agents that write until the block ends; an answer that is none is not asked for again."""
+    stop = threading.Event()
+
+    def run(number: int) -> None:
+        count = 0
+        while not stop.is_set():
+            write(pair, log, pair.keys[number % len(pair.keys)], f"{name}-{number}-{count}")
+            count += 1
+            time.sleep(pause)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(many)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+READS = ("/api/v1/observations?limit=5", "/api/v1/facts/known", "/api/v1/feed?after=0&limit=5", "/login/")
+PROBES = ("/healthz", "/readyz")
+
+
+def read_for(pair: Pair, log: Log, seconds: float) -> None:
+    """Ask for everything that must be answered, in turn."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for path in (*READS, *PROBES):
+            begun = time.monotonic()
+            status, _, _ = ask(pair.port, pair.keys[0], "GET", path)
+            log.reads.append(Told(path, begun, time.monotonic() - begun, status))
+        time.sleep(0.05)
+
+
+@dataclass
+class Outage:
+    """What happened while the standby was away, and how soon the first write was acknowledged after it came back."""
+
+    quiet: Log
+    away: Log
+    back_seconds: float
+    state: dict[str, Any]
+    rows: Counter[str]
+    retried: Log
+
+
+def outage(pair: Pair, name: str, *, kill: bool, seconds: float) -> Outage:
+    """Take the standby away (stopped, or killed) under writers and a reader; bring it back; send again what failed."""
+    ask(pair.port, pair.keys[0], "PUT", "/api/v1/facts/known", {"value": 1})
+    quiet, away, retried = Log(), Log(), Log()
+    with writers(pair, quiet, f"{name}-quiet", many=4):
+        read_for(pair, quiet, 2)
+    if kill:
+        pair.standby.kill()
+    else:
+        pair.standby.send(signal.SIGSTOP)
+    with writers(pair, away, name):
+        read_for(pair, away, seconds)
+    state = json.loads(ask(pair.port, "", "GET", "/readyz")[2])
+    if kill:
+        pair.standby.start()
+        pair.standby.wait_until_it_confirms(pair.primary)
+    else:
+        pair.standby.send(signal.SIGCONT)
+    begun = time.monotonic()
+    while write(pair, retried, pair.keys[0], f"{name}-back").status not in (200, 201):
+        assert time.monotonic() < begun + 30, "writes do not come back"
+        time.sleep(0.05)
+    back = time.monotonic() - begun
+    for told in away.writes[:60]:
+        write(pair, retried, pair.keys[int(told.what.split("-")[-2]) % len(pair.keys)], told.what)
+    return Outage(quiet, away, back, state, rows_of(pair, name), retried)
+
+
+def rows_of(pair: Pair, name: str) -> Counter[str]:
+    """How often each ref of these writers has a row, where the primary is now."""
+    found = pair.owner(
+        "select coalesce(jsonb_object_agg(client_ref, many), '{}') from (select client_ref, count(*) many"
+        f" from observation where client_ref like '{name}-%' group by client_ref) r"
+    )
+    return Counter(found)
+
+
+@dataclass
+class Failovers:
+    """`lost`: acknowledged, and gone."""
+
+    kills: int
+    acknowledged: int
+    lost: list[str]
+    twice: list[str]
+
+
+def fail_over(pair: Pair, name: str, *, kills: int) -> Failovers:
+    """Kill the primary under writers and promote its standby, again and again; each second time what sends it the log
+    has stood still for a moment, so that the standby lags.
+    """
+    dice, log, lost = random.Random(kills), Log(), set[str]()
+    for number in range(kills):
+        with writers(pair, log, f"{name}-{number}", many=6, pause=0):
+            time.sleep(0.3 + dice.random() * 0.4)
+            if number % 2 == 0:
+                # Not the standby: what was sent to it waits in its socket, and is not lost.
+                os.kill(pair.primary.ask("select pid from pg_stat_replication"), signal.SIGSTOP)
+                time.sleep(0.3)
+            pair.fail_over()
+        pair.wait_until_ready()
+        lost |= log.acknowledged() - set(rows_of(pair, name))
+    twice = [ref for ref, many in rows_of(pair, name).items() if many > 1]
+    return Failovers(kills, len(log.acknowledged()), sorted(lost), twice)

@@ -1,6 +1,5 @@
 """Reading escalations: the queue's rows, one with its people, the package, the answer."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -97,20 +96,20 @@ def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
 def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Package:
     """The hand-over of an escalation, to which a page of observations and decisions is added.
 
-    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named. What the viewer's
-    key has no scope to read is left out, and the scope is named in `omitted`.
+    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named.
+    What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
     """
     text = read_text(row)
-    facts: Sequence[FactRow] = ()
-    learned: Sequence[LearningRow] = ()
-    unread: Sequence[str] = ()
+    facts: list[FactRow] = []
+    unread: list[str] = []
+    learned: list[LearningRow] = []
     if has_scope(viewer, MEMORY):
-        part = most_bytes // 2
+        half = most_bytes // 2
         facts, unread = fact_selectors.of_task(
-            viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=part
+            viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=half
         )
-        fitted = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=part)
-        learned = fitted[: fitted.at_most]
+        found = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=half)
+        learned = found[: found.at_most]
     task = rendering.task(task_selectors.find_task(viewer, row.task_id)) if has_scope(viewer, TASKS) else None
     made: answers.Package = {
         "escalation": row.id,
@@ -126,15 +125,15 @@ def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Pack
             "task": task,
             "observations": [],
             "decisions": [],
-            "facts": [rendering.fact(found) for found in facts],
-            "learnings": [rendering.learning(found) for found in learned],
+            "facts": [rendering.fact(one) for one in facts],
+            "learnings": [rendering.learning(one) for one in learned],
             "status": row.state,
         },
     }
+    if unread:
+        made["full_context"]["unread"] = unread
     if omitted := [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]:
         made["omitted"] = omitted
-    if unread:
-        made["full_context"]["unread"] = list(unread)
     if viewer.is_human and (count := withheld(viewer, row)) is not None:
         made["withheld"] = count
     return made

@@ -62,7 +62,7 @@ PARAMETERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "pattern": rf"^(public|internal|confidential)(\+{_LABEL})*$"},
     ),
     "limit": (
-        "How many rows a page has.",
+        "How many rows a page has at most; it ends earlier where they are more than 8 MiB.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     ),
     "min_importance": (

@@ -38,7 +38,7 @@ def member(team: Team, settings: LazySettings) -> Api:
 
 def fill(member: Api) -> None:
     """Make all the labels that the member may."""
-    for compartments in (["w0"], ["w1"], ["w2"]):
+    for compartments in (["w0", "w1"], ["w1", "w2"], ["w2", "w3"]):
         member.make("observations", {"content": "x", "compartments": compartments})
 
 
@@ -64,7 +64,7 @@ def test_past_the_number_every_door_refuses_a_new_label_and_takes_those_that_exi
     refused = DOORS[door](member, {"compartments": ["w3", "w4"], "sensitivity": "confidential"})
     assert refused.refusal == REFUSED
     assert "3" in refused.data["detail"]
-    assert DOORS[door](member, {"compartments": ["w0"]}).status == 201
+    assert DOORS[door](member, {"compartments": ["w0", "w1"]}).status == 201
 
 
 def test_in_a_batch_only_the_items_with_a_label_too_many_are_refused(member: Api) -> None:
@@ -78,17 +78,17 @@ def test_in_a_batch_only_the_items_with_a_label_too_many_are_refused(member: Api
 
 def test_labels_of_others_do_not_count_and_may_be_used(team: Team, member: Api) -> None:
     other = make_api(team, Sensitivity.CONFIDENTIAL, ["w6", "w7", "w8", "w9", "hidden"])
-    other.make("observations", {"content": "x", "compartments": ["hidden"]})
-    other.make("observations", {"content": "x", "compartments": ["w9"]})
+    other.make("observations", {"content": "x", "compartments": ["w9", "hidden"]})
+    other.make("observations", {"content": "x", "compartments": ["w8", "w9"]})
     with viewer_transaction(system_viewer(team.id)):
-        ensure_label(system_viewer(team.id), Sensitivity.CONFIDENTIAL, ["w8"])
+        ensure_label(system_viewer(team.id), Sensitivity.CONFIDENTIAL, ["w6", "w8"])
     fill(member)
-    for word, level in (("w9", "internal"), ("w8", "confidential")):
-        assert member.post("observations", {"content": "x", "compartments": [word], "sensitivity": level}).status == 201
-    assert DOORS["tasks"](member, {"compartments": ["w7"]}).refusal == REFUSED
+    for words, level in ((["w8", "w9"], "internal"), (["w6", "w8"], "confidential")):
+        assert member.post("observations", {"content": "x", "compartments": words, "sensitivity": level}).status == 201
+    assert DOORS["tasks"](member, {"compartments": ["w6", "w7"]}).refusal == REFUSED
     # Below the other's number, too, by the one that it has still to make.
-    assert DOORS["tasks"](other, {"compartments": ["w7"]}).status == 201
-    assert DOORS["tasks"](other, {"compartments": ["w6"]}).refusal == REFUSED
+    assert DOORS["tasks"](other, {"compartments": ["w6", "w7"]}).status == 201
+    assert DOORS["tasks"](other, {"compartments": ["w7", "w9"]}).refusal == REFUSED
 
 
 def test_of_requests_at_once_no_more_make_a_label_than_may(team: Team, member: Api) -> None:

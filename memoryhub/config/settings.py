@@ -224,7 +224,7 @@ UNSENT_BYTES = env.number("UNSENT_BYTES", 24 * 1024 * 1024, low=1024 * 1024, hig
 
 # Of what is sent to us, and what we send:
 ANSWER_BYTES = env.number("ANSWER_BYTES", 8 * 1024 * 1024, low=4 * 1024 * 1024, high=1024 * 1024 * 1024)
-SCHEMA_BYTES = env.number("SCHEMA_BYTES", 128 * 1024, low=1024, high=256 * 1024)
+SCHEMA_BYTES = env.number("SCHEMA_BYTES", 64 * 1024, low=1024, high=256 * 1024)
 SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)
 
 # Of what agents and people leave behind (labels, open escalations, drafts):

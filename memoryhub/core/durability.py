@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 READ_SECONDS = 0.6  # a reader's patience: reads are answered within a second
 LOOK_SECONDS = 0.1
+AGAIN_SECONDS = 0.5  # after the database itself was away
 SUSPECT_SECONDS = 0.3  # a healthy standby answers in less
 
 _LOST = Counter("memoryhub_unconfirmed_total", "Waits for a synchronous standby that were given up.")
@@ -172,7 +173,7 @@ def _probe() -> None:
         except Exception as error:  # the database itself is away; without this thread writes would be refused for good
             log.warning("settle_probe_failed", error=type(error).__name__)
             _drop_connection()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(AGAIN_SECONDS)
     connection.close()
     with _state.lock:
         _state.since, _state.is_refusing, _state.is_stuck, _state.probe = None, False, False, None
@@ -207,3 +208,4 @@ def _watch() -> None:
         except Exception as error:  # without this thread waits would never end
             log.warning("settle_watch_failed", error=type(error).__name__)
             _drop_connection()
+            time.sleep(AGAIN_SECONDS)

@@ -77,7 +77,8 @@ def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Ser
                 assert time.monotonic() - begun < 3, f"{path} waits behind requests"
         finally:
             owner.execute("rollback")
-        assert {one.result().status_code for one in waiting} == {200}
+        # Some have waited in vain for a place in the queue (IN_FLIGHT_PER_ADDRESS and its kin).
+        assert {one.result().status_code for one in waiting} <= {200, 429}
 
 
 def test_probes_refuse_what_is_no_reading_and_have_a_request_id(server: Server) -> None:

@@ -66,7 +66,7 @@ def owner_sql() -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture  # of one test: some end every connection of the app role
 def app_sql() -> Iterator[psycopg.Connection[Any]]:
     """A bare connection as the app role, without any viewer's settings; autocommit."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:

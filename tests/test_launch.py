@@ -260,8 +260,8 @@ def test_a_part_whose_fault_is_mended_is_back_within_ten_seconds(tmp_path: Path)
     code = f"import pathlib, sys, time; pathlib.Path({str(mended)!r}).exists() or sys.exit(3); time.sleep(60)"
     supervisor = Supervisor({"web": [sys.executable, "-c", code]}, dict(os.environ), servers.ROOT)
     (child,) = supervisor.children
-    supervisor.wait_for("web", lambda: False, seconds=30, tries=6)
-    assert child.failures == 6
+    supervisor.wait_for("web", lambda: False, seconds=30, tries=4)
+    assert child.failures == 4
     mended.touch()
     begun = time.monotonic()
 

@@ -117,6 +117,24 @@ def test_unsafe_settings_stop_the_start() -> None:
     assert done.returncode != 0
 
 
+def test_every_budget_is_told_with_its_default() -> None:
+    from django.conf import settings
+
+    source = (ROOT / "memoryhub" / "config" / "settings.py").read_text().partition("# Budgets:")[2]
+    names = re.findall(r"^([A-Z_]+) = env\.number\(", source, re.MULTILINE)
+    assert len(names) > 30
+    table = (ROOT / "docs" / "operations.md").read_text().partition("### Budgets")[2].partition("###")[0]
+    told: dict[str, str] = {}
+    for row in re.findall(r"^\| (`[A-Z_`, ]+) \| ([^|]+) \|", table, re.MULTILINE):
+        told |= dict(zip(re.findall("[A-Z_]+", row[0]), row[1].split(", "), strict=True))
+    example = (ROOT / ".env.example").read_text()
+    for name in names:
+        assert f"#{name}=" in example, f"{name} is not in .env.example"
+        default = told.get(name, "not in the table of docs/operations.md").strip()
+        if name != "SETTLE_WAITERS":  # a part of another setting
+            assert default.replace(",", "") == str(getattr(settings, name)), name
+
+
 def names_in(requirements: str) -> set[str]:
     lines = (ROOT / requirements).read_text().splitlines()
     return {re.split(r"[\[~=<> ]", line)[0] for line in lines if line[:1].isalpha()}

@@ -242,7 +242,7 @@ _HEADERS: Json = {
     "ETag": {
         "description": "The row's version, for If-Match.",
         "required": True,
-        "schema": {"type": "string", "pattern": '^"[0-9a-f-]{36}\\.[1-9][0-9]*"$'},
+        "schema": {"type": "string", "pattern": '^"[0-9a-f-]{36}\\.[1-9][0-9]*\\.[0-9a-f]{8}"$'},
     },
     "Link": {"description": "The neighbouring pages (RFC 8288), where there are any.", "schema": {"type": "string"}},
     "Retry-After": {

@@ -114,8 +114,8 @@ HEADERS: dict[str, tuple[str, Schema]] = {
         "The ETag that was read; the change is made only if nothing changed meanwhile.",
         {
             "type": "string",
-            "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}"$',
-            "examples": ['"0198c0de-0000-7000-8000-000000000001.3"'],
+            "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}(\\.[0-9a-f]{8})?"$',
+            "examples": ['"0198c0de-0000-7000-8000-000000000001.3.5f0c2a91"'],
         },
     ),
     "If-None-Match": ("`*`: only make what is not there yet.", {"type": "string", "const": "*"}),

@@ -23,6 +23,7 @@ import orjson
 import psycopg
 import redis
 from django.db import connection
+from django.test import override_settings
 from websockets.exceptions import ConnectionClosed
 
 from memoryhub.core.models import Team
@@ -67,6 +68,7 @@ class Result:
     control_lost: int
 
 
+@override_settings(LABELS_PER_MEMBER=100_000)  # the writers make ever new ones
 def run(url: str, events: int, *, seed: int = 1) -> Result:
     """Write `events` observations and compare what everybody was sent with the ledger."""
     team = make_team("i06")

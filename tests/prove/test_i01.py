@@ -10,8 +10,8 @@ pytestmark = pytest.mark.prove
 
 def test_no_acknowledged_version_of_a_fact_is_lost(full: bool) -> None:
     with system("i01") as under_test:
-        victims = () if full else (POSTGRES, WEB[0], "worker")
-        kills, writes = (50, 30_000) if full else (3, 300)
+        victims = () if full else (POSTGRES, *WEB[:2], "worker")
+        kills, writes = (50, 30_000) if full else (4, 300)
         report = harness.run(under_test, "real", kills=kills, writes=writes, seed=1, victims=victims)
         print(report)
         unsettled = harness.run_unsettled(under_test, most=10)

@@ -82,7 +82,8 @@ def _enter() -> bool:
             raise Unconfirmed()
         if not _state.has_standbys:
             return False
-        if _state.places.acquire(timeout=LOOK_SECONDS):
+        # At once while somebody is stuck: a thread that waited here would be one less for reads of the same caller.
+        if _state.places.acquire(timeout=0 if _state.is_stuck else LOOK_SECONDS):
             return True
         if _state.is_stuck or time.monotonic() > deadline:
             raise Unconfirmed()

@@ -58,7 +58,12 @@ class Gate:
                 self.refused += 1
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:  # the server was killed, and the gate is not yet shut
+                self.refused += 1
+                client.close()
+                continue
             with self._lock:
                 self._sockets |= {client, server}
             for source, sink in ((client, server), (server, client)):

@@ -5,6 +5,7 @@ from typing import Any
 
 from escalations import selectors
 from escalations.models import Escalation
+from memoryhub.core import work
 from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors import memories
@@ -30,6 +31,7 @@ def rows(
     beyond = gt if backwards else lt
     sources: list[Any] = [memories.observations, memories.decisions]
     while sources and len(found) < limit and size <= most_bytes:
+        work.check()
         step = min(STEP, limit - len(found))
         asked: Any = {"position": position, "backwards": backwards, "limit": step, "most_bytes": most_bytes}
         fetched = [(fetch, fetch(viewer, selectors.frozen(escalation), **asked)) for fetch in sources]

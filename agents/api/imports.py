@@ -13,7 +13,7 @@ from agents.imports.runs import run_of
 from agents.imports.steps import HANDOFF, Rules
 from agents.imports.store import Options, Report, import_run
 from agents.models import Scope
-from memoryhub.core import idempotency
+from memoryhub.core import idempotency, work
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.headers import idempotency_key
@@ -100,6 +100,7 @@ class Trajectories(Writing):
         return Outcome(status, orjson.loads(dump(results)))
 
     def _import(self, index: int, run: Any, options: Options, first: dict[str, int]) -> ImportedRun:
+        work.check()  # each run is a transaction: what is stored stays, and the rest waits for who asks again
         made = Report()
         result: dict[str, Any] = {"index": index}
         try:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from agents.models import DEFAULT_SCOPES
 from memoryhub.core.ids import new_id
 from tests.conftest import Server, web
 from tests.factories import TestAgent, make_agent, make_person, make_team
@@ -120,6 +121,36 @@ def test_a_write_whose_client_has_left_ends_whole(server: Server, agent: TestAge
         return [row["content"] for row in rows] == ["left"]
 
     until(is_there)
+
+
+def test_an_import_whose_client_has_left_stores_no_further_run(server: Server) -> None:
+    agent = make_agent(make_team(), scopes=[*DEFAULT_SCOPES, "import"])
+    turns = [{"role": "user" if number % 2 else "assistant", "content": f"turn {number}"} for number in range(200)]
+    runs = [{"task_id": f"run-{number}", "messages": turns} for number in range(100)]
+    body = orjson.dumps({"runs": runs})
+    lines = (key(agent), "Content-Type: application/json", f"Content-Length: {len(body)}")
+
+    def stored() -> int:
+        rows = httpx.get(f"{server.url}/api/v1/tasks?limit=100", headers=agent.headers, timeout=30).json()["results"]
+        return len(rows)
+
+    with connected(server) as gone:
+        gone.sendall(head("POST", "/api/v1/import/trajectories", *lines) + body)
+        until(lambda: stored() >= 2)
+    before = 0
+    while before != (now := stored()):  # until it stands still
+        before = now
+        time.sleep(0.5)
+    assert 2 <= now < 100
+    again = httpx.post(
+        f"{server.url}/api/v1/import/trajectories",
+        content=body,
+        timeout=60,
+        headers={**agent.headers, "Content-Type": "application/json"},
+    )
+    assert (again.status_code, again.json()["made"]["tasks"]) == (200, 100 - now), (
+        "and what is sent again adds the rest"
+    )
 
 
 def test_waiters_of_an_idempotency_key_are_few_hold_one_thread_and_stop_when_they_leave(

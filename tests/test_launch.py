@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -37,8 +37,9 @@ class Launch:
     def part(self, words: str) -> psutil.Process | None:
         """The part that it keeps running with these words in its command."""
         for process in processes.marked(self.data):
-            if words in " ".join(process.cmdline()):
-                return process
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if words in " ".join(process.cmdline()):
+                    return process
         return None
 
     def ready(self) -> bool:

@@ -203,8 +203,9 @@ def test_a_browser_is_known_for_its_own_person_only(attempt: Door, person: Perso
     for number in range(8):
         attempt(other.username, address=f"198.51.100.{number}")
         attempt(person.username, address=f"198.51.101.{number}")
-    assert waits(attempt(other.username, client=stolen)) > 0
-    assert waits(attempt(person.username, client=forged)) > 0
+    # Three tries, since a slow machine's hash may outlast the first delay; a known browser would have all three free.
+    assert any(waits(attempt(other.username, client=stolen)) for _ in range(3))
+    assert any(waits(attempt(person.username, client=forged)) for _ in range(3))
 
 
 @pytest.mark.usefixtures("quick_hashes")

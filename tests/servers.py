@@ -40,6 +40,21 @@ SETTINGS = (
 )
 
 
+def drop_database(owner: psycopg.Connection, name: str) -> None:
+    """Drop it as soon as nothing holds it: killed processes are noticed late, and autovacuum ends when it is asked to.
+
+    The owner may end neither, so `with (force)` fails where either is there.
+    """
+    for attempt in range(100):
+        try:
+            owner.execute(f"drop database {name}")
+            return
+        except psycopg.errors.ObjectInUse:
+            if attempt == 99:
+                raise
+            time.sleep(0.1)
+
+
 def begin_run() -> Path:
     """Start fresh servers for this run and put what reaches them into the environment; its data directory.
 

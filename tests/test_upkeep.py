@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.servers import ROOT
+from tests.servers import ROOT, drop_database
 
 BIN = Path(sys.executable).parent
 OURS = ("core", "memory", "escalations", "agents")
@@ -74,7 +74,7 @@ def empty_database(owner_sql: psycopg.Connection) -> Iterator[str]:
     name = f"{owner_sql.info.dbname}_empty"
     owner_sql.execute(f"create database {name}")
     yield name
-    owner_sql.execute(f"drop database {name} with (force)")
+    drop_database(owner_sql, name)
 
 
 def test_migrations_go_back_and_leave_nothing(empty_database: str) -> None:

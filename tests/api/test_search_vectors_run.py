@@ -29,7 +29,7 @@ from tests.api.searching import found, remember
 from tests.api.test_search_vectors import MODEL, embed, endpoint, kept, serving_endpoint
 from tests.embeddings import KEY, Endpoint, serving
 from tests.factories import unique
-from tests.servers import ROOT
+from tests.servers import ROOT, drop_database
 
 __all__ = ["endpoint", "serving_endpoint"]  # fixtures
 WAIT_SECONDS = 40
@@ -205,7 +205,7 @@ def plain_database(owner_sql: psycopg.Connection[Any]) -> Iterator[dict[str, str
         variable: os.environ[variable].rpartition("/")[0] + f"/{name}"
         for variable in ("DATABASE_URL", "DATABASE_OWNER_URL")
     }
-    owner_sql.execute(f"drop database {name} with (force)")
+    drop_database(owner_sql, name)
 
 
 def test_without_pgvector_the_migrations_pass_and_the_command_says_what_is_missing(

@@ -22,7 +22,7 @@ import psycopg
 from memoryhub.config.launch import beat_command, worker_command
 from memoryhub.core import embedded, processes
 from tests.prove.gate import Gate
-from tests.servers import ROOT
+from tests.servers import ROOT, drop_database
 
 FAULTS = ("kill", "shut", "stick", "kill and shut")
 JOBS = 16
@@ -142,19 +142,7 @@ def system(name: str) -> Iterator[System]:
             finally:
                 made.end()
                 gate.close()
-        _drop(admin, database)
-
-
-def _drop(admin: psycopg.Connection[Any], database: str) -> None:
-    """Drop it as soon as PostgreSQL has noticed that the killed processes are gone (the owner may not end sessions)."""
-    for attempt in range(100):
-        try:
-            admin.execute(f"drop database {database}")
-            return
-        except psycopg.errors.ObjectInUse:
-            if attempt == 99:
-                raise
-            time.sleep(0.1)
+        drop_database(admin, database)
 
 
 @dataclass

@@ -24,6 +24,7 @@ import redis
 from memoryhub.core import server_home
 from memoryhub.core.ids import new_id
 from tests.factories import PASSWORD, Person, TestAgent
+from tests.servers import drop_database
 
 
 def make_word() -> str:
@@ -241,7 +242,7 @@ def write_everything_to_disk(owner: psycopg.Connection[Any]) -> None:
     """A CHECKPOINT, which the owner may not ask for: dropping a database begins with one."""
     name = f"checkpoint_{secrets.token_hex(4)}"
     owner.execute(f"create database {name}")
-    owner.execute(f"drop database {name}")
+    drop_database(owner, name)
 
 
 def look_into_dump(words: list[Hits]) -> int:

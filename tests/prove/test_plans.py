@@ -94,7 +94,7 @@ def fresh_system(
                     else:
                         yield url, keys, owner
         finally:
-            maker.execute(f"drop database {name} with (force)")
+            servers.drop_database(maker, name)
 
 
 def write(client: httpx.Client, number: int) -> int:

@@ -25,7 +25,7 @@ coalesce((select case when pg_is_in_recovery() then l.ordinal
 """
 # Of the team: its lives as (ordinal, fork), the oldest first, the last number, and the life of the next event.
 SPAN = """
-select t.feed_floor, coalesce((select max(seq) from event_seq where team_id = t.id), 0),
+select t.feed_floor, coalesce((select seq from event_seq where team_id = t.id order by seq desc limit 1), 0),
        coalesce((select array_agg(array[l.ordinal, l.from_seq] order by l.ordinal)
                  from ledger_life l where l.team_id = t.id), '{}'),
        ledger_life_now(t.id), pg_is_in_recovery()

@@ -5,6 +5,7 @@ low-level layer (psycopg.pq), which takes less than half of the processor's time
 """
 
 import re
+import time
 from binascii import hexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -27,6 +28,9 @@ Values = Sequence[Any] | None
 
 MAX_PREPARED = 200  # statements a connection
 MAX_LENGTH = 4096  # characters; a longer one (a batch) is planned each time
+# A plan is kept while its table grows, until PostgreSQL analyses that, and then reads it from end to end, by whichever
+# index comes first. So a connection's plans, of its functions too, are made anew: soon at first, later after so long.
+FIRST_PLANS_SECONDS, PLANS_SECONDS = 0.25, 10.0
 # psycopg's own loader for times, in C. Django puts one in Python before it, which costs a page more than all else.
 _TIMES = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
 _PLACE = re.compile(r"%\((\w+)\)s|%s")
@@ -69,6 +73,8 @@ class Pipeline:
         self.raw = raw
         self._prepared: dict[str, bytes] = {}  # the longest unused first
         self._made = 0
+        self._plans_seconds = FIRST_PLANS_SECONDS
+        self._plans_until = time.monotonic() + FIRST_PLANS_SECONDS
         self._context = psycopg.Cursor(raw)
         if _TIMES is not None:
             self._context.adapters.register_loader("timestamptz", _TIMES)
@@ -117,6 +123,9 @@ class Pipeline:
             if begin:
                 pgconn.send_query_params(b"BEGIN", None)
                 is_wanted.append(False)
+            if self._are_plans_old():
+                pgconn.send_query_params(b"DISCARD PLANS", None)
+                is_wanted.append(False)
             for text, query, values in commands:
                 if len(text) > MAX_LENGTH:
                     pgconn.send_query_params(query, values)
@@ -143,6 +152,14 @@ class Pipeline:
                     self._prepared.pop(text, None)
                 raise error_from_result(result, encoding=self.raw.info.encoding)
         return [result for result, wanted in zip(results, is_wanted, strict=True) if wanted]
+
+    def _are_plans_old(self) -> bool:
+        now = time.monotonic()
+        if now < self._plans_until:
+            return False
+        self._plans_seconds = min(2 * self._plans_seconds, PLANS_SECONDS)
+        self._plans_until = now + self._plans_seconds
+        return True
 
     def _prepare(self, query: bytes) -> tuple[bytes, int]:
         """Queue the preparing of a statement, in place of the longest unused one; its name, and how many commands."""

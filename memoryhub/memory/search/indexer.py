@@ -24,7 +24,7 @@ CELL, CELLS = 8_192, 128
 
 _LOCK = "select seq from search_state where team_id = %(team)s::int for update"
 _MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
-_LAST = "select coalesce(max(seq), 0) from event_seq where team_id = %(team)s::int"
+_LAST = "select coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)"
 # An event of a batch counts as many rows as it made.
 _EVENTS = """
 select seq, id, row_type, row_id, count from (

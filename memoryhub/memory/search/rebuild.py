@@ -18,7 +18,7 @@ delete from search_cell where shelf_id in (select id from shelf)
 """
 _FOLLOW = """
 insert into search_state (team_id, seq)
-select %(team)s::int, coalesce((select max(seq) from event_seq where team_id = %(team)s::int), 0)
+select %(team)s::int, coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)
 on conflict (team_id) do update set seq = excluded.seq
 """
 

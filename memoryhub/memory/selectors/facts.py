@@ -91,6 +91,7 @@ _VERSION = f"select {_VERSION_COLUMNS} {_FROM_VERSION}"
 _MINE = f"team_id = %(team)s::int and {{0}}.{VISIBLE}"
 _FACT_IS_MINE = f"r.{_MINE.format('r')}"
 _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
+_OF_FACT = f"f.id = %(fact)s::uuid and f.{VISIBLE}"
 
 # Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
 # where a fact has a million versions. 0: there was none yet. A scalar sub-query, since EXISTS may be answered from a
@@ -250,7 +251,7 @@ def of_task(
     return rows[: rows.at_most], keys[rows.at_most :]
 
 
-_THIS_VERSION = f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = %(version)s::int"
+_THIS_VERSION = f"{_VERSION} where {_OF_FACT} and r.version = %(version)s::int"
 
 
 def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[FactRow]:
@@ -290,7 +291,7 @@ def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, Fa
     """These versions of a visible fact, by number, deleted or not."""
     params = label_params(viewer) | {"fact": fact, "versions": list(numbers)}
     rows = _rows(
-        f"{_VERSION} where {_VERSION_IS_MINE} and f.id = %(fact)s::uuid and r.version = any (%(versions)s::int[])",
+        f"{_VERSION} where {_OF_FACT} and r.version = any (%(versions)s::int[])",
         params,
     )
     return {row.version: row for row in rows}
@@ -303,7 +304,7 @@ def history(
 
     Read no further than `most_bytes` hold.
     """
-    where = f"{_VERSION_IS_MINE} and f.id = %(fact)s::uuid"
+    where = _OF_FACT
     if position is not None:
         where += f" and r.version {'>' if backwards else '<'} %(position)s::int"
     params = label_params(viewer) | {"fact": fact, "position": position, "limit": limit}

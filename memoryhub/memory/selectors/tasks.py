@@ -79,7 +79,7 @@ r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, 
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
 _TASKS = f"select {_TASK} {_OF_VIEWER}"
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"
-_THIS = f"{_TASKS} and r.id = %(id)s::uuid"
+_THIS = f"select {_TASK} from task r where r.id = %(id)s::uuid and r.{VISIBLE}"
 _HELD_BY = f"""{_LIVE} and r.holder_id = (
     select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)"""
 _HAS_TEXT = """(strpos(upper(r.key), upper(%(text)s::text)) > 0

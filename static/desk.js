@@ -118,7 +118,7 @@ async function send(verb, address, form) {
   try {
     answer = await ask(address, { method: "POST", body: bodyOf(form) });
   } catch {
-    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote is kept." : ""}`);
+    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote stays here." : ""}`);
     goOn(form);
     return;
   }

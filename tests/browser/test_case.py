@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from escalations.actions import answers, claims, notes
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.memory.actions import observations
+from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
 from tests.browser.pages import NewPage, case
@@ -195,3 +195,40 @@ def test_a_claim_that_ends_soon_is_said_and_kept_with_one_key(new_page: NewPage,
     page.keyboard.press("h")
     expect(page.get_by_text("Your claim ends in")).to_be_hidden()
     expect(page.locator("#standing")).to_contain_text("29 min")
+
+
+def test_what_is_answered_is_no_longer_to_come_and_the_task_tells_how_it_stands(new_page: NewPage, desk: Desk):
+    made = desk.escalate("told", allowed=["reject"], action=ACTION)
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    expect(page.get_by_role("heading", name="What will happen")).to_be_visible()
+    expect(page.locator("#task-status")).to_have_text("escalated")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_label("Why not").fill("The parcel was lost.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("heading", name="What the agent proposed")).to_be_visible()
+    expect(page.get_by_role("heading", name="What will happen")).to_be_hidden()
+    expect(page.locator("#task-status")).to_have_text("open")
+    # What the agent does with it changes the task, too.
+    agent = desk.agent.viewer
+    with viewer_transaction(agent):
+        task = by_key(agent, "told")
+    lease = leases.claim(agent, task=task)
+    expect(page.locator("#task-status")).to_have_text("in progress")
+    leases.complete(agent, task=task, token=lease.token)
+    expect(page.locator("#task-status")).to_have_text("done")
+
+
+def test_a_claim_that_ends_speaks_of_words_only_where_there_are_some(new_page: NewPage, desk: Desk):
+    made = desk.escalate(allowed=["respond"])
+    page = sign_in(new_page(), desk.sam)
+    for words in ("", "Half an answer"):
+        claims.claim(desk.sam.viewer, escalation_id=made.id)
+        case(page, made)
+        page.get_by_role("button", name="Respond").click()
+        page.keyboard.type(words)
+        page.keyboard.press("Escape")
+        claims.release(desk.lee.viewer, escalation_id=made.id)
+        told = page.locator("#toasts").get_by_text("Your claim has ended.")
+        kept = " What you wrote is kept here." if words else ""
+        expect(told).to_have_text(f"Your claim has ended.{kept} Claim it again to go on.")

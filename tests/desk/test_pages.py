@@ -399,3 +399,12 @@ def test_a_database_that_is_away_is_said_wherever_it_is_missed_first(desk: Desk,
     assert "Not available just now" in answers[0].text
     assert answers[0]["Retry-After"]
     assert answers[1].json()["code"] == "unavailable"
+
+
+def test_a_case_that_a_person_finished_says_that_nobody_else_works_on_it(desk: Desk, sam: Client):
+    made = desk.escalate()
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+    answers.finish(desk.lee.viewer, escalation_id=made.id, done="Done by hand.")
+    page = sam.get(f"/escalations/{made.id}/").text
+    assert "<bdi>lee</bdi> did the work, and ended the task" in page
+    assert "What the agent did with it" not in page

@@ -111,8 +111,12 @@ async function load() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("panel");
     if (!answer.ok || !fresh) {
-      if (answer.status === 404 || answer.status === 403) lockAll("You may no longer answer this. What you wrote stays here.");
-      emit("hub:say", answer.status === 404 ? "You may no longer see this." : "It could not be loaded again.");
+      if (answer.status === 404) {
+        withdraw();
+        return;
+      }
+      if (answer.status === 403) lockAll("You may no longer answer this. What you wrote stays here.");
+      emit("hub:say", "It could not be loaded again.");
       return;
     }
     if (Number(fresh.dataset.version) < Number(panel().dataset.version)) return;
@@ -157,6 +161,20 @@ function standing(row) {
 // Nothing may be sent any more, for whatever reason: what was typed can be read and copied.
 function lockAll(why) {
   for (const form of panel().querySelectorAll(ACTS)) lock(form, true, why);
+}
+
+// A case that may no longer be seen goes from the screen; what its reader wrote stays, to read and copy.
+const WITHDRAWN = ".case-top > :not(a), .asked > :not(#standing, form.act.is-open), .briefing, .summary, .timeline-part, .case-side, #newer";
+function withdraw() {
+  if (!hasUnsent()) {
+    location.reload();
+    return;
+  }
+  lockAll("What you wrote stays here, to read and copy, until you leave the page.");
+  panel().dataset.owner = "";
+  for (const part of document.querySelectorAll(WITHDRAWN)) part.hidden = true;
+  document.getElementById("standing").textContent = "You may no longer see this case.";
+  emit("hub:say", "You may no longer see this case.");
 }
 
 document.addEventListener("hub:ended", () => {

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from escalations.actions import answers, claims, notes
+from memoryhub.core.actions import memberships
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
@@ -14,6 +15,7 @@ from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import live, sign_in
 from tests.conftest import Server
 from tests.desk.desks import ACTION, Desk
+from tests.factories import make_person
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -232,3 +234,31 @@ def test_a_claim_that_ends_speaks_of_words_only_where_there_are_some(new_page: N
         told = page.locator("#toasts").get_by_text("Your claim has ended.")
         kept = " What you wrote is kept here." if words else ""
         expect(told).to_have_text(f"Your claim has ended.{kept} Claim it again to go on.")
+
+
+def test_a_case_that_may_no_longer_be_seen_goes_and_leaves_what_was_written(new_page: NewPage, desk: Desk):
+    def see(clearance: int) -> None:
+        rights = {"role": "support", "clearance": clearance, "compartments": [], "is_active": True}
+        memberships.change(chief.viewer, member=desk.sam.membership, **rights)
+
+    chief = make_person(desk.team, "admin", 2, is_staff=True)
+    made = desk.escalate("withdrawn", allowed=["respond"], question="Who is the informant?")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Respond").click()
+    page.keyboard.type("Half an answer")
+    see(0)
+    expect(page.locator("#standing")).to_have_text("You may no longer see this case.", timeout=15_000)
+    for gone in ("Who is the informant?", "Title of withdrawn", "It is above my limit.", "escalated", "Release"):
+        expect(page.get_by_text(gone).first).to_be_hidden()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer")
+    expect(page.get_by_label("Your answer")).to_be_focused()
+    page.keyboard.press("Control+Enter")
+    refusal = page.locator("#form-respond .act-error")
+    expect(refusal).to_contain_text("It cannot be sent now. What you wrote stays here")
+    # Who has written nothing is led to the page that says so.
+    see(1)
+    made = desk.escalate()
+    case(page, made)
+    see(0)
+    expect(page.get_by_role("heading", name="Nothing here")).to_be_visible(timeout=15_000)

@@ -10,6 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.formats import localize
 
 from agents.actions import agents, keys
 from agents.models import DEFAULT_SCOPES, MAX_RATE_LIMIT, Agent, ApiKey, Scope
@@ -53,9 +54,9 @@ class AgentAdmin(HubAdmin):
     team_path = "membership__team"
     form, add_form = AgentForm, NewAgentForm
     add_fields = ("name", "group", "description", "clearance", "compartments")
-    fields = ("membership", "group", "description", "clearance", "compartments", "is_active", "last_seen_at")
-    readonly_fields = ("membership", "last_seen_at")
-    list_display = ("name", "group", "clearance", "compartments", "is_active", "last_seen_at")
+    fields = ("membership", "group", "description", "clearance", "compartments", "is_active", "seen")
+    readonly_fields = ("membership", "seen")
+    list_display = ("name", "group", "clearance", "compartments", "is_active", "seen")
     list_select_related = ("membership",)
     ordering = ("membership__name",)
     search_fields = ("membership__name", "group")
@@ -87,6 +88,14 @@ class AgentAdmin(HubAdmin):
     def is_active(self, row: Agent) -> bool:
         """Whether its keys work."""
         return row.membership.is_active
+
+    @admin.display(description="last seen at")
+    def seen(self, row: Agent) -> str:
+        """When a key of it was last used; nothing above one's clearance: when it works tells of what is hidden."""
+        may_know = viewer_of_page().dominates(row.membership.clearance, row.membership.compartments)
+        if row.last_seen_at is None or not may_know:
+            return str(self.get_empty_value_display())
+        return localize(timezone.localtime(row.last_seen_at))
 
 
 class OnceForm(ActionForm):

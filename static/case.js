@@ -111,8 +111,12 @@ async function load() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("panel");
     if (!answer.ok || !fresh) {
-      if (answer.status === 404 || answer.status === 403) lockAll("You may no longer answer this. What you wrote stays here.");
-      emit("hub:say", answer.status === 404 ? "You may no longer see this." : "It could not be loaded again.");
+      if (answer.status === 404) {
+        withdraw();
+        return;
+      }
+      if (answer.status === 403) lockAll("You may no longer answer this. What you wrote stays here.");
+      emit("hub:say", "It could not be loaded again.");
       return;
     }
     if (Number(fresh.dataset.version) < Number(panel().dataset.version)) return;
@@ -125,6 +129,7 @@ async function load() {
     relock(locks);
     if (isOver && document.activeElement === document.body) document.getElementById("standing").focus();
     isOver = false;
+    document.getElementById("task-status").textContent = locks.dataset.taskStatus;
     // The agents' private reasoning opens for who holds the claim.
     document.getElementById("private-choice").hidden = locks.dataset.owner !== me || locks.dataset.state !== "claimed";
     emit("hub:tick");
@@ -147,15 +152,29 @@ function standing(row) {
     document.getElementById("standing").textContent = `${ownerName} has taken it.`;
     document.getElementById("claim-button")?.setAttribute("aria-disabled", "true");
     emit("hub:announce", `${ownerName} has taken it`);
-    if (before.owner === me) emit("hub:say", `${ownerName} has it now. What you wrote is kept here.`);
+    if (before.owner === me) emit("hub:say", `${ownerName} has it now.${hasUnsent() ? " What you wrote is kept here." : ""}`);
   } else if (before.owner === me && !owner && state === "queued") {
-    emit("hub:say", "Your claim has ended. What you wrote is kept here; claim it again to go on.");
+    emit("hub:say", `Your claim has ended.${hasUnsent() ? " What you wrote is kept here." : ""} Claim it again to go on.`);
   }
 }
 
 // Nothing may be sent any more, for whatever reason: what was typed can be read and copied.
 function lockAll(why) {
   for (const form of panel().querySelectorAll(ACTS)) lock(form, true, why);
+}
+
+// A case that may no longer be seen goes from the screen; what its reader wrote stays, to read and copy.
+const WITHDRAWN = ".case-top > :not(a), .asked > :not(#standing, form.act.is-open), .briefing, .summary, .timeline-part, .case-side, #newer";
+function withdraw() {
+  if (!hasUnsent()) {
+    location.reload();
+    return;
+  }
+  lockAll("What you wrote stays here, to read and copy, until you leave the page.");
+  panel().dataset.owner = "";
+  for (const part of document.querySelectorAll(WITHDRAWN)) part.hidden = true;
+  document.getElementById("standing").textContent = "You may no longer see this case.";
+  emit("hub:say", "You may no longer see this case.");
 }
 
 document.addEventListener("hub:ended", () => {
@@ -173,10 +192,11 @@ document.addEventListener("hub:ready", () => {
 // ---- the claim's end
 
 function warn() {
-  const { until, owner } = panel().dataset;
+  const { until, owner, lease } = panel().dataset;
   const left = until && owner === me ? Date.parse(until) - now() : Infinity;
   const warning = document.getElementById("lease-warning");
-  const near = left < 120_000 && left > 0;
+  // Of a short claim the last quarter: who works on it is not warned all the time.
+  const near = left < Math.min(120_000, Number(lease) * 15_000) && left > 0;
   if (warning && warning.hidden === near) warning.hidden = !near;
 }
 setInterval(warn, 1_000);
@@ -295,6 +315,7 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
     recent = [...recent.slice(-499), frame];
     const come = add(frame.item, true).filter((item) => item.dataset.agent !== main.dataset.name);
     if (come.length) tell(come, frame.event !== "escalation.claim"); // who has taken it is said below
+    if (frame.event.startsWith("task.")) refresh(); // which tells of the task's status, too
   }
   if (frame.escalation === id) {
     const holder = document.createElement("template");
@@ -304,9 +325,9 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
     refresh();
   }
 });
-document.addEventListener("hub:resync", () => {
+document.addEventListener("hub:resync", ({ detail: why }) => {
   if (hasUnsent()) {
-    emit("hub:say", "Away for long: the timeline may have gaps until you load the page again.");
+    emit("hub:say", `${why}: the timeline may be wrong until you load the page again.`);
     refresh();
     return;
   }

@@ -97,7 +97,8 @@ document.addEventListener("submit", async (event) => {
 async function submit(verb, address, form, button = null) {
   if (form.dataset.sending) return;
   if (form.hasAttribute("data-locked")) {
-    refused(form, "It cannot be sent now: claim the case first. What you wrote is kept.");
+    const why = form.querySelector(".locked-words")?.textContent || "Claim the case first. What you wrote is kept.";
+    refused(form, `It cannot be sent now. ${why}`);
     return;
   }
   form.dataset.sending = verb;
@@ -118,7 +119,7 @@ async function send(verb, address, form) {
   try {
     answer = await ask(address, { method: "POST", body: bodyOf(form) });
   } catch {
-    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote is kept." : ""}`);
+    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote stays here." : ""}`);
     goOn(form);
     return;
   }

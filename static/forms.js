@@ -46,6 +46,15 @@ function mark(element, isOff) {
   else element.removeAttribute("aria-disabled");
 }
 
+// In a field that can only be read, a space scrolls the page away under who types on.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.key === " " && event.target.readOnly && event.target.closest(`${FORMS}[data-locked]`)) event.preventDefault();
+  },
+  true,
+);
+
 // What has no `readonly` of its own: a choice.
 for (const name of ["mousedown", "click", "keydown"]) {
   document.addEventListener(

@@ -11,6 +11,9 @@ const SILENCE = 25_000; // the server beats every 10 s
 const SLOWEST = 15_000;
 const NOT_ALLOWED = 4403;
 
+// A server that was restored numbers anew, from a life of its own on.
+const lifeOf = (number) => Math.floor(number / 2 ** 40);
+
 let seq = Number(main.dataset.seq);
 let socket = null;
 let heard = performance.now();
@@ -62,8 +65,9 @@ function take(frame) {
   } else if (frame.type === "beat") {
     seq = Math.max(seq, frame.seq);
   } else if (frame.type === "resync") {
+    const why = frame.life > lifeOf(seq) ? "The server went back to an earlier state" : "Away for long";
     seq = 0; // the "ready" that follows tells where the fresh page goes on
-    document.dispatchEvent(new CustomEvent("hub:resync"));
+    document.dispatchEvent(new CustomEvent("hub:resync", { detail: why }));
   }
 }
 

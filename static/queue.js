@@ -200,9 +200,9 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   recent = [...recent.slice(-499), frame];
   apply(frame);
 });
-document.addEventListener("hub:resync", async () => {
+document.addEventListener("hub:resync", async ({ detail: why }) => {
   recent = []; // perhaps of a history that is lost
-  emit("hub:say", "Away for long: the list is loaded anew.");
+  emit("hub:say", `${why}: the list is loaded anew.`);
   await reload();
 });
 newer.addEventListener("click", settle);

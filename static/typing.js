@@ -2,23 +2,31 @@
 //
 // A field can lose the focus without its person's doing: it was removed or disabled, a script took the focus, the page
 // was loaded anew. Then single-key commands are dead until no key was pressed for QUIET, or until the person does
-// something that is no typing: a click, Tab, Escape, or going into a field.
-const QUIET = 3_000; // ms
+// something that is no typing: a click, Tab, Escape, or going into a field. What takes a case waits for that alone:
+// somebody who has paused to think goes on typing with any letter.
+const QUIET = 10_000; // ms
+const TAKING = "cn";
 const FIELDS = "input, textarea, select, [contenteditable]";
 const TYPED = "typed-at"; // when something was typed last, for the page that follows; never what
 
 let typedAt = -Infinity;
 let isDead = false;
+let isUnsure = false; // whether the next letter may be the next of a sentence
 let isLeaving = false; // what happens to the focus now is the person's doing
 let commanded = null; // the key that is held since it was a command
 
 const quiet = () => performance.now() - typedAt > QUIET;
 const fieldOf = (element) => element?.closest?.(FIELDS) ?? null;
 
+function revive() {
+  isDead = false;
+  isUnsure = false;
+}
+
 // What happens to the focus now is the person's doing.
 export function leave() {
   isLeaving = true;
-  isDead = false;
+  revive();
   setTimeout(() => {
     isLeaving = false;
   }, 500);
@@ -29,6 +37,7 @@ try {
   sessionStorage.removeItem(TYPED);
   if (before && Math.abs(Date.now() - before) < QUIET) {
     isDead = true;
+    isUnsure = true;
     typedAt = performance.now();
   }
 } catch {
@@ -36,7 +45,7 @@ try {
 }
 addEventListener("pagehide", () => {
   try {
-    if (!quiet()) sessionStorage.setItem(TYPED, String(Date.now()));
+    if (!quiet() && (isDead || field)) sessionStorage.setItem(TYPED, String(Date.now()));
   } catch {
     // storage is switched off
   }
@@ -48,12 +57,13 @@ function lose() {
   field = null;
   if (isLeaving) return;
   isDead = true;
+  isUnsure = true;
   lostAt = performance.now();
 }
 document.addEventListener("focusin", (event) => {
   const entered = fieldOf(event.target);
   if (entered) {
-    isDead = false;
+    revive();
     field = entered;
   } else if (field) {
     lose();
@@ -87,6 +97,11 @@ export function isCommand(event, repeats = false) {
     typedAt = performance.now();
     if (since <= QUIET) return false;
     isDead = false;
+  }
+  if (isUnsure && TAKING.includes(event.key)) {
+    const words = `“${event.key}” did nothing: it may have been part of what you were writing. Press Esc, then it takes a case.`;
+    document.dispatchEvent(new CustomEvent("hub:say", { detail: words }));
+    return false;
   }
   if (event.repeat) return repeats && commanded === event.key;
   commanded = event.key;

@@ -1,5 +1,6 @@
 """Pages for people: who is asking, one transaction around a page and its rendering, refusals as pages."""
 
+import sys
 import time
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -185,8 +186,11 @@ def not_found(request: HttpRequest, exception: BaseException) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: a page or a problem with the request's id; Django has logged the exception."""
-    return refuse(request, Internal())
+    """handler500: a page or a problem with the request's id; Django has logged the exception.
+
+    What fails before a view has begun comes here, too: a database that is away while the person is looked up is 503.
+    """
+    return refuse(request, sys.exception() or Internal())
 
 
 def _filled(query: str) -> str:

@@ -1,6 +1,7 @@
 """Nobody gives, by any page, what they have not, nor loses what nobody else has; each change is told (ADR 12)."""
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -299,3 +300,13 @@ def test_a_key_reads_no_more_than_its_giver(team, low):
     answer = client.get("/api/v1/tasks", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 200
     assert "hidden-task" not in text(answer)
+
+
+def test_when_an_agent_above_oneself_was_there_is_not_told(team, browser, head_browser):
+    agent = make_agent(team, clearance=2, name="fraud")
+    Agent.objects.filter(pk=agent.membership.id).update(last_seen_at=datetime(2021, 3, 4, 5, 6, tzinfo=UTC))
+    for page in (address("agents_agent"), address("agents_agent", "change", agent.membership.id)):
+        assert "March 4, 2021" in text(head_browser.get(page))
+        low = text(browser.get(page))
+        assert "fraud" in low
+        assert "March 4" not in low

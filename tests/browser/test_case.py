@@ -6,14 +6,16 @@ import pytest
 from playwright.sync_api import expect
 
 from escalations.actions import answers, claims, notes
+from memoryhub.core.actions import memberships
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.memory.actions import observations
+from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
 from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import live, sign_in
 from tests.conftest import Server
 from tests.desk.desks import ACTION, Desk
+from tests.factories import make_person
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -195,3 +197,68 @@ def test_a_claim_that_ends_soon_is_said_and_kept_with_one_key(new_page: NewPage,
     page.keyboard.press("h")
     expect(page.get_by_text("Your claim ends in")).to_be_hidden()
     expect(page.locator("#standing")).to_contain_text("29 min")
+
+
+def test_what_is_answered_is_no_longer_to_come_and_the_task_tells_how_it_stands(new_page: NewPage, desk: Desk):
+    made = desk.escalate("told", allowed=["reject"], action=ACTION)
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    expect(page.get_by_role("heading", name="What will happen")).to_be_visible()
+    expect(page.locator("#task-status")).to_have_text("escalated")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_label("Why not").fill("The parcel was lost.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("heading", name="What the agent proposed")).to_be_visible()
+    expect(page.get_by_role("heading", name="What will happen")).to_be_hidden()
+    expect(page.locator("#task-status")).to_have_text("open")
+    # What the agent does with it changes the task, too.
+    agent = desk.agent.viewer
+    with viewer_transaction(agent):
+        task = by_key(agent, "told")
+    lease = leases.claim(agent, task=task)
+    expect(page.locator("#task-status")).to_have_text("in progress")
+    leases.complete(agent, task=task, token=lease.token)
+    expect(page.locator("#task-status")).to_have_text("done")
+
+
+def test_a_claim_that_ends_speaks_of_words_only_where_there_are_some(new_page: NewPage, desk: Desk):
+    made = desk.escalate(allowed=["respond"])
+    page = sign_in(new_page(), desk.sam)
+    for words in ("", "Half an answer"):
+        claims.claim(desk.sam.viewer, escalation_id=made.id)
+        case(page, made)
+        page.get_by_role("button", name="Respond").click()
+        page.keyboard.type(words)
+        page.keyboard.press("Escape")
+        claims.release(desk.lee.viewer, escalation_id=made.id)
+        told = page.locator("#toasts").get_by_text("Your claim has ended.")
+        kept = " What you wrote is kept here." if words else ""
+        expect(told).to_have_text(f"Your claim has ended.{kept} Claim it again to go on.")
+
+
+def test_a_case_that_may_no_longer_be_seen_goes_and_leaves_what_was_written(new_page: NewPage, desk: Desk):
+    def see(clearance: int) -> None:
+        rights = {"role": "support", "clearance": clearance, "compartments": [], "is_active": True}
+        memberships.change(chief.viewer, member=desk.sam.membership, **rights)
+
+    chief = make_person(desk.team, "admin", 2, is_staff=True)
+    made = desk.escalate("withdrawn", allowed=["respond"], question="Who is the informant?")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.get_by_role("button", name="Respond").click()
+    page.keyboard.type("Half an answer")
+    see(0)
+    expect(page.locator("#standing")).to_have_text("You may no longer see this case.", timeout=15_000)
+    for gone in ("Who is the informant?", "Title of withdrawn", "It is above my limit.", "escalated", "Release"):
+        expect(page.get_by_text(gone).first).to_be_hidden()
+    expect(page.get_by_label("Your answer")).to_have_value("Half an answer")
+    expect(page.get_by_label("Your answer")).to_be_focused()
+    page.keyboard.press("Control+Enter")
+    refusal = page.locator("#form-respond .act-error")
+    expect(refusal).to_contain_text("It cannot be sent now. What you wrote stays here")
+    # Who has written nothing is led to the page that says so.
+    see(1)
+    made = desk.escalate()
+    case(page, made)
+    see(0)
+    expect(page.get_by_role("heading", name="Nothing here")).to_be_visible(timeout=15_000)

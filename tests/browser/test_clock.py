@@ -90,3 +90,15 @@ def test_a_claim_that_cannot_be_kept_says_so(new_page: NewPage, desk: Desk, owne
     page.unroute("**/keep")
     page.mouse.wheel(0, 100)
     expect(page.get_by_text("could not be kept")).to_be_hidden(timeout=15_000)
+
+
+def test_a_short_claim_warns_in_its_last_quarter(new_page: NewPage, desk: Desk, owner_sql):
+    made, page = short(desk, new_page)
+    warning = page.get_by_text("Your claim ends in")
+    case(page, made)
+    page.wait_for_timeout(1_500)
+    expect(warning).to_be_hidden()
+    aged = "update escalation set claim_expires_at = claim_expires_at - interval '48 seconds' where id = %s"
+    owner_sql.execute(aged, [str(made.id)])
+    case(page, made)
+    expect(warning).to_be_visible()

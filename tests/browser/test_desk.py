@@ -27,6 +27,11 @@ def test_everybody_can_use_it(new_page: NewPage, desk: Desk, scheme: str, width:
     page = new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     page.goto("/login/")
     assert faults(page) == []
+    page.get_by_label("User name").fill("nobody")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert faults(page) == []
     sign_in(page, desk.sam)
     assert faults(page) == []
     page.keyboard.press("?")

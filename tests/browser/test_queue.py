@@ -5,6 +5,9 @@ import re
 from playwright.sync_api import expect
 
 from escalations.actions import answers, claims
+from memoryhub.core.actions import lives
+from memoryhub.core.ledger import read_ledger
+from memoryhub.core.viewers import system_viewer
 from tests.browser.pages import NewPage
 from tests.browser.test_first_light import live, sign_in
 from tests.desk.desks import Desk
@@ -115,3 +118,28 @@ def test_trying_again_is_by_the_filters_that_one_sees(new_page: NewPage, desk: D
     expect(page.locator(f"#e-{normal.id}")).to_have_count(0)
     expect(page.locator(f"#e-{urgent.id}")).to_be_visible()
     expect(page.get_by_text("It could not be loaded")).to_be_hidden()
+
+
+# A page that has heard of all events up to a number.
+HEARD = """
+new MutationObserver((_, watching) => {
+  const main = document.getElementById("main");
+  if (!main) return;
+  watching.disconnect();
+  main.dataset.seq = %d;
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_after_a_restore_the_page_says_so(new_page: NewPage, desk: Desk):
+    made = desk.escalate(allowed=["respond"])
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = sign_in(new_page(), desk.sam)
+    page.add_init_script(HEARD % (read_ledger(desk.sam.viewer).head + 5))
+    page.goto("/")
+    expect(page.get_by_text("Away for long: the list is loaded anew.")).to_be_visible()
+    lives.begin(system_viewer(desk.team.id))
+    page.goto("/")
+    expect(page.get_by_text("The server went back to an earlier state: the list is loaded anew.")).to_be_visible()
+    live(page)
+    expect(page.locator(f"#e-{made.id}")).to_be_visible()

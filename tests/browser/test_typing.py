@@ -73,6 +73,7 @@ def test_a_claim_that_ends_under_a_typist_costs_no_word_and_takes_no_case(new_pa
     assert f"Dear {SENTENCE}".startswith(typed)
     assert len(typed) >= len("Dear ") + at
     assert field.evaluate("field => field.selectionStart") == len(typed)
+    assert page.evaluate("scrollY") == 0, "a space moved the page away"
     assert held(desk) == []
     # It is there again for who comes back, and can be sent after a new claim.
     expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
@@ -102,13 +103,44 @@ def test_a_field_that_vanishes_makes_no_key_a_command(new_page: NewPage, desk: D
         if number == 60:
             page.evaluate("document.querySelector('.brand').focus()")
         page.keyboard.press("Space" if letter == " " else letter)
+    page.wait_for_timeout(4_000)  # to think
+    for letter in "know":
+        page.keyboard.press(letter)
+    # After a long while keys are commands again; those that take a case ask for more than that, and say so.
+    page.wait_for_timeout(10_500)
+    for letter in "nc":
+        page.keyboard.press(letter)
+        expect(page.get_by_text(f"“{letter}” did nothing")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/(\?q=.*)?$"))
     assert held(desk) == []
-    # The control: after a while without keys, the same letter is a command again.
-    page.wait_for_timeout(3_500)
+    # The control: after something that is no typing, the same letter is a command.
+    page.keyboard.press("Escape")
     page.keyboard.press("n")
     expect(page).to_have_url(re.compile("/escalations/"))
     assert len(held(desk)) == 1
+
+
+def test_a_page_that_loads_itself_anew_makes_no_command_of_the_sentence_that_goes_on(new_page: NewPage, desk: Desk):
+    for _ in range(3):
+        desk.escalate()
+    page = sign_in(new_page(), desk.sam)
+    page.keyboard.press("/")
+    page.keyboard.type("an exam")
+    page.wait_for_timeout(5_000)  # to think
+    page.evaluate("location.reload()")
+    live(page)
+    page.keyboard.press("n")
+    page.wait_for_timeout(500)
+    assert held(desk) == []
+    # The control: who leaves the field by a click of their own goes on with keys at once.
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("May")
+    page.locator("h1").click()
+    page.reload()
+    live(page)
+    page.keyboard.press("n")
+    expect(page).to_have_url(re.compile("/escalations/"))
 
 
 @pytest.mark.parametrize("how", ["field.disabled = true", "field.blur()", "field.remove()", "field.hidden = true"])
@@ -180,6 +212,10 @@ def test_a_draft_that_cannot_be_kept_says_so_and_stays_on_the_page(new_page: New
     page.route("**/draft", lambda route: route.fulfill(status=503, body="{}"))
     page.keyboard.type("all")
     expect(page.locator("#form-respond .kept-words")).to_contain_text("not kept")
+    page.route("**/decide", lambda route: route.abort())
+    page.get_by_role("button", name="Send and hand back").click()
+    refusal = page.locator("#form-respond .act-error")
+    expect(refusal).to_have_text("No answer came: it may not have arrived. What you wrote stays here.")
     expect(page.get_by_label("Your answer")).to_have_value("Dear all")
     page.unroute("**/draft")
     expect(page.locator("#form-respond .kept-words")).to_have_text("kept", timeout=15_000)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -384,3 +384,27 @@ def test_people_of_another_team_see_nothing(desk: Desk):
     assert rows(client.get("/?status=all")) == []
     assert client.get(f"/escalations/{made.id}/").status_code == 404
     assert post(client, f"/escalations/{made.id}/claim", **JSON).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/account/password/", "/admin/", "/login/", "/nothing/here/"])
+def test_a_database_that_is_away_is_said_wherever_it_is_missed_first(desk: Desk, path: str):
+    def away(*_):
+        raise OperationalError("connection timeout expired")
+
+    client = browser_of(desk.sam)
+    client.raise_request_exception = False
+    with connection.execute_wrapper(away):
+        answers = [client.get(path), client.get(path, headers=JSON)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert "Not available just now" in answers[0].text
+    assert answers[0]["Retry-After"]
+    assert answers[1].json()["code"] == "unavailable"
+
+
+def test_a_case_that_a_person_finished_says_that_nobody_else_works_on_it(desk: Desk, sam: Client):
+    made = desk.escalate()
+    claims.claim(desk.lee.viewer, escalation_id=made.id)
+    answers.finish(desk.lee.viewer, escalation_id=made.id, done="Done by hand.")
+    page = sam.get(f"/escalations/{made.id}/").text
+    assert "<bdi>lee</bdi> did the work, and ended the task" in page
+    assert "What the agent did with it" not in page

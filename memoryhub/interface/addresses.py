@@ -1,6 +1,7 @@
 """Where a request comes from: the peer's address, or what a named proxy says of it."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from django.conf import settings
@@ -44,6 +45,7 @@ def _is_trusted(address: Address) -> bool:
     return any(address in network for network in settings.TRUSTED_PROXIES)
 
 
+@lru_cache(maxsize=1024)
 def _read(text: str) -> Address | None:
     try:
         found = ip_address(text)

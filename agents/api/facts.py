@@ -173,8 +173,8 @@ class OneFact(Reading, Writing):
         return PreconditionFailed(
             stale.detail,
             headers={"ETag": make_tag(newest.id, newest.version, rows[newest.version].event_id)},
-            current=shown[newest.version],
-            expected=shown[was.version] if was is not None and is_seen else None,
+            current=self.shown(shown[newest.version]),
+            expected=self.shown(shown[was.version]) if was is not None and is_seen else None,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from agents.api.withheld import READS
 from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
@@ -152,6 +153,8 @@ def _refuse_bare_times(name: str, schema: Json) -> None:
 def _operation(operation: Operation, schemas: dict[str, Json], example: Json) -> Json:
     summary = re.split(r"(?<=[.])\s|:\s|;\s", operation.description, maxsplit=1)[0].rstrip(".:;").replace("\n", " ")
     scope = f"\n\nScope: `{operation.scope}`." if operation.scope else ""
+    if operation.scope in READS:
+        scope += f" Without `{READS[operation.scope]}` rows are answered without what others have stored (`omitted`)."
     made: Json = {
         "operationId": operation.id,
         "tags": [operation.noun],

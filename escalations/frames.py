@@ -4,19 +4,21 @@ A frame carries no sealed text. What depends on the viewer is decided in the bro
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db.models import F
 from django.template.loader import render_to_string
 
 from escalations.desk import rows_by_id
-from escalations.timeline import items_of_events
+from escalations.timeline import Item, items_of_events
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
+
+MOST_CHARS = 1024 * 1024  # of one event's items: a frame that a socket's queue does not hold would end it each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,25 @@ def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
     known = Event.objects.filter(id__in=[event.id for event in events]).select_related("actor")
     found = items_of_events(viewer, list(known.annotate(seq=F("clock__seq"))))
     labels = {event.id: str(event.label) for event in events}
-    return {
-        event: "".join(
-            render_to_string("escalations/_item.html", {"item": item}) for item in items if item.label == labels[event]
-        )
-        for event, items in found.items()
-    }
+    return {event: _html([item for item in items if item.label == labels[event]]) for event, items in found.items()}
+
+
+def _html(items: Sequence[Item]) -> str:
+    """The items of one event, of which a batch has a thousand; what finds no room is opened by a click."""
+    made, left = [], MOST_CHARS
+    for item in items:
+        shown = _item(item) if left else ""
+        if left < len(shown) or not left:
+            left = 0
+            made.append(_item(replace(item, text=None, tags=())))
+        else:
+            left -= len(shown)
+            made.append(shown)
+    return "".join(made)
+
+
+def _item(item: Item) -> str:
+    return render_to_string("escalations/_item.html", {"item": item})
 
 
 def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> Frame:

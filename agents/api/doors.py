@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from agents.api.withheld import withhold
 from agents.authentication import authenticate
 from agents.limits import spend
-from memoryhub.core import idempotency
+from memoryhub.core import idempotency, work
 from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
 from memoryhub.core.fitting import BYTES, Fitted
 from memoryhub.core.transactions import viewer_transaction
@@ -162,6 +162,7 @@ def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | Non
     shown: list[orjson.Fragment] = []
     left = room() if most_bytes is None else most_bytes
     for row in rows:
+        work.check()
         raw = dump(render(row))
         left -= len(raw) + 1
         if left < 0 and shown:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agents.api.doors import Answer, Reading
 from escalations import insights
+from memoryhub.core import work
 from memoryhub.interface.json import dump
 
 BY = ("agent", "week")
@@ -63,6 +64,7 @@ def as_csv(rows: Sequence[insights.Row]) -> bytes:
     writer = csv.DictWriter(table, fieldnames=insights.COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
+        work.check()
         writer.writerow({name: _cell(value) for name, value in insights.flat(row).items()})
     return table.getvalue().encode()
 

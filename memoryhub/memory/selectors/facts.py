@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import durability, sql
+from memoryhub.core import durability, sql, work
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.fitting import BYTES, Fitted, ended, fit
@@ -179,6 +179,7 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
     found: dict[str, FactRow] = {}
     ambiguous: dict[str, list[str]] = {}
     for key, those in twins.items():
+        work.check()
         try:
             found[key] = _choose(viewer, those, None)
         except Conflict as conflict:

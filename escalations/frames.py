@@ -4,14 +4,15 @@ A frame carries no sealed text. What depends on the viewer is decided in the bro
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import F
 from django.template.loader import render_to_string
 
 from escalations.desk import rows_by_id
-from escalations.timeline import Item, items_of_events
+from escalations.items import as_html
+from escalations.timeline import items_of_events
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
@@ -19,6 +20,7 @@ from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
 
 MOST_CHARS = 1024 * 1024  # of one event's items: a frame that a socket's queue does not hold would end it each time
+ROWS_AT_ONCE = 100  # of all events of a page; those of one batch stay together
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +53,19 @@ def _rows(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[tuple[UUID, int],
 
 
 def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
-    """Event -> its items of the task's timeline, likewise of the event's own label only."""
+    """Event -> its items of the task's timeline, likewise of the event's own label only; read some rows at a time."""
     if not events:
         return {}
+    if len(events) > 1 and sum(event.data.get("count", 1) for event in events) > ROWS_AT_ONCE:
+        half = len(events) // 2
+        return _items(viewer, events[:half]) | _items(viewer, events[half:])
     known = Event.objects.filter(id__in=[event.id for event in events]).select_related("actor")
     found = items_of_events(viewer, list(known.annotate(seq=F("clock__seq"))))
     labels = {event.id: str(event.label) for event in events}
-    return {event: _html([item for item in items if item.label == labels[event]]) for event, items in found.items()}
-
-
-def _html(items: Sequence[Item]) -> str:
-    """The items of one event, of which a batch has a thousand; what finds no room is opened by a click."""
-    made, left = [], MOST_CHARS
-    for item in items:
-        shown = _item(item) if left else ""
-        if left < len(shown) or not left:
-            left = 0
-            made.append(_item(replace(item, text=None, tags=())))
-        else:
-            left -= len(shown)
-            made.append(shown)
-    return "".join(made)
-
-
-def _item(item: Item) -> str:
-    return render_to_string("escalations/_item.html", {"item": item})
+    return {
+        event: as_html([item for item in items if item.label == labels[event]], MOST_CHARS)
+        for event, items in found.items()
+    }
 
 
 def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> Frame:

@@ -11,12 +11,16 @@ from django.db.models import F
 from django.template.loader import render_to_string
 
 from escalations.desk import rows_by_id
+from escalations.items import as_html
 from escalations.timeline import items_of_events
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
+
+MOST_CHARS = 1024 * 1024  # of one event's items: a frame that a socket's queue does not hold would end it each time
+ROWS_AT_ONCE = 100  # of all events of a page; those of one batch stay together
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,17 @@ def _rows(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[tuple[UUID, int],
 
 
 def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
-    """Event -> its items of the task's timeline, likewise of the event's own label only."""
+    """Event -> its items of the task's timeline, likewise of the event's own label only; read some rows at a time."""
     if not events:
         return {}
+    if len(events) > 1 and sum(event.data.get("count", 1) for event in events) > ROWS_AT_ONCE:
+        half = len(events) // 2
+        return _items(viewer, events[:half]) | _items(viewer, events[half:])
     known = Event.objects.filter(id__in=[event.id for event in events]).select_related("actor")
     found = items_of_events(viewer, list(known.annotate(seq=F("clock__seq"))))
     labels = {event.id: str(event.label) for event in events}
     return {
-        event: "".join(
-            render_to_string("escalations/_item.html", {"item": item}) for item in items if item.label == labels[event]
-        )
+        event: as_html([item for item in items if item.label == labels[event]], MOST_CHARS)
         for event, items in found.items()
     }
 

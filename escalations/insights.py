@@ -158,9 +158,13 @@ def measure(viewer: Viewer, period: Period, *, by_agent: bool = False, by_week: 
     for week, name, kind, what, count, spans in counted:
         cells.setdefault((week, name, kind), {})[what] = _Count(count, spans)
     if len(cells) > MOST_ROWS or len(counted) == params["most"]:
-        detail = f"This makes more than {MOST_ROWS} rows; shorten the period."
-        raise Invalid(errors=(FieldError("?by", Code.TOO_LARGE, detail),))
+        raise too_much(f"{MOST_ROWS} rows")
     return [_row(*cell, counts) for cell, counts in cells.items()]
+
+
+def too_much(most: str) -> Invalid:
+    """The refusal of what makes a longer answer than there may be."""
+    return Invalid(errors=(FieldError("?by", Code.TOO_LARGE, f"This makes more than {most}; shorten the period."),))
 
 
 class _Count(NamedTuple):

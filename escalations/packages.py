@@ -59,4 +59,5 @@ _id = attrgetter("id")
 
 def _size(row: ObservationRow | DecisionRow) -> int:
     text = row.body if row.sealed is None else row.sealed
-    return len(text.encode() if isinstance(text, str) else text)
+    tags = row.tags if isinstance(row, ObservationRow) else ()
+    return len(text.encode() if isinstance(text, str) else text) + sum(len(tag.encode()) for tag in tags)

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import orjson
 from django.conf import settings
 
+from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError
 
 MAX_FAULTS = 20
@@ -72,6 +73,7 @@ class Run:
             self.spend(1)
             return known
         self.spend(1 + len(schema))
+        work.check()
         self._nesting += 1
         if self._nesting > MAX_NESTING:
             raise Unusable("", "The schema refers to itself without end, or is nested too deeply.")

@@ -12,10 +12,12 @@ from escalations.models import Answer, Escalation, Priority, Verdict
 from escalations.standing import as_they_are_now
 from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN, RESOLVED
 from escalations.written import arguments_of
+from memoryhub.core import durability
 from memoryhub.core.access import find, visible_to
 from memoryhub.core.labels import label_by_id
-from memoryhub.core.models import Event, Membership, Team, seq_of_row
+from memoryhub.core.models import Event, EventSeq, Membership, Team, seq_of_row
 from memoryhub.core.sealing import read_text
+from memoryhub.core.transactions import current
 from memoryhub.core.verbs import has_scope
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.interface.json import as_written
@@ -205,11 +207,15 @@ OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
     """The answer as the agent gets it; None while there is none. Raises NotFound.
 
-    What was decided is for who asked. Others who see the escalation, having joined it or not, get its words.
+    What was decided is for who asked. Others who see the escalation, having joined it or not, get its words. An agent
+    acts on it: it is durable before it is told (Unconfirmed, while a standby is away).
     """
     row = escalation(viewer, escalation_id)
     if row.state not in ANSWERED:
         return None
+    seq = EventSeq.objects.filter(event_id=row.change).values_list("seq", flat=True).first()
+    if seq is None or not durability.has(viewer.team, seq):
+        current().settled = row.change
     given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
     answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
     text = read_text(answer) if answer else {}

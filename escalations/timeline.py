@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from escalations.models import Answer, Escalation, Note
 from escalations.selectors import alive_at, as_of, may_open_private
+from memoryhub.core import work
 from memoryhub.core.access import VISIBLE, label_params, visible_to
 from memoryhub.core.errors import NotFound
 from memoryhub.core.fitting import Fitted
@@ -264,6 +265,7 @@ def items_of(viewer: Viewer, rows: Sequence[Any], *, opened: bool) -> list[Item]
     roles = dict(Membership.objects.filter(id__in=authors).values_list("id", "role")) if authors else {}
     made = []
     for row in rows:
+        work.check()
         if isinstance(row, Event):
             made.append(_of_event(row, words.get(row.id), opened=opened))
         else:

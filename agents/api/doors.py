@@ -19,9 +19,10 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from agents.api.withheld import withhold
 from agents.authentication import authenticate
 from agents.limits import spend
-from memoryhub.core import idempotency
+from memoryhub.core import idempotency, work
 from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
 from memoryhub.core.fitting import BYTES, Fitted
 from memoryhub.core.transactions import viewer_transaction
@@ -161,6 +162,7 @@ def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | Non
     shown: list[orjson.Fragment] = []
     left = room() if most_bytes is None else most_bytes
     for row in rows:
+        work.check()
         raw = dump(render(row))
         left -= len(raw) + 1
         if left < 0 and shown:
@@ -231,7 +233,10 @@ class Asking(Taking):
 
 
 class Writing(Taking):
-    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second."""
+    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second.
+
+    Of a row it tells a key that may not read it no more than shown() leaves.
+    """
 
     verb: ClassVar[str]  # the action's: a key needs its scope
 
@@ -244,7 +249,13 @@ class Writing(Taking):
         body = self._parse(raw)
         outcome = self._run(request, raw, body, url)
         with viewer_transaction(self.viewer, read_only=True):
-            return respond(self.render(outcome))
+            answer = self.render(outcome)
+        answer.data = self.shown(answer.data, body)
+        return respond(answer)
+
+    def shown(self, data: Any, sent: Shape | None = None) -> Any:
+        """A row, or another answer, as far as the key may have it (withhold)."""
+        return withhold(self.viewer, self.scope_of("POST"), data, sent)
 
     def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))

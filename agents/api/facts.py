@@ -173,8 +173,8 @@ class OneFact(Reading, Writing):
         return PreconditionFailed(
             stale.detail,
             headers={"ETag": make_tag(newest.id, newest.version, rows[newest.version].event_id)},
-            current=shown[newest.version],
-            expected=shown[was.version] if was is not None and is_seen else None,
+            current=self.shown(shown[newest.version]),
+            expected=self.shown(shown[was.version]) if was is not None and is_seen else None,
         )
 
 
@@ -213,15 +213,17 @@ class ReadFacts(Asking):
     def read(self, body: Keys, **url: Any) -> Answer:
         keys = list(dict.fromkeys(body.keys))
         many = selectors.many(self.viewer, keys, most_bytes=room())
-        found = [key for key in keys if key in many.found]
-        shown = fitting(found, lambda key: rendering.fact(many.found[key]))
-        unread = {*many.unread, *found[len(shown) :]}
+        there = [key for key in keys if key in many.found or key in many.ambiguous]
+
+        def tell(key: str) -> Any:
+            return rendering.fact(many.found[key]) if key in many.found else many.ambiguous[key]
+
+        told = dict(zip(there, fitting(there, tell), strict=False))
+        unread = {*many.unread, *there[len(told) :]}
         data = {
-            "facts": dict(zip(found, shown, strict=False)),
-            "missing": [
-                key for key in keys if key not in many.found and key not in many.ambiguous and key not in unread
-            ],
-            "ambiguous": many.ambiguous,
+            "facts": {key: shown for key, shown in told.items() if key in many.found},
+            "missing": [key for key in keys if key not in there and key not in unread],
+            "ambiguous": {key: labels for key, labels in told.items() if key in many.ambiguous},
             "unread": [key for key in keys if key in unread],
         }
         return Answer(data)

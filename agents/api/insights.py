@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypedDict
 
+from django.conf import settings
 from django.utils import timezone
 
 from agents.api.doors import Answer, Reading
 from escalations import insights
+from memoryhub.core import work
+from memoryhub.interface.json import dump
 
 BY = ("agent", "week")
 
@@ -35,14 +38,24 @@ class Insights(Reading):
         rows = insights.measure(self.viewer, period, by_agent="agent" in by, by_week="week" in by)
         if self.params.choice("format", ("json", "csv")) == "csv":
             name = f"insights-{self.viewer.team_slug}-{period.start:%Y-%m-%d}-{period.end:%Y-%m-%d}.csv"
-            return Answer(
+            return _whole(
                 as_csv(rows),
                 headers={
                     "Content-Type": "text/csv; charset=utf-8; header=present",
                     "Content-Disposition": f'attachment; filename="{name}"',
                 },
             )
-        return Answer({"from": period.start, "to": period.end, "by": by, "results": rows})
+        return _whole(
+            dump({"from": period.start, "to": period.end, "by": by, "results": rows}),
+            headers={"Content-Type": "application/json"},
+        )
+
+
+def _whole(body: bytes, headers: dict[str, str]) -> Answer:
+    """Raises Invalid for more than an answer holds: figures of a part of the period would pass for those of all."""
+    if len(body) > settings.ANSWER_BYTES:
+        raise insights.too_much(f"{settings.ANSWER_BYTES} bytes")
+    return Answer(body, headers=headers)
 
 
 def as_csv(rows: Sequence[insights.Row]) -> bytes:
@@ -51,6 +64,7 @@ def as_csv(rows: Sequence[insights.Row]) -> bytes:
     writer = csv.DictWriter(table, fieldnames=insights.COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
+        work.check()
         writer.writerow({name: _cell(value) for name, value in insights.flat(row).items()})
     return table.getvalue().encode()
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.tasks import Token, given, level
+from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask, NotFound
 from memoryhub.interface.json import escape_pointer
 from memoryhub.interface.pagination import Listed
@@ -212,6 +213,7 @@ class ObservationBatch(Writing):
         return Outcome(207 if any(result["status"] == "error" for result in results) else 200, results)
 
     def _shaped(self, index: int, item: Any, results: list[dict[str, Any]]) -> Item | None:
+        work.check()
         try:
             if not isinstance(item, dict):
                 raise Invalid(errors=(FieldError(f"/items/{index}", Code.WRONG_TYPE, "This must be an object."),))

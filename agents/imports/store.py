@@ -14,6 +14,7 @@ from agents.imports.runs import Run, read_run
 from agents.imports.steps import Ask, Decide, Observe, Rules, Step, plan
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation
+from memoryhub.core import work
 from memoryhub.core.access import visible_to
 from memoryhub.core.errors import Code, Conflict, HubError
 from memoryhub.core.sealing import read_text
@@ -117,6 +118,7 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
     held = None if task.status in OVER or asks & known else _lease(viewer, task)
     renewed = time.monotonic()
     for batch in _batches(missing, speed):
+        work.check()  # what there is of the run by then is undone
         if held and time.monotonic() - renewed > LEASE_SECONDS / 2:
             held, renewed = leases.renew(viewer, task=held, token=held.token), time.monotonic()
         _write(viewer, task, batch, held.token if held else None, made)

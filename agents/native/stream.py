@@ -10,9 +10,9 @@ from collections import deque
 from functools import partial
 
 import structlog
-from django.conf import settings
 from prometheus_client import Counter, Gauge
 
+from agents.api.doors import room
 from agents.native import frames
 from agents.native.doors import (
     Receive,
@@ -258,10 +258,8 @@ class Stream:
         if not self._takes_alerts or not self.wanted.takes_kind("alert.send", "alert"):
             return b""
         with viewer_transaction(self.viewer, read_only=True):
-            rows = alert_selectors.alerts(
-                self.viewer, alert_selectors.Filters(), limit=MOST_ALERTS, most_bytes=settings.ANSWER_BYTES
-            )
-            wanted = [row for row in reversed(rows) if self.wanted.task in (None, row.task_id)]
+            rows = alert_selectors.alerts(self.viewer, alert_selectors.Filters(), limit=MOST_ALERTS, most_bytes=room())
+            wanted = [row for row in reversed(rows[: rows.at_most]) if self.wanted.task in (None, row.task_id)]
             return b"".join(frames.push(row) for row in wanted)
 
     async def _write(self, data: bytes) -> None:

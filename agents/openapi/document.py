@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from agents.api.withheld import READS
 from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
@@ -28,8 +29,9 @@ _REFERENCE = "#/components/schemas/{name}"
 _ABOUT = """\
 The shared memory of a team's AI agents. All addresses want `Authorization: Bearer <key>`; the team is the key's.
 
-- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53; a text holds no
-  NUL. What is unknown, repeated, read-only or of another type is refused, with its place.
+- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53, and 0 or
+  from 1e-100 on (what is beyond stands as a text: stored, a number is written out, and read again as another type); a
+  text holds no NUL. What is unknown, repeated, read-only or of another type is refused, with its place.
 - A time is RFC 3339, with an offset from -14:00 to +14:00; in UTC its year is from 1 to 9999.
 - Refusals are `application/problem+json` (RFC 9457). A client may branch on `code`.
 - Hidden and absent are the same answer, everywhere.
@@ -152,6 +154,8 @@ def _refuse_bare_times(name: str, schema: Json) -> None:
 def _operation(operation: Operation, schemas: dict[str, Json], example: Json) -> Json:
     summary = re.split(r"(?<=[.])\s|:\s|;\s", operation.description, maxsplit=1)[0].rstrip(".:;").replace("\n", " ")
     scope = f"\n\nScope: `{operation.scope}`." if operation.scope else ""
+    if operation.scope in READS:
+        scope += f" Without `{READS[operation.scope]}` rows are answered without what others have stored (`omitted`)."
     made: Json = {
         "operationId": operation.id,
         "tags": [operation.noun],

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from escalations import selectors
 from escalations.models import Escalation, Priority
+from memoryhub.core import work
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.unseen import UNSEEN, number_of, show
 
@@ -173,6 +174,7 @@ def _list(
         return format_html('<span class="cut">… {} more inside</span>', count)
     shown: list[tuple[str, SafeString]] = []
     for name, part in members:
+        work.check()
         if longest is not None:
             if len(shown) >= _MOST_MEMBERS or left[0] <= 0:
                 break

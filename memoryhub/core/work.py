@@ -1,7 +1,8 @@
 """Work that a thread does for a client who may leave meanwhile: then reads and waits stop, and writes end whole.
 
-A write that has begun is committed or rolled back as if its client were there. What only reads, or waits for somebody
-else, is cancelled in the database; long loops in Python ask check().
+A write that has stored its rows is committed or rolled back as if its client were there. What only reads, or waits for
+somebody else, is cancelled in the database. Long loops in Python, of reads and of what comes before rows are stored,
+ask check(); what a transaction has stored by then is undone with it.
 """
 
 import threading

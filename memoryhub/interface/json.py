@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 import orjson
 
+from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 
 MAX_BYTES = 1024 * 1024
@@ -60,7 +61,9 @@ def _is_plain(root: dict[str, Any]) -> bool:
         if depth > MAX_DEPTH:
             return False
         below: list[Any] = []
-        for node in level:
+        for number, node in enumerate(level):
+            if not number % 1024:
+                work.check()
             for value in node.values() if type(node) is dict else node:
                 kind = type(value)
                 if kind is str:
@@ -121,6 +124,7 @@ def _refuse_duplicates(raw: bytes) -> None:
     pairs = json.loads(raw, object_pairs_hook=_Members, parse_int=str, parse_float=str)
     stack: list[tuple[Any, str]] = [(pairs, "")]
     while stack:
+        work.check()
         node, pointer = stack.pop()
         seen: set[str] = set()
         members: Iterable[tuple[str | int, Any]] = node if isinstance(node, _Members) else enumerate(node)

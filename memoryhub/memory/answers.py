@@ -26,7 +26,10 @@ HowMatched = Annotated[str, one_of("exact", "partial", "text")]
 
 
 class Row(TypedDict):
-    """What every row is answered with. `unavailable`: its sealed text does not open (moved, damaged, or key erased)."""
+    """What every row is answered with. `unavailable`: its sealed text does not open (moved, damaged, or key erased).
+
+    `omitted`: the scope that a key lacks which may write the row: but ids and states, what it has not sent is empty.
+    """
 
     id: UUID
     seq: int
@@ -35,6 +38,7 @@ class Row(TypedDict):
     author: str
     created_at: Instant
     unavailable: NotRequired[bool]
+    omitted: NotRequired[list[str]]
 
 
 class Lease(TypedDict):

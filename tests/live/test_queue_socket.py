@@ -6,9 +6,11 @@ import socket as sockets
 import time
 from uuid import uuid4
 
+import httpx
 import orjson
 import pytest
 import redis
+from django.conf import settings
 from websockets.frames import Frame, Opcode
 
 from escalations.actions import claims, notes
@@ -309,3 +311,31 @@ def ended(server: Server) -> float:
     lines = httpx.get(f"{server.url}/metrics", headers=token).text.splitlines()
     found = [line for line in lines if line.startswith('memoryhub_sockets_ended_total{code="4408"}')]
     return float(found[0].split()[-1]) if found else 0.0
+
+
+def test_an_event_with_more_than_a_socket_holds_comes_with_items_that_are_opened(server: Server):
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    escalation = ask(agent, task)
+    after = head(team.id)
+    socket, _ = desk(server, sam, after, task.id)
+    # Each character that cannot be seen is shown as some seventy.
+    items = [NewObservation(content={"a": "\u200b" * 2000 + "x"}, task=task, tags=["y" * 100] * 20) for _ in range(500)]
+    done = [result.id for result in observations.log_batch(agent, items=items)]
+    observations.log(agent, item=NewObservation(content="after", task=task))
+    for is_live in (True, False):
+        opened, missed = (socket, []) if is_live else desk(server, sam, after, task.id)
+        with opened:
+            large, small = heard(opened, 2, seconds=60) if is_live else [f for f in missed if f["type"] == "event"]
+            assert len(large["item"]) < 2 * 1024 * 1024
+            assert all(f'data-item="{row}"' in large["item"] for row in done)
+            assert large["item"].count("Open to read") > 490
+            assert "U+200B" in large["item"]
+            assert "after" in small["item"]
+            assert silent(opened), "it is not ended"
+    whole = httpx.get(
+        f"{server.url}/escalations/{escalation.id}/items/{done[-1]}/",
+        cookies={settings.SESSION_COOKIE_NAME: sign_in(sam)},
+    )
+    assert whole.text.count("U+200B") == 2000

@@ -5,6 +5,7 @@ import time
 from memoryhub.core.models import AccessLog
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from memoryhub.interface.json import dump
 from memoryhub.memory.actions import alerts, observations
 from memoryhub.memory.actions.observations import NewObservation
 from tests.conftest import Server
@@ -105,3 +106,18 @@ def test_a_stream_carries_no_sealed_text_and_reading_it_is_recorded(server: Serv
     assert (pushed.data["id"], pushed.data["insight"], pushed.data["sensitivity"]) == (made, None, "confidential")
     with viewer_transaction(system_viewer(team.id), read_only=True):
         assert not AccessLog.objects.filter(row_id=made).exists()
+
+
+def test_alerts_of_the_largest_size_begin_a_stream_within_an_answers_bytes(server: Server):
+    team = make_team()
+    ann, ben = make_agent(team), make_agent(team)
+    made = [send(ann, ben, insight=f"{number}" + "\x01" * 19_990) for number in range(100)]
+    with opened(server, ben, seconds=30) as stream:
+        log(ann)
+        begun, size = [], 0
+        while (message := stream.message()).event != "observation.log":
+            if message.event == "alert":
+                begun.append(message.data["id"])
+                size += len(dump(message.data))
+    assert 7 * 1024 * 1024 < size <= 8 * 1024 * 1024
+    assert begun == made[-len(begun) :], "the newest, the oldest of them first; the list has all"

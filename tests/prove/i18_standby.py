@@ -13,10 +13,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
+import httpx
+
+from tests.factories import PASSWORD
 from tests.prove.i18_system import Pair
 
 WRITERS = 24  # more than a web process has threads
@@ -85,10 +90,10 @@ def writers(pair: Pair, log: Log, name: str, many: int = WRITERS, pause: float =
     stop = threading.Event()
 
     def run(number: int) -> None:
-        count = 0
-        while not stop.is_set():
-            write(pair, log, pair.keys[number % len(pair.keys)], f"{name}-{number}-{count}")
-            count += 1
+        for turn in count():
+            if stop.is_set():
+                return
+            write(pair, log, pair.keys[number % len(pair.keys)], f"{name}-{number}-{turn}")
             time.sleep(pause)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(many)]
@@ -102,18 +107,36 @@ def writers(pair: Pair, log: Log, name: str, many: int = WRITERS, pause: float =
             thread.join()
 
 
+CONFIDENTIAL = "a confidential row"  # whose reading is recorded
 READS = ("/api/v1/observations?limit=5", "/api/v1/facts/known", "/api/v1/feed?after=0&limit=5", "/login/")
 PROBES = ("/healthz", "/readyz")
 
 
-def read_for(pair: Pair, log: Log, seconds: float) -> None:
+@contextmanager
+def browser(pair: Pair) -> Iterator[httpx.Client]:
+    """A browser at the sign-in page."""
+    with httpx.Client(base_url=pair.url, timeout=ANSWER_SECONDS) as made:
+        made.get("/login/")
+        made.headers.update({"X-CSRFToken": made.cookies["csrftoken"], "Origin": pair.url})
+        yield made
+
+
+def sign_in(pair: Pair, client: httpx.Client) -> int:
+    """The status that the person's password is answered with."""
+    status = client.post("/login/", data={"username": pair.person, "password": PASSWORD}).status_code
+    client.headers.update({"X-CSRFToken": client.cookies["csrftoken"], "Accept": "application/json"})
+    return status
+
+
+def read_for(pair: Pair, log: Log, seconds: float, secret: str) -> None:
     """Ask for everything that must be answered, in turn."""
     deadline = time.monotonic() + seconds
+    asked = {path: path for path in (*READS, *PROBES)} | {CONFIDENTIAL: f"/api/v1/observations/{secret}"}
     while time.monotonic() < deadline:
-        for path in (*READS, *PROBES):
+        for what, path in asked.items():
             begun = time.monotonic()
             status, _, _ = ask(pair.port, pair.keys[0], "GET", path)
-            log.reads.append(Told(path, begun, time.monotonic() - begun, status))
+            log.reads.append(Told(what, begun, time.monotonic() - begun, status))
         time.sleep(0.05)
 
 
@@ -127,20 +150,23 @@ class Outage:
     state: dict[str, Any]
     rows: Counter[str]
     retried: Log
+    recorded: int  # readings of the confidential row
 
 
 def outage(pair: Pair, name: str, *, kill: bool, seconds: float) -> Outage:
     """Take the standby away (stopped, or killed) under writers and a reader; bring it back; send again what failed."""
     ask(pair.port, pair.keys[0], "PUT", "/api/v1/facts/known", {"value": 1})
+    hidden = {"content": "secret", "sensitivity": "confidential"}
+    secret = json.loads(ask(pair.port, pair.keys[1], "POST", "/api/v1/observations", hidden)[2])["id"]
     quiet, away, retried = Log(), Log(), Log()
     with writers(pair, quiet, f"{name}-quiet", many=4):
-        read_for(pair, quiet, 2)
+        read_for(pair, quiet, 2, secret)
     if kill:
         pair.standby.kill()
     else:
         pair.standby.send(signal.SIGSTOP)
     with writers(pair, away, name):
-        read_for(pair, away, seconds)
+        read_for(pair, away, seconds, secret)
     state = json.loads(ask(pair.port, "", "GET", "/readyz")[2])
     if kill:
         pair.standby.start()
@@ -154,7 +180,59 @@ def outage(pair: Pair, name: str, *, kill: bool, seconds: float) -> Outage:
     back = time.monotonic() - begun
     for told in away.writes[:60]:
         write(pair, retried, pair.keys[int(told.what.split("-")[-2]) % len(pair.keys)], told.what)
-    return Outage(quiet, away, back, state, rows_of(pair, name), retried)
+    recorded = pair.owner(f"select count(*) from access_log where row_id = '{secret}'")
+    return Outage(quiet, away, back, state, rows_of(pair, name), retried, recorded)
+
+
+@dataclass
+class Decided:
+    """What an agent was told of a decision that was made while the standby was away. `state`: of a plain read.
+
+    `signed_in`: how long the page took to sign people in meanwhile.
+    """
+
+    decide: int
+    told: set[int]
+    state: str
+    slowest: float
+    signed_in: list[float]
+    after: dict[str, Any]
+
+
+def decide_away(pair: Pair) -> Decided:
+    """A person decides in the moment in which the standby stops: that stands in the primary, and nobody knows more."""
+    key = pair.keys[0]
+    ask(pair.port, key, "POST", "/api/v1/tasks", {"key": "decided", "title": "T"})
+    asked = {"task": "decided", "reason_code": "other", "reason": "r", "question": "q"}
+    row = json.loads(ask(pair.port, key, "POST", "/api/v1/escalations", asked)[2])["id"]
+    told: set[int] = set()
+    slowest = 0.0
+    with browser(pair) as client, ThreadPoolExecutor(1) as pool:
+        sign_in(pair, client)
+        assert client.post(f"/escalations/{row}/claim", json={}).status_code == 200
+        pair.standby.send(signal.SIGSTOP)
+        body = {"verdict": "respond", "message": "Yes."}
+        decided = pool.submit(lambda: client.post(f"/escalations/{row}/decide", json=body).status_code)
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            begun = time.monotonic()
+            told.add(ask(pair.port, key, "GET", f"/api/v1/escalations/{row}/answer")[0])
+            slowest = max(slowest, time.monotonic() - begun)
+            time.sleep(0.05)
+        signed_in = []
+        for _ in range(3):
+            with browser(pair) as other:
+                begun = time.monotonic()
+                assert sign_in(pair, other) == 302
+                signed_in.append(time.monotonic() - begun)
+                assert other.get("/").status_code == 200
+        state = json.loads(ask(pair.port, key, "GET", f"/api/v1/escalations/{row}")[2])["state"]
+        pair.standby.send(signal.SIGCONT)
+        deadline = time.monotonic() + 10
+        while (answer := ask(pair.port, key, "GET", f"/api/v1/escalations/{row}/answer"))[0] != 200:
+            assert time.monotonic() < deadline, "the answer does not come"
+            time.sleep(0.05)
+        return Decided(decided.result(), told, state, slowest, signed_in, json.loads(answer[2]))
 
 
 def rows_of(pair: Pair, name: str) -> Counter[str]:

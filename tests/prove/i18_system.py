@@ -103,7 +103,10 @@ class Database:
 
 @dataclass
 class Pair:
-    """A primary and its standby behind one address, a web process and a worker. `keys`: of agents of one team."""
+    """A primary and its standby behind one address, a web process and a worker.
+
+    `keys`: of agents of one team; `person`: who signs in there.
+    """
 
     data: Path
     primary: Database
@@ -112,6 +115,7 @@ class Pair:
     environment: dict[str, str]
     port: int
     keys: list[str] = field(default_factory=list)
+    person: str = ""
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -196,7 +200,7 @@ def pair(name: str, **settings: str) -> Iterator[Pair]:
     try:
         made.primary.start()
         made.standby.follow(made.primary)
-        for command in (["manage.py", "migrate", "--database", "owner", "-v", "0"], ["-m", "tests.prove.i01_team"]):
+        for command in (["manage.py", "migrate", "--database", "owner", "-v", "0"], ["-m", "tests.prove.i18_team"]):
             told = subprocess.run(
                 [sys.executable, *command],
                 env=made.environment,
@@ -205,7 +209,7 @@ def pair(name: str, **settings: str) -> Iterator[Pair]:
                 text=True,
                 check=True,
             )
-        made.keys = told.stdout.split()
+        *made.keys, made.person = told.stdout.split()
         made.serve()
         yield made
     finally:

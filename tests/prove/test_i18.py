@@ -19,8 +19,9 @@ def check(found: harness.Outage, quiet_refs: set[str]) -> None:
     assert all(told.retry_after and int(told.retry_after) >= 1 for told in found.away.writes)
     assert max(told.seconds for told in found.away.writes) <= SETTLE_SECONDS + 1 + SLACK
     assert {(told.what, told.status) for told in found.away.reads} == {
-        (path, 200) for path in (*harness.READS, *harness.PROBES)
+        (what, 200) for what in (*harness.READS, *harness.PROBES, harness.CONFIDENTIAL)
     }
+    assert found.recorded >= sum(told.what == harness.CONFIDENTIAL for told in found.away.reads)
     slow = [told for told in found.away.reads if told.seconds > allowed]
     assert not slow, "reads wait for the standby"
     assert found.state["standby"].startswith("away since 20")
@@ -42,6 +43,11 @@ def test_while_the_standby_is_away_no_write_is_acknowledged_and_reads_go_on(full
                 f" {max(told.seconds for told in found.quiet.reads):.2f} s); back after {found.back_seconds:.2f} s"
             )
             check(found, found.quiet.acknowledged())
+        decided = harness.decide_away(under_test)
+        assert (decided.decide, decided.state) == (503, "handed_back"), "it stands, and is not confirmed"
+        assert (503 in decided.told, 200 in decided.told) == (True, False), "the agent was told what may be lost"
+        assert max(decided.slowest, *decided.signed_in) <= 1 + SLACK
+        assert (decided.after["decision"], decided.after["message"]) == ("respond", "Yes.")
         moved = harness.fail_over(under_test, "moved", kills=20 if full else 1)
         print("promotions:", moved.kills, "acknowledged:", moved.acknowledged, "lost:", len(moved.lost))
         under_test.owner(harness.LOCAL_ONLY)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from django.utils.crypto import salted_hmac
 
-from memoryhub.core import ledger
+from memoryhub.core import ledger, work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.core.ids import new_id
 from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
@@ -89,6 +89,7 @@ def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged
     rows: list[_Row] = []
     places: list[int] = []
     for item in items:
+        work.check()  # nothing is stored yet
         try:
             row = _checked(viewer, item, at)
             repeated = _held(viewer, row)

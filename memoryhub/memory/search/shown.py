@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from memoryhub.core import work
 from memoryhub.core.fitting import Fitted
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.viewers import Viewer
@@ -100,6 +101,7 @@ def _read(
             is_whole = False
             break
         for row in found:
+            work.check()
             made = render(row)
             text = "\n".join(plain_text(made[name]) for name in members if made[name])
             if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from memoryhub.core import work
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.words import Kind, Token, tokens
 
@@ -38,6 +39,7 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     stem = stems(wanted) if wanted else {}
     made = []
     for text, run in zip(cut, found, strict=True):
+        work.check()
         made.append(_snippet(text, [token for token in run if _is_match(token, sought, stem)]))
     return made
 
@@ -119,6 +121,7 @@ def _merged(marks: list[list[int]]) -> list[list[int]]:
 
 def has_run(text: str, run: Sequence[Token]) -> bool:
     """Whether the words of a phrase stand one after the other in a text."""
+    work.check()
     wanted = {token.text for token in run}
     places: dict[str, set[int]] = {}
     for token in tokens(text):

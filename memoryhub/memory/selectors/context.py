@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from memoryhub.core import work
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.selectors import memories
@@ -49,6 +50,7 @@ class _Packed:
         """Take the part's rows while they fit into `limit` tokens; one that is too long is passed over."""
         chosen = self.chosen.setdefault(part.kind, {})
         for row in part.rows:
+            work.check()
             if limit < SMALLEST:
                 return
             key = _id(row)

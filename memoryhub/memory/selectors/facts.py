@@ -4,13 +4,13 @@ What a reader is told of a fact is on disk first: a version that a crash takes b
 anew, would have the ETag of the one that was read.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import durability, sql
+from memoryhub.core import durability, sql, work
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.fitting import BYTES, Fitted, ended, fit
@@ -139,16 +139,16 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
     Raises NotFound, also for one that is deleted or past its time to live; Conflict (ambiguous_key) with the visible
     labels when no twin dominates; `label` chooses.
     """
-    return _choose([row for row in _of_keys(viewer, [key]) if row.is_live], label)
+    return _choose(viewer, [row for row in _of_key(viewer, key) if row.is_live], label)
 
 
 def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
     """As by_key(), but one that is deleted or past its time to live is found when there is no other."""
-    rows = _of_keys(viewer, [key])
+    rows = _of_key(viewer, key)
     try:
         return choose([row for row in rows if row.is_live], label)
     except NotFound:
-        return _choose(rows, label)
+        return choose(rows, label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
         # The key of the first row that does not fit is read again as a whole, with all its twins.
         unread = list(keys[keys.index(rows[rows.at_most].key) :]) if len(rows) > rows.at_most else []
         if unread == list(keys):
-            rows, unread = Fitted(_of_keys(viewer, keys[:1])), unread[1:]
+            rows, unread = Fitted(_of_key(viewer, keys[0])), unread[1:]
     twins: dict[str, list[FactRow]] = {}
     for row in rows:
         if row.is_live and row.key not in unread:
@@ -180,8 +180,9 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
     found: dict[str, FactRow] = {}
     ambiguous: dict[str, list[str]] = {}
     for key, those in twins.items():
+        work.check()
         try:
-            found[key] = choose(those, None)
+            found[key] = _choose(viewer, those, None)
         except Conflict as conflict:
             ambiguous[key] = conflict.extra["labels"]
     return Many(found, ambiguous, unread)
@@ -233,7 +234,7 @@ def as_of(
     there = _BY_TIME if seq is None else _BY_SEQ
     newest = _NEWEST_THEN.format(there=there, facts="fact f", those="and f.key = %(key)s::varchar")
     params = label_params(viewer) | {"key": key, "seq": seq, "time": time}
-    return _choose(_rows(f"with {newest} {_THOSE_THEN}", params), label)
+    return _choose(viewer, _twins(f"with {newest} {_THOSE_THEN}", params), label)
 
 
 def of_task(
@@ -313,10 +314,18 @@ def history(
     return _fitted(_VERSION_COLUMNS, rest, params, most_bytes)
 
 
-def _of_keys(viewer: Viewer, keys: Iterable[str]) -> list[FactRow]:
-    """All that is visible under these keys, dead or alive."""
-    params = label_params(viewer) | {"keys": list(keys)}
-    return _rows(f"{_FACT} where {_FACT_IS_MINE} and r.key = any (%(keys)s::varchar[])", params)
+def _of_key(viewer: Viewer, key: str) -> list[FactRow]:
+    """All that is visible under this key, dead or alive, as _twins()."""
+    return _twins(f"{_FACT} where {_FACT_IS_MINE} and r.key = %(key)s::varchar", label_params(viewer) | {"key": key})
+
+
+_FEW_TWINS = 8  # are read with their texts
+
+
+def _twins(text: str, params: dict[str, Any]) -> list[FactRow]:
+    """The rows of one key; without their texts, which can be large, where they are many."""
+    rows = _rows(f"{text} limit {_FEW_TWINS + 1}", params)
+    return rows if len(rows) <= _FEW_TWINS else _rows(text.replace("r.body, r.sealed", "null, null"), params)
 
 
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
@@ -343,5 +352,10 @@ def _settle(rows: Sequence[FactRow]) -> None:
         current().settled = fresh.event_id
 
 
-def _choose(rows: Sequence[FactRow], label: str | None) -> FactRow:
-    return choose(rows, label)
+def _choose(viewer: Viewer, rows: Sequence[FactRow], label: str | None) -> FactRow:
+    """Of the rows of _twins(), the one with its text."""
+    row = choose(rows, label)
+    if row.body is not None or row.sealed is not None:
+        return row
+    table = f"{_FACT} where {_FACT_IS_MINE}" if row.text_id == row.id else f"{_VERSION} where {_VERSION_IS_MINE}"
+    return _only(sql.run(f"{table} and r.id = %(id)s::uuid", label_params(viewer) | {"id": row.text_id}))

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from memoryhub.core import work
 from memoryhub.core.access import VISIBLE, label_params
 from memoryhub.core.blind import blind
 from memoryhub.core.fitting import BYTES, ended, fit
@@ -142,6 +143,7 @@ def _candidates(
 
 
 def _compare(asked: similarity.Asked, row: LearningRow, at: datetime) -> Relevant:
+    work.check()
     text = _text(row)
     found = similarity.compare(asked, text.get("context") or {}, text.get("details"))
     told = {word for pair in (*found.exact, *found.partial) for word in pair.words}

@@ -78,7 +78,8 @@ r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, 
 """
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
 _TASKS = f"select {_TASK} {_OF_VIEWER}"
-_BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar"
+_FEW_TWINS = 8
+_BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar limit {_FEW_TWINS + 1}"
 _THIS = f"select {_TASK} from task r where r.id = %(id)s::uuid and r.{VISIBLE}"
 _HELD_BY = f"""{_LIVE} and r.holder_id = (
     select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)"""
@@ -91,7 +92,10 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> TaskRow:
 
     Raises NotFound, or Conflict (ambiguous_key) with the visible labels when no twin dominates; `label` chooses.
     """
-    return choose([TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})], label, NoSuchTask)
+    rows = [TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})]
+    if len(rows) > _FEW_TWINS:  # their texts can be large
+        return find_task(viewer, ref(viewer, key, label).id)
+    return choose(rows, label, NoSuchTask)
 
 
 def find_task(viewer: Viewer, task_id: UUID | str) -> TaskRow:
@@ -192,6 +196,9 @@ def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     return {task.id: task.key for task in refs_of(viewer, set(ids)).values()}
 
 
+MOST_LABELS = 1000  # are told of an ambiguous key
+
+
 def choose(rows: Iterable[Found], label: str | None, absent: type[NotFound] = NotFound) -> Found:
     """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key();
     `absent`, where there is none.
@@ -207,5 +214,5 @@ def choose(rows: Iterable[Found], label: str | None, absent: type[NotFound] = No
     raise Conflict(
         Code.AMBIGUOUS_KEY,
         "Several rows of this key are visible, and none of their labels dominates the others; choose by ?label=.",
-        labels=sorted(str(found) for found, _ in twins),
+        labels=sorted(str(found) for found, _ in twins)[:MOST_LABELS],
     )

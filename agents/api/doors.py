@@ -146,9 +146,13 @@ class Reading(Endpoint):
         """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
         found = fetch(window.position, window.backwards, window.limit + 1)
-        shown = fitting(found[: getattr(found, "at_most", None)][: window.limit], render)
+        shown = _shown(found[: getattr(found, "at_most", None)][: window.limit], render)
+        raw = dump(shown[::-1] if window.backwards else shown)
+        results: Any = orjson.Fragment(raw)
+        if len(raw) > room():
+            shown = _fitted(shown, room())
+            results = shown[::-1] if window.backwards else shown
         made: Page[Any] = page(window, found, place, at_most=len(shown))
-        results = shown[::-1] if window.backwards else shown
         return Answer({"results": results, "next": made.next, "previous": made.previous}, headers=made.headers)
 
 
@@ -157,18 +161,32 @@ def room() -> int:
     return int(settings.ANSWER_BYTES) - 256 * 1024
 
 
-def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | None = None) -> list[orjson.Fragment]:
-    """The rows as JSON, as many as an answer holds (or `most_bytes`), at least one."""
-    shown: list[orjson.Fragment] = []
-    left = room() if most_bytes is None else most_bytes
+def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | None = None) -> list[Any]:
+    """The rows as they are shown, as many as an answer holds (or `most_bytes`), at least one."""
+    most = room() if most_bytes is None else most_bytes
+    shown = _shown(rows, render)
+    return shown if len(dump(shown)) <= most else _fitted(shown, most)
+
+
+def _shown(rows: Iterable[T], render: Callable[[T], Any]) -> list[Any]:
+    shown = []
     for row in rows:
         work.check()
-        raw = dump(render(row))
-        left -= len(raw) + 1
-        if left < 0 and shown:
-            break
-        shown.append(orjson.Fragment(raw))
+        shown.append(render(row))
     return shown
+
+
+def _fitted(shown: list[Any], most_bytes: int) -> list[Any]:
+    # Each by itself, which costs ten times as much as all of them together, and is needed where they do not fit.
+    fitted: list[Any] = []
+    for one in shown:
+        work.check()
+        raw = dump(one)
+        most_bytes -= len(raw) + 1
+        if most_bytes < 0 and fitted:
+            break
+        fitted.append(orjson.Fragment(raw))
+    return fitted
 
 
 def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:

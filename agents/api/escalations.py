@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-import orjson
 from msgspec import Meta, field
 
 from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, named_by, room
@@ -177,9 +176,9 @@ class Package(Reading):
         )
         shown = fitting(rows[: window.limit], _rendered, left)
         made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
-        of_kind: dict[type, list[orjson.Fragment]] = {memories.ObservationRow: [], memories.DecisionRow: []}
-        for found, fragment in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
-            of_kind[type(found)].append(fragment)
+        of_kind: dict[type, list[Any]] = {memories.ObservationRow: [], memories.DecisionRow: []}
+        for found, one in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
+            of_kind[type(found)].append(one)
         _add(data, *of_kind.values())
         return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
 

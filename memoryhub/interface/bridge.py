@@ -94,6 +94,8 @@ class Bridge:
     async def _gather(
         self, caller: Hashable, is_known: Callable[[], Awaitable[bool]], head: Head, receive: Receive
     ) -> bytes:
+        if not head.has_body:
+            return b""
         incoming = _Incoming(receive)
         if (head.length or 0) <= SMALL:
             await incoming.read(SMALL)

@@ -10,7 +10,9 @@ victims' p95, the memory of the web process, and whether both are as before five
 
 import asyncio
 import json
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import threading
@@ -34,7 +36,8 @@ class Job:
     """What the attacker does on each of its connections, which it opens again when they are closed.
 
     `requests`, in hex, are dealt round the connections. `way`: "flood" sends its request again whenever it is answered;
-    "hold" sends it once and waits; "unread" sends it and never reads; "pour" sends it and then `more` for ever.
+    "hold" sends it once and waits; "connect" waits for a moment only, and comes again; "unread" sends it and never
+    reads; "pour" sends it and then `more` for ever.
     """
 
     way: str
@@ -236,11 +239,13 @@ async def _connection(job: Job, number: int) -> None:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", job.port, local_addr=(job.source, 0), limit=limit
             )
+            # Ended by a reset: else the system would run out of ports, and the attack would end by itself.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             try:
                 await _use(job.way, reader, writer, request, more)
             finally:
                 writer.transport.abort()
-        # It comes again, as attackers do; who holds connections opens them, and does not flood with opening them.
+        # It comes again, as attackers do; who holds connections does not flood with opening them.
         await asyncio.sleep(10 if job.way == "hold" else 0.2)
 
 
@@ -253,6 +258,8 @@ async def _use(
     if way == "hold":
         while await reader.read(1 << 16):
             pass
+    elif way == "connect":
+        await asyncio.sleep(0.2)
     elif way == "unread":
         await asyncio.sleep(3600)
     elif way == "pour":

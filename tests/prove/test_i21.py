@@ -68,6 +68,10 @@ def idle(world: World) -> Job:
     return Job("hold", 11_000, [""])
 
 
+def connects(world: World) -> Job:
+    return Job("connect", 2_000, [""])
+
+
 def slow_heads(world: World) -> Job:
     return Job("hold", 2_000, [b"GET /api/v1/me HTTP/1.1\r\nHost: localhost\r\nX-A".hex()])
 
@@ -191,7 +195,7 @@ def readyz(world: World) -> Job:
 ATTACKS: dict[str, Callable[[World], Job]] = {
     made.__name__: made
     for made in (
-        *(idle, slow_heads, headers, unread, reads, sign_ins, uploads, waiters, sockets),
+        *(idle, connects, slow_heads, headers, unread, reads, sign_ins, uploads, waiters, sockets),
         *(schemas, labels, escalations, readyz),
     )
 }

@@ -127,10 +127,10 @@ class Run:
         if value is None or isinstance(value, bool | str):
             return value if isinstance(value, str) else (value,)
         if not isinstance(value, dict | list):
-            return orjson.dumps(_whole(value))
+            return _text(_whole(value))
         made = self._canonical.get(id(value))
         if made is None:
-            made = orjson.dumps(self._normal(value), option=orjson.OPT_SORT_KEYS)
+            made = _text(self._normal(value))
             self.spend(len(made) // 64)
             self._canonical[id(value)] = made
         return made
@@ -142,6 +142,11 @@ class Run:
         if isinstance(value, list):
             return [self._normal(child) for child in value]
         return _whole(value)
+
+
+def _text(value: Any) -> bytes:
+    # A copy, since what orjson returns keeps the 4 kB that it was written into.
+    return bytes(memoryview(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)))
 
 
 def _whole(value: Any) -> Any:

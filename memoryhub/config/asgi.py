@@ -3,6 +3,7 @@
 Before any of it, requests are counted by who asks (agents.native.callers), so that no neighbour takes everything.
 """
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -32,8 +33,9 @@ from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
 from memoryhub.core.errors import HubError, RateLimited  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
 from memoryhub.interface.heads import Head  # noqa: E402
-from memoryhub.interface.readiness import healthz, readyz  # noqa: E402
+from memoryhub.interface.readiness import LATER_SECONDS, Pace, healthz, readyz  # noqa: E402
 from memoryhub.interface.refusals import refuse  # noqa: E402
+from memoryhub.interface.wire import GIVE_WAY  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
@@ -45,10 +47,14 @@ _PASSWORDS = re.compile(r"/login/|/admin/login/|/admin/password_change/|/account
 if settings.WEB_CORE is not None:
     # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
     os.sched_setaffinity(0, {settings.WEB_CORE})
+# A thread that computes gives the interpreter to another after so long (5 ms by default). A request takes it some ten
+# times, and so does the loop: beside five threads that read large schemas an ordinary one took 0.3 s.
+sys.setswitchinterval(0.0005)
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-    # mallopt(M_MMAP_THRESHOLD, …): large answers get pages of their own, which go back to the system at once. Left to
+    # mallopt(M_MMAP_THRESHOLD, ...): large answers get pages of their own, which go back to the system at once. Left to
     # itself glibc raises this bound to 32 MB after the first of them, and keeps a heap of such pieces for each thread.
-    ctypes.CDLL(None).mallopt(-3, 128 * 1024)
+    ctypes.CDLL(None).mallopt(-3, 64 * 1024)
+    ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: two heaps; the interpreter lets one thread at a time allocate
 _http = Bridge(
     wsgi_application,
     workers=settings.WEB_THREADS,
@@ -57,6 +63,7 @@ _http = Bridge(
 )
 _callers = Callers()
 _in_flight, _waits, _refusals = InFlight(), InFlight(), Refusals()
+_pace = Pace()
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
 # What is loaded by now lives as long as the process. The collector looks at it no more, and at the rest less often:
@@ -77,13 +84,24 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             head = Head.of(scope)
             if probe := _PROBES.get(scope["path"]):
+                if _pace.is_too_quick(head.address):
+                    _give_way(scope)
+                    await asyncio.sleep(LATER_SECONDS)
                 await probe(scope, receive, send)
             else:
-                await _serve(await _callers.find(head), head, receive, send)
+                caller = await _callers.find(head)
+                await _serve(caller, head, receive, send)
         except HubError as error:
             if head is not None and isinstance(error, RateLimited):
+                _give_way(scope)
                 await _refusals.hold(caller or Caller("address", head.address))
             await refuse(head, scope, send, error)
+
+
+def _give_way(scope: Scope) -> None:
+    """What the request waits for is no service: until its answer, its connection may be closed for another."""
+    if give_way := scope.get("extensions", {}).get(GIVE_WAY):
+        give_way()
 
 
 async def _serve(caller: Caller, head: Head, receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from a2wsgi.wsgi import build_environ
@@ -28,7 +29,7 @@ Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
 SMALL = 64 * 1024  # bytes; about what the server keeps of a body by itself
-LARGE_AT_ONCE = 8
+LARGE_AT_ONCE, HEAVY_AT_ONCE = 8, 4  # bodies over SMALL that are gathered, and that are served
 LOOK_AFTER_SECONDS = 0.1  # from then on it is watched whether the client is still there
 
 
@@ -54,14 +55,15 @@ class Bridge:
     """Serves a WSGI application on threads, with bodies of up to `max_bytes`; it refuses longer ones itself.
 
     `is_slow`: which paths hash passwords, which is done on threads of their own. Only a few bodies over 64 KiB are
-    gathered at once, so that clients cannot fill the memory, and only of callers whom `is_known` finds.
+    gathered at once, so that clients cannot fill the memory, and only of callers whom `is_known` finds. Fewer are
+    served, one of each caller, since they are work for the processor, of which all threads have one share each.
     """
 
     def __init__(self, application: Any, *, workers: int, max_bytes: int, is_slow: Callable[[str, str], bool]) -> None:
         self._application, self._max_bytes, self._is_slow = application, max_bytes, is_slow
         self._threads = Threads("web", workers)
         self._slow = Threads("password", settings.PASSWORD_THREADS, queue=settings.PASSWORD_QUEUE, nice=10)
-        self._large = Shares(LARGE_AT_ONCE)
+        self._large, self._heavy = Shares(LARGE_AT_ONCE), Shares(HEAVY_AT_ONCE)
         self._turns = Turns()
         self._cancelling = ThreadPoolExecutor(max_workers=2, thread_name_prefix="cancel")
 
@@ -84,7 +86,7 @@ class Bridge:
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["CONTENT_LENGTH"] = str(len(body))  # without it Django reads nothing of a chunked body
-        answer = await self._run(caller, head, environ, receive)
+        answer = await self._run(caller, head, environ, receive, is_heavy=len(body) > SMALL)
         if answer is not None:
             is_whole = max(length, len(body)) <= self._max_bytes
             await _send(send, answer, is_whole=is_whole)
@@ -124,7 +126,9 @@ class Bridge:
 
     # --- the answer ---
 
-    async def _run(self, caller: Hashable, head: Head, environ: Any, receive: Receive) -> Answer | None:
+    async def _run(
+        self, caller: Hashable, head: Head, environ: Any, receive: Receive, *, is_heavy: bool
+    ) -> Answer | None:
         """The application's answer; None when the client has left."""
         loop = asyncio.get_running_loop()
         client = _Client(receive, self._cancelling)
@@ -133,18 +137,17 @@ class Bridge:
         repeated = head.headers.get(b"idempotency-key") if environ["REQUEST_METHOD"] == "POST" else None
         turn = None if repeated is None else (caller, repeated)
         try:
-            if turn is not None:
-                await self._turns.take(turn)
-            try:
-                await threads.take(caller)
-                try:
-                    client.is_served = True
-                    return await loop.run_in_executor(threads.pool, self._answer, environ, client.work)
-                finally:
-                    threads.places.give(caller)
-            finally:
+            with ExitStack() as held:
                 if turn is not None:
-                    self._turns.give(turn)
+                    await self._turns.take(turn)
+                    held.callback(self._turns.give, turn)
+                if is_heavy:
+                    await self._heavy.take(caller)
+                    held.callback(self._heavy.give, caller)
+                await threads.take(caller)
+                held.callback(threads.places.give, caller)
+                client.is_served = True
+                return await loop.run_in_executor(threads.pool, self._answer, environ, client.work)
         except asyncio.CancelledError:
             if client.work.is_left:
                 return None

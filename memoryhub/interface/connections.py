@@ -32,18 +32,18 @@ class Watched(Protocol):
         """What was awaited has not come."""
 
     def give_way(self) -> None:
-        """Close, while nothing is asked on it, since others have no place."""
+        """Close, while nothing is served on it, since others have no place."""
 
 
 class Resting:
-    """Connections on which nothing is asked, the longest first."""
+    """Connections on which nothing is served, the longest first."""
 
     def __init__(self) -> None:
-        self.fresh: OrderedDict[Watched, None] = OrderedDict()  # nothing was ever asked on them
+        self.fresh: OrderedDict[Watched, None] = OrderedDict()  # nothing ever was, or what is asked is refused
         self.kept: OrderedDict[Watched, None] = OrderedDict()
 
     def first(self) -> Watched | None:
-        """Which is closed first where places are wanting: of those that never asked anything, the oldest."""
+        """Which is closed first where places are wanting: of the fresh ones, the oldest."""
         return next(iter(self.fresh), None) or next(iter(self.kept), None)
 
     def discard(self, one: Watched) -> None:
@@ -115,9 +115,10 @@ class Connections:
         OPEN.set(len(self.open))
 
     def rest(self, one: Watched, *, fresh: bool = False) -> None:
-        """Nothing is asked on it for now. `fresh`: nothing ever was."""
+        """Nothing is served on it for now. `fresh`: it is the first to give way."""
         if one not in self.open:
             return
+        self.wake(one)
         lists = [self._resting]
         if one.neighbour is not None:
             lists.append(self._resting_of.setdefault(one.neighbour, Resting()))
@@ -125,7 +126,7 @@ class Connections:
             (resting.fresh if fresh else resting.kept)[one] = None
 
     def wake(self, one: Watched) -> None:
-        """Something is asked on it. Safe to repeat."""
+        """Something is served on it. Safe to repeat."""
         self._resting.discard(one)
         if one.neighbour is not None and (mine := self._resting_of.get(one.neighbour)):
             mine.discard(one)

@@ -5,6 +5,7 @@ nothing. What takes longer than PATIENCE_SECONDS to look up is told to give no a
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 STATE_SECONDS = 1.0
 PATIENCE_SECONDS = 0.8
 SILENT_SECONDS = 6  # beat has the worker sweep every two
+# One address may ask so often in a second; what it asks beyond is answered later, so that it cannot keep the loop busy.
+MOST_A_SECOND, LATER_SECONDS = 20, 0.5
 
 _LOOK = """
 select array(select app || '.' || name from django_migrations), at,
@@ -64,6 +67,23 @@ class _Part:
             log.error("not_looked_up", part=self._name, **describe(error))
             return {self._name: "unknown"}
         return self._looking.result()
+
+
+class Pace:
+    """How often each address has asked in this second."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+        self._until = 0.0
+
+    def is_too_quick(self, address: str) -> bool:
+        """Count one more; whether that is too much."""
+        now = asyncio.get_running_loop().time()
+        if now > self._until:
+            self._asked.clear()
+            self._until = now + 1
+        self._asked[address] += 1
+        return self._asked[address] > MOST_A_SECOND
 
 
 @cache

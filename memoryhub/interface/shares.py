@@ -4,15 +4,17 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 
-SHARE = 0.5  # a caller may hold up to so many times the places that are free
+# A caller may hold up to so many times the places that are free: while it is alone, and beside others.
+ALONE, BESIDE = 0.2, 0.13
+ALONE_SECONDS = 0.25  # without another
 
 
 class Shares:
     """So many places. Used on one event loop.
 
-    A caller gets one more while it holds less than SHARE times those that are free (dynamic thresholds, Choudhury and
-    Hahne, 1998): alone it gets a third of all, and whoever comes next finds one free at once. Who has to wait is
-    served in turns, a place each.
+    A caller gets one more while it holds less than a share of those that are free (dynamic thresholds, Choudhury and
+    Hahne, 1998): alone it gets three of sixteen, beside others two, and whoever comes next finds one free at once. Who
+    has to wait is served in turns, a place each. So few, since threads that compute have one processor among them.
     """
 
     def __init__(self, places: int) -> None:
@@ -20,6 +22,8 @@ class Shares:
         self._held: Counter[Hashable] = Counter()
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self.waiting = 0
+        self._last: Hashable = None  # who came last, and until when it counts as being beside others
+        self._beside_until = 0.0
 
     def waiting_of(self, caller: Hashable) -> int:
         """How many of this caller's wait."""
@@ -27,10 +31,13 @@ class Shares:
 
     async def take(self, caller: Hashable) -> None:
         """Get a place, and wait for it where need be. Cancelled, it holds none."""
+        loop = asyncio.get_running_loop()
+        if caller != self._last:
+            self._last, self._beside_until = caller, loop.time() + ALONE_SECONDS
         if caller not in self._waiting and self._allows(caller):
             self._hold(caller)
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self.waiting += 1
         try:
@@ -61,7 +68,8 @@ class Shares:
                 turn.set_result(None)
 
     def _allows(self, caller: Hashable) -> bool:
-        return self._held[caller] < SHARE * self._free
+        share = BESIDE if asyncio.get_running_loop().time() < self._beside_until else ALONE
+        return self._held[caller] < share * self._free
 
     def _hold(self, caller: Hashable) -> None:
         self._free -= 1

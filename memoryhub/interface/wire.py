@@ -24,6 +24,7 @@ MAX_PIPELINED = 16  # requests that wait behind the one that is answered
 # Of a body in chunks, or sent in drops: so many pieces, and one more for each so many bytes.
 FREE_PIECES, PIECE_BYTES = 1_000, 64
 MAX_FRAGMENTS = 1_000  # of a message on a socket
+GIVE_WAY = "memoryhub.give_way"  # an ASGI extension: tells that this request's connection may be closed for another
 # Who is refused may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -86,7 +87,7 @@ class Wire(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def give_way(self) -> None:
-        """Close, while nothing is asked on it."""
+        """Close, while nothing is served on it."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def expire(self) -> None:
@@ -142,7 +143,6 @@ class Wire(HttpToolsProtocol):
             return
         if self._is_resting:
             self._is_resting = False
-            connections.wake(self)
             self.deadline = self.loop.time() + settings.HEADER_SECONDS
         was_in_head = self._is_in_head
         super().data_received(data)
@@ -180,10 +180,16 @@ class Wire(HttpToolsProtocol):
             self._stop(RateLimited(f"At most {MAX_PIPELINED} requests may wait on one connection."))
         self._is_in_head = False
         self.deadline = inf
+        connections.wake(self)  # not before: who sends half a head holds no place that another needs
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
             self.cycle.transport = cast(asyncio.Transport, self._out)
+            self.scope["extensions"] = {GIVE_WAY: self._offer}
+
+    def _offer(self) -> None:
+        """The request waits for a refusal, or for asking too often: until its answer another may have the place."""
+        connections.rest(self, fresh=True)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body. Each costs a turn of the loop, so they may not all be tiny."""
@@ -217,15 +223,15 @@ class Wire(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
+            connections.wake(self)
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self.cycle.more_body:
             self._linger()  # it was answered early, and what is left of the body is nobody's
-        elif self._is_in_head:
-            self.deadline = self.loop.time() + settings.HEADER_SECONDS
         else:
-            self._is_resting = True
-            self.deadline = self.loop.time() + settings.KEEP_ALIVE_SECONDS
+            self._is_resting = not self._is_in_head
+            seconds = settings.KEEP_ALIVE_SECONDS if self._is_resting else settings.HEADER_SECONDS
+            self.deadline = self.loop.time() + seconds
             connections.rest(self)
 
     def send_400_response(self, msg: str) -> None:
@@ -274,10 +280,20 @@ class WireSocket(WebSocketsSansIOProtocol):
     deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it."""
+        """Count it. Until it is accepted, another may have its place."""
         super().connection_made(transport)
+        self.close_timeout = LINGER_SECONDS
         self.neighbour = neighbour_of(self.client)
         connections.take(self)
+        connections.rest(self, fresh=True)
+
+    async def send(self, message: Any) -> None:
+        """What the application says. Once it has said that it is over, another may have the place."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            connections.wake(self)
+        elif self.close_sent:
+            connections.rest(self, fresh=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended, from whichever side."""
@@ -305,7 +321,8 @@ class WireSocket(WebSocketsSansIOProtocol):
         """Never due: pings find a peer that is gone."""
 
     def give_way(self) -> None:
-        """Never asked: a socket does not rest."""
+        """End at once."""
+        self.transport.abort()
 
 
 def neighbour_of(client: tuple[str, int] | None) -> str | None:

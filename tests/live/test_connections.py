@@ -234,15 +234,31 @@ def test_idle_connections_lock_nobody_out(strict: Server, agent: TestAgent) -> N
         assert ask(kept, agent) == 200  # of another address
 
 
+def test_who_sends_half_a_head_or_more_than_is_allowed_keeps_nobody_of_the_same_address_out(
+    strict: Server, agent: TestAgent
+) -> None:
+    neighbour = make_agent(make_team("crowd"))
+    whole = head("GET", "/api/v1/feed/stream", key(neighbour))
+    for sent in (whole[:-2], whole):  # of the second kind 32 are served, and the rest will be refused
+        with ExitStack() as stack:
+            crowd = [stack.enter_context(connected(strict, source="127.0.0.6")) for _ in range(60)]
+            for one in crowd:
+                with suppress(ConnectionError):  # it gave way already
+                    one.sendall(sent)
+            time.sleep(0.3)
+            for _ in range(3):
+                with connected(strict, source="127.0.0.6") as late:
+                    assert ask(late, agent) == 200
+
+
 def test_busy_connections_of_one_address_leave_room_for_others_who_are_told_where_there_is_none(
     strict: Server, agent: TestAgent
 ) -> None:
     with ExitStack() as stack:
-        told = []
-        for _ in range(60):
+        busy = [make_agent(make_team("busy")) for _ in range(6)]  # each may have eight streams
+        for number in range(48):  # each of them is served
             one = stack.enter_context(connected(strict, source="127.0.0.4"))
-            one.sendall(b"GET ")  # a head that does not end, so that it does not rest
-            told.append(one)
+            one.sendall(head("GET", "/api/v1/feed/stream", key(busy[number % 6])))
         time.sleep(0.5)
         with connected(strict, source="127.0.0.4") as late:
             assert refusal(late) == (503, "unavailable")

@@ -185,7 +185,7 @@ class Wire(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not before:
             self.cycle.transport = cast(asyncio.Transport, self._out)
-            self.scope["extensions"] = {GIVE_WAY: self._offer}
+            self.scope["extensions"] = {GIVE_WAY: self._offer}  # type: ignore[dict-item]  # not one of the standard
 
     def _offer(self) -> None:
         """The request waits for a refusal, or for asking too often: until its answer another may have the place."""

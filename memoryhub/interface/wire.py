@@ -278,6 +278,7 @@ class WireSocket(WebSocketsSansIOProtocol):
 
     neighbour: str | None = None
     deadline = inf
+    _lingers = False  # what still comes is dropped
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it. Until it is accepted, another may have its place."""
@@ -309,6 +310,22 @@ class WireSocket(WebSocketsSansIOProtocol):
         """The reader keeps up again."""
         super().resume_writing()
         connections.flowing(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless it is over."""
+        if not self._lingers:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """End it with the code that says why. Its peer may still be sending, and a reset would lose the code."""
+        told = self.conn.close_sent
+        assert told is not None
+        self._lingers = self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        connections.rest(self, fresh=True)
 
     def handle_cont(self, event: Any) -> None:
         """A part of a message. Empty ones are no end of them."""

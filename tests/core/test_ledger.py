@@ -4,7 +4,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,13 +52,14 @@ BY_NUMBER = "select n, event_id from plain_number where team_id = %(team)s and n
 
 
 @pytest.fixture
-def plain_number(owner_sql: Connection) -> None:
+def plain_number(owner_sql: Connection) -> Iterator[None]:
     """The control's clock: an identity column, which counts when a row is written and not when it is committed."""
     owner_sql.execute(
-        "create table if not exists plain_number"
-        " (n bigint generated always as identity primary key, team_id int, event_id uuid);"
+        "create table plain_number (n bigint generated always as identity primary key, team_id int, event_id uuid);"
         " grant insert on plain_number to public"
     )
+    yield
+    owner_sql.execute("drop table plain_number")
 
 
 def write(viewer: Viewer, pause: float, *, fail: bool = False) -> tuple[UUID, int]:

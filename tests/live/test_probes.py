@@ -52,7 +52,7 @@ def test_many_who_ask_whether_it_is_ready_cost_a_few_looks(server: Server, owner
         return int(owner_sql.execute(counted).fetchone()[0])
 
     before = transactions()
-    with ThreadPoolExecutor(8) as pool, httpx.Client(timeout=30) as client:
+    with ThreadPoolExecutor(64) as pool, httpx.Client(timeout=30) as client:
         answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(400)))
     assert {answer.status_code for answer in answers} == {200}
     assert transactions() - before < 200, "each call asks the database"

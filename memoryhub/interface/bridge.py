@@ -8,6 +8,7 @@ import asyncio
 import io
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -145,9 +146,13 @@ class Bridge:
                     await self._heavy.take(caller)
                     held.callback(self._heavy.give, caller)
                 await threads.take(caller)
-                held.callback(threads.places.give, caller)
                 client.is_served = True
-                return await loop.run_in_executor(threads.pool, self._answer, environ, client.work)
+                seconds = 0.0
+                try:
+                    answer, seconds = await loop.run_in_executor(threads.pool, self._answer, environ, client.work)
+                finally:
+                    threads.places.give(caller, seconds=0.0 if threads is self._slow else seconds)
+                return answer
         except asyncio.CancelledError:
             if client.work.is_left:
                 return None
@@ -156,7 +161,9 @@ class Bridge:
             timer.cancel()
             client.forget()
 
-    def _answer(self, environ: Any, work: Work) -> Answer:
+    def _answer(self, environ: Any, work: Work) -> tuple[Answer, float]:
+        """The answer, and how many seconds of the processor it took."""
+        before = time.thread_time()
         begun: list[tuple[str, list[tuple[str, str]]]] = []
         with doing(work):
             parts = self._application(environ, lambda status, headers, exc_info=None: begun.append((status, headers)))
@@ -166,11 +173,8 @@ class Bridge:
                 if hasattr(parts, "close"):
                     parts.close()
         status, headers = begun[-1]
-        return (
-            int(status[:3]),
-            [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-            answer,
-        )
+        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return (int(status[:3]), encoded, answer), time.thread_time() - before
 
 
 class _Incoming:

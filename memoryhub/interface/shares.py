@@ -5,16 +5,19 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable
 
 # A caller may hold up to so many times the places that are free: while it is alone, and beside others.
-ALONE, BESIDE = 0.2, 0.13
+ALONE, BESIDE = 0.2, 0.06
 ALONE_SECONDS = 0.25  # without another
+# Beside others, a place of work that took so much of the processor counts as held for so many times that afterwards.
+LONG_SECONDS, REST = 0.002, 2.0
 
 
 class Shares:
     """So many places. Used on one event loop.
 
     A caller gets one more while it holds less than a share of those that are free (dynamic thresholds, Choudhury and
-    Hahne, 1998): alone it gets three of sixteen, beside others two, and whoever comes next finds one free at once. Who
-    has to wait is served in turns, a place each. So few, since threads that compute have one processor among them.
+    Hahne, 1998): alone it gets three of sixteen, beside others one, and whoever comes next finds one free at once. Who
+    has to wait is served in turns, a place each. So few, since threads that compute have one processor among them; of
+    that, who computes for long has a third beside others, since it rests in between, while its place is free for them.
     """
 
     def __init__(self, places: int) -> None:
@@ -49,12 +52,22 @@ class Shares:
                 self.give(caller)  # it was given in this very moment
             raise
 
-    def give(self, caller: Hashable) -> None:
-        """Give a place back, to whoever is next."""
+    def give(self, caller: Hashable, *, seconds: float = 0.0) -> None:
+        """Give a place back, to whoever is next. `seconds`: of the processor, that its work took."""
         self._free += 1
+        if seconds > LONG_SECONDS and self._is_beside_others():
+            asyncio.get_running_loop().call_later(REST * seconds, self._drop, caller)
+            self._serve()
+        else:
+            self._drop(caller)
+
+    def _drop(self, caller: Hashable) -> None:
         self._held[caller] -= 1
         if not self._held[caller]:
             del self._held[caller]
+        self._serve()
+
+    def _serve(self) -> None:
         while (following := self._next()) is not None:
             turns = self._waiting[following]
             turn = turns.popleft()
@@ -67,8 +80,11 @@ class Shares:
                 self._hold(following)
                 turn.set_result(None)
 
+    def _is_beside_others(self) -> bool:
+        return asyncio.get_running_loop().time() < self._beside_until
+
     def _allows(self, caller: Hashable) -> bool:
-        share = BESIDE if asyncio.get_running_loop().time() < self._beside_until else ALONE
+        share = BESIDE if self._is_beside_others() else ALONE
         return self._held[caller] < share * self._free
 
     def _hold(self, caller: Hashable) -> None:

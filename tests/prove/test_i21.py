@@ -81,19 +81,26 @@ def headers(world: World) -> Job:
     return Job("pour", 20, [start.hex()], more=(b"x" * 65536).hex())
 
 
+def large_rows(world: World) -> None:
+    """As much as one page may have."""
+    url, row = f"{world.server.url}/api/v1/observations", {"content": "x" * 250_000}
+    for _ in range(30):
+        assert httpx.post(url, json=row, headers=world.neighbour.headers, timeout=30).status_code == 201
+
+
 def unread(world: World) -> Job:
-    headers = world.neighbour.headers
-    for _ in range(25):
-        row = {"content": "x" * 250_000}
-        assert (
-            httpx.post(f"{world.server.url}/api/v1/observations", json=row, headers=headers, timeout=30).status_code
-            == 201
-        )
+    large_rows(world)
     return Job("unread", 300, [sent(world, "GET", "/api/v1/observations?limit=100")])
 
 
 def reads(world: World) -> Job:
+    large_rows(world)
     return Job("flood", 320, [sent(world, "GET", "/api/v1/observations?limit=1")])
+
+
+def large_reads(world: World) -> Job:
+    large_rows(world)
+    return Job("flood", 300, [sent(world, "GET", "/api/v1/observations?limit=100")])
 
 
 def sign_ins(world: World) -> Job:
@@ -195,7 +202,7 @@ def readyz(world: World) -> Job:
 ATTACKS: dict[str, Callable[[World], Job]] = {
     made.__name__: made
     for made in (
-        *(idle, connects, slow_heads, headers, unread, reads, sign_ins, uploads, waiters, sockets),
+        *(idle, connects, slow_heads, headers, unread, reads, large_reads, sign_ins, uploads, waiters, sockets),
         *(schemas, labels, escalations, readyz),
     )
 }

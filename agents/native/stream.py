@@ -154,6 +154,8 @@ class Stream:
             await self._close()
         finally:
             self._pumping.cancel()
+            self._pumping = None  # it refers to this stream, with all that waits
+            self._queue.clear()
             STREAMS.dec()
 
     async def _close(self) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -84,11 +85,8 @@ class Transaction:
             "version": self._known and self._known.version,
             "known": self._known and self._known.text,
         }
-        self._entered = sql.leave(sql.Statement(_ENTER, params, self._notice))
-
-    def _notice(self, rows: Rows) -> None:
-        # Before what this transaction reads is looked at with what was remembered of another history.
-        lives.notice(rows[0][3], self.viewer.team, rows[0][4])
+        # No method of this object's: what was read would live on in a cycle with it.
+        self._entered = sql.leave(sql.Statement(_ENTER, params, partial(_notice, viewer.team)))
 
     @property
     def life(self) -> int:
@@ -120,6 +118,11 @@ class Transaction:
         """Remember the list for the next transactions, where one was read."""
         if self._entered is not None and self._entered.found is not None:
             _ = self.labels
+
+
+def _notice(team: int, rows: Rows) -> None:
+    # Before what a transaction reads is looked at with what was remembered of another history.
+    lives.notice(rows[0][3], team, rows[0][4])
 
 
 _local = threading.local()

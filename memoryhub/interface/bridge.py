@@ -234,6 +234,7 @@ class _Client:
         self._waiting = None
         if self._watching is not None:
             self._watching.cancel()
+            self._watching = None
 
 
 async def _send(send: Send, answer: Answer, *, is_whole: bool) -> None:

@@ -211,7 +211,7 @@ class TeamReader:
         self._joining: dict[Subscriber, asyncio.Future[int]] = {}
         self._bell = asyncio.Event()
         self._beaten = 0.0
-        self._task = asyncio.create_task(self._run(), name=f"live-{team}")
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=f"live-{team}")
 
     def ring(self, seq: int) -> None:
         """The ledger has reached `seq`."""
@@ -236,7 +236,9 @@ class TeamReader:
         self._subscribers.discard(subscriber)
         if self._joining or self._subscribers:
             return False
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
         return True
 
     async def _run(self) -> None:

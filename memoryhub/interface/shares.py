@@ -1,14 +1,17 @@
 """Places that callers share: who comes often waits behind who comes seldom, and nobody can hold all of them."""
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 
 # A caller may hold up to so many times the places that are free: while it is alone, and beside others.
 ALONE, BESIDE = 0.2, 0.06
 ALONE_SECONDS = 0.25  # without another
+# A place that is held for so long waits for something, as a rule: a caller's others do not wait for it beside others.
+WAITS_SECONDS = 1.0
 # Beside others, a place of work that took so much of the processor counts as held for so many times that afterwards.
 LONG_SECONDS, REST = 0.002, 2.0
+LOOK_SECONDS = 0.1  # how often it is looked who may have a place by now, while somebody waits
 
 
 class Shares:
@@ -22,11 +25,12 @@ class Shares:
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, list[float]] = {}  # since when, the latest last
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self.waiting = 0
         self._last: Hashable = None  # who came last, and until when it counts as being beside others
         self._beside_until = 0.0
+        self._is_looking = False
 
     def waiting_of(self, caller: Hashable) -> int:
         """How many of this caller's wait."""
@@ -35,14 +39,16 @@ class Shares:
     async def take(self, caller: Hashable) -> None:
         """Get a place, and wait for it where need be. Cancelled, it holds none."""
         loop = asyncio.get_running_loop()
+        now = loop.time()
         if caller != self._last:
-            self._last, self._beside_until = caller, loop.time() + ALONE_SECONDS
-        if caller not in self._waiting and self._allows(caller):
-            self._hold(caller)
+            self._last, self._beside_until = caller, now + ALONE_SECONDS
+        if caller not in self._waiting and self._allows(caller, now):
+            self._hold(caller, now)
             return
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self.waiting += 1
+        self._look_soon(loop)
         try:
             await turn
         except asyncio.CancelledError:
@@ -54,21 +60,28 @@ class Shares:
 
     def give(self, caller: Hashable, *, seconds: float = 0.0) -> None:
         """Give a place back, to whoever is next. `seconds`: of the processor, that its work took."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         self._free += 1
-        if seconds > LONG_SECONDS and self._is_beside_others():
-            asyncio.get_running_loop().call_later(REST * seconds, self._drop, caller)
+        if seconds > LONG_SECONDS and now < self._beside_until:
+            self._held[caller][-1] = now
+            loop.call_later(REST * seconds, self._drop, caller)
             self._serve()
         else:
             self._drop(caller)
 
     def _drop(self, caller: Hashable) -> None:
-        self._held[caller] -= 1
-        if not self._held[caller]:
+        held = self._held[caller]
+        held.pop()
+        if not held:
             del self._held[caller]
         self._serve()
 
     def _serve(self) -> None:
-        while (following := self._next()) is not None:
+        if not self.waiting:
+            return
+        now = asyncio.get_running_loop().time()
+        while (following := self._next(now)) is not None:
             turns = self._waiting[following]
             turn = turns.popleft()
             self.waiting -= 1
@@ -77,22 +90,34 @@ class Shares:
             else:
                 del self._waiting[following]
             if not turn.done():
-                self._hold(following)
+                self._hold(following, now)
                 turn.set_result(None)
 
-    def _is_beside_others(self) -> bool:
-        return asyncio.get_running_loop().time() < self._beside_until
+    def _look_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            loop.call_later(LOOK_SECONDS, self._look, loop)
 
-    def _allows(self, caller: Hashable) -> bool:
-        share = BESIDE if self._is_beside_others() else ALONE
-        return self._held[caller] < share * self._free
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_looking = False
+        self._serve()
+        if self.waiting:
+            self._look_soon(loop)
 
-    def _hold(self, caller: Hashable) -> None:
+    def _allows(self, caller: Hashable, now: float) -> bool:
+        held = self._held.get(caller, ())
+        if len(held) >= ALONE * self._free:
+            return False
+        if now >= self._beside_until:
+            return True
+        return sum([now - since < WAITS_SECONDS for since in held]) < BESIDE * self._free
+
+    def _hold(self, caller: Hashable, now: float) -> None:
         self._free -= 1
-        self._held[caller] += 1
+        self._held.setdefault(caller, []).append(now)
 
-    def _next(self) -> Hashable | None:
-        return next((caller for caller in self._waiting if self._allows(caller)), None) if self._free else None
+    def _next(self, now: float) -> Hashable | None:
+        return next((caller for caller in self._waiting if self._allows(caller, now)), None) if self._free else None
 
     def _withdraw(self, caller: Hashable, turn: "asyncio.Future[None]") -> None:
         turns = self._waiting.get(caller)

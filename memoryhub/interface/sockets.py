@@ -134,6 +134,7 @@ class PersonSocket(AsyncWebsocketConsumer):
         for task in (*self._tasks, self._ending):
             if task is not None:
                 task.cancel()
+        self._frames = asyncio.Queue()  # Channels' consumers are in cycles: what waited would stay with them
 
     def revoke(self) -> None:
         """End the connection, since its rights have changed."""

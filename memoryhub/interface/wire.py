@@ -85,6 +85,12 @@ class Wire(HttpToolsProtocol):
         """It has ended, from whichever side."""
         connections.forget(self)
         super().connection_lost(exc)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what refers to this object, or it would stay, with the parser's memory, until a rare full collection."""
+        self.cycle = self.scope = self._out = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def give_way(self) -> None:
         """Close, while nothing is served on it."""
@@ -271,6 +277,7 @@ class Wire(HttpToolsProtocol):
         """Hand the connection over, which goes on to count."""
         connections.forget(self)
         super().handle_websocket_upgrade()
+        self._let_go()
 
 
 class WireSocket(WebSocketsSansIOProtocol):

@@ -13,7 +13,7 @@ import pytest
 
 from agents.models import Scope
 from memoryhub.core.models import Team
-from tests.conftest import Server, web
+from tests.conftest import APPLICATION, Server, web
 from tests.factories import TestAgent, make_agent, make_person, make_team
 from tests.live.desk import sign_in
 from tests.live.raw import head, memory_of
@@ -224,21 +224,27 @@ def test_a_bad_neighbour_is_only_bad_for_itself(world: World, name: str, source:
     assert attack(world, name, source, full).faults(*[] if full else [SHORT_FLOOR_SECONDS]) == []
 
 
+NO_SIGNIN_BOUNDS = {
+    "IN_FLIGHT_PER_ADDRESS": "10000",
+    "SIGNIN_FREE_BY_ADDRESS": "100000",
+    **{f"SIGNIN_FREE_BY_{what}": "1000" for what in ("NAME", "BOTH")},
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "without", "told"),
+    ("name", "application", "without", "told"),
     [
-        ("unread", {"UNSENT_BYTES": str(16 << 30), "SEND_SECONDS": "600"}, "memory grew"),
-        (
-            "sign_ins",
-            {"PASSWORD_THREADS": "16", "PASSWORD_QUEUE": "1000", "IN_FLIGHT_PER_ADDRESS": "10000"},
-            "p95",
-        ),
+        ("unread", APPLICATION, {"UNSENT_BYTES": str(16 << 30), "SEND_SECONDS": "600"}, "memory grew"),
+        ("sign_ins", "tests.prove.i21_control:application", NO_SIGNIN_BOUNDS, "p95"),
     ],
 )
-def test_without_its_bound_the_harness_sees_it(name: str, without: dict[str, str], told: str, full: bool) -> None:
+def test_without_its_bound_the_harness_sees_it(
+    name: str, application: str, without: dict[str, str], told: str, full: bool
+) -> None:
     """The controls."""
     if not full and name != "unread":
         pytest.skip("in `make prove`")
-    with web("unbounded", environment={**without, "RATE_LIMIT_PER_MINUTE": "0"}) as server:
+    environment = {**without, "RATE_LIMIT_PER_MINUTE": "0"}
+    with web("unbounded", environment=environment, application=application) as server:
         faults = attack(world_of(server), name, SOURCES[0], full).faults()
     assert any(told in fault for fault in faults), faults

@@ -138,6 +138,11 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ImproperlyConfigured(f"{name} must be a list of addresses or networks: {error}.") from None
 
 
+# A server that vanishes without a word (its machine or the network is gone) is found out after 10 s; by itself TCP
+# waits for minutes, and for an answer two hours. libpq's parameters, in seconds, and the last in milliseconds.
+_GONE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+
+
 def database(name: str) -> dict[str, Any]:
     """Django's settings for a `postgresql://user:password@host:port/name` URL."""
     url = urlsplit(text(name))
@@ -155,7 +160,7 @@ def database(name: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
         # The hot paths prepare their statements (core.sql); Django's own cursors bind on the client and never do.
-        "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5},
+        "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5, **_GONE},
     }
 
 

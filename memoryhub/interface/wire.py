@@ -28,7 +28,33 @@ GIVE_WAY = "memoryhub.give_way"  # an ASGI extension: tells that this request's 
 # Who is refused may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
+DROP_SECONDS = 0.01  # for each piece, of at most 256 kB, that any of them sends: who pours costs 25 MB a second at most
 MAX_REFUSED = 64  # connections without a place that are told so at one moment; more are just closed
+
+
+class _Lingering:
+    """The connections whose rest is read and dropped."""
+
+    def __init__(self) -> None:
+        self._all: set[asyncio.Transport] = set()
+
+    def add(self, one: asyncio.Transport) -> None:
+        self._all.add(one)
+
+    def discard(self, one: asyncio.Transport) -> None:
+        self._all.discard(one)
+
+    def drop(self, one: asyncio.Transport) -> None:
+        """A piece came. The next is not read at once."""
+        one.pause_reading()
+        asyncio.get_running_loop().call_later(DROP_SECONDS * len(self._all), self._go_on, one)
+
+    def _go_on(self, one: asyncio.Transport) -> None:
+        if one in self._all and not one.is_closing():
+            one.resume_reading()
+
+
+_lingering = _Lingering()
 
 
 class _Out:
@@ -84,6 +110,7 @@ class Wire(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended, from whichever side."""
         connections.forget(self)
+        _lingering.discard(self.transport)
         super().connection_lost(exc)
         self._let_go()
 
@@ -132,6 +159,7 @@ class Wire(HttpToolsProtocol):
     def _linger(self) -> None:
         connections.wake(self)
         self._lingers = LINGER_BYTES
+        _lingering.add(self.transport)
         self.deadline = self.loop.time() + LINGER_SECONDS
         self.flow.resume_reading()
         self.transport.write_eof()
@@ -144,6 +172,8 @@ class Wire(HttpToolsProtocol):
             self._lingers -= len(data)
             if self._lingers < 0:
                 self.transport.abort()
+            else:
+                _lingering.drop(self.transport)
             return
         if self._is_over:
             return
@@ -306,6 +336,7 @@ class WireSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended, from whichever side."""
         connections.forget(self)
+        _lingering.discard(self.transport)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -320,7 +351,9 @@ class WireSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless it is over."""
-        if not self._lingers:
+        if self._lingers:
+            _lingering.drop(self.transport)
+        else:
             super().data_received(data)
 
     def handle_parser_exception(self) -> None:
@@ -328,6 +361,7 @@ class WireSocket(WebSocketsSansIOProtocol):
         told = self.conn.close_sent
         assert told is not None
         self._lingers = self.close_sent = True
+        _lingering.add(self.transport)
         self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.write_eof()

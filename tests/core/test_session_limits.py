@@ -1,5 +1,7 @@
 """What each session of the app role begins with, and what is answered where a limit of it is reached."""
 
+import os
+import socket
 import time
 from typing import Any
 
@@ -27,6 +29,16 @@ def test_every_session_of_the_app_role_has_its_limits() -> None:
             cursor.execute(f"show {name}")
             found[name] = cursor.fetchone()[0]
     assert found == wanted | ({"statement_timeout": "10min"} if settings.STATEMENT_SECONDS == 600 else {})
+
+
+def test_a_server_that_vanishes_is_found_out_after_ten_seconds() -> None:
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+        assert wire.family in (socket.AF_INET, socket.AF_INET6)
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 2
 
 
 def test_who_waits_too_long_is_answered_503_and_nothing_is_kept(owner_sql: psycopg.Connection[Any]) -> None:

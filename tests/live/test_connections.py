@@ -1,6 +1,7 @@
 """I21 on the wire: heads, bodies, answers and connections have bounds, and who passes them is told so and closed."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -78,6 +79,33 @@ def test_200_mb_of_headers_are_not_taken_in(server: Server) -> None:
             assert sent < 100 * MB
             assert refusal(connection) == (431, "headers_too_large")
     assert memory_of(server) - before < 30 * MB
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        head("GET", "/api/v1/me", "X-Long: " + "x" * 40_000),
+        head("POST", "/api/v1/observations", "Content-Length: 1000000000") + b"x" * 100_000,
+    ],
+    ids=["head", "body"],
+)
+def test_who_pours_on_after_a_refusal_is_read_slowly(server: Server, start: bytes) -> None:
+    def pour(one: socket.socket, until: float) -> None:
+        with suppress(OSError):
+            one.sendall(start)
+            while time.monotonic() < until:
+                taken.append(one.send(bytes(256 * 1024)))
+
+    taken: list[int] = []
+    with ExitStack() as stack:
+        made = [stack.enter_context(connected(server)) for _ in range(20)]
+        threads = [threading.Thread(target=pour, args=(one, time.monotonic() + 3)) for one in made]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    # 25 MB a second of all, and what the system itself keeps of each (160 to 200 MB); unbounded 440 and more.
+    assert sum(taken) < 300 * 1_000_000
 
 
 def test_trailers_count_as_headers_and_do_not_end_as_a_body(server: Server, agent: TestAgent) -> None:

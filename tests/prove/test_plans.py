@@ -164,7 +164,10 @@ def use(url: str, keys: list[str], owner: psycopg.Connection[Any], writes: int, 
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(run, keys[:WRITERS]))
         assert set(statuses) == {201}
-        return {(path, client.get(path).status_code) for path in READS for _ in range(3)}
+        # The feed's beginning is too far behind by then.
+        head = client.get("feed").json()["next"]
+        paths = [path.replace("after=0", f"after={max(0, head - 9_000)}") for path in READS]
+        return {(path, client.get(path).status_code) for path in paths for _ in range(3)}
 
 
 def scans(owner: psycopg.Connection[Any], rows: int) -> dict[str, tuple[int, int, int]]:

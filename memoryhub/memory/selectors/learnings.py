@@ -72,7 +72,7 @@ _FIND = ended(f"""
 with recursive {_USED}, hit as ({_HITS}),
      best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
 select {LEARNING}, {BYTES} as bytes from best b join learning r on r.id = b.learning_id {CLOCK}
-where r.team_id = %(team)s::int and r.{VISIBLE}
+where int4eq(r.team_id, %(team)s::int) and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
   and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))
 order by {_ORDER.format("b")} limit %(limit)s::int

@@ -122,7 +122,7 @@ async function load() {
     if (Number(fresh.dataset.version) < Number(panel().dataset.version)) return;
     const wasOffered = offered;
     const locks = fresh.cloneNode(true); // the morph takes nodes out of the other
-    window.Idiomorph.morph(panel(), fresh, { ignoreActiveValue: true, callbacks: KEEPING });
+    window.Idiomorph.morph(panel(), fresh, { callbacks: KEEPING });
     window.htmx.process(panel());
     open(opened);
     offered = wasOffered;

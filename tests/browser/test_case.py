@@ -262,3 +262,21 @@ def test_a_case_that_may_no_longer_be_seen_goes_and_leaves_what_was_written(new_
     case(page, made)
     see(0)
     expect(page.get_by_role("heading", name="Nothing here")).to_be_visible(timeout=15_000)
+
+
+def test_what_has_the_focus_tells_the_present_state_too(new_page: NewPage, desk: Desk):
+    made = desk.escalate("focus", allowed=["respond"])
+    page = case(sign_in(new_page(), desk.sam), made)
+    page.locator("#claim-button").click()
+    expect(page.locator("#standing")).to_contain_text("It is yours")
+    expect(page.locator("#standing")).to_be_focused()
+    claims.release(desk.lee.viewer, escalation_id=made.id)
+    expect(page.locator("#standing")).to_have_text("Nobody has it yet. Claim it to answer.")
+    # A button that goes takes its name and the focus along: the next press does not do what came in its place.
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    answers.decide(desk.sam.viewer, escalation_id=made.id, verdict="respond", message="Yes.", hand_back=False)
+    page.get_by_role("button", name="Hand back").focus()
+    answers.hand_back(desk.lee.viewer, escalation_id=made.id)
+    expect(page.get_by_role("button", name="Take the next")).to_be_visible()
+    expect(page.get_by_role("button", name="Take the next")).not_to_be_focused()
+    expect(page.get_by_role("button", name="Hand back")).to_have_count(0)

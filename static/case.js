@@ -102,8 +102,11 @@ function relock(fresh) {
     if (!now) why = owner && owner !== me ? `${ownerName} has answered. What you wrote is kept here, to read and copy.` : "This is over. What you wrote is kept here, to read and copy.";
     else if (now.hasAttribute("data-locked") && !holds) why = owner ? `${ownerName} has it now. What you wrote is kept here.` : "Claim the case to send this. What you wrote is kept.";
     lock(form, !now || now.hasAttribute("data-locked"), why);
+    if (!now && owner === me) emit("hub:answered", form);
   }
 }
+
+document.addEventListener("hub:unanswered", refresh);
 
 async function load() {
   try {

@@ -112,18 +112,57 @@ async function submit(verb, address, form, button = null) {
   }
 }
 
+// What was asked and not answered, by form. It has a key, by which the server does it once however often it is sent
+// (browsers, too, send again what a broken connection may have lost).
+const unanswered = new Map();
+const LATELY = 60_000; // ms; what no words were written for is meant anew after so long
+
+function keyOf(verb, address, form, body) {
+  const asked = `${address} ${body}`;
+  const known = unanswered.get(form);
+  if (known?.asked === asked && (form.matches("form.act") || performance.now() - known.at < LATELY)) return known.key;
+  const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  unanswered.set(form, { verb, address, asked, key, at: performance.now() });
+  return key;
+}
+
+// The answer and its data; asked once more when none comes, or only a part of it.
+async function insist(address, options) {
+  for (let isLast = false; ; isLast = true) {
+    try {
+      const answer = await ask(address, options);
+      const text = await answer.text();
+      return { answer, data: text && answer.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : null };
+    } catch (fault) {
+      if (isLast) throw fault;
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+}
+
+// The case has been answered by this person while an answer of theirs was under way: most likely it is that one.
+document.addEventListener("hub:answered", async ({ detail: form }) => {
+  const known = unanswered.get(form);
+  if (!known || form.dataset.sending) return;
+  form.dataset.sending = known.verb;
+  await send(known.verb, known.address, form).finally(() => delete form.dataset.sending);
+});
+
 async function send(verb, address, form) {
   forget(form);
   await settle(form);
-  let answer;
+  const body = bodyOf(form);
+  const headers = { "Idempotency-Key": keyOf(verb, address, form, body) };
+  let answer, data;
   try {
-    answer = await ask(address, { method: "POST", body: bodyOf(form) });
+    ({ answer, data } = await insist(address, { method: "POST", body, headers }));
   } catch {
     refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote stays here." : ""}`);
     goOn(form);
+    emit("hub:unanswered");
     return;
   }
-  const data = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (answer.status < 500) unanswered.delete(form);
   if (answer.status === 401) {
     if (form.matches("form.act") || hasUnsent()) refused(form, "You are signed out. What you wrote stays here: sign in, then send it again.", [], signInLink());
     else location.reload();

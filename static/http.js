@@ -7,10 +7,12 @@ export function token() {
   return cookie?.[1] ?? document.querySelector("#verb-form input[name=csrfmiddlewaretoken]").value;
 }
 
+const PATIENCE = 20_000; // ms; a network that has gone may say nothing for ever
+
 export function ask(path, options = {}) {
   const headers = { Accept: "application/json", "X-Hub-Member": main.dataset.me, ...options.headers };
   if (options.method === "POST") headers["X-CSRFToken"] = token();
-  return fetch(path, { ...options, headers });
+  return fetch(path, { signal: AbortSignal.timeout(PATIENCE), ...options, headers });
 }
 
 // What a refusal says, in words; `data`: its problem, if it has one.

@@ -20,13 +20,13 @@ from escalations.models import Escalation, Verdict
 from escalations.standing import in_states
 from escalations.states import CLAIMED, WAITING
 from escalations.written import arguments_of, merge
-from memoryhub.core import unseen
+from memoryhub.core import idempotency, unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
 from memoryhub.core.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.etags import make_tag
-from memoryhub.interface.headers import check_media_type
+from memoryhub.interface.headers import check_media_type, idempotency_key
 from memoryhub.interface.json import dump, member_text, parse_object
 from memoryhub.interface.pages import SessionView, wants_json
 from memoryhub.interface.shapes import Content, JsonObject, Shape, Text, convert
@@ -80,7 +80,7 @@ class Verb(SessionView):
         escalation_id: UUID = url["escalation_id"]
         try:
             body = convert(self.body(request, escalation_id), self.shape)
-            done = self.act(escalation_id, body)
+            done = once(self.viewer, request, lambda: self.act(escalation_id, body)) or Escalation(id=escalation_id)
             if (form := getattr(body, "verdict", self.form_name)) is not None:
                 drafts.drop(self.viewer, escalation_id=escalation_id, form=form)
         except HubError as error:
@@ -249,7 +249,7 @@ class Next(Verb):
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
         convert(self.body(request, UUID(int=0)), Nothing)
-        done = claims.next_free(self.viewer)
+        done = once(self.viewer, request, lambda: claims.next_free(self.viewer))
         if done is not None:
             if wants_json(request):
                 return self.answer(done)
@@ -261,6 +261,26 @@ class Next(Verb):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
         messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")
         return see(None)
+
+
+def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | None]) -> Escalation | None:
+    """What the request with this Idempotency-Key has done, else what it does now; of the former the id alone.
+
+    A browser sends again what a broken connection may have lost, by itself, too. Raises NotAllowed as replay().
+    """
+    key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
+    if key is None:
+        return act()
+    is_form = request.content_type in _FORMS
+    sent = request.POST.urlencode().encode() if is_form else request.body  # of a form in parts, the body is gone
+    asked = idempotency.Request.of(viewer.membership, key, "POST", request.get_full_path(), sent)
+    with viewer_transaction(viewer):
+        if (known := idempotency.replay(asked)) is not None:
+            return Escalation(id=UUID(known))
+        done = act()
+        if done is not None:
+            idempotency.remember(asked, str(done.id))
+        return done
 
 
 def edited(viewer: Viewer, escalation_id: UUID, typed: dict[str, str]) -> str:

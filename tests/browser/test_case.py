@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from escalations.actions import answers, claims, notes
 from memoryhub.core.actions import memberships
@@ -280,3 +280,30 @@ def test_what_has_the_focus_tells_the_present_state_too(new_page: NewPage, desk:
     expect(page.get_by_role("button", name="Take the next")).to_be_visible()
     expect(page.get_by_role("button", name="Take the next")).not_to_be_focused()
     expect(page.get_by_role("button", name="Hand back")).to_have_count(0)
+
+
+def test_an_answer_that_is_lost_on_the_way_is_asked_for_again(new_page: NewPage, desk: Desk):
+    made = desk.escalate("lost", allowed=["respond"])
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    page = case(sign_in(new_page(), desk.sam), made)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionreset")
+
+    for verb, times in (("note", 1), ("decide", 2)):
+        page.route(f"**/{verb}", lose, times=times)
+    page.keyboard.press("x")
+    page.keyboard.type("Seen once.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#toasts")).to_contain_text("The note is on the timeline.")
+    expect(page.locator("#since").get_by_text("Seen once.")).to_have_count(1)
+    # Though it is given up, too: what comes live shows that it has arrived.
+    page.keyboard.press("r")
+    page.keyboard.type("Yes, do.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#toasts")).to_contain_text("Your answer is with the agent.")
+    page.reload()
+    live(page)
+    expect(page.locator("#panel")).to_contain_text("Yes, do.")
+    expect(page.locator("#kept")).to_be_hidden()

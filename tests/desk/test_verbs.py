@@ -97,6 +97,26 @@ def test_the_rest_of_the_verbs(desk: Desk, sam: Client):
     assert act(sam, other, "cancel", {"reason": "Solved by phone."}).json()["state"] == "cancelled"
 
 
+def test_what_is_sent_again_with_its_key_is_done_once(desk: Desk, sam: Client):
+    made, other = desk.escalate(allowed=["respond"]), desk.escalate()
+
+    def twice(path: str, body: dict | None = None) -> set[str]:
+        answers = [post(sam, path, body, **JSON, **{"Idempotency-Key": path}) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        return {answer.json()["id"] for answer in answers}
+
+    assert twice("/escalations/next") == {str(made.id)}
+    assert stored(desk, other).state == "queued"
+    before = events(desk)
+    assert twice(f"/escalations/{made.id}/note", {"text": "Once."}) == {str(made.id)}
+    assert events(desk) == before + 1
+    for verb, body in (("release", {}), ("claim", {}), ("decide", {"verdict": "respond", "message": "Yes."})):
+        assert twice(f"/escalations/{made.id}/{verb}", body) == {str(made.id)}
+    assert answer_of(desk, made)["message"] == "Yes."
+    key = {"Idempotency-Key": f"/escalations/{made.id}/note"}
+    assert act(sam, made, "note", {"text": "Another."}, **JSON, **key).json()["code"] == "idempotency_mismatch"
+
+
 def test_next_takes_the_most_urgent_free_one(desk: Desk, sam: Client, lee: Client):
     desk.escalate(priority=1)
     urgent = desk.escalate(priority=3)

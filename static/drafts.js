@@ -5,7 +5,7 @@ import { ask, signInLink, words } from "./http.js";
 const OFTEN = 2_000; // ms between two savings of a form
 const SOON = 500; // ms after a keystroke
 
-const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting }
+const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting, isBarred }
 const stateOf = (form) => states.get(form.id) ?? states.set(form.id, { savedAt: -Infinity }).get(form.id);
 const nameOf = (form) => form.id.slice("form-".length);
 
@@ -54,6 +54,7 @@ async function put(form, fields, options) {
   try {
     const answer = await ask(`${address}draft`, sent);
     const data = await answer.json().catch(() => null);
+    stateOf(form).isBarred = answer.status === 401;
     if (answer.ok) tell(form, data?.kept_at ? "kept" : "");
     else if (answer.status === 401) tell(form, "not kept: you are signed out.", true, signInLink());
     else tell(form, `not kept: ${words(answer.status, data)}`, true);
@@ -73,6 +74,14 @@ function retry(form) {
 document.addEventListener("input", (event) => {
   const form = event.target.closest(`${FORMS}[data-drafts]`);
   if (form && address) later(form);
+});
+// Signed in again: what could not be kept meanwhile is kept now.
+document.addEventListener("hub:ready", () => {
+  for (const form of document.querySelectorAll(FORMS)) {
+    if (!stateOf(form).isBarred) continue;
+    stateOf(form).isBarred = false;
+    if (hasText(form)) save(form);
+  }
 });
 addEventListener("online", () => document.querySelectorAll(FORMS).forEach((form) => stateOf(form).isWaiting && save(form)));
 function flush() {

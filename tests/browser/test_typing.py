@@ -207,6 +207,22 @@ def test_a_session_that_has_ended_keeps_the_words_and_sends_after_signing_in(new
     assert "customer" not in page.evaluate(storage)
 
 
+def test_what_was_typed_while_signed_out_is_kept_after_signing_in(new_page: NewPage, desk: Desk):
+    _, page = answering(desk, new_page)
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
+    other = page.context.new_page()
+    other.goto("/")
+    other.locator("details.menu summary").click()
+    other.get_by_role("button", name="Sign out").click()
+    page.keyboard.type("customer")
+    expect(page.locator("#form-respond .kept-words")).to_contain_text("not kept: you are signed out.")
+    expect(page.locator("#live")).to_contain_text("signed out")
+    sign_in(other, desk.sam)
+    expect(page.locator("#form-respond .kept-words")).to_have_text("kept", timeout=15_000)
+    page.reload()
+    expect(page.get_by_label("Your answer")).to_have_value("Dear customer")
+
+
 def test_a_draft_that_cannot_be_kept_says_so_and_stays_on_the_page(new_page: NewPage, desk: Desk):
     _, page = answering(desk, new_page)
     page.route("**/draft", lambda route: route.fulfill(status=503, body="{}"))

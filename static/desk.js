@@ -291,7 +291,7 @@ document.addEventListener("keydown", (event) => {
   const form = event.target.closest?.("form.act");
   if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    form.requestSubmit();
+    form.requestSubmit(form.querySelector(".act-send button")); // which says that it is under way
     return;
   }
   const sheet = event.target.closest?.(SHEETS);

@@ -223,6 +223,13 @@ def test_what_was_typed_while_signed_out_is_kept_after_signing_in(new_page: NewP
     expect(page.get_by_label("Your answer")).to_have_value("Dear customer")
 
 
+def test_sending_by_the_keyboard_shows_that_it_is_under_way(new_page: NewPage, desk: Desk):
+    _, page = answering(desk, new_page)
+    page.route("**/decide", lambda route: None)  # never answered
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("button", name="Send and hand back")).to_have_attribute("aria-busy", "true")
+
+
 def test_a_draft_that_cannot_be_kept_says_so_and_stays_on_the_page(new_page: NewPage, desk: Desk):
     _, page = answering(desk, new_page)
     page.route("**/draft", lambda route: route.fulfill(status=503, body="{}"))

@@ -216,6 +216,18 @@ def test_the_case_shows_what_a_person_needs_in_order(desk: Desk, sam: Client):
     assert "<strong><bdi>sam</bdi></strong> has had it for" in theirs
 
 
+def test_who_had_it_is_told_where_somebody_else_put_it_back(desk: Desk, sam: Client):
+    made = desk.escalate("put-back")
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    claims.release(desk.sam.viewer, escalation_id=made.id)
+    page = sam.get(f"/escalations/{made.id}/").text
+    assert "put it back into the queue" in page
+    assert "sam had it" not in page
+    claims.claim(desk.sam.viewer, escalation_id=made.id)
+    claims.release(desk.lee.viewer, escalation_id=made.id)
+    assert sam.get(f"/escalations/{made.id}/").text.count("sam had it") == 1
+
+
 def test_what_was_tried_is_told_with_its_result(desk: Desk, sam: Client):
     viewer, call = desk.agent.viewer, {"tool": "send_voucher", "arguments": {"amount": 200}}
     with viewer_transaction(viewer):

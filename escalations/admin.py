@@ -43,11 +43,15 @@ class EscalationAdmin(LabelledAdmin):
     """Escalations, newest first. Answered on the desk, not here."""
 
     fields = (
-        *("task", "state", "priority", "reason_code", "allowed", "label_text", "author", "created_at", "seq"),
+        *("task", "state_name", "priority", "reason_code", "allowed", "label_text", "author", "created_at", "seq"),
         *("queue", "assigned_to", "owner", "claimed_at", "claim_expires_at", "round", "handed_back_at", "closed_at"),
         *("unacknowledged", "text"),
     )
-    list_display = ("created_at", "task", "state", "priority", "reason_code", "label_text", "author", "owner")
+    list_display = ("created_at", "task", "state_name", "priority", "reason_code", "label_text", "author", "owner")
     list_select_related = (*LabelledAdmin.list_select_related, "task", "owner")
     list_filter = (StateFilter,)
     lookups = (StateFilter.parameter_name,)
+
+    @admin.display(description="state")
+    def state_name(self, obj: Escalation) -> str:
+        return obj.state.replace("_", " ")

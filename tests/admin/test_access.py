@@ -7,9 +7,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
 from agents.models import ApiKey
+from escalations.actions import answers, claims
 from escalations.models import Queue
 from memoryhub.core.admin_base import HubAdmin
-from memoryhub.core.models import AccessLog, Membership
+from memoryhub.core.models import AccessLog, Membership, Outbox, SignInRecord
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import observations, tasks
@@ -239,6 +240,21 @@ def test_escalations_are_filtered_by_their_state(team, browser):
     fill(make_agent(team))
     for state, count in (("queued", "1 escalation"), ("closed", "0 escalations")):
         assert count in text(browser.get(address("escalations_escalation"), {"state": state}))
+
+
+def test_states_and_headings_are_said_in_words(team):
+    chief = make_person(team, "admin", 2, is_staff=True)
+    client = signed_in(chief)
+    row = fill(make_agent(team, 2), sensitivity=2, compartments=[])["escalations_escalation"]
+    claims.claim(chief.viewer, escalation_id=row)
+    answers.decide(chief.viewer, escalation_id=row, verdict="respond", message="Yes.")
+    pages = [client.get(address("escalations_escalation", *of)) for of in ((), ("change", row))]
+    assert all("handed back" in text(page) and ">handed_back<" not in text(page) for page in pages)
+    with viewer_transaction(system_viewer(team.id)):
+        seen = {"core_accesslog": AccessLog.objects.latest("id").id, "core_outbox": Outbox.objects.latest("id").id}
+    for model, found in seen.items():
+        assert " object (" not in text(client.get(address(model, "change", found)))
+    assert str(SignInRecord(kind=SignInRecord.Kind.FAILURE)) == "wrong name or password"
 
 
 def test_the_second_lock_holds_where_the_first_is_forgotten(team, browser, monkeypatch):

@@ -107,3 +107,6 @@ class AccessLog(models.Model):
     class Meta:
         db_table = "access_log"
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["team", "id"], name="access_log_team")]
+
+    def __str__(self) -> str:
+        return f"{self.row_type} {self.row_id}"

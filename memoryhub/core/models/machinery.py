@@ -49,6 +49,9 @@ class Outbox(models.Model):
             models.Index(fields=["done_at"], name="outbox_done", condition=Q(done_at__isnull=False)),
         ]
 
+    def __str__(self) -> str:
+        return self.handler
+
 
 class Heartbeat(models.Model):
     """When a part of the installation last showed that it works: the worker, whenever beat has it sweep."""

@@ -56,3 +56,6 @@ class SignInRecord(models.Model):
                 fields=["hour", "kind", "actor", "address"], name="signin_record_once", nulls_distinct=False
             )
         ]
+
+    def __str__(self) -> str:
+        return str(self.get_kind_display())

@@ -16,6 +16,23 @@
   apply();
   dark.addEventListener("change", apply);
   addEventListener("storage", apply);
+  // Where one script is lost on the way, none of the page's works; without a word its buttons and keys would be dead.
+  const say = () => {
+    if (document.getElementById("not-loaded")) return;
+    const notice = document.createElement("p");
+    const again = document.createElement("a");
+    Object.assign(notice, { id: "not-loaded", className: "notice notice-error", textContent: "This page did not load as a whole, and does not work. " });
+    Object.assign(again, { href: location.pathname + location.search, textContent: "Load it again" });
+    notice.setAttribute("role", "alert");
+    notice.append(again);
+    document.getElementById("main")?.prepend(notice);
+  };
+  const lost = ({ target }) => {
+    if (target.tagName !== "SCRIPT") return;
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", say);
+    else say();
+  };
+  addEventListener("error", lost, true);
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("#theme-button")) return;
     const other = root.dataset.bsTheme === "dark" ? "light" : "dark";

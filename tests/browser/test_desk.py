@@ -135,6 +135,17 @@ def test_the_focus_is_never_lost(new_page: NewPage, desk: Desk):
     expect(page).to_have_url(re.compile(str(other.id)))
 
 
+@pytest.mark.parametrize("script", ["typing", "live"])
+def test_a_page_that_lost_a_script_says_so(new_page: NewPage, desk: Desk, script: str):
+    page = sign_in(new_page(), desk.sam)
+    page.route(f"**/static/{script}*.js", lambda route: route.abort(), times=1)
+    page.reload()
+    expect(page.get_by_role("alert").first).to_contain_text("This page did not load as a whole")
+    page.get_by_role("link", name="Load it again").click()
+    live(page)
+    expect(page.get_by_role("link", name="Load it again")).to_have_count(0)
+
+
 def test_after_a_break_the_page_catches_up_by_itself(new_page: NewPage, desk: Desk):
     page = sign_in(new_page(), desk.sam)
     page.context.set_offline(True)

@@ -22,6 +22,7 @@ django.setup()
 from channels.routing import URLRouter  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.db.backends.signals import connection_created  # noqa: E402
 
 from agents.native.answer import answer  # noqa: E402
 from agents.native.callers import Caller, Callers, InFlight, Refusals  # noqa: E402
@@ -30,6 +31,7 @@ from agents.native.feed import feed  # noqa: E402
 from agents.native.stream import stream  # noqa: E402
 from escalations.routing import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
+from memoryhub.core import patience  # noqa: E402
 from memoryhub.core.errors import HubError, RateLimited  # noqa: E402
 from memoryhub.interface.bridge import Bridge  # noqa: E402
 from memoryhub.interface.heads import Head  # noqa: E402
@@ -55,6 +57,7 @@ if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
     # itself glibc raises this bound to 32 MB after the first of them, and keeps a heap of such pieces for each thread.
     ctypes.CDLL(None).mallopt(-3, 64 * 1024)
     ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: two heaps; the interpreter lets one thread at a time allocate
+connection_created.connect(patience.limit)
 _http = Bridge(
     wsgi_application,
     workers=settings.WEB_THREADS,

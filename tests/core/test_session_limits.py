@@ -3,7 +3,9 @@
 import os
 import socket
 import time
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -13,6 +15,7 @@ from django.db import connection
 from memoryhub.config.launch import web_command
 from tests import servers
 from tests.factories import make_agent, make_team
+from tests.prove.gate import Gate
 
 
 def test_every_session_of_the_app_role_has_its_limits() -> None:
@@ -60,3 +63,30 @@ def test_who_waits_too_long_is_answered_503_and_nothing_is_kept(owner_sql: psyco
         assert seconds < 30, "nothing ended the wait"
         assert client.get("observations").json()["results"] == []
         assert client.post("observations", json=body).status_code == 201
+
+
+def test_a_server_that_hangs_is_given_up_and_asked_again_when_it_is_back() -> None:
+    agent, port = make_agent(make_team()), servers.free_port()
+    url, told = f"http://127.0.0.1:{port}", urlsplit(os.environ["DATABASE_URL"])
+    gate = Gate(told.port or 5432)
+    address = told._replace(netloc=told.netloc.replace(f":{told.port}", f":{gate.port}")).geturl()
+    environment = {"DATABASE_URL": address, "STATEMENT_SECONDS": "2"}
+    ready = partial(servers.answers, f"{url}/readyz")
+    try:
+        with (
+            servers.started("hanging", web_command(port), lambda _: ready(), environment=environment),
+            httpx.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=60) as client,
+        ):
+            assert client.get("observations").status_code == 200
+            gate.stick()
+            begun = time.monotonic()
+            answer = client.get("observations")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert 6 < time.monotonic() - begun < 20
+            gate.open()
+            deadline = time.monotonic() + 20
+            while client.get("observations").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    finally:
+        gate.close()

@@ -167,8 +167,8 @@ def database(name: str) -> dict[str, Any]:
 def session_options(statement: int, lock: int, idle: int) -> str:
     """What each connection of the app role begins with, as libpq's `options`; times in seconds.
 
-    Only `settle` waits for a synchronous standby (ADR 11). No plan reads a table that grows from end to end, whatever
-    the planner knew of it when the plan was made (ADR 11).
+    Only `settle` waits for a synchronous standby (ADR 11). No plan reads a table that grows from end to end, nor all of
+    a team's rows to find the newest, whatever the planner knew of the table when the plan was made (ADR 11).
     """
     wanted = {
         "statement_timeout": f"{statement}s",
@@ -176,6 +176,7 @@ def session_options(statement: int, lock: int, idle: int) -> str:
         "idle_in_transaction_session_timeout": f"{idle}s",
         "synchronous_commit": "local",
         "enable_seqscan": "off",
+        "enable_bitmapscan": "off",  # but in search's functions
         "jit": "off",  # PostgreSQL 17 would compile each plan that has no way but a sequential scan
     }
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())

@@ -25,6 +25,7 @@ def test_every_session_of_the_app_role_has_its_limits() -> None:
         "idle_in_transaction_session_timeout": "1min",
         "synchronous_commit": "local",
         "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
     }
     with connection.cursor() as cursor:
         found = {}

@@ -30,9 +30,10 @@ values (%(id)s::uuid, %(team)s::int, %(label)s::int, %(sensitivity)s::int, %(bod
 on conflict do nothing returning id
 """
 _EXISTING = """
+select id, event_id from learning where source = %(source)s::uuid
+union all
 select id, event_id from learning
-where source = %(source)s::uuid
-   or (author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar)
+where author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar
 order by id limit 1
 """
 _ADD_KEYS = """

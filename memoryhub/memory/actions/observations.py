@@ -195,15 +195,19 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
         later(_INSERT, {"rows": values})  # nothing can stand in the way, so nobody waits to hear of it
         made = {row.id for row in rows}
     else:
-        run(_FREE, {"author": viewer.membership, **_keys(rows)})
         made = {found for (found,) in run(_INSERT_UNIQUE, {"rows": values})}
     _record(viewer, [row for row in rows if row.id in made], events)
     logged = []
     for row in rows:
-        there = Logged(row.id, created=True) if row.id in made else _existing(viewer, row, expired=True)
-        # What stood in its way has expired and was removed since; then nothing does any more.
-        logged.append(there or _insert(viewer, [row])[0])
+        there = Logged(row.id, created=True) if row.id in made else _existing(viewer, row)
+        logged.append(there or _instead(viewer, row))
     return logged
+
+
+def _instead(viewer: Viewer, row: _Row) -> Logged:
+    """Store it in the place of one that has expired."""
+    run(_FREE, _unique(viewer, row))
+    return _insert(viewer, [row])[0]
 
 
 def _values(viewer: Viewer, row: _Row, events: defaultdict[tuple[int, bool], UUID]) -> dict[str, Any]:
@@ -228,21 +232,6 @@ def _values(viewer: Viewer, row: _Row, events: defaultdict[tuple[int, bool], UUI
     }
 
 
-# An expired observation, which nobody sees any more, gives up what makes it unique.
-_FREE = """
-update observation set client_ref = null, digest = null
-where author_id = %(author)s::uuid and not pinned and expires_at <= statement_timestamp()
-  and (client_ref = any (%(client_refs)s::varchar[]) or digest = any (%(digests)s::bytea[]))
-"""
-
-
-def _keys(rows: list[_Row]) -> dict[str, Any]:
-    return {
-        "client_refs": [row.item.client_ref for row in rows if row.item.client_ref is not None],
-        "digests": [row.digest for row in rows if row.digest is not None],
-    }
-
-
 def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUID]) -> None:
     for (label_id, private), event_id in events.items():
         group = [row for row in made if row.label.id == label_id and row.item.private == private]
@@ -262,20 +251,45 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
         )
 
 
-_EXISTING = """
+# The author's own, of the same label, that has the same `client_ref` or content. A look for each index, which finds one
+# row: with `or` between them all of the author's would be read.
+_SAME = """(
+  select id from observation
+  where author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar
+  union all
+  select id from observation
+  where author_id = %(author)s::uuid and label_id = %(label)s::int and digest = %(digest)s::bytea
+    and task_id = %(task)s::uuid
+  union all
+  select id from observation
+  where author_id = %(author)s::uuid and label_id = %(label)s::int and digest = %(digest)s::bytea
+    and task_id is null and %(task)s::uuid is null
+)"""
+_EXISTING = f"""
 select id, event_id from observation
-where author_id = %s and label_id = %s
-  and (client_ref = %s::varchar or (digest = %s::bytea and task_id is not distinct from %s::uuid))
-  and (%s::bool or expires_at is null or expires_at > statement_timestamp() or pinned) order by id limit 1
+where id in {_SAME} and (expires_at is null or expires_at > statement_timestamp() or pinned) order by id limit 1
+"""
+# An expired observation, which nobody sees any more, gives up what makes it unique.
+_FREE = f"""
+update observation set client_ref = null, digest = null
+where id in {_SAME} and not pinned and expires_at <= statement_timestamp()
 """
 
 
-def _existing(viewer: Viewer, row: _Row, *, expired: bool = False) -> Logged | None:
-    """The row that stands in the way: the author's own, of the same label. `expired`: one that is over as well."""
+def _unique(viewer: Viewer, row: _Row) -> dict[str, Any]:
     item = row.item
-    task = item.task.id if item.task else None
-    asked = [viewer.membership, row.label.id, item.client_ref, row.digest, task, expired]
-    for found, event_id in run(_EXISTING, asked):
+    return {
+        "author": viewer.membership,
+        "label": row.label.id,
+        "client_ref": item.client_ref,
+        "digest": row.digest,
+        "task": item.task.id if item.task else None,
+    }
+
+
+def _existing(viewer: Viewer, row: _Row) -> Logged | None:
+    """The row that stands in the way and has not expired."""
+    for found, event_id in run(_EXISTING, _unique(viewer, row)):
         current().settled = event_id
         return Logged(found, created=False)
     return None

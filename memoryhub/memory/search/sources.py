@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
@@ -77,7 +77,8 @@ TYPES = tuple(SOURCES)
 def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Source]:
     """The rows of a type that these events made, and those with these ids, as they are now."""
     rows, read = SOURCES[type]
-    return [read(row) for row in rows.filter(Q(clock_id__in=events) | Q(id__in=ids))]
+    made = {row.id: row for row in rows.filter(clock_id__in=events)}
+    return [read(row) for row in (*made.values(), *rows.filter(id__in=set(ids) - made.keys()))]
 
 
 def after(type: str, last: UUID | None, size: int) -> list[Source]:

@@ -67,7 +67,8 @@ def _serve(member: str) -> None:
             begun = time.perf_counter()
             with viewer_transaction(viewer, read_only=True):
                 wanted = asked.read(query)
-                found = show(viewer, find(viewer, wanted, Filters(), mode="hybrid", limit=30), wanted, 10, most_bytes=8 << 20)
+                hits = find(viewer, wanted, Filters(), mode="hybrid", limit=30)
+                found = show(viewer, hits, wanted, 10, most_bytes=8 << 20)
             taken.append(time.perf_counter() - begun)
             assert found, query
         sys.stdout.write(f"{1000 * statistics.median(taken)}\n")

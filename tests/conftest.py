@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         servers.begin_worker(worker or "main")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that at the end no worker waits for another's."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what the run has started, however it ended."""
     if (data := config.stash.get(RUN, None)) is not None:

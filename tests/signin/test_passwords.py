@@ -197,9 +197,8 @@ def test_the_people_of_the_demo_keep_theirs_and_every_page_says_that_it_is_a_dem
             "Demo: made-up people" in (Client(headers=HTML) if p == "/login/" else client).get(p).text for p in pages
         ]
 
-    others = Actor.objects.filter(is_demo=True, is_active=True)  # whom another test left
-    others = Actor.objects.filter(id__in=[other.id for other in others])
-    others.update(is_active=False)
+    of_others = list(Actor.objects.filter(is_demo=True, is_active=True).values_list("id", flat=True))
+    Actor.objects.filter(id__in=of_others).update(is_active=False)  # whom another test left
     assert not any(says_so())
     actor = person_with_first_password(is_demo=True, origin=PasswordOrigin.GENERATED)
     try:
@@ -208,7 +207,7 @@ def test_the_people_of_the_demo_keep_theirs_and_every_page_says_that_it_is_a_dem
     finally:
         Actor.objects.filter(id=actor.id).update(is_active=False)
     assert not any(says_so())
-    others.update(is_active=True)
+    Actor.objects.filter(id__in=of_others).update(is_active=True)
 
 
 def start_check(**environment: str) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
 from typing import Literal, NamedTuple
@@ -121,11 +121,11 @@ class Refusals:
     def __init__(self) -> None:
         self._held: Counter[Caller] = Counter()
 
-    async def hold(self, caller: Caller) -> None:
-        """Wait, the longer the more of this caller's wait."""
+    async def hold(self, caller: Caller, pause: Callable[[float], Awaitable[bool]]) -> bool:
+        """Wait by `pause`, whose answer is returned: so many seconds, the longer the more of this caller's wait."""
         self._held[caller] += 1
         try:
-            await asyncio.sleep(min(LONGEST_SECONDS, SHORTEST_SECONDS + self._held[caller] / 64))
+            return await pause(min(LONGEST_SECONDS, SHORTEST_SECONDS + self._held[caller] / 64))
         finally:
             self._held[caller] -= 1
             if not self._held[caller]:

@@ -87,24 +87,27 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             head = Head.of(scope)
             if probe := _PROBES.get(scope["path"]):
-                if _pace.is_too_quick(head.address):
-                    _give_way(scope)
-                    await asyncio.sleep(LATER_SECONDS)
-                await probe(scope, receive, send)
+                if not _pace.is_too_quick(head.address) or await _pause(scope, LATER_SECONDS):
+                    await probe(scope, receive, send)
             else:
                 caller = await _callers.find(head)
                 await _serve(caller, head, receive, send)
         except HubError as error:
+            is_there = True
             if head is not None and isinstance(error, RateLimited):
-                _give_way(scope)
-                await _refusals.hold(caller or Caller("address", head.address))
-            await refuse(head, scope, send, error)
+                is_there = await _refusals.hold(caller or Caller("address", head.address), partial(_pause, scope))
+            if is_there:
+                await refuse(head, scope, send, error)
 
 
-def _give_way(scope: Scope) -> None:
-    """What the request waits for is no service: until its answer, its connection may be closed for another."""
-    if give_way := scope.get("extensions", {}).get(GIVE_WAY):
-        give_way()
+async def _pause(scope: Scope, seconds: float) -> bool:
+    """Let a request wait that is not served: its connection may be closed for another. False: it is gone."""
+    give_way = scope.get("extensions", {}).get(GIVE_WAY)
+    if give_way is None:
+        await asyncio.sleep(seconds)
+        return True
+    gone, _ = await asyncio.wait([give_way()], timeout=seconds)
+    return not gone
 
 
 async def _serve(caller: Caller, head: Head, receive: Receive, send: Send) -> None:

@@ -24,7 +24,8 @@ MAX_PIPELINED = 16  # requests that wait behind the one that is answered
 # Of a body in chunks, or sent in drops: so many pieces, and one more for each so many bytes.
 FREE_PIECES, PIECE_BYTES = 1_000, 64
 MAX_FRAGMENTS = 1_000  # of a message on a socket
-GIVE_WAY = "memoryhub.give_way"  # an ASGI extension: tells that this request's connection may be closed for another
+# An ASGI extension: tells that this request's connection may be closed for another; a future that is done when it is.
+GIVE_WAY = "memoryhub.give_way"
 # Who is refused may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -81,6 +82,7 @@ class Wire(HttpToolsProtocol):
         self._is_resting = True
         self._is_in_head = self._is_over = False
         self._lingers: int | None = None  # bytes that are still dropped
+        self._gone: asyncio.Future[None] | None = None
         self._head = self._lines = self._pieces = self._body = self._unended = 0
 
     # --- the connection ---
@@ -118,6 +120,8 @@ class Wire(HttpToolsProtocol):
         """Drop what refers to this object, or it would stay, with the parser's memory, until a rare full collection."""
         self.cycle = self.scope = self._out = None  # type: ignore[assignment]
         self.pipeline.clear()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def give_way(self) -> None:
         """Close, while nothing is served on it."""
@@ -223,9 +227,11 @@ class Wire(HttpToolsProtocol):
             self.cycle.transport = cast(asyncio.Transport, self._out)
             self.scope["extensions"] = {GIVE_WAY: self._offer}  # type: ignore[dict-item]  # not one of the standard
 
-    def _offer(self) -> None:
+    def _offer(self) -> "asyncio.Future[None]":
         """The request waits for a refusal, or for asking too often: until its answer another may have the place."""
         connections.rest(self, fresh=True)
+        self._gone = self.loop.create_future()
+        return self._gone
 
     def on_body(self, body: bytes) -> None:
         """A part of the body. Each costs a turn of the loop, so they may not all be tiny."""

@@ -106,6 +106,20 @@ def test_a_key_has_32_requests_under_way_takes_not_all_threads_and_what_it_leave
             assert read_one(again)[0] == 200
 
 
+def test_a_refusal_whose_client_has_left_waits_no_more(server: Server, agent: TestAgent) -> None:
+    request = head("GET", "/api/v1/observations", key(agent))
+    with held("lock table observation in access exclusive mode"), ExitStack() as stack:
+        asked(stack, server, request, 32)
+        until(lambda: waiting() >= 2)
+        with ExitStack() as left:
+            asked(left, server, request, 150)
+            time.sleep(0.3)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        assert refused(asked(stack, server, request, 1), 10)[0][0] == 429
+        assert time.monotonic() - begun < 1.5, "beside 150 that wait it takes 2.8 s"
+
+
 def test_a_write_whose_client_has_left_ends_whole(server: Server, agent: TestAgent) -> None:
     body = orjson.dumps({"content": "left"})
     lines = (key(agent), "Content-Type: application/json", f"Content-Length: {len(body)}")

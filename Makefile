@@ -24,7 +24,7 @@ run: setup  ## start everything and print the address; Ctrl-C stops it, the data
 	@$(BIN)/python -m memoryhub.config.launch
 
 test: setup $(DEV_READY) chromium  ## run every test, in parallel
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of races, kills and lost messages
 	@$(BIN)/python -m pytest -m prove --full -o faulthandler_timeout=3600 $(ARGS)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -161,6 +162,21 @@ def test_another_master_key_is_refused_and_never_a_crash(monkeypatch: pytest.Mon
     monkeypatch.setattr(settings, "MASTER_KEYS", {"new": os.urandom(32), **right})
     assert checks.check_master_keys(["default"]) == []
     assert api.post("observations", {"content": "x", "sensitivity": "confidential"}).status == 201
+
+
+def test_a_database_that_came_by_a_dump_serves_only_when_it_is_prepared(owner_sql: psycopg.Connection[Any]) -> None:
+    """Its events' table is another than the ledger was numbered in. By real dumps: I23."""
+    url, team = os.environ["DATABASE_URL"], make_team("dumped")
+    assert make_api(team).post("observations", {"content": "x"}).status == 201
+    owner_sql.execute("update ledger_life set system = 'elsewhere/1' where team_id = %s", [team.pk])
+    code, words = manage_check(url)
+    assert code != 0
+    assert "memoryhub.E007" in words
+    assert "memoryhub.config.prepare --empty" in words
+    command = [sys.executable, "-m", "memoryhub.config.prepare", "--empty"]
+    subprocess.run(command, cwd=ROOT, env=os.environ, check=True)
+    code, words = manage_check(url)
+    assert code == 0, words
 
 
 def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,8 @@ def _lines(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
     for name, value in node.items():
         path = f"{above}{name}"
         if isinstance(value, dict):
-            yield from _lines(value, f"{path}.")
+            if len(path) < _LONGEST:
+                yield from _lines(value, f"{path}.")
         elif _is_line(path) and ":" not in path and not isinstance(value, list) and value is not None:
             told = str(value).lower() if isinstance(value, bool) else str(value)
             if _is_line(told):

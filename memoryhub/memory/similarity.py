@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from memoryhub.core import work
+
 MOST_PAIRS = 32
 MOST_WORDS = 16
 DEEPEST = 5
+LONGEST_NAME = 100  # characters of a name by which it is compared, at each level
 _TOGETHER = 5  # pairs of which every two are a feature, too: what has both is found among many that have one
 _MOST_PARTS = 8  # of one value
 _BEGINNING = 4  # characters
@@ -74,9 +77,11 @@ class Found:
 
 def compare(asked: Asked, context: Mapping[str, Any], details: Any) -> Found:
     """The same comparison without features, of all of a learning's members and words."""
+    wanted = {pair.key for pair in asked.pairs}
     members: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
-        members.setdefault(key.casefold(), value)
+        if key in wanted:
+            members.setdefault(key, value)
     exact: list[Pair] = []
     similar: list[Pair] = []
     for pair in asked.pairs:
@@ -138,16 +143,20 @@ def _pairs(context: Mapping[str, Any], *, near: bool) -> list[Pair]:
     """The first 32 members by name. `near`: with the neighbours of a number's size, for what is asked."""
     found: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
-        found.setdefault(key.casefold(), value)
+        found.setdefault(key, value)
+        if len(found) > 2 * MOST_PAIRS:
+            found = {name: found[name] for name in sorted(found)[:MOST_PAIRS]}
     return [_pair(key, found[key], near=near) for key in sorted(found)[:MOST_PAIRS]]
 
 
 def _members(node: Mapping[str, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
     for name, value in node.items():
+        work.check()
+        path = f"{above}{name[:LONGEST_NAME].casefold()}"
         if isinstance(value, dict) and value and depth < DEEPEST:
-            yield from _members(value, f"{above}{name}.", depth + 1)
+            yield from _members(value, f"{path}.", depth + 1)
         else:
-            yield f"{above}{name}", value
+            yield path, value
 
 
 def _pair(key: str, value: Any, *, near: bool) -> Pair:

@@ -5,11 +5,12 @@ that dies leaves nothing half done.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from django.db import connection
 
+from memoryhub.core.pipeline import Rows
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
@@ -17,7 +18,8 @@ from memoryhub.memory.search import sources
 from memoryhub.memory.search.sources import SOURCES
 from memoryhub.memory.search.terms import Doc, Source, counted, read
 
-BATCH = 2_000  # rows a transaction, about
+BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows a transaction, about, and bytes of them
+PART_BYTES = 1 << 20  # of the rows whose words are in memory at once
 # Rows of a cell: as many of the newest as a very common word is looked for in. A large shelf's are larger, so that it
 # has a few hundred at most.
 CELL, CELLS = 8_192, 128
@@ -66,17 +68,59 @@ def follow(team: int, *, wait: bool = False) -> bool:
         # The labels anew, now that the last event is known: each event up to it has a label that is listed (ADR 2).
         current().enter()
         events = run(_EVENTS, {"team": team, "after": after, "last": last, "size": BATCH})
-        for kind in SOURCES:
-            # An event of a batch names one of its rows only.
-            made = [event for _, event, row_type, _, count in events if row_type == kind and count > 1]
-            named = {row for _, _, row_type, row, _ in events if row_type == kind and row is not None}
-            if made or named:
-                found = sources.changed(kind, made, sorted(named))
-                replace(viewer, found, gone=named - {source.id for source in found})
+        due, reached = _due(events)
+        for kind, rows in due.items():
+            index(viewer, kind, rows)
         remove_expired(viewer)
-        reached = events[-1][0] if events else last
-        run("update search_state set seq = %(seq)s where team_id = %(team)s::int", {"team": team, "seq": reached})
+        run(
+            "update search_state set seq = %(seq)s where team_id = %(team)s::int",
+            {"team": team, "seq": reached or last},
+        )
     return True
+
+
+def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
+    """By kind the rows of the first events, with their bytes, as many as a transaction takes; the last such event."""
+    by_event: dict[UUID, dict[UUID, int]] = defaultdict(dict)
+    by_row: dict[UUID, int] = {}
+    for kind in SOURCES:
+        # An event of a batch names one of its rows only.
+        made = [event for _, event, row_type, _, count in events if row_type == kind and count > 1]
+        named = {row for _, _, row_type, row, _ in events if row_type == kind and row is not None}
+        for size in sources.changed(kind, made, sorted(named)) if made or named else ():
+            by_event[size.event][size.id] = by_row[size.id] = size.bytes
+    due: dict[str, dict[UUID, int]] = {kind: {} for kind in SOURCES}
+    total, reached = 0, None
+    for seq, event, kind, row, count in events:
+        if kind in SOURCES:
+            rows = dict(by_event[event]) if count > 1 else {}
+            if row is not None:
+                rows[row] = by_row.get(row, 0)
+            total += sum(rows.values())
+            if total > BATCH_BYTES and reached is not None:
+                break
+            due[kind] |= rows
+        reached = seq
+    return due, reached
+
+
+def index(viewer: Viewer, kind: str, rows: Mapping[UUID, int]) -> None:
+    """Index these rows of a kind as they are now, so many at once as their bytes allow."""
+    part: list[UUID] = []
+    size = 0
+    for row, more in rows.items():
+        if part and size + more > PART_BYTES:
+            _index(viewer, kind, part)
+            part, size = [], 0
+        part.append(row)
+        size += more
+    if part:
+        _index(viewer, kind, part)
+
+
+def _index(viewer: Viewer, kind: str, ids: Sequence[UUID]) -> None:
+    found = sources.read(kind, ids)
+    replace(viewer, found, gone=set(ids) - {source.id for source in found})
 
 
 def replace(viewer: Viewer, found: Iterable[Source], gone: Iterable[UUID] = ()) -> None:

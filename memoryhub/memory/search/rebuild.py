@@ -1,12 +1,13 @@
 """The index made anew from the rows, team by team, while the memory is read and written."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 from memoryhub.core.sql import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import sources
-from memoryhub.memory.search.indexer import BATCH, catch_up, replace
+from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, catch_up, index
 from memoryhub.memory.search.sources import SOURCES
 
 _FORGET = """
@@ -40,10 +41,22 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
                 # Nobody follows the ledger meanwhile, who would count the same rows.
                 run("select from search_state where team_id = %(team)s::int for update", {"team": team})
                 current().enter()
-                rows = sources.after(kind, last, BATCH)
-                replace(viewer, rows)
+                rows = _next(kind, last)
+                index(viewer, kind, rows)
             if not rows:
                 break
-            last, done = rows[-1].id, done + len(rows)
+            last, done = max(rows), done + len(rows)
             say(kind, done)
     catch_up(team)
+
+
+def _next(kind: str, last: UUID | None) -> dict[UUID, int]:
+    """The next rows, with their bytes: as many as a transaction takes."""
+    rows: dict[UUID, int] = {}
+    total = 0
+    for size in sources.after(kind, last, BATCH):
+        total += size.bytes
+        if rows and total > BATCH_BYTES:
+            break
+        rows[size.id] = size.bytes
+    return rows

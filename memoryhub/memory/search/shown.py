@@ -12,7 +12,7 @@ from memoryhub.memory import answers, rendering
 from memoryhub.memory.search.asked import Asked
 from memoryhub.memory.search.find import Hit
 from memoryhub.memory.search.plan import Group
-from memoryhub.memory.search.snippets import Sought, has_run, snippets
+from memoryhub.memory.search.snippets import Sought, have_runs, snippets
 from memoryhub.memory.search.words import plain_text
 from memoryhub.memory.selectors import facts, memories
 
@@ -77,43 +77,47 @@ def _rows(
     viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
 ) -> tuple[dict[UUID, tuple[Any, str]], int]:
     """The rows of these hits as they are answered, each with its text; and of how many hits, where not all fit."""
-    rows, is_whole = _read(viewer, hits, asked, most_bytes)
-    if is_whole:
+    rows, size = _read(viewer, hits, asked, most_bytes)
+    if size is not None:
         return rows, len(hits)
-    rows, size, looked_at = {}, 0, 0
-    while looked_at < len(hits) and size <= most_bytes:
-        some, _ = _read(viewer, hits[looked_at : looked_at + _FEW], asked, most_bytes)
-        size += sum(len(text.encode()) for _, text in some.values())
+    rows, total, looked_at, few = {}, 0, 0, _FEW
+    while looked_at < len(hits) and total <= most_bytes:
+        some, size = _read(viewer, hits[looked_at : looked_at + few], asked, most_bytes)
+        if size is None:
+            few = 1
+            continue
+        total += size
         rows |= some
-        looked_at = min(looked_at + _FEW, len(hits))
+        looked_at = min(looked_at + few, len(hits))
     return rows, looked_at
 
 
 def _read(
     viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
-) -> tuple[dict[UUID, tuple[Any, str]], bool]:
+) -> tuple[dict[UUID, tuple[Any, str]], int | None]:
+    """Also how many bytes of text were looked at, of rows that have no such phrase, too; None where not all fit."""
     rows: dict[UUID, tuple[Any, str]] = {}
-    is_whole = True
+    size = 0
     for kind, (read, render, members) in SHOWN.items():
         ids = [hit.row_id for hit in hits if hit.type == kind]
         found = read(viewer, ids, most_bytes) if ids else Fitted()
-        if found.at_most is not None:
-            is_whole = False
-            break
+        if found.at_most is not None and len(ids) > 1:
+            return rows, None
         for row in found:
             work.check()
             made = render(row)
             text = "\n".join(plain_text(made[name]) for name in members if made[name])
+            size += len(text.encode())
             if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):
                 rows[row.id] = (made, text)
-    return rows, is_whole
+    return rows, size
 
 
 def _fits(text: str, asked: Asked, *, is_sealed: bool) -> bool:
     """Whether a row has the phrases to the letter: the index knows stems, and of a sealed row no places of words."""
-    if not all(has_run(text, phrase.run) for phrase in asked.phrases):
-        return False
-    return not (is_sealed and any(has_run(text, phrase.run) for phrase in asked.without if len(phrase.run) > 1))
+    without = [phrase.run for phrase in asked.without if len(phrase.run) > 1] if is_sealed else []
+    found = have_runs(text, [*(phrase.run for phrase in asked.phrases), *without])
+    return all(found[: len(asked.phrases)]) and not any(found[len(asked.phrases) :])
 
 
 def _sought(hits: Sequence[Hit], asked: Asked) -> Sought:

@@ -1,7 +1,8 @@
 """Snippets: the part of a row's text where most of the query stands, with where its words are."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memoryhub.core import work
@@ -30,12 +31,12 @@ class Snippet(NamedTuple):
 
 def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     """The snippet of each text; its beginning where nothing is found (a word beyond what is looked at)."""
-    pattern = _pattern(sought)
-    cut = [_cut(text, pattern) for text in texts]
+    heads = _heads(sought)
+    cut = [_cut(text, heads) for text in texts]
     likely = _likely(sought)
     found = [list(_candidates(text, likely)) for text in cut]
-    heads = {term[:1] for term in sought.terms}
-    wanted = {token.text for run in found for token in run if token.kind is Kind.WORD and token.text[:1] in heads}
+    first = {term[:1] for term in sought.terms}
+    wanted = {token.text for run in found for token in run if token.kind is Kind.WORD and token.text[:1] in first}
     stem = stems(wanted) if wanted else {}
     made = []
     for text, run in zip(cut, found, strict=True):
@@ -44,18 +45,30 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     return made
 
 
-def _pattern(sought: Sought) -> re.Pattern[str] | None:
+def _heads(sought: Sought) -> set[str]:
     # A stem's end may differ from the word's (happi, happy), its beginning hardly ever does.
-    heads = {term[: max(2, min(len(term) - 1, 5))] for term in sought.terms} | sought.parts
-    return re.compile("|".join(map(re.escape, sorted(heads, key=len, reverse=True))), re.IGNORECASE) if heads else None
+    return {term[: max(2, min(len(term) - 1, 5))] for term in sought.terms} | sought.parts
 
 
-def _cut(text: str, pattern: re.Pattern[str] | None) -> str:
-    first = pattern.search(text) if pattern and len(text) > _LOOKED_AT else None
-    start = max(first.start() - 2 * _BEFORE, 0) if first else 0
-    while start and not text[start - 1].isspace() and start < first.start():  # type: ignore[union-attr]
+def _cut(text: str, heads: set[str]) -> str:
+    work.check()
+    first = _first(text, heads) if len(text) > _LOOKED_AT else 0
+    start = max(first - 2 * _BEFORE, 0)
+    while start and not text[start - 1].isspace() and start < first:
         start += 1
     return ("…" if start else "") + text[start : start + _LOOKED_AT]
+
+
+def _first(text: str, heads: set[str]) -> int:
+    """Where the first of these stands; 0 where none does, or where the places in small letters are others."""
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        return 0
+    first = len(text)
+    for head in heads:
+        at = lowered.find(head, 0, first)
+        first = at if at >= 0 else first
+    return first % len(text)
 
 
 def _likely(sought: Sought) -> re.Pattern[str]:
@@ -88,17 +101,9 @@ def _is_match(token: Token, sought: Sought, stem: dict[str, str | None]) -> bool
 
 
 def _snippet(text: str, matches: list[Token]) -> Snippet:
-    is_one_word = len({token.text for token in matches}) == 1  # then the first place is as good as any
-    best = max(
-        matches[:1] if is_one_word else matches,
-        key=lambda one: (
-            len({other.text for other in matches if 0 <= other.start - one.start < LENGTH - _BEFORE}),
-            -one.start,
-        ),
-        default=None,
-    )
-    start = max(best.start - _BEFORE, 0) if best else 0
-    while best and 0 < start < best.start and not text[start - 1].isspace():
+    best = _best(matches)
+    start = max(best - _BEFORE, 0)
+    while 0 < start < best and not text[start - 1].isspace():
         start += 1
     end = min(start + LENGTH, len(text))
     ahead = "…" if start else ""
@@ -106,6 +111,22 @@ def _snippet(text: str, matches: list[Token]) -> Snippet:
     marks = [[token.start + shift, token.end + shift] for token in matches if token.start >= start and token.end <= end]
     body = _SPACE.sub(" ", text[start:end])
     return Snippet(ahead + body + ("…" if end < len(text) else ""), _merged(marks))
+
+
+def _best(matches: list[Token]) -> int:
+    """Where the part begins in which most of the words stand, the first of several; 0 without any."""
+    best = most = end = 0
+    within: Counter[str] = Counter()
+    for one in matches:
+        while end < len(matches) and matches[end].start - one.start < LENGTH - _BEFORE:
+            within[matches[end].text] += 1
+            end += 1
+        if len(within) > most:
+            best, most = one.start, len(within)
+        within[one.text] -= 1
+        if not within[one.text]:
+            del within[one.text]
+    return best
 
 
 def _merged(marks: list[list[int]]) -> list[list[int]]:
@@ -119,16 +140,28 @@ def _merged(marks: list[list[int]]) -> list[list[int]]:
     return made
 
 
-def has_run(text: str, run: Sequence[Token]) -> bool:
-    """Whether the words of a phrase stand one after the other in a text."""
+def have_runs(text: str, runs: Sequence[Sequence[Token]]) -> list[bool]:
+    """Of each of these phrases whether its words stand one after the other in a text."""
+    if not runs:
+        return []
     work.check()
-    wanted = {token.text for token in run}
-    places: dict[str, set[int]] = {}
-    for token in tokens(text):
-        if token.text in wanted:
-            places.setdefault(token.text, set()).add(token.position)
-    first = run[0]
-    return any(
-        all(start + token.position - first.position in places.get(token.text, ()) for token in run)
-        for start in places.get(first.text, ())
-    )
+    signs: dict[str, str] = {}
+    for run in runs:
+        for token in run:
+            signs.setdefault(token.text, chr(len(signs) + 2))
+    spelt = _spelt(tokens(text), signs)
+    return [_spelt(run, signs) in spelt for run in runs]
+
+
+def _spelt(run: Iterable[Token], signs: Mapping[str, str]) -> str:
+    """A sign for each word at its place, so that a phrase is found as a text is; identifiers by their parts."""
+    made: list[str] = []
+    before = None
+    for token in run:
+        if token.kind is Kind.WHOLE:
+            continue
+        if before is not None and token.position > before + 1:
+            made.append("\0" * (token.position - before - 1))
+        made.append(signs.get(token.text, "\1"))
+        before = token.position
+    return "".join(made)

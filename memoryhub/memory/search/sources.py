@@ -1,13 +1,15 @@
 """What is searched: a function a type, that reads rows as the index takes them. A new type is a line in SOURCES."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 
+from memoryhub.core.fitting import BYTES
 from memoryhub.core.labels import label_by_id
 from memoryhub.core.sealing import read_text
+from memoryhub.core.sql import run
 from memoryhub.memory.models import Decision, Fact, Learning, Observation
 from memoryhub.memory.search.terms import Source
 from memoryhub.memory.search.words import plain_text
@@ -74,15 +76,34 @@ SOURCES: Mapping[str, tuple[QuerySet[Any], Callable[[Any], Source]]] = {
 TYPES = tuple(SOURCES)
 
 
-def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Source]:
-    """The rows of a type that these events made, and those with these ids, as they are now."""
-    rows, read = SOURCES[type]
-    made = {row.id: row for row in rows.filter(clock_id__in=events)}
-    return [read(row) for row in (*made.values(), *rows.filter(id__in=set(ids) - made.keys()))]
+class Size(NamedTuple):
+    """A row that is to be read, the event that made it, and its bytes."""
+
+    id: UUID
+    event: UUID
+    bytes: int
 
 
-def after(type: str, last: UUID | None, size: int) -> list[Source]:
+def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Size]:
+    """The rows of a type that these events made, and those with these ids; some of them twice."""
+    sizes = _sizes(type)
+    made = run(f"{sizes} where r.event_id = any (%(events)s::uuid[])", {"events": list(events)}) if events else []
+    named = run(f"{sizes} where r.id = any (%(ids)s::uuid[])", {"ids": list(ids)}) if ids else []
+    return [Size(*row) for row in (*made, *named)]
+
+
+def after(type: str, last: UUID | None, size: int) -> list[Size]:
     """The next rows of a type, in the order of their ids, for making the index anew."""
-    rows, read = SOURCES[type]
-    ordered = rows.order_by("id")
-    return [read(row) for row in (ordered.filter(id__gt=last) if last else ordered)[:size]]
+    text = f"{_sizes(type)} where r.id > %(last)s::uuid order by r.id limit %(size)s::int"
+    return [Size(*row) for row in run(text, {"last": last or UUID(int=0), "size": size})]
+
+
+def _sizes(type: str) -> str:
+    table = SOURCES[type][0].model._meta.db_table
+    return f"select r.id, r.event_id, {BYTES} from {table} r"
+
+
+def read(type: str, ids: Sequence[UUID]) -> list[Source]:
+    """These rows as they are now, without those that are gone."""
+    rows, source = SOURCES[type]
+    return [source(row) for row in rows.filter(id__in=ids)]

@@ -1,9 +1,10 @@
 """A row's terms: what the index holds of its words, and of what it can be filtered by."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from uuid import UUID
 
 from memoryhub.core.blind import blind
@@ -70,9 +71,13 @@ def term_of(token: Token, stem: dict[str, str | None]) -> str | None:
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
     """The terms of each row. Of a sealed row they are keyed hashes of its words, without places (core.blind)."""
-    found = [(source, list(tokens(source.text))) for source in sources]
+    found = [(source, list(_counted(source.text))) for source in sources]
     stem = stems({token.text for _, run in found for token in run if token.kind is Kind.WORD})
     return [_doc(team, source, run, stem) for source, run in found]
+
+
+def _counted(text: str) -> Iterator[Token]:
+    return takewhile(lambda token: token.position <= MAX_POSITION, tokens(text))
 
 
 def _doc(team: int, source: Source, run: list[Token], stem: dict[str, str | None]) -> Doc:
@@ -80,7 +85,7 @@ def _doc(team: int, source: Source, run: list[Token], stem: dict[str, str | None
     size = 0
     for token in run:
         term = term_of(token, stem)
-        if not term or token.position > MAX_POSITION:
+        if not term:
             continue
         places = doc.terms.setdefault(term, [])
         if not places:

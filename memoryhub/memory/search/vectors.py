@@ -122,7 +122,7 @@ def _claim(team: int, claim: UUID, size: int) -> dict[UUID, str]:
     texts: dict[UUID, str] = {}
     for kind in SOURCES:
         wanted = [row for row_type, row in claimed if row_type == kind]
-        for source in sources.changed(kind, [], wanted) if wanted else ():
+        for source in sources.read(kind, wanted) if wanted else ():
             # The row as it is now, which the index may not know yet.
             if not source.is_sealed and source.audience is None and source.text.strip():
                 texts[source.id] = source.text

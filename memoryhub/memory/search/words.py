@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
+from memoryhub.core import work
+
 MAX_TERM = 60  # characters; a longer identifier is found by its parts
+# Of the names that lead to a value, the last characters; repeated for others, so many times what they lead to, at most.
+LONGEST_NAMES, MOST_NAMES, FREE_NAMES = 200, 4, 2_000
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
 _SPACELESS += "\uac00-\ud7af\U00020000-\U0003ffff"
 # Letters and digits, with the marks that some scripts write their vowels with.
@@ -94,23 +98,49 @@ def _grams(run: str, start: int, position: int) -> Iterator[Token]:
 
 
 def plain_text(content: Any) -> str:
-    """A row's content as one text: what stands in it, line by line, each behind the names that lead to it."""
+    """A row's content as one text: what stands in it, line by line, each behind the names that lead to it.
+
+    The text grows with the content alone: where names are repeated for more than what they lead to, each value stands
+    behind its own name only.
+    """
     if isinstance(content, str):
         return content
-    lines: list[str] = []
-    _flatten(content, "", lines)
-    return "\n".join(lines)
+    lines = _Lines()
+    _flatten(content, "", "", lines)
+    return "\n".join(lines.made)
 
 
-def _flatten(value: Any, name: str, lines: list[str]) -> None:
+class _Lines:
+    """The lines so far, with the characters of theirs that stand in the content once, and those that are repeated."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self._own = self._repeated = 0
+
+    def add(self, above: str, name: str, text: str) -> None:
+        self._own += len(name) + len(text)
+        if above and self._repeated + len(above) <= FREE_NAMES + MOST_NAMES * self._own:
+            self._repeated += len(above)
+            name = f"{above} {name}" if name else above
+        self.made.append(f"{name}: {text}" if name else text)
+
+
+def _flatten(value: Any, above: str, name: str, lines: _Lines) -> None:
+    work.check()
     if isinstance(value, dict):
+        inner = _beneath(above, name)
         for key, member in value.items():
-            _flatten(member, f"{name} {key}" if name else key, lines)
+            _flatten(member, inner, key, lines)
     elif isinstance(value, list):
         if value and not any(isinstance(member, dict | list) for member in value):
-            _flatten(", ".join(str(member) for member in value if member is not None), name, lines)
+            _flatten(", ".join(str(member) for member in value if member is not None), above, name, lines)
             return
+        inner = _beneath(above, name)
         for member in value:
-            _flatten(member, name, lines)
+            _flatten(member, inner, "", lines)
     elif value is not None and value != "":
-        lines.append(f"{name}: {value}" if name else str(value))
+        lines.add(above, name, str(value))
+
+
+def _beneath(above: str, name: str) -> str:
+    return f"{above} {name}".strip(" ")[-LONGEST_NAMES:]

@@ -64,7 +64,8 @@ class Trajectories(Writing):
     """Store 1..100 recorded runs as what this agent did: a result for each, in order; 207 when any failed.
 
     Each run is a transaction of its own, stored whole or not at all; a run that is sent again, alone or at once, adds
-    only what is missing, so that an import that was cut off is simply sent again.
+    only what is missing, so that an import that was cut off is simply sent again. A run has at most 10,000 messages and
+    10,000 calls, and may become four times its bytes, or 256 KiB where that is more; 413 names what is beyond.
     """
 
     shape = NewTrajectories

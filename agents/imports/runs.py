@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
@@ -13,8 +13,10 @@ from memoryhub.interface.shapes import fault_of, has_visible, parse_task_key
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_MESSAGES = 10_000
+MAX_CALLS = 10_000  # a message becomes one step at most, and so does each call in it
 MAX_KEY = 160  # a client_ref is the key and a position, and may have 200 characters
 MAX_TITLE = 120
+MAX_REPLY = 40_000  # of its copy in the outcome, which may have 256 KiB
 
 
 class Function(msgspec.Struct):
@@ -56,16 +58,17 @@ class Message(msgspec.Struct):
 class _Line(msgspec.Struct):
     messages: list[Message]
     task_id: str | int | None = None
-    trial: str | int | None = None
+    trial: Annotated[str, msgspec.Meta(max_length=MAX_KEY)] | int | None = None
     reward: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run with the key of its task. `source` is what the task keeps of the line beside its messages."""
+    """A run with the key of its task. `size`: its messages' bytes; `source`: what the task keeps of the line beside."""
 
     key: str
     messages: list[Message]
+    size: int
     source: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,7 +84,8 @@ class Run:
         """What came of it: the agent's last words to the customer, and the reward where the run was judged."""
         said = [message.text for message in self.messages if message.role == "assistant" and has_visible(message.text)]
         reward = self.source.get("reward")
-        return {**({"reply": said[-1]} if said else {}), **({"reward": reward} if reward is not None else {})}
+        reply = {"reply": said[-1][:MAX_REPLY]} if said else {}
+        return {**reply, **({"reward": reward} if reward is not None else {})}
 
 
 def read_run(line: bytes, prefix: str = "") -> Run:
@@ -100,10 +104,13 @@ def run_of(data: dict[str, Any], prefix: str = "") -> Run:
         raise Invalid(errors=(fault_of(error),)) from None
     if not read.messages:
         raise Invalid(errors=(FieldError("/messages", Code.EMPTY, "messages is empty."),))
-    if len(read.messages) > MAX_MESSAGES:
-        detail = f"A run may have at most {MAX_MESSAGES} messages; this has {len(read.messages)}."
-        raise TooLarge(errors=(FieldError("/messages", Code.TOO_LONG, detail),))
-    digest = hashlib.sha256(msgspec.json.encode(data["messages"], order="sorted")).hexdigest()
+    calls = sum(len(message.calls) for message in read.messages)
+    for found, most, what in ((len(read.messages), MAX_MESSAGES, "messages"), (calls, MAX_CALLS, "tool calls")):
+        if found > most:
+            detail = f"A run may have at most {most} {what}; this has {found}."
+            raise TooLarge(errors=(FieldError("/messages", Code.TOO_LONG, detail),))
+    sent = msgspec.json.encode(data["messages"], order="sorted")
+    digest = hashlib.sha256(sent).hexdigest()
     names = [str(part) for part in (read.task_id, read.trial) if part is not None]
     key = prefix + ("-".join(names) if read.task_id is not None else f"run-{digest[:16]}")
     try:
@@ -113,7 +120,7 @@ def run_of(data: dict[str, Any], prefix: str = "") -> Run:
     if len(key) > MAX_KEY:
         raise _no_key(Code.TOO_LONG, f"task_id and trial make a key of more than {MAX_KEY} characters.")
     source = {"task_id": read.task_id, "trial": read.trial, "reward": read.reward, "messages": digest}
-    return Run(key, read.messages, source)
+    return Run(key, read.messages, len(sent), source)
 
 
 def _no_key(code: Code, detail: str) -> Invalid:

@@ -1,15 +1,16 @@
 """What a recorded run means to the hub: message by message, the observations, decisions and escalations to make."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
+from fnmatch import translate
 from typing import Any
 
 import orjson
 
 from agents.imports.runs import Message, Run, ToolCall, one_line
+from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 from memoryhub.interface.json import parse_object
 from memoryhub.interface.shapes import MAX_CONTENT_BYTES, has_visible, parse_key
@@ -19,28 +20,41 @@ THINK = "think"
 HANDOFF = "transfer_to_human_agents"
 MAX_TEXT = 20_000  # of a reason, a question, a reasoning
 MAX_TAG = 100
+MAX_MATCHES = 50_000  # in one import, of a tool with a pattern: 0.1 to 40 µs each
+MAX_GROWTH = 4  # times its messages' bytes a run may become, or 256 KiB where that is more; recorded ones stay below 1
 NO_REASONING = "The recorded run gives no reasoning for this call."
 NO_SUMMARY = "The recorded run handed over to a person without a summary."
 NO_QUESTION = "What shall be done for this customer?"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rules:
-    """Which tool calls are decisions, and which hands over to a person.
+    """Which tool calls are decisions, and which hands over to a person, in one import.
 
     `acting_tools`: names or patterns such as `book_*`; None: all but the reading ones.
     """
 
     acting_tools: tuple[str, ...] | None = None
     handoff_tool: str = HANDOFF
+    _fits: list[Callable[[str], object]] = field(init=False)
+    _known: dict[str, bool] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Not by fnmatch(), which keeps 32,768 patterns that anybody has sent; re keeps 512.
+        patterns = READING_TOOLS if self.acting_tools is None else self.acting_tools
+        self._fits = [re.compile(translate(pattern)).match for pattern in patterns]
 
     def acts(self, tool: str) -> bool:
-        """Whether a call of this tool is a decision."""
+        """Whether a call of this tool is a decision. Raises TooLarge beyond MAX_MATCHES."""
         if tool in (THINK, self.handoff_tool):
             return False
-        if self.acting_tools is None:
-            return not any(fnmatchcase(tool, pattern) for pattern in READING_TOOLS)
-        return any(fnmatchcase(tool, pattern) for pattern in self.acting_tools)
+        if tool not in self._known:
+            work.check()
+            if (len(self._known) + 1) * len(self._fits) > MAX_MATCHES:
+                detail = f"Tools times patterns may be at most {MAX_MATCHES}; send fewer runs or patterns at once."
+                raise TooLarge(errors=(FieldError("/messages", Code.TOO_LONG, detail),))
+            self._known[tool] = any(fits(tool) for fits in self._fits) == (self.acting_tools is not None)
+        return self._known[tool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +87,35 @@ Step = Observe | Decide | Ask
 
 def plan(run: Run, rules: Rules) -> list[Step]:
     """The run's steps in order. Raises Invalid, TooLarge for what the memory cannot take."""
-    steps = list(_steps(run, rules))
-    for step in steps:
-        content = step.content if isinstance(step, Observe) else step.decision if isinstance(step, Decide) else ""
-        if len(orjson.dumps(content)) > MAX_CONTENT_BYTES:
-            position = step.ref.rpartition(":")[2].partition(".")[0]
-            detail = f"What message {position} holds is larger than {MAX_CONTENT_BYTES} bytes."
-            raise TooLarge(errors=(FieldError(f"/messages/{position}", Code.TOO_LARGE, detail),))
+    steps: list[Step] = []
+    made, most = 0, max(MAX_CONTENT_BYTES, MAX_GROWTH * run.size)
+    for step in _steps(run, rules):
+        work.check()
+        sizes = [len(orjson.dumps(text)) for text in _texts(step)]
+        made += sum(sizes)
+        if max(sizes) > MAX_CONTENT_BYTES:
+            raise _too_large(step, f"is larger than {MAX_CONTENT_BYTES} bytes.")
+        if made > most:
+            why = "a text is kept with each call beside it, arguments with each result. Shorten or split it."
+            raise _too_large(step, f"makes the run larger than {most} bytes: {why}")
+        steps.append(step)
     return steps
+
+
+def _too_large(step: Step, why: str) -> TooLarge:
+    position = step.ref.rpartition(":")[2].partition(".")[0]
+    detail = f"What message {position} holds {why}"
+    return TooLarge(errors=(FieldError(f"/messages/{position}", Code.TOO_LARGE, detail),))
+
+
+def _texts(step: Step) -> tuple[Any, ...]:
+    match step:
+        case Observe():
+            return (step.content,)
+        case Decide():
+            return step.decision, step.reasoning
+        case Ask():
+            return step.reason, step.question
 
 
 @contextmanager
@@ -93,28 +128,30 @@ def _of_message(position: int) -> Iterator[None]:
 
 
 def _steps(run: Run, rules: Rules) -> Iterator[Step]:
-    open_calls: dict[str, ToolCall] = {}
+    open_calls: dict[str, tuple[str, Any]] = {}
     for position, message in enumerate(run.messages):
         with _of_message(position):
-            yield from list(_steps_of(f"{run.key}:{position}", message, open_calls, rules))
+            yield from _steps_of(f"{run.key}:{position}", message, open_calls, rules)
 
 
-def _steps_of(ref: str, message: Message, open_calls: dict[str, ToolCall], rules: Rules) -> Iterator[Step]:
+def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]], rules: Rules) -> Iterator[Step]:
     text = message.text
     if message.role == "user":
         yield from _said(ref, text, "user")
     elif message.role == "assistant":
-        calls = message.calls
+        calls = [(call, _tool(call.function.name)) for call in message.calls]
         # Beside an acting call the text is that decision's reasoning.
-        if not any(rules.acts(call.function.name) for call in calls):
+        if not any(rules.acts(name) for _, name in calls):
             yield from _said(ref, text, "reply")
-        for index, call in enumerate(calls):
-            open_calls[call.id or call.function.name] = call
-            yield from _called(f"{ref}.{index}", call, text, rules)
+        # Looked at once for all calls, and arguments once for all results: megabytes of them took hours.
+        beside = text[:MAX_TEXT] if calls and has_visible(text) else ""
+        for index, (call, name) in enumerate(calls):
+            arguments = _arguments(call)
+            open_calls[call.id or name] = name, arguments
+            yield from _called(f"{ref}.{index}", name, arguments, beside, rules)
     elif message.role in ("tool", "function"):
-        found = open_calls.get(message.tool_call_id or message.name or "")
-        name = message.name or (found.function.name if found else "tool")
-        yield from _returned(ref, _tool(name), found, text)
+        name, arguments = open_calls.get(message.tool_call_id or message.name or "", ("tool", {}))
+        yield from _returned(ref, _tool(message.name or name), arguments, text)
     else:
         # Prompts are for the agent alone, and so is what we do not know.
         yield from _said(ref, text, _tag(message.role), private=True)
@@ -125,8 +162,7 @@ def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[O
         yield Observe(ref, text, (tag,), private)
 
 
-def _called(ref: str, call: ToolCall, text: str, rules: Rules) -> Iterator[Step]:
-    name, arguments = _tool(call.function.name), _arguments(call)
+def _called(ref: str, name: str, arguments: Any, beside: str, rules: Rules) -> Iterator[Step]:
     if name == THINK:
         thought = arguments.get("thought") if isinstance(arguments, dict) else arguments
         if isinstance(thought, str):
@@ -134,18 +170,16 @@ def _called(ref: str, call: ToolCall, text: str, rules: Rules) -> Iterator[Step]
         else:
             yield Observe(ref, {"arguments": arguments}, (THINK,), private=True)
     elif name == rules.handoff_tool:
-        yield _ask(ref, arguments, text)
+        yield _ask(ref, arguments, beside)
     elif rules.acts(name):
-        reasoning = text[:MAX_TEXT] if has_visible(text) else NO_REASONING
-        yield Decide(ref, {"tool": name, "arguments": arguments}, reasoning)
+        yield Decide(ref, {"tool": name, "arguments": arguments}, beside or NO_REASONING)
 
 
-def _returned(ref: str, name: str, call: ToolCall | None, text: str) -> Iterator[Observe]:
+def _returned(ref: str, name: str, arguments: Any, text: str) -> Iterator[Observe]:
     if name == THINK:
         yield from _said(ref, text, THINK, private=True)
     else:
-        content = {"tool": name, "arguments": _arguments(call) if call else {}, "result": _value(text)}
-        yield Observe(ref, content, (_tag(name),))
+        yield Observe(ref, {"tool": name, "arguments": arguments, "result": _value(text)}, (_tag(name),))
 
 
 def _arguments(call: ToolCall) -> Any:
@@ -192,9 +226,9 @@ _ASKING = re.compile(
 )
 
 
-def _ask(ref: str, arguments: Any, text: str) -> Ask:
+def _ask(ref: str, arguments: Any, beside: str) -> Ask:
     """The escalation of a handoff call: the summary is the reason, its last sentence that asks is the question."""
-    summary = text if has_visible(text) else NO_SUMMARY
+    summary = beside or NO_SUMMARY
     if isinstance(arguments, dict):
         words = [value for value in (arguments.get("summary"), *arguments.values()) if isinstance(value, str)]
         summary = next(filter(has_visible, words), summary)

@@ -6,7 +6,7 @@ Every row has a client_ref, so an import that was interrupted, or is done again,
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -82,7 +82,8 @@ def import_runs(
             run = read_run(line, options.prefix)
             if (first := lines_of.setdefault(run.key, number)) != number:
                 raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} stands in line {first} already.")
-            import_run(viewer, run, options, made)
+            # Of each line the tools are counted anew: a file may have any number of runs.
+            import_run(viewer, run, replace(options, rules=replace(options.rules)), made)
         except HubError as error:
             report.faults.append(Fault(number, explain(error)))
             made = made if options.speed else Report()  # its transaction was undone

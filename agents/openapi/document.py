@@ -29,9 +29,10 @@ _REFERENCE = "#/components/schemas/{name}"
 _ABOUT = """\
 The shared memory of a team's AI agents. All addresses want `Authorization: Bearer <key>`; the team is the key's.
 
-- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, with numbers within 2^53, and 0 or
-  from 1e-100 on (what is beyond stands as a text: stored, a number is written out, and read again as another type); a
-  text holds no NUL. What is unknown, repeated, read-only or of another type is refused, with its place.
+- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, of 200,000 lists and objects, with numbers
+  within 2^53, and 0 or from 1e-100 on (what is beyond stands as a text: stored, a number is written out, and read
+  again as another type); a text holds no NUL. What is unknown, repeated, read-only or of another type is refused, with
+  its place.
 - A time is RFC 3339, with an offset from -14:00 to +14:00; in UTC its year is from 1 to 9999.
 - Refusals are `application/problem+json` (RFC 9457). A client may branch on `code`.
 - Hidden and absent are the same answer, everywhere.

@@ -15,25 +15,30 @@ from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 MAX_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
+MAX_NODES = 200_000  # lists and objects, each of which takes a hundred bytes and more for two or three of the body
 # Beyond 2^53 a double no longer tells neighbouring integers apart, and jsonb gives 1e300 back as 301 digits;
 # a tiny number comes back as that many zeros, which would let 6 bytes of a body become 300 of an answer.
 MAX_NUMBER = 2**53
 MIN_FRACTION = 1e-100
 # A NUL, and a colon that the proof against repeated keys does not see in the text.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")
 
 
 def parse_object(raw: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """The JSON object in a request's body, at most `max_bytes` long.
 
-    Raises TooLarge, or Invalid (`invalid_json`) for anything but one object in UTF-8 without byte order mark, NUL,
-    lone surrogates, NaN or Infinity, numbers beyond 2^53, more than 32 levels, or a key twice in one object.
+    Raises TooLarge, also for more than 200,000 lists and objects, or Invalid (`invalid_json`) for anything but one
+    object in UTF-8 without byte order mark, NUL, lone surrogates, NaN or Infinity, numbers beyond 2^53, more than 32
+    levels, or a key twice in one object.
 
     Measured against json.loads with hooks (100 kB: 0.85 ms) this way takes 0.6 ms: orjson parses, and the two
     checks that are dear are proofs over bytes, which only a body that fails them pays for again, slowly and exactly.
     """
     if len(raw) > max_bytes:
         raise TooLarge(f"The body is larger than {max_bytes} bytes.")
+    if _nodes(raw) > MAX_NODES and _nodes(_STRING.sub(b"", raw)) > MAX_NODES:
+        raise TooLarge(f"The body has more than {MAX_NODES} lists and objects.")
     try:
         root = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -50,6 +55,10 @@ def parse_object(raw: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if has_odd_escapes or orjson.dumps(root).count(b":") != raw.count(b":"):
         _refuse_duplicates(raw)
     return root
+
+
+def _nodes(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def _is_plain(root: dict[str, Any]) -> bool:

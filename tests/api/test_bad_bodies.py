@@ -226,6 +226,13 @@ def test_a_body_that_is_too_large(world: World, door: Door) -> None:
     assert check(world.send(door, raw.ljust(limit + 1), CONTENT_LENGTH=str(limit + 1)), 413).code == "too_large"
 
 
+def test_a_body_of_too_many_parts(world: World) -> None:
+    """Each list and object takes more memory than bytes of the body. Brackets in a text are none."""
+    assert world.api.post("learnings/relevant", {"context": {"a": "[{" * 110_000 + '"\\[' * 10}}).status == 200
+    for many in ([[]] * 200_000, [{}] * 200_000, [[[]]] * 100_000):
+        assert check(world.api.post("observations/batch", {"items": many}), 413).code == "too_large"
+
+
 def test_content_over_256_kb(world: World) -> None:
     for size in (256 * 1024, 700 * 1024):
         big = "x" * size

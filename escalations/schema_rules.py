@@ -1,8 +1,7 @@
 """Applying a schema to a value: every keyword's rule, and the count of the work (escalations.schemas)."""
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from fractions import Fraction
+from decimal import Context, Decimal
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,10 +10,13 @@ from django.conf import settings
 
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError
+from memoryhub.interface.json import escape_pointer
 
 MAX_FAULTS = 20
 MAX_NESTING = 200  # schemas that are being applied, one inside the other
+MAX_POINTER = 1000  # characters
 MAX_TOLD = 200  # characters of a schema's own value in a sentence
+_EXACT = Context(prec=700)  # digits for any double divided by any other
 
 
 def is_number(value: Any) -> bool:
@@ -36,12 +38,21 @@ Where = tuple[Any, ...]  # (the parent's, the name or index); empty at the top
 Faults = list[tuple[Where, str]]
 
 
-class Unusable(Exception):
-    """The schema cannot be taken. `pointer`: where in it."""
+def pointer(where: Where) -> str:
+    """A place as a JSON pointer, cut where it would swamp the answer."""
+    steps: list[str] = []
+    while where:
+        where, step = where
+        steps.append(f"/{escape_pointer(str(step))}")
+    return "".join(reversed(steps))[:MAX_POINTER]
 
-    def __init__(self, pointer: str, detail: str, code: Code = Code.INVALID) -> None:
+
+class Unusable(Exception):
+    """The schema cannot be taken. `where`: the place in it."""
+
+    def __init__(self, where: Where, detail: str, code: Code = Code.INVALID) -> None:
         super().__init__(detail)
-        self.fault = FieldError(pointer, code, detail)
+        self.fault = FieldError(pointer(where), code, detail)
 
 
 class Run:
@@ -52,7 +63,7 @@ class Run:
         self._left = settings.SCHEMA_STEPS
         self._nesting = 0
         self._known: dict[tuple[int, int], bool] = {}
-        self._targets: dict[str, Any] = {}
+        self._targets: dict[str, tuple[Any, Where]] = {}
         self._enums: dict[int, frozenset[Any]] = {}
         self._canonical: dict[int, Any] = {}
 
@@ -60,7 +71,7 @@ class Run:
         """Count work. Raises Unusable when it is too much."""
         self._left -= steps
         if self._left < 0:
-            raise Unusable("", "Checking arguments against this schema is too much work.")
+            raise Unusable((), "Checking arguments against this schema is too much work.")
 
     def apply(self, schema: Any, value: Any, where: Where = (), out: Faults | None = None) -> bool:
         """Whether the value fits; `out`: gathers where not and why, up to 20."""
@@ -76,7 +87,7 @@ class Run:
         work.check()
         self._nesting += 1
         if self._nesting > MAX_NESTING:
-            raise Unusable("", "The schema refers to itself without end, or is nested too deeply.")
+            raise Unusable((), "The schema refers to itself without end, or is nested too deeply.")
         fits = True
         if value is not None or schema.get("nullable") is not True:  # OpenAPI's and the OpenAI SDK's word for null
             for name, limit in schema.items():
@@ -89,13 +100,14 @@ class Run:
         self._known[asked] = fits
         return fits
 
-    def resolve(self, target: str, at: str = "") -> Any:
-        """What a reference within the schema names. Raises Unusable."""
+    def resolve(self, target: str, at: Where = ()) -> tuple[Any, Where]:
+        """What a reference within the schema names, and its place. Raises Unusable."""
         if target in self._targets:
             return self._targets[target]
         if not target.startswith("#"):
             raise Unusable(at, "A schema may refer only to parts of itself (#/…); nothing is fetched.")
         node: Any = self.root
+        where: Where = ()
         steps = unquote(target[1:]).split("/")
         self.spend(len(steps))
         for number, step in enumerate(steps):
@@ -108,8 +120,9 @@ class Run:
                 node = node[name]
             else:
                 raise Unusable(at, "The schema refers to something that it does not hold.")
-        self._targets[target] = node
-        return node
+            where = (where, name)
+        self._targets[target] = node, where
+        return node, where
 
     def one_of(self, choices: list[Any]) -> frozenset[Any]:
         """An enumeration, so that to look a value up in it costs the same however long it is."""
@@ -122,17 +135,19 @@ class Run:
     def canonical(self, value: Any) -> Any:
         """Equal for values that JSON Schema takes for equal: 1 is 1.0, but not true; members have no order.
 
-        As texts, whose hashes nobody outside can foresee, as those of numbers and tuples.
+        As texts, whose hashes nobody outside can foresee, as those of numbers and tuples. Whoever asks for one compares
+        it, which reads it to its end and is paid for here.
         """
-        if value is None or isinstance(value, bool | str):
-            return value if isinstance(value, str) else (value,)
-        if not isinstance(value, dict | list):
+        if value is None or isinstance(value, bool):
+            return (value,)
+        if not isinstance(value, dict | list | str):
             return _text(_whole(value))
-        made = self._canonical.get(id(value))
+        made = value if isinstance(value, str) else self._canonical.get(id(value))
         if made is None:
             made = _text(self._normal(value))
             self.spend(len(made) // 64)
             self._canonical[id(value)] = made
+        self.spend(len(made) // 4096)
         return made
 
     def _normal(self, value: Any) -> Any:
@@ -153,10 +168,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _tell(out: Faults | None, where: Where, detail: str) -> bool:
-    """Note a fault where faults are gathered; False."""
+def _tell(out: Faults | None, where: Where, detail: str | Callable[[], str]) -> bool:
+    """Note a fault where faults are gathered; False. `detail`: a function where the sentence shows values."""
     if out is not None and len(out) < MAX_FAULTS:
-        out.append((where, detail))
+        out.append((where, detail if isinstance(detail, str) else detail()))
     return False
 
 
@@ -174,24 +189,25 @@ _Rule = Callable[[Run, Any, dict[str, Any], Any, Where, Faults | None], bool]
 
 
 def _ref(run: Run, target: str, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    return run.apply(run.resolve(target), value, where, out)
+    return run.apply(run.resolve(target)[0], value, where, out)
 
 
 def _type(run: Run, kinds: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if any(TYPES[kind][1](value) for kind in kinds):
         return True
-    return _tell(out, where, f"This must be {' or '.join(TYPES[kind][0] for kind in kinds)}.")
+    return _tell(out, where, lambda: f"This must be {' or '.join(TYPES[kind][0] for kind in kinds)}.")
 
 
 def _enum(run: Run, choices: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if run.canonical(value) in run.one_of(choices):
         return True
-    return _tell(out, where, f"This must be one of {_shown(choices[:MAX_TOLD])}.")
+    return _tell(out, where, lambda: f"This must be one of {_shown(choices[:MAX_TOLD])}.")
 
 
 def _const(run: Run, only: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    return run.canonical(value) == run.canonical(only) or _tell(out, where, f"This must be {_shown(only)}.")
+    fits = run.canonical(value) == run.canonical(only)
+    return fits or _tell(out, where, lambda: f"This must be {_shown(only)}.")
 
 
 def _all_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
@@ -230,24 +246,29 @@ def _bound(fits: Callable[[Any, Any], bool], words: str, exclusive: str = "") ->
         if not is_number(value) or isinstance(limit, bool):
             return True
         if exclusive and schema.get(exclusive) is True and value == limit:
-            return _tell(out, where, f"This must not be {limit}.")
-        return fits(value, limit) or _tell(out, where, f"This must be {words} {limit}.")
+            return _tell(out, where, lambda: f"This must not be {limit}.")
+        return fits(value, limit) or _tell(out, where, lambda: f"This must be {words} {limit}.")
 
     return rule
 
 
-def _is_multiple(value: float, step: float) -> bool:
+def _multiple(run: Run, step: float, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     """As they are written: 19.99 is a multiple of 0.01, which it is not in binary fractions."""
+    if not is_number(value):
+        return True
     if isinstance(value, int) and isinstance(step, int):
-        return value % step == 0
-    return (Fraction(Decimal(repr(value))) / Fraction(Decimal(repr(step)))).denominator == 1
+        rest: Any = value % step
+    else:
+        run.spend(2)
+        rest = _EXACT.remainder(Decimal(repr(value)), Decimal(repr(step)))
+    return not rest or _tell(out, where, lambda: f"This must be a multiple of {step}.")
 
 
 def _count(kind: type, fits: Callable[[int, int], bool], words: str) -> _Rule:
     def rule(run: Run, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
         if not isinstance(value, kind):
             return True
-        return fits(len(value), limit) or _tell(out, where, f"This must have {words.format(int(limit))}.")  # type: ignore[arg-type]
+        return fits(len(value), limit) or _tell(out, where, lambda: f"This must have {words.format(int(limit))}.")  # type: ignore[arg-type]
 
     return rule
 
@@ -339,7 +360,7 @@ _RULES: dict[str, _Rule] = {
     "maximum": _bound(lambda value, limit: value <= limit, "at most", "exclusiveMaximum"),
     "exclusiveMinimum": _bound(lambda value, limit: value > limit, "more than"),
     "exclusiveMaximum": _bound(lambda value, limit: value < limit, "less than"),
-    "multipleOf": _bound(_is_multiple, "a multiple of"),
+    "multipleOf": _multiple,
     "minLength": _count(str, lambda size, limit: size >= limit, "at least {} characters"),
     "maxLength": _count(str, lambda size, limit: size <= limit, "at most {} characters"),
     "minItems": _count(list, lambda size, limit: size >= limit, "at least {} items"),

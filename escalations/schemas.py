@@ -7,14 +7,12 @@ step, fetches what a `$ref` names, and matches patterns of an agent's making whi
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 from django.conf import settings
 
-from escalations.schema_rules import TYPES, Faults, Run, Unusable, Where, is_number
+from escalations.schema_rules import TYPES, Faults, Run, Unusable, Where, is_number, pointer
 from memoryhub.core.errors import Code, FieldError
-from memoryhub.interface.json import escape_pointer
 
 # Keywords of JSON Schema that would change what is valid, and are not supported. Any other unknown one is a note.
 OUTSIDE = frozenset(
@@ -30,6 +28,7 @@ _MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_MAX_REF = 1000  # characters
 
 
 def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError | None:
@@ -39,7 +38,7 @@ def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError
     """
     try:
         if len(orjson.dumps(schema)) > settings.SCHEMA_BYTES:
-            raise Unusable("", f"A schema has at most {settings.SCHEMA_BYTES} bytes.", Code.TOO_LARGE)
+            raise Unusable((), f"A schema has at most {settings.SCHEMA_BYTES} bytes.", Code.TOO_LARGE)
         run = Run(schema)
         _check(run, schema)
         run.apply(schema, arguments)
@@ -57,21 +56,13 @@ def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Fie
             run.apply(schema, arguments, (), found)
     except Unusable as unusable:
         return (FieldError("/arguments", "schema", unusable.fault.detail),)
-    told = dict.fromkeys((f"/arguments{_pointer(where)}", detail[:300]) for where, detail in found)
-    return tuple(FieldError(pointer, "schema", detail) for pointer, detail in told)
-
-
-def _pointer(where: Where) -> str:
-    steps: list[str] = []
-    while where:
-        where, step = where
-        steps.append(f"/{escape_pointer(str(step))}")
-    return "".join(reversed(steps))
+    told = dict.fromkeys((f"/arguments{pointer(where)}", detail[:300]) for where, detail in found)
+    return tuple(FieldError(at, "schema", detail) for at, detail in told)
 
 
 def _check(run: Run, root: Mapping[str, Any]) -> None:
     """Raises Unusable unless this is a schema of the subset whose references lead to schemas in it."""
-    waiting: list[tuple[Any, str]] = [(root, "")]
+    waiting: list[tuple[Any, Where]] = [(root, ())]
     seen: set[int] = set()
     while waiting:
         node, at = waiting.pop()
@@ -83,7 +74,7 @@ def _check(run: Run, root: Mapping[str, Any]) -> None:
         seen.add(id(node))
         run.spend(len(node))
         for name, value in node.items():
-            here = f"{at}/{escape_pointer(name)}"
+            here = (at, name)
             if name in OUTSIDE:
                 raise Unusable(here, f"The keyword {name} is not supported here (docs/action-schemas.md).")
             if fault := _fault(name, value, node):
@@ -91,13 +82,13 @@ def _check(run: Run, root: Mapping[str, Any]) -> None:
             if name == "$id" and node is not root:
                 raise Unusable(here, "Only the whole schema may have an $id.")
             if name == "$ref":
-                waiting.append((run.resolve(value, here), unquote(value[1:])))
+                waiting.append(run.resolve(value, here))
             elif name in _ONE or (name == "items" and not isinstance(value, list)):
                 waiting.append((value, here))
             elif name in _MANY or name == "items":
-                waiting += [(child, f"{here}/{index}") for index, child in enumerate(value)]
+                waiting += [(child, (here, index)) for index, child in enumerate(value)]
             elif name in _NAMED:
-                waiting += [(child, f"{here}/{escape_pointer(key)}") for key, child in value.items()]
+                waiting += [(child, (here, key)) for key, child in value.items()]
 
 
 def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
@@ -125,6 +116,9 @@ def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
             return None if is_list and len(set(value)) == len(value) else "a list of names, each once"
         case "uniqueItems":
             return None if isinstance(value, bool) else "true or false"
-        case "$ref" | "$id" | "$schema" | "pattern" | "format":
+        case "$ref":
+            is_short = isinstance(value, str) and len(value) <= _MAX_REF
+            return None if is_short else f"a text of at most {_MAX_REF} characters"
+        case "$id" | "$schema" | "pattern" | "format":
             return None if isinstance(value, str) else "a text"
     return None

@@ -83,5 +83,5 @@ urlpatterns = [
     path("escalations/<uuid:escalation_id>/cancel", escalations.Cancel.as_view()),
     path("insights", insights.Insights.as_view()),
     path("import/trajectories", imports.Trajectories.as_view()),
-    re_path("^(?:tasks|facts)/.", addresses.refuse),
+    re_path("^(?:tasks|facts)/(?s:.)", addresses.refuse),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from random import Random
 from typing import Any
 
@@ -90,6 +91,8 @@ OUTSIDE: list[tuple[dict[str, Any], str, str]] = [
     ({"properties": {"a": 1}}, "/properties/a", "schema"),
     ({"items": [{}, 3]}, "/items/1", "schema"),
     ({"$ref": "#/x-parts/a", "x-parts": {"a": {"then": {}}}}, "/x-parts/a/then", "then"),
+    ({"$ref": "#/%78~1y/0", "x/y": [{"anyOf": [{}, {"not": 1}]}]}, "/x~1y/0/anyOf/1/not", "schema"),
+    ({"items": {"$ref": f"#/$defs/{'n' * 1000}"}, "$defs": {"n" * 1000: {}}}, "/items/$ref", "1000 characters"),
 ]
 
 
@@ -159,6 +162,19 @@ def test_long_sentences_and_many_faults_are_cut(api: Api, person: Person) -> Non
     assert max(len(fault.detail) for fault in refused.value.errors) <= 300
 
 
+def test_places_that_are_far_down_are_cut(api: Api, person: Person) -> None:
+    row = ask(api, {"minProperties": 1, "additionalProperties": {"$ref": "#"}}).data["id"]
+    claims.claim(person.viewer, escalation_id=row)
+    deep: dict[str, Any] = {}
+    for _ in range(25):
+        deep = {"n" * 300: deep}
+    with pytest.raises(HubError) as refused:
+        answers.decide(person.viewer, escalation_id=row, verdict="edit", arguments=deep)
+    (fault,) = refused.value.errors
+    assert fault.pointer.startswith(f"/arguments/{'n' * 200}/")
+    assert len(fault.pointer) < 1_100
+
+
 def test_a_schema_has_a_size(api: Api) -> None:
     reply = ask(api, {"description": "x" * 64 * 1024})
     assert reply.status == 400
@@ -213,3 +229,47 @@ def test_no_schema_costs_more_than_a_small_multiple_of_an_ordinary_one(api: Api)
             seconds(schema, arguments) / seconds(ordinary, {"a": "x" * len(orjson.dumps(arguments))}) for _ in range(3)
         )
         assert best < 20, (name, best)
+
+
+def _of_items(*forms: Any) -> dict[str, Any]:
+    return {"properties": {"a": {"items": {"anyOf": [*forms, True]}}}}
+
+
+ORDINARY = (_of_items(*({"maximum": -number} for number in range(1, 30))), {"a": list(range(10_000))})
+# What takes few steps, each of which was dear: a sentence for nobody, a division of long fractions.
+DEAR: dict[str, tuple[Any, Any]] = {
+    "a long constant": (_of_items({"const": [0] * 30_000}), {"a": [[] for _ in range(30_000)]}),
+    "a long enumeration": (_of_items({"enum": [[0] * 30_000]}), {"a": [[] for _ in range(30_000)]}),
+    "a long text": (_of_items({"const": "€" * 20_000}), {"a": [str(number) for number in range(30_000)]}),
+    "tiny divisors": (
+        _of_items(*({"multipleOf": (number + 0.123456789) * 1e-90} for number in range(30))),
+        {"a": [9e14 + number / 8 for number in range(5_000)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_no_step_is_dear(api: Api, name: str) -> None:
+    """All that a schema may take is about the same time, whatever it is spent on."""
+
+    def seconds(schema: Any, arguments: Any) -> float:
+        began = time.process_time()
+        reply = ask(api, schema, arguments)
+        assert reply.status in (201, 400), reply
+        return time.process_time() - began
+
+    ordinary, dear = (min(seconds(*asked) for _ in range(2)) for asked in (ORDINARY, DEAR[name]))
+    assert dear < 3 * ordinary
+
+
+@pytest.mark.parametrize("length", [900, 16_000])
+def test_places_in_a_schema_take_no_memory_by_their_length(length: int) -> None:
+    name = "n" * length
+    schema = {"$defs": {name: {"anyOf": [0] * 16_000}}, "$ref": f"#/$defs/{name}"}
+    tracemalloc.start()
+    try:
+        assert schemas.check(schema, {}) is not None
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 1024 * 1024

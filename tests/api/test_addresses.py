@@ -9,6 +9,7 @@ from memoryhub.core.models import Team
 from tests.api.client import Api, make_api
 
 BAD = ["a%20b", "%00", "%ff", "x" * 201, "a%0D%0Ab", "%D9%A1", "a%2520b", "caf%C3%A9", "a+b", "a%3Fb", "%7Bkey%7D"]
+BAD += ["%0A", "%0Aabc", "abc%0A", "%0A%0A", "%0D", "%E2%80%A8", "claim-next%0A", "read%0A", "%2E%0A"]
 RESERVED = {"tasks": ["claim-next", "%2E", "%2E%2E"], "facts": ["read", "%2E", "%2E%2E"]}
 VERBS = {"tasks": ["", "/context", "/claim", "/renew"], "facts": ["", "/history"]}
 

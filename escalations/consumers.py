@@ -1,7 +1,6 @@
 """The desk's socket: `/ws/t/{team}/queue/`. Resumes by `seq`, then sends what the process's one reader has rendered."""
 
 import functools
-import time
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,21 +8,17 @@ from uuid import UUID
 from msgspec import Meta
 
 from escalations.frames import Frame, render
+from memoryhub.core.clock import now_ms
 from memoryhub.core.errors import Gone, HubError
 from memoryhub.core.lives import Ledger
-from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.json import dump, parse_object
 from memoryhub.interface.live import LiveEvent, check_cursor, live, read_events, read_head
+from memoryhub.interface.lookups import read_for
 from memoryhub.interface.shapes import Shape, convert
 from memoryhub.interface.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 
 MAX_HELLO_BYTES = 1024
-
-
-def _now() -> int:
-    """The server's clock for the page's countdowns, in ms since 1970."""
-    return int(time.time() * 1000)
 
 
 class Hello(Shape, kw_only=True):
@@ -83,7 +78,7 @@ class QueueSocket(PersonSocket):
         """Everything up to this `seq` that is for this socket stands in the queue before the beat."""
         if self._early is None:
             self._told = max(seq, self._reached)
-            self.put(dump({"type": "beat", "seq": self._told, "now": _now()}).decode())
+            self.put(dump({"type": "beat", "seq": self._told, "now": now_ms()}).decode())
 
     def fork(self, fork: int, ledger: Ledger) -> None:
         """Who was told what came after the fork is told so, and goes on from there; the others just go on."""
@@ -92,7 +87,7 @@ class QueueSocket(PersonSocket):
             self._told = fork
             self._resync(fork, ledger.life)
             if self._early is None:
-                self.put(dump({"type": "ready", "seq": fork, "now": _now()}).decode())
+                self.put(dump({"type": "ready", "seq": fork, "now": now_ms()}).decode())
 
     def _resync(self, floor: int, life: int) -> None:
         self.put(dump({"type": "resync", "floor": floor, "life": life}).decode())
@@ -104,7 +99,7 @@ class QueueSocket(PersonSocket):
         self._told = after
         await live.subscribe(self)
         try:
-            ledger = await in_thread(lambda: check_cursor(self.viewer, after))
+            ledger = await read_for(self.viewer.membership, lambda: check_cursor(self.viewer, after))
             await self._catch_up(after, ledger.head)
         except Gone as gone:
             self._resync(gone.extra["floor"], gone.extra["life"])
@@ -116,14 +111,14 @@ class QueueSocket(PersonSocket):
                     await self.room()
                     self._told = seq
                     self.put(text)
-        self.put(dump({"type": "ready", "seq": self._reached, "now": _now()}).decode())
+        self.put(dump({"type": "ready", "seq": self._reached, "now": now_ms()}).decode())
         self._early = None
 
     async def _catch_up(self, after: int, head: int) -> None:
         """Send what was missed, read and rendered through this viewer's own rights."""
         self._reached = after
         while self._reached < head and not self.is_over:
-            missed, reached = await in_thread(functools.partial(self._missed, self._reached))
+            missed, reached = await read_for(self.viewer.membership, functools.partial(self._missed, self._reached))
             for event, frame in missed:
                 if (text := self._wanted(event, frame)) is not None:
                     await self.room()

@@ -3,35 +3,34 @@
 from functools import partial
 from uuid import UUID
 
-from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Scope, Send, Waiter, respond
+from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
 from escalations import selectors
 from escalations.answers import Answer
-from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 
 DOOR = "api/v1/escalations/<uuid:escalation_id>/answer"
 NEEDED = "escalations"
 
 
-async def answer(scope: Scope, receive: Receive, send: Send, escalation_id: UUID) -> None:
+async def answer(request: Request, receive: Receive, send: Send, escalation_id: UUID) -> None:
     """Wait for the answer: 200 with it, at once when it is there; 204 when there is none after `wait` seconds (0..60).
 
     What happens meanwhile wakes the request, and rights are asked anew before it answers. A key may wait 8 times at
     once (429). Who asked gets the decision and the action to take; any other who sees the escalation, joined or not,
     gets the words, with `answered_other` for `answered`.
     """
-    await respond(scope, receive, send, DOOR, partial(_answer, escalation_id))
+    await respond(request, receive, send, DOOR, partial(_answer, escalation_id))
 
 
 async def _answer(escalation_id: UUID, request: Request) -> Answer | None:
-    viewer = await in_thread(lambda: request.admit(NEEDED))
+    viewer = await request.read(lambda: request.admit(NEEDED))
     params = request.params({"wait", "dialect"})
     seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
     params.choice("dialect", ("hub",))
 
     async def look() -> Answer | None:
         # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
-        return await in_thread(partial(_look, request, escalation_id))
+        return await request.read(partial(_look, request, escalation_id))
 
     if not seconds:
         return await look()

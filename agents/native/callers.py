@@ -20,18 +20,22 @@ from django.db import DatabaseError, InterfaceError
 from agents.authentication import is_good
 from agents.keys import digest_of
 from memoryhub.core.errors import RateLimited
+from memoryhub.interface.browsers import browser_of
 from memoryhub.interface.heads import Head
 from memoryhub.interface.lookups import look_up
 
 KNOWN_SECONDS = 60.0
 MAX_KNOWN = 10_000
+_LOOKED_UP = ("key", "session")
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0  # until a refusal is answered
 
 
 class Caller(NamedTuple):
-    """A key by its digest, a session by its id, or an address; `static`: an address that asks for static files."""
+    """A key by its digest, a session by its id, a browser in which somebody has signed in before, or an address;
+    `static`: an address that asks for static files.
+    """
 
-    kind: Literal["key", "session", "address", "static"]
+    kind: Literal["key", "session", "browser", "address", "static"]
     name: bytes | str
 
     @property
@@ -39,7 +43,9 @@ class Caller(NamedTuple):
         """How many requests may be under way."""
         if self.kind == "session":
             return int(settings.IN_FLIGHT_PER_SESSION)
-        return int(settings.IN_FLIGHT_PER_ADDRESS if self.kind == "address" else settings.IN_FLIGHT_PER_KEY)
+        if self.kind in ("address", "browser"):
+            return int(settings.IN_FLIGHT_PER_ADDRESS)
+        return int(settings.IN_FLIGHT_PER_KEY)
 
 
 class Callers:
@@ -52,15 +58,15 @@ class Callers:
     async def find(self, head: Head) -> Caller:
         """Who asks. Raises RateLimited when too many unknown ones do from one address."""
         caller = _claimed(head)
-        if caller.kind in ("address", "static"):
+        if caller.kind not in _LOOKED_UP:
             return caller
         if self._known.get(caller, 0.0) > time.monotonic() or await self.is_known(head, caller):
             return caller
-        return Caller("address", head.address)
+        return _stranger(head)
 
     async def is_known(self, head: Head, caller: Caller) -> bool:
         """Look it up now: whether the key is good, or the session somebody's. Raises RateLimited."""
-        if caller.kind in ("address", "static"):
+        if caller.kind not in _LOOKED_UP:
             return False
         asked = self._asked.get(caller)
         if asked is None:
@@ -91,8 +97,15 @@ def _claimed(head: Head) -> Caller:
         return Caller("key", digest)
     if b"cookie" in head.headers and (session := head.cookies.get(settings.SESSION_COOKIE_NAME)):
         return Caller("session", session)
-    is_static = head.scope["path"].startswith(settings.STATIC_URL)
-    return Caller("static" if is_static else "address", head.address)
+    return _stranger(head)
+
+
+def _stranger(head: Head) -> Caller:
+    if head.scope["path"].startswith(settings.STATIC_URL):
+        return Caller("static", head.address)
+    # Else one neighbour at an office's address could keep all others there from signing in.
+    browser = browser_of(head.cookies) if b"cookie" in head.headers else None
+    return Caller("browser", browser) if browser else Caller("address", head.address)
 
 
 _digests: OrderedDict[bytes, bytes] = OrderedDict()  # of keys, by a hash of them that is quicker than their checksum

@@ -6,7 +6,7 @@ frees what it held.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from memoryhub.interface.headers import check_address
 from memoryhub.interface.health import count
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent, live
+from memoryhub.interface.lookups import read_for
 from memoryhub.interface.middleware import request_id_from
 from memoryhub.interface.params import Params
 from memoryhub.interface.problems import error_of, problem
@@ -52,14 +53,19 @@ class Request:
     """A request of a door. `scope` is the one of ASGI; `limits`: the headers that tell how many the key has left."""
 
     scope: Scope
+    caller: Hashable
     headers: dict[str, str]
     request_id: str
     limits: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scope: Scope) -> "Request":
+    def of(cls, caller: Hashable, scope: Scope) -> "Request":
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        return cls(scope, headers, request_id_from(headers.get("x-request-id")))
+        return cls(scope, caller, headers, request_id_from(headers.get("x-request-id")))
+
+    async def read(self, function: Callable[[], T]) -> T:
+        """Run a short question to the database, as one of its caller's."""
+        return await read_for(self.caller, function)
 
     def check(self) -> None:
         """Raises what a door refuses before it looks at the key: a foreign host, another method, two keys."""
@@ -183,13 +189,12 @@ async def noted(request: Request, door: str, status: Callable[[], int | None]) -
 
 
 async def respond(
-    scope: Scope, receive: Receive, send: Send, door: str, answer: Callable[[Request], Awaitable[Any]]
+    request: Request, receive: Receive, send: Send, door: str, answer: Callable[[Request], Awaitable[Any]]
 ) -> None:
     """Serve one request with what `answer` returns, as JSON (None: 204), or the problem of what it raises.
 
     It is cancelled when the client goes away. One that still waits when the process ends is answered 503.
     """
-    request = Request.of(scope)
     status: int | None = None
     async with noted(request, door, lambda: status):
         answering = asyncio.create_task(_reply(request, answer))

@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Scope, Send, Waiter, respond
+from agents.native.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
 from agents.native.frames import ADMINISTRATION, FeedEvents, page_of
 from memoryhub.core.errors import Code, FieldError, Invalid
-from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.live import Wanted, check_cursor, read_events, read_head
@@ -32,7 +31,7 @@ class Asked:
     wait: int
 
 
-async def feed(scope: Scope, receive: Receive, send: Send) -> None:
+async def feed(request: Request, receive: Receive, send: Send) -> None:
     """Events after `after` in commit order, and the cursor `next` to go on from.
 
     `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
@@ -43,12 +42,12 @@ async def feed(scope: Scope, receive: Receive, send: Send) -> None:
     given: a standby that lacked the last commits took over, or a backup was put back): read afresh what you need, and
     go on from `head`, or after a loss from `floor`, which misses nothing.
     """
-    await respond(scope, receive, send, DOOR, _page)
+    await respond(request, receive, send, DOOR, _page)
 
 
 async def _page(request: Request) -> FeedEvents:
-    asked = await in_thread(partial(_asked, request))
-    look = partial(in_thread, partial(_look, request, asked))
+    asked = await request.read(partial(_asked, request))
+    look = partial(request.read, partial(_look, request, asked))
     found = await look()
     if found["events"] or not asked.wait:
         return found

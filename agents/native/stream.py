@@ -17,7 +17,6 @@ from agents.native import frames
 from agents.native.doors import (
     Receive,
     Request,
-    Scope,
     Send,
     connected,
     disconnected,
@@ -30,7 +29,6 @@ from agents.native.feed import NEEDED, wanted_of
 from memoryhub.core.errors import Code, FieldError, Invalid
 from memoryhub.core.failures import describe
 from memoryhub.core.lives import Ledger
-from memoryhub.core.threads import in_thread
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.live import LiveEvent, Wanted, check_cursor, live, read_events, read_head
@@ -56,7 +54,7 @@ _SEQ = re.compile(r"0|[1-9][0-9]{0,15}")
 log = structlog.get_logger(__name__)
 
 
-async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+async def stream(request: Request, receive: Receive, send: Send) -> None:
     """The feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
 
     `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event comes at least
@@ -65,7 +63,6 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     on every beginning those not yet acknowledged. A reader that does not keep up is cut and may resume. 410 `resync`
     instead of a stream, as the feed.
     """
-    request = Request.of(scope)
     made = Stream(request, send)
     async with noted(request, DOOR, lambda: made.status):
         serving = asyncio.create_task(made.serve())
@@ -106,10 +103,10 @@ class Stream:
         """Send the stream until this side ends it; a problem instead, when it cannot begin."""
         try:
             self.request.check()
-            after = await in_thread(self._open)
+            after = await self.request.read(self._open)
             with place(self.viewer), connected(self):
                 await live.subscribe(self)
-                head = await in_thread(partial(self._resume, after))
+                head = await self.request.read(partial(self._resume, after))
                 self._told = head if after is None else after
                 await self._run(self._told, head)
         except Exception as error:
@@ -216,12 +213,12 @@ class Stream:
     async def _pump(self, after: int, head: int) -> None:
         await self._write(HELLO)
         while after < head and not self._farewell:
-            missed, reached = await in_thread(partial(self._missed, after))
+            missed, reached = await self.request.read(partial(self._missed, after))
             await self._write(missed)
             if reached == after:
                 break  # the ledger is shorter by now: the reader tells
             self._told = after = reached
-        await self._write(await in_thread(self._open_alerts))
+        await self._write(await self.request.read(self._open_alerts))
         self._reached = after
         for seq, data in tuple(self._queue):
             if seq <= after:  # heard meanwhile, and sent from the ledger

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client import Counter
 
-from memoryhub.core import sql
+from memoryhub.core import clock, sql
 from memoryhub.core.errors import Unconfirmed
 
 log = structlog.get_logger(__name__)
@@ -186,6 +186,11 @@ def _drop_connection() -> None:
         connection.close()
 
 
+_STATE = """
+select current_setting('synchronous_standby_names') <> '', extract(epoch from clock_timestamp())::float8
+"""
+
+
 def _start_watch() -> None:
     with _state.lock:
         if _state.watch is None:
@@ -194,7 +199,7 @@ def _start_watch() -> None:
 
 
 def _watch() -> None:
-    """See whether there are standbys, and cancel the waits for them that last too long."""
+    """See whether there are standbys, and the clock, and cancel the waits for standbys that last too long."""
     patience = {"write": settings.SETTLE_SECONDS, "read": READ_SECONDS, "suspect": SUSPECT_SECONDS}
     looked = 0.0
     while True:
@@ -203,7 +208,8 @@ def _watch() -> None:
         is_late = oldest is not None and now - oldest > SUSPECT_SECONDS
         try:
             if now - looked > 1:
-                ((_state.has_standbys,),) = sql.run("select current_setting('synchronous_standby_names') <> ''")
+                ((_state.has_standbys, seconds),) = sql.run(_STATE)
+                clock.see(seconds)
                 looked = now
             _state.is_stuck = is_late and bool(sql.run(_CANCEL, patience))
         except Exception as error:  # without this thread waits would never end

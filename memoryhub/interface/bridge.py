@@ -31,6 +31,7 @@ Answer = tuple[int, Headers, bytes]
 
 SMALL = 64 * 1024  # bytes; about what the server keeps of a body by itself
 LARGE_AT_ONCE, HEAVY_AT_ONCE = 8, 4  # bodies over SMALL that are gathered, and that are served
+OTHERS_TIMES = 4  # so many times a full queue may wait, each for a caller of its own: nobody fills it for all others
 LOOK_AFTER_SECONDS = 0.1  # from then on it is watched whether the client is still there
 
 
@@ -46,8 +47,9 @@ class Threads:
         self.pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name, initializer=begin)
 
     async def take(self, caller: Hashable) -> None:
-        """Wait for a thread. Raises Unavailable when too many wait."""
-        if self.queue is not None and self.places.waiting >= self.queue:
+        """Wait for a thread. Raises Unavailable when too many wait: of a caller who waits already, sooner."""
+        waiting = self.places.waiting
+        if self.queue and waiting >= self.queue * (1 if self.places.waiting_of(caller) else OTHERS_TIMES):
             raise Unavailable("Too many are doing this just now. Try again in a few seconds.", retry_after=5)
         await self.places.take(caller)
 

@@ -1,6 +1,7 @@
 """Which browsers a person has signed in with: a signed cookie for each, so that no stranger delays them."""
 
 import secrets
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from memoryhub.core.models import Actor
 from memoryhub.interface.addresses import client_address, neighbourhood
 
 KNOWN_DAYS = 180
+PREFIX, MOST_LOOKED_AT = "known_", 4  # of the cookies' names; and so many of them
 _signer = TimestampSigner(salt="memoryhub.known-browser")
 
 
@@ -20,6 +22,16 @@ def address_of(request: HttpRequest) -> str:
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
     peer = request.META.get("REMOTE_ADDR", "")
     return neighbourhood(client_address(peer, [forwarded] if forwarded else []))
+
+
+def browser_of(cookies: Mapping[str, str]) -> str | None:
+    """The id of a browser with which somebody has signed in, whoever it was; None of one that is not known."""
+    for value in [value for name, value in cookies.items() if name.startswith(PREFIX)][:MOST_LOOKED_AT]:
+        try:
+            return _signer.unsign(value, max_age=KNOWN_DAYS * 24 * 3600).partition(":")[2]
+        except BadSignature:
+            continue
+    return None
 
 
 def known_as(request: HttpRequest, username: str) -> str | None:
@@ -54,4 +66,4 @@ def _read(request: HttpRequest, username: str) -> str:
 
 def _cookie(username: str) -> str:
     # A cookie for each person, since several share a browser; its name tells no user name.
-    return f"known_{salted_hmac('memoryhub.known-browser', username).hexdigest()[:16]}"
+    return f"{PREFIX}{salted_hmac('memoryhub.known-browser', username).hexdigest()[:16]}"

@@ -1,6 +1,10 @@
-"""Looking up who asks, before anything costly is done for them: few at a time, and one address not before another."""
+"""Short questions to the database from the event loop, few at a time and one caller not before another: who asks,
+before anything costly is done for them, and what long polls, streams and sockets read.
+"""
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from memoryhub.core.errors import RateLimited
@@ -9,10 +13,11 @@ from memoryhub.interface.shares import Shares
 
 R = TypeVar("R")
 
-AT_ONCE = 3  # of the four threads for short questions
+THREADS, AT_ONCE = 4, 3  # for short questions; of them, for who is not known yet
 WAITING = 256  # of one address
 
 _places = Shares(AT_ONCE)
+_readers = Shares(THREADS)
 
 
 async def look_up(address: str, function: Callable[[], R]) -> R:
@@ -24,3 +29,29 @@ async def look_up(address: str, function: Callable[[], R]) -> R:
         return await in_thread(function)
     finally:
         _places.give(address)
+
+
+async def read_for(caller: Hashable, function: Callable[[], R]) -> R:
+    """Run what a long poll, a stream or a socket reads: each caller has one of the threads, and rests after long work.
+
+    Cancelled, it still holds its place until the thread is free.
+    """
+    await _readers.take(caller)
+    seconds = 0.0
+
+    def timed() -> R:
+        nonlocal seconds
+        before = time.thread_time()
+        try:
+            return function()
+        finally:
+            seconds = time.thread_time() - before
+
+    def give(done: asyncio.Future[R]) -> None:
+        _readers.give(caller, seconds=seconds)
+        if not done.cancelled():
+            done.exception()  # looked at, in case that nobody waits any more
+
+    running = asyncio.ensure_future(in_thread(timed))
+    running.add_done_callback(give)
+    return await asyncio.shield(running)

@@ -1,7 +1,6 @@
 """Pages for people: who is asking, one transaction around a page and its rendering, refusals as pages."""
 
 import sys
-import time
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.views.generic import View
 
+from memoryhub.core.clock import now_ms
 from memoryhub.core.errors import Forbidden, HubError, Internal, MethodNotAllowed, Unauthorized
 from memoryhub.core.models import SYSTEM_TEAM, Actor, EventSeq, Membership
 from memoryhub.core.transactions import current, viewer_transaction
@@ -81,7 +81,7 @@ class Page(SessionView):
 
     def render(self, template: str, context: dict[str, Any]) -> HttpResponse:
         """A template as an answer that no cache keeps. Rendered now, inside the transaction."""
-        common = {"viewer": self.viewer, "members": self.members, "seq": self.seq, "now": int(time.time() * 1000)}
+        common = {"viewer": self.viewer, "members": self.members, "seq": self.seq, "now": now_ms()}
         html = render_to_string(template, common | context, request=self.request)
         return HttpResponse(html, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
 

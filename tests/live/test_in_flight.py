@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from agents.models import DEFAULT_SCOPES
 from memoryhub.core.ids import new_id
 from tests.conftest import Server, web
-from tests.factories import TestAgent, make_agent, make_person, make_team
+from tests.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
 from tests.live.desk import close_code, open_socket, sign_in
 from tests.live.raw import connected, head, read_one
 
@@ -282,11 +282,42 @@ def test_a_flood_of_passwords_is_refused_and_does_not_stop_the_others(server: Se
                 taken.append(time.monotonic() - begun)
         return sorted(taken)
 
-    with ThreadPoolExecutor(48) as pool:
+    known = make_person(make_team())
+    with known_browser(server, known) as browser, ThreadPoolExecutor(48) as pool:
         guesses = [pool.submit(guess, number) for number in range(48)]
         time.sleep(0.5)
+        assert signed_in(browser, known) == 302, "who has signed in with this browser before is not kept out"
         taken = seconds()
         statuses = Counter(guess.result() for guess in guesses)
     assert statuses[503] + statuses[429] >= 10, statuses
     assert statuses[200] >= 1, statuses  # some were tried
     assert taken[15] < 0.5, "the median of an API request while passwords are hashed"
+
+
+@contextmanager
+def known_browser(server: Server, person: Person) -> Iterator[httpx.Client]:
+    """A browser with which this person has signed in before, and is not now."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        client.get("/login/")
+        assert signed_in(client, person) == 302
+        client.cookies.delete("sessionid")
+        yield client
+
+
+def signed_in(client: httpx.Client, person: Person) -> int:
+    form = {"username": person.username, "password": PASSWORD, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+    return client.post("/login/", data=form).status_code
+
+
+def test_a_known_browser_is_not_kept_out_by_its_address(server: Server) -> None:
+    person = make_person(make_team())
+    stalled = head("POST", "/login/", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 50")
+    with known_browser(server, person) as browser, ExitStack() as stack:
+        asked(stack, server, stalled + b"username=", 8)
+        time.sleep(0.3)
+        with httpx.Client(base_url=server.url, timeout=60) as other:
+            assert other.get("/login/").status_code == 429
+            other.cookies.set("known_0123456789abcdef", "made:up:signature")
+            assert other.get("/login/").status_code == 429
+        assert browser.get("/login/").status_code == 200
+        assert signed_in(browser, person) == 302

@@ -13,6 +13,7 @@ from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, n
 from memoryhub.core import outbox
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
 from memoryhub.core.sealing import read_text
+from memoryhub.core.transactions import current
 from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
@@ -155,6 +156,7 @@ def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     if escalation.author_id != viewer.membership:
         raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may acknowledge.", state=escalation.state)
     if escalation.state == CLOSED and not escalation.unacknowledged:
+        current().settled = escalation.change
         return escalation
     escalation.state = next_state("acknowledge", escalation.state)
     escalation.closed_at = now()

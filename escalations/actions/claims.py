@@ -12,6 +12,7 @@ from escalations.states import CLAIMED, QUEUED, WAITING, next_state
 from memoryhub.core import outbox
 from memoryhub.core.access import visible_to
 from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.transactions import current
 from memoryhub.core.verbs import DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now, take_token
@@ -32,6 +33,7 @@ def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     escalation, task = lock(viewer, escalation_id)
     if escalation.state in (CLAIMED, WAITING):
         if escalation.owner_id == viewer.membership:
+            current().settled = escalation.change
             return escalation
         raise Conflict(
             Code.ALREADY_CLAIMED,

@@ -188,7 +188,8 @@ def outage(pair: Pair, name: str, *, kill: bool, seconds: float) -> Outage:
 class Decided:
     """What an agent was told of a decision that was made while the standby was away. `state`: of a plain read.
 
-    `signed_in`: how long the page took to sign people in meanwhile.
+    `signed_in`: how long the page took to sign people in meanwhile; `repeated`: what a claim, and the
+    acknowledgement of another answer, were answered while the first still waited, then that first, and one afterwards.
     """
 
     decide: int
@@ -196,6 +197,7 @@ class Decided:
     state: str
     slowest: float
     signed_in: list[float]
+    repeated: list[tuple[int, ...]]
     after: dict[str, Any]
 
 
@@ -205,14 +207,28 @@ def decide_away(pair: Pair) -> Decided:
     ask(pair.port, key, "POST", "/api/v1/tasks", {"key": "decided", "title": "T"})
     asked = {"task": "decided", "reason_code": "other", "reason": "r", "question": "q"}
     row = json.loads(ask(pair.port, key, "POST", "/api/v1/escalations", asked)[2])["id"]
+    free, done = (_another(pair, asked | {"task": name}) for name in ("free", "done"))
     told: set[int] = set()
     slowest = 0.0
-    with browser(pair) as client, ThreadPoolExecutor(1) as pool:
+    with browser(pair) as client, ThreadPoolExecutor(3) as pool:
         sign_in(pair, client)
         assert client.post(f"/escalations/{row}/claim", json={}).status_code == 200
+        answer = {"verdict": "respond", "message": "Go on."}
+        assert client.post(f"/escalations/{done}/claim", json={}).status_code == 200
+        assert client.post(f"/escalations/{done}/decide", json=answer).status_code == 200
+
+        def claim() -> int:
+            return client.post(f"/escalations/{free}/claim", json={}).status_code
+
+        def acknowledge() -> int:
+            return ask(pair.port, key, "POST", f"/api/v1/escalations/{done}/acknowledge")[0]
+
         pair.standby.send(signal.SIGSTOP)
         body = {"verdict": "respond", "message": "Yes."}
         decided = pool.submit(lambda: client.post(f"/escalations/{row}/decide", json=body).status_code)
+        first = [pool.submit(one) for one in (claim, acknowledge)]
+        time.sleep(0.3)
+        repeated = [(claim(), acknowledge())]
         deadline = time.monotonic() + 4
         while time.monotonic() < deadline:
             begun = time.monotonic()
@@ -232,7 +248,14 @@ def decide_away(pair: Pair) -> Decided:
         while (answer := ask(pair.port, key, "GET", f"/api/v1/escalations/{row}/answer"))[0] != 200:
             assert time.monotonic() < deadline, "the answer does not come"
             time.sleep(0.05)
-        return Decided(decided.result(), told, state, slowest, signed_in, json.loads(answer[2]))
+        repeated += [tuple(one.result() for one in first), (claim(), acknowledge())]
+        return Decided(decided.result(), told, state, slowest, signed_in, repeated, json.loads(answer[2]))
+
+
+def _another(pair: Pair, asked: dict[str, Any]) -> str:
+    """An escalation of a task of its own."""
+    ask(pair.port, pair.keys[0], "POST", "/api/v1/tasks", {"key": asked["task"], "title": "T"})
+    return str(json.loads(ask(pair.port, pair.keys[0], "POST", "/api/v1/escalations", asked)[2])["id"])
 
 
 def rows_of(pair: Pair, name: str) -> Counter[str]:

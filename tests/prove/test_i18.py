@@ -47,6 +47,7 @@ def test_while_the_standby_is_away_no_write_is_acknowledged_and_reads_go_on(full
         assert (decided.decide, decided.state) == (503, "handed_back"), "it stands, and is not confirmed"
         assert (503 in decided.told, 200 in decided.told) == (True, False), "the agent was told what may be lost"
         assert max(decided.slowest, *decided.signed_in) <= 1 + SLACK
+        assert decided.repeated == [(503, 503), (503, 503), (200, 200)], "a repeat tells of what may be lost"
         assert (decided.after["decision"], decided.after["message"]) == ("respond", "Yes.")
         moved = harness.fail_over(under_test, "moved", kills=20 if full else 1)
         print("promotions:", moved.kills, "acknowledged:", moved.acknowledged, "lost:", len(moved.lost))

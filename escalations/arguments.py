@@ -7,9 +7,12 @@ does not touch keeps its exact value, type and place.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+from django.utils.html import escape
+
+from escalations.templatetags.desk import plain
 from escalations.written import Number, Path, parse, write
 from memoryhub.core import unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
@@ -20,6 +23,8 @@ PAGE, MORE, MAX_DEPTH = 60, 500, 6
 LONG = 80  # characters from which on a text gets several lines
 LONGEST = 2_000  # characters of a value in a list; alone it is whole
 TOO_LONG = 20_000  # characters of an input that is opened on request
+LONG_NAME = 200  # characters of a name in a list; where its value is opened it is whole
+ROOM = 256 * 1024  # characters of HTML from which on a page ends earlier
 _ABSENT = object()
 _WHOLE = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -58,13 +63,24 @@ class Field:
 
     @property
     def name(self) -> str:
-        """Of the input: `arguments/order/amount`. `find` reads it."""
-        return PREFIX + "".join(f"/{_as_step(part)}" for part in self.path)
+        """Of the input: `arguments/order/amount`."""
+        return _name(self.number, self.path)
 
     @property
     def is_long(self) -> bool:
-        """Whether the form opens it on request only."""
+        """Whether its value is too long for a list."""
         return len(self.value) > TOO_LONG
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the form opens it on request only."""
+        return self.is_long or _is_cut(self.path) or sum(len(value) for value, _ in self.choices) > TOO_LONG
+
+    @property
+    def size(self) -> int:
+        """About how many characters of HTML it takes."""
+        inside = [] if self.is_folded else [self.name, self.value, *chain.from_iterable(self.choices)]
+        return len(plain(self.label)) + len(plain(self.help)) + len(escape("".join(inside)))
 
     @property
     def id(self) -> str:
@@ -72,7 +88,11 @@ class Field:
 
     @property
     def label(self) -> str:
-        return " › ".join(self.path)
+        return _label(self.path)
+
+    @property
+    def whole_label(self) -> str:
+        return _whole_label(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +103,11 @@ class Row:
     label: str
     text: str
     more: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many characters of HTML it takes."""
+        return len(plain(self.label)) + len(plain(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +125,13 @@ Leaf = tuple[Path, Any, dict[str, Any], bool]
 def rows(text: str, start: int = 0, *, size: int = PAGE) -> Page:
     """The values in the arguments' text, from the one of this number on; long ones are cut."""
     leaves = _leaves(parse(text), {}, ())
-    return _page(leaves, start, size, lambda number, leaf: _row(number, leaf, LONGEST))
+    return _page(leaves, start, size, _row)
 
 
 def row(text: str, number: int) -> Row | None:
     """The value of this number, whole; None when there is none."""
     found = next(islice(_leaves(parse(text), {}, ()), number, None), None)
-    return _row(number, found, None) if found else None
+    return Row(number, _whole_label(found[0]), _text(found[1])) if found else None
 
 
 def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> Page:
@@ -116,16 +141,38 @@ def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> Page:
 
 
 def _page(leaves: Iterator[Leaf], start: int, size: int, make: Callable[[int, Leaf], Any]) -> Page:
-    items = [make(number, leaf) for number, leaf in enumerate(islice(leaves, start, start + size), start)]
+    """Up to `size` of them, and fewer where they take ROOM."""
+    items: list[Any] = []
+    room = ROOM
+    for number, leaf in enumerate(islice(leaves, start, start + size), start):
+        items.append(make(number, leaf))
+        room -= items[-1].size
+        if room <= 0:
+            break
     more = sum(1 for _ in leaves)
-    return Page(items, start + size if more else None, more)
+    return Page(items, start + len(items) if more else None, more)
 
 
-def _row(number: int, leaf: Leaf, longest: int | None) -> Row:
-    path, value, _, _ = leaf
-    text = f'"{value}"' if isinstance(value, str) and not isinstance(value, Number) else write(value)
-    cut = 0 if longest is None else max(0, len(text) - longest)
-    return Row(number, " › ".join(path), text[:longest] if cut else text, cut)
+def _row(number: int, leaf: Leaf) -> Row:
+    path, text = leaf[0], _text(leaf[1])
+    more = len(text[LONGEST:]) + sum(len(name[LONG_NAME:]) for name in path)
+    return Row(number, _label(path), text[:LONGEST], more)
+
+
+def _text(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) and not isinstance(value, Number) else write(value)
+
+
+def _label(path: Path) -> str:
+    return _whole_label(tuple(name if len(name) <= LONG_NAME else f"{name[:LONG_NAME]}…" for name in path))
+
+
+def _whole_label(path: Path) -> str:
+    return " › ".join(path)
+
+
+def _is_cut(path: Path) -> bool:
+    return any(len(name) > LONG_NAME for name in path)
 
 
 def _leaves(node: Mapping[str, Any], schema: dict[str, Any], path: Path) -> Iterator[Leaf]:
@@ -242,52 +289,33 @@ def changes(text: str, schema: Any, posted: Mapping[str, str]) -> dict[Path, str
     An input that was not sent, or comes back as the form shows it, changes nothing; one of an absent argument that was
     left empty adds none.
     """
-    tree, rules = parse(text), schema if isinstance(schema, dict) else {}
+    leaves = enumerate(_leaves(parse(text), schema if isinstance(schema, dict) else {}, ()))
+    inputs = {_name(number, leaf[0]): (number, leaf) for number, leaf in leaves}
     made: dict[Path, str] = {}
     faults: list[FieldError] = []
     for name, typed in posted.items():
+        if name not in inputs:
+            faults.append(FieldError(f"/{name}", Code.BAD_FORMAT, "The action has no such argument."))
+            continue
+        field = _field(*inputs[name])
         try:
-            field = _find(tree, rules, name)
             if typed != field.value and (typed != "" or field.present):
                 made[field.path] = _value(field, typed)
         except ValueError as error:
-            label = " › ".join(_steps(name))
-            faults.append(FieldError(f"/{name}", Code.BAD_FORMAT, f"{label}: {error}"))
+            faults.append(FieldError(f"/{name}", Code.BAD_FORMAT, f"{field.label}: {error}"))
     if faults:
         raise Invalid(errors=tuple(faults[:20]))
     return made
 
 
+def _name(number: int, path: Path) -> str:
+    """An input's: its argument's path, and where a name in it is long, its number, since an action never changes."""
+    return "/".join([PREFIX, *([f"~n{number}"] if _is_cut(path) else map(_as_step, path))])
+
+
 def _as_step(name: str) -> str:
     """An argument's name as one step of an input's: a JSON pointer's (RFC 6901), and nothing that a browser changes."""
     return unseen.show(name.replace("~", "~0").replace("/", "~1").replace("⟨", "~2")).replace("\n", "~3")
-
-
-def _steps(name: str) -> Path:
-    steps = unseen.read(name).split("/")[1:]
-    undone = (("~3", "\n"), ("~2", "⟨"), ("~1", "/"), ("~0", "~"))
-    return tuple(_replace_all(step, undone) for step in steps)
-
-
-def _replace_all(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    for old, new in pairs:
-        text = text.replace(old, new)
-    return text
-
-
-def _find(tree: dict[str, Any], schema: dict[str, Any], name: str) -> Field:
-    """The input of this name. Raises ValueError."""
-    path = _steps(name)
-    node: Any = tree
-    rule, required = schema, False
-    for depth, step in enumerate(path):
-        properties, needed = _rules(rule)
-        if (depth and not _is_opened(node, path[:depth])) or not (step in node or step in properties):
-            raise ValueError("the action has no such argument.")
-        node, rule, required = node.get(step, _ABSENT), _rule(properties, step), step in needed
-    if not path or _is_opened(node, path):
-        raise ValueError("the action has no such argument.")
-    return _field(0, (path, node, rule, required))
 
 
 def _value(field: Field, text: str) -> str:

@@ -19,7 +19,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.interface.json import dump
 from memoryhub.interface.live import LiveEvent
 
-MOST_CHARS = 1024 * 1024  # of one event's items: a frame that a socket's queue does not hold would end it each time
+MOST_BYTES = 1024 * 1024  # of one event's items: a frame that a socket's queue does not hold would end it each time
 ROWS_AT_ONCE = 100  # of all events of a page; those of one batch stay together
 
 
@@ -63,7 +63,7 @@ def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
     found = items_of_events(viewer, list(known.annotate(seq=F("clock__seq"))))
     labels = {event.id: str(event.label) for event in events}
     return {
-        event: as_html([item for item in items if item.label == labels[event]], MOST_CHARS)
+        event: as_html([item for item in items if item.label == labels[event]], MOST_BYTES)
         for event, items in found.items()
     }
 

@@ -9,19 +9,19 @@ from django.utils.safestring import SafeString, mark_safe
 from escalations.timeline import Item
 
 
-def as_html(items: Iterable[Item], most_chars: int) -> SafeString:
+def as_html(items: Iterable[Item], most_bytes: int) -> SafeString:
     """The items, each a `li`. What finds no room is there without its text, and is opened by a click.
 
     A character that cannot be seen is shown as some seventy, so that the bytes of a text tell little of its size here.
     """
-    made, left = [], most_chars
+    made, left = [], most_bytes
     for item in items:
         shown = _item(item) if left else ""
-        if left < len(shown) or not left:
+        if left < (size := len(shown.encode())) or not left:
             left = 0
             made.append(_item(replace(item, text=None, tags=())))
         else:
-            left -= len(shown)
+            left -= size
             made.append(shown)
     return mark_safe("".join(made))  # noqa: S308  (of our templates)
 

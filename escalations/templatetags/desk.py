@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from escalations import selectors
@@ -21,6 +22,12 @@ _LONGEST = 4_000  # characters of one text in a list; the item itself, opened al
 _MOST_MEMBERS = 60
 _DEEPEST = 8
 _MOST_LEAVES = 200  # of one value in a list, over all its levels
+# Characters of HTML, of which a mark of what cannot be seen takes some seventy: of these marks in one text (in 20,000
+# characters every second may be one), of a value in a list, and of a value alone.
+_OF_MARKS, _OF_LISTED, _OF_WHOLE = 1024 * 1024, 512 * 1024, 5 * 1024 * 1024
+_MEMBER = len('<dl class="tree"><div><dt></dt><dd></dd></div></dl>')
+_EMPTY = mark_safe('<span class="text-secondary">empty</span>')
+_RUN = re.compile(f"({UNSEEN.pattern})\\1*")
 _CALL = {"tool": 0, "arguments": 1, "result": 2}
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
@@ -63,13 +70,34 @@ _VERDICTS = {
 
 
 @register.filter
-def plain(text: object) -> SafeString:
-    """Untrusted text, escaped, with control, bidi and invisible characters shown as their numbers."""
-    return mark_safe(UNSEEN.sub(_show_odd, str(conditional_escape("" if text is None else str(text)))))  # noqa: S308
+def plain(text: object, room: int = _OF_MARKS) -> SafeString:
+    """Untrusted text, escaped, with control, bidi and invisible characters shown as their numbers (`U+200B ×300`).
+
+    It ends where these marks have taken `room` characters of HTML, and says how much follows.
+    """
+    return _beginning("" if text is None else str(text), None, room)
 
 
-def _show_odd(found: re.Match[str]) -> str:
-    return f'<span class="odd" title="an invisible or control character">{number_of(found[0])}</span>'
+def _beginning(text: str, longest: int | None, room: int) -> SafeString:
+    """The same, of the first `longest` characters."""
+    made, at, end = [], 0, len(text) if longest is None else min(longest, len(text))
+    for found in _RUN.finditer(text, 0, end):
+        mark = _mark(found)
+        made += [escape(text[at : found.start()]), mark]
+        at, room = found.end(), room - len(mark)
+        if room <= 0:
+            end = at
+            break
+    made.append(escape(text[at:end]))
+    if end < len(text):
+        made.append(format_html('<span class="cut">… {} more characters</span>', len(text) - end))
+    return mark_safe("".join(made))  # noqa: S308
+
+
+def _mark(found: re.Match[str]) -> str:
+    many = len(found[0])
+    told = number_of(found[1]) + (f" ×{many:,}" if many > 1 else "")
+    return f'<span class="odd" title="an invisible or control character">{told}</span>'
 
 
 @register.filter
@@ -131,33 +159,43 @@ def _scalar(value: Any) -> str:
 @register.filter
 def tree(value: Any) -> SafeString:
     """A JSON value as nested lists of names and values; long ones are cut, and say so."""
-    return _tree(value, 0, _LONGEST, [_MOST_LEAVES])
+    return _tree(value, 0, _Room(_OF_LISTED, _MOST_LEAVES, _LONGEST))
 
 
 @register.filter
 def whole_tree(value: Any) -> SafeString:
-    """The same, with nothing cut."""
-    return _tree(value, 0, None, [])
+    """The same, cut only where it takes more of the page than it may."""
+    return _tree(value, 0, _Room(_OF_WHOLE))
 
 
-def _tree(value: Any, depth: int, longest: int | None, left: list[int]) -> SafeString:
-    """`left`: how many more values may be shown, counted down; ignored where nothing is cut."""
+@dataclass(slots=True)
+class _Room:
+    """What a value may still take: characters of HTML; in a list, so many members, and `longest` of a text."""
+
+    html: int
+    leaves: int | None = None
+    longest: int | None = None
+
+    def fit(self, text: str) -> SafeString:
+        """The text, or what finds room of it."""
+        shown = _beginning(text, self.longest, self.html)
+        self.html -= len(shown)
+        return shown
+
+
+def _tree(value: Any, depth: int, room: _Room) -> SafeString:
     if isinstance(value, dict | list) and not value:
-        return format_html('<span class="text-secondary">{}</span>', "empty")
+        room.html -= _MEMBER
+        return _EMPTY
     if isinstance(value, dict):
-        return _list(((plain(name), part) for name, part in _in_order(value)), len(value), depth, longest, left)
+        return _list(_in_order(value), len(value), depth, room)
     if isinstance(value, list):
         if all(not isinstance(part, dict | list) for part in value) and len(value) <= _MOST_MEMBERS:
             value = ", ".join(_scalar(part) for part in value)
         else:
             numbered = ((str(index + 1), part) for index, part in enumerate(value))
-            return _list(numbered, len(value), depth, longest, left)
-    text = value if isinstance(value, str) else _scalar(value)
-    if longest is not None and len(text) > longest:
-        return format_html(
-            '{}<span class="cut">… {} more characters</span>', plain(text[:longest]), len(text) - longest
-        )
-    return plain(text)
+            return _list(numbered, len(value), depth, room)
+    return room.fit(value if isinstance(value, str) else _scalar(value))
 
 
 def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -167,19 +205,20 @@ def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     return sorted(value.items(), key=lambda member: _CALL.get(member[0], len(_CALL)))
 
 
-def _list(
-    members: Iterable[tuple[str, Any]], count: int, depth: int, longest: int | None, left: list[int]
-) -> SafeString:
-    if longest is not None and depth >= _DEEPEST:
+def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, room: _Room) -> SafeString:
+    if room.leaves is not None and depth >= _DEEPEST:
         return format_html('<span class="cut">… {} more inside</span>', count)
-    shown: list[tuple[str, SafeString]] = []
+    shown: list[tuple[SafeString, SafeString]] = []
     for name, part in members:
         work.check()
-        if longest is not None:
-            if len(shown) >= _MOST_MEMBERS or left[0] <= 0:
+        if room.html <= 0:
+            break
+        if room.leaves is not None:
+            if len(shown) >= _MOST_MEMBERS or room.leaves <= 0:
                 break
-            left[0] -= 1
-        shown.append((name, _tree(part, depth + 1, longest, left)))
+            room.leaves -= 1
+        room.html -= _MEMBER
+        shown.append((room.fit(name), _tree(part, depth + 1, room)))
     rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", shown)
     more = count - len(shown)
     told = format_html('<div class="cut">… {} more</div>', more) if more else ""

@@ -43,7 +43,8 @@ def beginning(text: str) -> int:
     """How many characters take some six lines; cut between words where there are any."""
     left, line = LINES, 0.0
     for at, character in enumerate(text):
-        line = 0.0 if character == "\n" else line + _width(character)
+        is_counted = at and character == text[at - 1] and UNSEEN.fullmatch(character)  # in the mark before it
+        line = 0.0 if character == "\n" else line + (0 if is_counted else _width(character))
         if character == "\n" or line > WIDTH:
             left, line = left - 1, 0.0
         if left <= 0:

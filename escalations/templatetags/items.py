@@ -10,10 +10,8 @@ from escalations.timeline import Item
 
 register = template.Library()
 
-MOST_CHARS = 3 * 1024 * 1024  # of a page of the timeline, of which a case shows two
-
 
 @register.filter
-def as_items(items: Iterable[Item]) -> SafeString:
+def as_items(items: Iterable[Item], most_bytes: int) -> SafeString:
     """The items of a page of the timeline."""
-    return as_html(items, MOST_CHARS)
+    return as_html(items, most_bytes)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import mark_safe
 
 from escalations import arguments, crowds, desk, lessons, selectors, states, timeline
 from escalations.models import Answer, Escalation, Priority, ReasonCode
@@ -88,6 +89,8 @@ class QueuePage(Page):
 
 
 TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
+# Of a page of the timeline; of the request on a case and two such pages, which share what it leaves.
+PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
 
 
 class CasePage(Page):
@@ -102,8 +105,12 @@ class CasePage(Page):
         before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
         agents, people = desk.colleagues(self.viewer)
         newest = before if wanted == timeline.Wanted() else []
+        panel = self.panel(row)
+        shown = self.render("escalations/_panel.html", panel).content
         context = {
-            **self.panel(row),
+            **panel,
+            "panel": mark_safe(shown.decode()),  # noqa: S308  (of our template)
+            "room": max(0, min(PART_BYTES, (CASE_BYTES - len(shown)) // 2)),
             "since": since,
             "since_next": since_next,
             "before": before,
@@ -156,7 +163,7 @@ class CasePage(Page):
         self, row: Escalation, text: dict[str, Any], answer: Answer | None, given: dict[str, Any], task: Any
     ) -> dict[str, Any]:
         """What a resolved one taught, or the form to say it."""
-        if answer is None or row.state in (states.CANCELLED, states.EXPIRED):
+        if answer is None or row.state not in (states.HANDED_BACK, states.CLOSED):
             return {}
         learned = selectors.learning_of(self.viewer, row.id)
         if learned is not None:
@@ -234,7 +241,7 @@ class TimelinePage(Page):
         wanted = read_wanted(self)
         items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
         context = {"row": row, "items": items, "next": following, "part": part, "asked": asked_again(wanted)}
-        return self.render("escalations/_items.html", context)
+        return self.render("escalations/_items.html", context | {"room": PART_BYTES})
 
 
 class ItemPage(Page):

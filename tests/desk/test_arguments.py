@@ -213,6 +213,19 @@ def test_the_form_is_shown_in_parts_and_all_of_it_can_be_changed():
     assert '"a21999":7}' in read(many, None, {"arguments/a21999": "7"})
 
 
+def test_an_input_with_a_long_name_has_a_short_one_of_its_own():
+    long = "n" * 200
+    arguments = {f"{long}a": 1, "~n0": 2, f"{long}b": {"c": 3}, f"{long}": 4}
+    found = fields(arguments, None)
+    assert [field.name for field in found[:3]] == ["arguments/~n0", "arguments/~0n0", "arguments/~n2"]
+    assert [field.label for field in found[:3:2]] == [f"{long}…", f"{long}… › c"]
+    assert [row.more for row in forms.rows(written(arguments)).items] == [1, 0, 1, 0]
+    for field in found:
+        changed = read(arguments, None, as_posted(found) | {field.name: "7"})
+        due = written(arguments).replace(f": {field.value}", ": 7")
+        assert json.loads(changed) == json.loads(due), field.name
+
+
 def test_what_could_look_alike_is_shown_apart():
     shown = {row.label: row.text for row in forms.rows(ODD).items}
     assert (shown["one"], shown["one text"]) == ("1", '"1"')

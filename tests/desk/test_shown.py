@@ -19,6 +19,15 @@ def test_what_cannot_be_seen_is_shown_as_its_number(character):
     assert f"U+{ord(character):04X}" in shown
 
 
+def test_many_of_one_kind_in_a_row_are_counted():
+    assert re.findall(r"[^<>]+(?=</span>)", plain("\u200b\u200ba\u200b\u200e" + "\x7f" * 1200)) == [
+        "U+200B ×2",
+        "U+200B",
+        "U+200E",
+        "U+007F ×1,200",
+    ]
+
+
 @pytest.mark.parametrize("text", ["a\tb\nc", "naïve 日本語 עברית", "👩‍👩‍👧"])
 def test_ordinary_text_stays_as_it_is(text):
     assert plain(text) == text

@@ -320,8 +320,10 @@ def test_an_event_with_more_than_a_socket_holds_comes_with_items_that_are_opened
     escalation = ask(agent, task)
     after = head(team.id)
     socket, _ = desk(server, sam, after, task.id)
-    # Each character that cannot be seen is shown as some seventy.
-    items = [NewObservation(content={"a": "\u200b" * 2000 + "x"}, task=task, tags=["y" * 100] * 20) for _ in range(500)]
+    # Each character that cannot be seen is shown as some seventy, but where it is as the one before.
+    items = [
+        NewObservation(content={"a": "\u200b\u200c" * 2000 + "x"}, task=task, tags=["y" * 100] * 20) for _ in range(500)
+    ]
     done = [result.id for result in observations.log_batch(agent, items=items)]
     observations.log(agent, item=NewObservation(content="after", task=task))
     for is_live in (True, False):

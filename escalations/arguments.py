@@ -26,6 +26,7 @@ TOO_LONG = 20_000  # characters of an input that is opened on request
 LONG_NAME = 200  # characters of a name in a list; where its value is opened it is whole
 ROOM = 256 * 1024  # characters of HTML from which on a page ends earlier
 _ABSENT = object()
+_NAME = re.compile(r'[^\s›"]+(?: [^\s›"]+)*')
 _WHOLE = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BOUNDS = {
@@ -160,7 +161,8 @@ def _row(number: int, leaf: Leaf) -> Row:
 
 
 def _text(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) and not isinstance(value, Number) else write(value)
+    is_text = isinstance(value, str) and not isinstance(value, Number)
+    return unseen.show_spaces(f'"{value}"' if is_text else write(value))
 
 
 def _label(path: Path) -> str:
@@ -168,7 +170,12 @@ def _label(path: Path) -> str:
 
 
 def _whole_label(path: Path) -> str:
-    return " › ".join(path)
+    return " › ".join(map(_step, path))
+
+
+def _step(name: str) -> str:
+    """A name as it is, or as JSON text where it could be taken for another, or for several."""
+    return name if _NAME.fullmatch(name) else unseen.show_spaces(_json(name))
 
 
 def _is_cut(path: Path) -> bool:
@@ -270,7 +277,7 @@ def _is_lines(value: Any) -> bool:
 
 
 def _is_line(text: str) -> bool:
-    return text.strip() != "" and text.isprintable()
+    return text.strip() != "" and text.isprintable() and unseen.is_reversible(text)
 
 
 def _bounds(rule: dict[str, Any]) -> str:

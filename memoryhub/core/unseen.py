@@ -2,12 +2,15 @@
 
 import re
 
-# Controls but tab and line feed, bidi marks and overrides, invisible characters (but the joiners, which scripts and
-# emoji need), tags.
+# Controls but tab and line feed, bidi marks and overrides, invisible characters, fillers, tags. The joiners, which
+# scripts and emoji need, only beside what is neither.
 UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
+# What looks like a space, and is another character.
+_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 _MARK = re.compile("⟨U\\+([0-9A-F]{4,6})⟩")
 
 
@@ -19,6 +22,11 @@ def number_of(character: str) -> str:
 def show(text: str) -> str:
     """The text for an input: each unseen character as a mark such as `⟨U+202E⟩`. `read` gives the text back."""
     return UNSEEN.sub(lambda found: f"⟨{number_of(found[0])}⟩", text)
+
+
+def show_spaces(text: str) -> str:
+    """The text, in which each space that is not the usual one is a mark. To be read only."""
+    return _SPACE.sub(lambda found: f"⟨{number_of(found[0])}⟩", text)
 
 
 def read(text: str) -> str:

@@ -1,6 +1,7 @@
 """An action's arguments as a form, and back: what is not touched keeps its exact value, type and place."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escalations import arguments as forms
+from escalations.templatetags.desk import plain
 from escalations.written import merge
 from memoryhub.core.errors import Invalid
 
@@ -230,7 +232,29 @@ def test_what_could_look_alike_is_shown_apart():
     shown = {row.label: row.text for row in forms.rows(ODD).items}
     assert (shown["one"], shown["one text"]) == ("1", '"1"')
     assert (shown["n"], shown["null text"]) == ("null", '"null"')
-    assert (shown["z"], shown["a"], shown["t"], shown[""]) == ("2.0", "2", "true", '""')
+    assert (shown["z"], shown["a"], shown["t"], shown['""']) == ("2.0", "2", "true", '""')
     assert (shown["list"], shown["none"], shown["nothing"]) == ('["a, b"]', "[]", "{}")
     types = {field.label: field.type for field in fields(ODD, None)}
     assert (types["one"], types["one text"], types["n"]) == ("whole number", "text", "null, or other JSON")
+
+
+def test_no_two_names_and_no_two_texts_look_alike():
+    names = ["a b", "a  b", "a\nb", "a\u00a0b", "a \u203a b", '"a b"', " a", "", "a\u200db", "a\u3164b"]
+    labels = [row.label for row in forms.rows(written(dict.fromkeys(names, 1)), size=100).items]
+    nested = forms.rows(written({"a": {"b": 1}})).items[0].label
+    assert len({*map(plain, labels), nested}) == len(names) + 1
+    texts = ["a b", "a\u00a0b", "a\u2009b", "ab", "a\u200db", "a\u034fb", "a\u2800b", "a\u3164b", "a\u115fb"]
+    shown = [plain(row.text) for row in forms.rows(written({str(n): text for n, text in enumerate(texts)})).items]
+    assert all(
+        len(set(re.findall("U\\+[0-9A-F]{4}", text))) == (ord(was[1]) > 127)
+        for was, text in zip(texts, shown, strict=True)
+    )
+    assert "U+" not in plain("👩‍👩‍👧 می‌خواهم")
+
+
+def test_a_line_that_looks_like_a_mark_is_not_read_as_one_with_its_list():
+    arguments = {"lines": ["\u27e8U+202E\u27e9 x", "b"], "plain": ["a", "b"]}
+    assert kinds(arguments) == {"lines": "json", "plain": "lines"}
+    (field, _) = fields(arguments, {})
+    changed = read(arguments, {}, {field.name: field.value.replace('"b"', '"c"')})
+    assert json.loads(changed)["lines"] == ["\u27e8U+202E\u27e9 x", "c"]

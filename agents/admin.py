@@ -1,6 +1,6 @@
 """Admin pages of agents and their keys. A key is shown once, in the answer to the request that issued it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from agents.actions import agents, keys
 from agents.models import DEFAULT_SCOPES, MAX_RATE_LIMIT, Agent, ApiKey, Scope
 from memoryhub.core import idempotency
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.delegation import begin
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Membership, Role, Sensitivity
 
@@ -23,6 +24,7 @@ from memoryhub.core.models import Membership, Role, Sensitivity
 class AgentForm(ActionForm):
     """An agent, with what its membership says of its rights."""
 
+    shared = ("clearance", "compartments", "is_active")
     clearance = forms.TypedChoiceField(
         choices=Sensitivity.choices,
         coerce=int,
@@ -36,7 +38,7 @@ class AgentForm(ActionForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             member = self.instance.membership
-            for name in ("clearance", "compartments", "is_active"):
+            for name in self.shared:
                 self.initial[name] = getattr(member, name)
 
 
@@ -62,12 +64,16 @@ class AgentAdmin(HubAdmin):
     search_fields = ("membership__name", "group")
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        cleaned = form.cleaned_data
-        rights = {name: cleaned[name] for name in ("clearance", "compartments", "group", "description")}
+        viewer, cleaned = viewer_of_page(), form.cleaned_data
+        words = {"group": cleaned["group"], "description": cleaned["description"]}
         if change:
-            agents.change(viewer_of_page(), agent=obj, is_active=cleaned["is_active"], **rights)
+            begin(viewer)  # from here on nobody else changes what the form leaves as it is
+            present = Membership.objects.get(id=obj.pk)
+            rights = {name: getattr(present, name) for name in form.shared} | form.changes()
+            agents.change(viewer, agent=obj, **words, **rights)
         else:
-            obj.membership = agents.add(viewer_of_page(), name=cleaned["name"], **rights).membership
+            rights = {"clearance": cleaned["clearance"], "compartments": cleaned["compartments"]}
+            obj.membership = agents.add(viewer, name=cleaned["name"], **words, **rights).membership
 
     @admin.display(description="name")
     def name(self, row: Agent) -> str:
@@ -91,11 +97,15 @@ class AgentAdmin(HubAdmin):
 
     @admin.display(description="last seen at")
     def seen(self, row: Agent) -> str:
-        """When a key of it was last used; nothing above one's clearance: when it works tells of what is hidden."""
-        may_know = viewer_of_page().dominates(row.membership.clearance, row.membership.compartments)
-        if row.last_seen_at is None or not may_know:
-            return str(self.get_empty_value_display())
-        return localize(timezone.localtime(row.last_seen_at))
+        """When a key of it was last used."""
+        return _when(row.membership, row.last_seen_at) or str(self.get_empty_value_display())
+
+
+def _when(agent: Membership, used_at: datetime | None) -> str:
+    """When an agent, or a key of it, was last there; nothing above one's clearance: that tells of what is hidden."""
+    if used_at is None or not viewer_of_page().dominates(agent.clearance, agent.compartments):
+        return ""
+    return localize(timezone.localtime(used_at))
 
 
 class OnceForm(ActionForm):
@@ -169,14 +179,19 @@ class ApiKeyAdmin(HubAdmin):
     form, add_form = KeyForm, NewKeyForm
     add_fields = ("membership", "name", "scopes", "days", "rate_limit", "once")
     readonly_fields = (
-        *("membership", "name", "prefix", "scopes", "rate_limit", "created_at", "expires_at", "last_used_at"),
+        *("membership", "name", "prefix", "scopes", "rate_limit", "created_at", "expires_at", "used"),
         *("revoked_at", "replaced_by"),
     )
     fields = (*readonly_fields, "revoke", "rotate", "overlap_hours", "once")
-    list_display = ("prefix", "membership", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_display = ("prefix", "membership", "name", "scopes", "created_at", "expires_at", "used", "revoked_at")
     list_select_related = ("membership",)
     ordering = ("-id",)
     search_fields = ("prefix__exact", "membership__name")
+
+    @admin.display(description="last used at")
+    def used(self, row: ApiKey) -> str:
+        """When it was last used."""
+        return _when(row.membership, row.last_used_at) or str(self.get_empty_value_display())
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         ended = isinstance(obj, ApiKey) and obj.revoked_at is not None

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from escalations.actions import queues
 from escalations.models import Escalation, Queue
+from escalations.standing import as_they_are_now, in_states
 from escalations.states import STATES
 from memoryhub.core.admin_base import HubAdmin, LabelledAdmin, viewer_of_page
 
@@ -35,7 +36,8 @@ class StateFilter(admin.SimpleListFilter):
         return [(state, state.replace("_", " ")) for state in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(state=self.value()) if self.value() in STATES else queryset
+        state = self.value()
+        return in_states(queryset, {state}) if state in STATES else queryset
 
 
 @admin.register(Escalation)
@@ -51,6 +53,9 @@ class EscalationAdmin(LabelledAdmin):
     list_select_related = (*LabelledAdmin.list_select_related, "task", "owner")
     list_filter = (StateFilter,)
     lookups = (StateFilter.parameter_name,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return as_they_are_now(super().get_queryset(request))
 
     @admin.display(description="state")
     def state_name(self, obj: Escalation) -> str:

@@ -13,7 +13,7 @@ from django.db.models.query import ModelIterable
 
 from escalations.models import Escalation
 from escalations.states import CLAIMED, HELD, QUEUED
-from memoryhub.core.sql import run
+from memoryhub.core.sql import later, run
 
 
 class _MayWorkOn(Func):
@@ -26,6 +26,10 @@ class _MayWorkOn(Func):
 IS_OVER = Q(state__in=HELD) & (
     Q(state=CLAIMED, claim_expires_at__lte=Now()) | ~Q(_MayWorkOn(F("owner_id"), F("label_id")))
 )
+# Until COMMIT nobody takes the owner's rights away, and who is about to is waited for. The rights are read by the next
+# statement, since this one sees what was there before it waited. The account first, as in people.change. No change of
+# rights takes a task or an escalation, so nobody waits in a circle.
+_KEEP = "select from actor a join membership m on m.actor_id = a.id where m.id = %(owner)s::uuid for share of a, m"
 _ENDS = """
 select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::timestamptz <= clock_timestamp(), false)
 """
@@ -59,6 +63,7 @@ def ended_by(escalation: Escalation) -> str | None:
     if escalation.state not in HELD:
         return None
     asked = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}
+    later(_KEEP, asked)
     ((may_not, is_late),) = run(_ENDS, asked)
     if may_not:
         return "withdraw"

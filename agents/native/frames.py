@@ -21,7 +21,7 @@ from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
 # Administration is told at the desk's ledger, not to agents.
-ADMINISTRATION = frozenset({"membership", "agent", "key", "team", "person", "queue", "feed", "ledger"})
+ADMINISTRATION = frozenset({"membership", "compartment", "agent", "key", "team", "person", "queue", "feed", "ledger"})
 
 
 class FeedEvent(TypedDict):

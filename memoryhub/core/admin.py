@@ -3,11 +3,12 @@
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth import update_session_auth_hash
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
+from memoryhub.core.access import visible_to
 from memoryhub.core.actions import compartments, memberships, people, teams
 from memoryhub.core.actions.memberships import HUMAN_ROLES
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
@@ -21,6 +22,7 @@ from memoryhub.core.models import (
     DecisionsChangedBy,
     Event,
     Kind,
+    Labelled,
     Membership,
     Outbox,
     Sensitivity,
@@ -74,6 +76,7 @@ class TeamAdmin(HubAdmin):
 class PersonForm(ActionForm):
     """An account. A password is set when both fields are filled; its rules are tested by the action."""
 
+    shared = ("email", "is_active", "is_staff", "is_superuser")
     is_superuser = forms.BooleanField(
         required=False,
         label="Superuser status",
@@ -151,27 +154,31 @@ class PersonAdmin(HubAdmin):
         """Whether they administer the installation."""
         return bool(row.administers)
 
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        is_own = obj is not None and obj.pk == viewer_of_page().actor  # whose password people.set_password refuses
+        return [name for name in fields if not (is_own and name.startswith("password"))]
+
     def save_model(self, request: HttpRequest, obj: Actor, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         password = form.cleaned_data["password1"]
-        rights: dict[str, Any] = {"email": obj.email, "is_staff": obj.is_staff}
-        rights["is_superuser"] = form.cleaned_data["is_superuser"]
         team = form.cleaned_data["add_to_team"]
         if not change:
-            obj.pk = people.add(viewer, username=obj.username, password=password or None, **rights).pk
+            rights = {"is_staff": obj.is_staff, "is_superuser": form.cleaned_data["is_superuser"]}
+            new = people.add(viewer, username=obj.username, password=password or None, email=obj.email, **rights)
+            obj.pk = new.pk
         else:
-            people.change(viewer, person=obj, is_active=obj.is_active, **rights)
+            people.change(viewer, person=obj, **form.changes())
         if team is not None:
             people.join(viewer, person=obj, team=team)
         if change and password:
             people.set_password(viewer, person=obj, password=password)
-            if obj.pk == request.user.pk:
-                update_session_auth_hash(request, obj)
 
 
 class MembershipForm(ActionForm):
     """A person's rights in the team."""
 
+    shared = ("role", "clearance", "compartments", "is_active")
     role = forms.ChoiceField(choices=[(role.value, role.label) for role in HUMAN_ROLES])
     compartments = CompartmentsField()
 
@@ -220,10 +227,10 @@ class MembershipAdmin(HubAdmin):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
-        rights: dict[str, Any] = {"role": obj.role, "clearance": obj.clearance, "compartments": obj.compartments}
         if change:
-            memberships.change(viewer, member=obj, is_active=obj.is_active, **rights)
+            memberships.change(viewer, member=obj, **form.changes())
         else:
+            rights: dict[str, Any] = {"role": obj.role, "clearance": obj.clearance, "compartments": obj.compartments}
             obj.actor = form.cleaned_data["username"]
             obj.pk = memberships.add(viewer, actor=obj.actor, name=obj.name, **rights).pk
 
@@ -318,13 +325,22 @@ class AccessLogAdmin(RecordAdmin):
 
 @admin.register(Outbox)
 class OutboxAdmin(RecordAdmin):
-    """Work for later, and how it went."""
+    """Work for later, and how it went: that of members, and of what the viewer may see (when it is due tells of it)."""
 
     fields = (
         *("handler", "row_id", "generation", "created_at", "due_at", "attempts", "claimed_until", "done_at", "failure"),
     )
     list_display = ("handler", "due_at", "attempts", "done_at", "failure")
     ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        viewer = viewer_of_page()
+        labelled = [model for model in apps.get_models() if issubclass(model, Labelled)]
+        seen = [visible_to(viewer, model._default_manager.all()) for model in labelled]
+        about = Q(row_id=None)
+        for rows in (Membership.objects.all(), Actor.objects.all(), *seen):
+            about |= Q(Exists(rows.filter(id=OuterRef("row_id"))))
+        return super().get_queryset(request).filter(about)
 
 
 @admin.register(SignInRecord)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.admin import ModelAdmin, ShowFacets, display
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -25,6 +26,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.core.words import read_compartments
 
 MOST_ROWS = 10_000
+MOST_TEXT = 600_000  # characters of a row's text: one that cannot be seen takes twelve bytes of the page
 # Where the site puts what an action refused, for the form of the second try.
 REFUSAL = "hub_refusal"
 
@@ -60,6 +62,19 @@ class ActionForm(forms.ModelForm):
     """A form whose saving is an action. On the second try it shows what the action refused on the first."""
 
     refusal: ClassVar[HubError | None] = None
+    # What somebody else may change while the page is open: it carries what it showed of these.
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            for name in self.fields.keys() & set(self.shared):
+                self.fields[name].show_hidden_initial = True
+
+    def changes(self) -> dict[str, Any]:
+        """What of `shared` is not as the page showed it; all of it where the page did not say what it showed."""
+        untold = {name for name in self.shared if self.add_initial_prefix(name) not in self.data}
+        return {name: self.cleaned_data[name] for name in untold.union(self.changed_data).intersection(self.shared)}
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
@@ -81,6 +96,15 @@ class ActionForm(forms.ModelForm):
 def _lines(text: str) -> str:
     """What a browser sends of a text, with a line feed for each end of a line."""
     return text.replace("\r\n", "\n")
+
+
+class InItsOrder(ChangeList):
+    """A list in its own order. Django sorts by any column that is shown (`?o=3`), whatever `sortable_by` says: also by
+    what a column keeps from this reader.
+    """
+
+    def get_ordering_field(self, field_name: Any) -> None:
+        return None
 
 
 class HubAdmin(ModelAdmin):
@@ -109,6 +133,9 @@ class HubAdmin(ModelAdmin):
         if any(field.name == "label" for field in self.model._meta.get_fields()):
             return visible_to(viewer, rows)
         return rows.filter(**{self.team_path: viewer.team})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return InItsOrder
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.in_system if current().viewer.team_slug == SYSTEM_TEAM else self.in_teams
@@ -194,7 +221,9 @@ class LabelledAdmin(HubAdmin):
     @display(description="text")
     def text(self, row: Labelled) -> str:
         """Its free text. Opening a confidential one is recorded."""
-        return json.dumps(read_text(row), indent=2, ensure_ascii=False)
+        shown = json.dumps(read_text(row), indent=2, ensure_ascii=False)
+        more = len(shown) - MOST_TEXT
+        return f"{shown[:MOST_TEXT]}\n… {more} more characters" if more > 0 else shown
 
 
 def viewer_of_page() -> Viewer:

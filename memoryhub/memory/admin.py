@@ -1,15 +1,32 @@
 """Admin pages of the memory: for looking only. What is sealed is opened on a row's own page, and recorded."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
+from django.db.models.query import ModelIterable
 from django.http import HttpRequest
 
 from memoryhub.core.access import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
+from memoryhub.memory.actions.leases import end_lease
 from memoryhub.memory.models import Alert, Decision, Fact, Learning, Observation, Task
 from memoryhub.memory.selectors.alerts import open_all
+from memoryhub.memory.selectors.tasks import PERSONS
+
+_STANDS = f"({PERSONS} or not human_owned and lease_expires_at > clock_timestamp())"
+
+
+class _AsTheyAreNow(ModelIterable):
+    """Tasks whose lease or claim is over are shown as nobody's, though nobody has written that down yet."""
+
+    def __iter__(self) -> Iterator[Task]:
+        for row in super().__iter__():
+            if not row.stands:
+                end_lease(row)
+            yield row
 
 
 @admin.register(Task)
@@ -26,6 +43,12 @@ class TaskAdmin(LabelledAdmin):
     lookups = ("status__exact",)
     search_fields = ("key__exact",)
     search_help_text = "A task's whole key."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        stands = RawSQL(_STANDS, (), output_field=BooleanField())  # noqa: S611  (a text of ours)
+        rows = cast(QuerySet[Any], super().get_queryset(request).annotate(stands=stands))
+        rows._iterable_class = _AsTheyAreNow
+        return rows
 
 
 class OfTask(LabelledAdmin):

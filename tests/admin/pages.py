@@ -1,6 +1,7 @@
 """The admin pages as tests use them: a browser of somebody, addresses, something to look at."""
 
 from html import unescape
+from html.parser import HTMLParser
 
 from django.test import Client
 from django.urls import reverse
@@ -66,6 +67,28 @@ def fill(agent, *, sensitivity=None, compartments=None, content="Hello", key=Non
 
 def system():
     return Team.objects.get(slug=SYSTEM_TEAM)
+
+
+class _Form(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sent, self._select = {}, ""
+
+    def handle_starttag(self, tag, attrs):
+        said = dict(attrs)
+        if tag == "select":
+            self._select = said["name"]
+        elif tag == "option" and "selected" in said:
+            self.sent[self._select] = said["value"]
+        elif tag == "input" and "name" in said and (said["type"] != "checkbox" or "checked" in said):
+            self.sent[said["name"]] = said.get("value", "on" if said["type"] == "checkbox" else "")
+
+
+def as_shown(page):
+    """What a browser sends of a page's form that nobody has touched."""
+    form = _Form()
+    form.feed(page.content.decode())
+    return form.sent
 
 
 def account(client, person, *ticked, **more):

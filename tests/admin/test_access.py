@@ -9,6 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from agents.models import ApiKey
 from escalations.actions import answers, claims
 from escalations.models import Queue
+from memoryhub.core.actions import memberships
 from memoryhub.core.admin_base import HubAdmin
 from memoryhub.core.models import AccessLog, Membership, Outbox, SignInRecord
 from memoryhub.core.transactions import viewer_transaction
@@ -122,13 +123,22 @@ def test_what_is_above_ones_clearance_is_absent(team, browser):
     agent = make_agent(team, 2, ["finance"])
     hidden = fill(agent, sensitivity=2, compartments=["finance"], content=SECRET, key="hidden-task")
     shown = fill(make_agent(team), key="shown-task")
-    for model in [*RECORDS, "core_event"]:
+    # Each is claimed, which schedules the claim's end.
+    cleared = make_person(team, "support", 2, ["finance"])
+    for made in (hidden, shown):
+        claims.claim(cleared.viewer, escalation_id=made["escalations_escalation"])
+        made["core_outbox"] = Outbox.objects.get(row_id=made["escalations_escalation"]).id
+    memberships.change(system_viewer(team.id), member=make_person(team).membership, is_active=False)
+    listed = text(browser.get(address("core_outbox")))
+    assert str(shown["core_outbox"]) in listed
+    assert "claims.release_of_member" in listed
+    for model in [*RECORDS, "core_event", "core_outbox"]:
         page = text(browser.get(address(model)))
         for row_id in hidden.values():
             assert str(row_id) not in page
         assert "hidden-task" not in page
         assert "finance" not in page
-    for model in RECORDS:
+    for model in [*RECORDS, "core_outbox"]:
         absent = browser.get(address(model, "change", "01890000-0000-7000-8000-000000000000"), follow=True)
         answer = browser.get(address(model, "change", hidden[model]), follow=True)
         assert answer.status_code == absent.status_code == 200
@@ -240,6 +250,36 @@ def test_escalations_are_filtered_by_their_state(team, browser):
     fill(make_agent(team))
     for state, count in (("queued", "1 escalation"), ("closed", "0 escalations")):
         assert count in text(browser.get(address("escalations_escalation"), {"state": state}))
+
+
+@pytest.mark.parametrize("taken", ["right", "time"])
+def test_a_claim_that_is_over_is_shown_as_over_though_no_worker_has_written_it_down(team, browser, owner_sql, taken):
+    sam = make_person(team, name="sam")
+    made = fill(make_agent(team))
+    row = made["escalations_escalation"]
+    claims.claim(sam.viewer, escalation_id=row)
+
+    def pages():
+        cases = address("escalations_escalation")
+        found = {state: text(browser.get(cases, {"state": state})) for state in ("queued", "claimed")}
+        one, task = text(browser.get(f"{cases}{row}/change/")), address("memory_task", "change", made["memory_task"])
+        return found, one, text(browser.get(task)), text(browser.get(address("memory_task")))
+
+    lists, *others = pages()
+    assert "1 escalation" in lists["claimed"]
+    assert all("sam" in page for page in (lists["claimed"], *others))
+    assert "icon-yes" in others[1]
+    if taken == "right":
+        memberships.change(system_viewer(team.id), member=sam.membership, is_active=False)
+    else:
+        past = "now() - interval '1 second'"
+        owner_sql.execute(f"update escalation set claim_expires_at = {past} where id = %s", [row])
+        owner_sql.execute(f"update task set lease_expires_at = {past} where id = %s", [made["memory_task"]])
+    lists, *others = pages()
+    assert "0 escalations" in lists["claimed"]
+    assert "1 escalation" in lists["queued"]
+    assert not any("sam" in page for page in (lists["queued"], *others))
+    assert "icon-yes" not in others[1]
 
 
 def test_states_and_headings_are_said_in_words(team):

@@ -303,10 +303,27 @@ def test_a_key_reads_no_more_than_its_giver(team, low):
 
 
 def test_when_an_agent_above_oneself_was_there_is_not_told(team, browser, head_browser):
-    agent = make_agent(team, clearance=2, name="fraud")
-    Agent.objects.filter(pk=agent.membership.id).update(last_seen_at=datetime(2021, 3, 4, 5, 6, tzinfo=UTC))
-    for page in (address("agents_agent"), address("agents_agent", "change", agent.membership.id)):
+    agent, at = make_agent(team, clearance=2, name="fraud"), datetime(2021, 3, 4, 5, 6, tzinfo=UTC)
+    Agent.objects.filter(pk=agent.membership.id).update(last_seen_at=at)
+    ApiKey.objects.filter(id=agent.key_id).update(last_used_at=at)
+    rows = {"agents_agent": agent.membership.id, "agents_apikey": agent.key_id}
+    for page in [*map(address, rows), *(address(model, "change", row) for model, row in rows.items())]:
         assert "March 4, 2021" in text(head_browser.get(page))
         low = text(browser.get(page))
         assert "fraud" in low
         assert "March 4" not in low
+
+
+def test_nor_by_the_order_of_a_list(team, browser):
+    """Which a column that is shown gives in Django's admin, whatever is in it."""
+    first, second, third = (make_agent(team, clearance) for clearance in (1, 2, 1))
+    for agent, day in ((first, 1), (third, 2), (second, 3)):
+        ApiKey.objects.filter(id=agent.key_id).update(last_used_at=datetime(2021, 3, day, tzinfo=UTC))
+
+    def order(**query):
+        return [row.id for row in browser.get(address("agents_apikey"), query).context["cl"].result_list]
+
+    usual = order()
+    assert len(usual) == 3
+    for column in range(1, 10):
+        assert order(o=column) == order(o=f"-{column}") == usual

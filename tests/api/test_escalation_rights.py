@@ -4,20 +4,25 @@ Who may no longer answer has nothing in the queue's way, and what they decided a
 the agent's API and the desk's pages; time is the database's.
 """
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from queue import Queue
 from typing import Any
 from uuid import UUID
 
 import pytest
 import time_machine
+from django.db import connection
 
 from escalations.actions import answers, claims
 from memoryhub.core import outbox
 from memoryhub.core.actions import memberships, people
 from memoryhub.core.errors import Conflict, HubError, NotAllowed
 from memoryhub.core.models import Actor, Membership, Outbox, Role, Sensitivity, Team
-from memoryhub.core.viewers import system_viewer
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer, system_viewer
 from tests.api.client import Api, at_once, make_api
 from tests.api.test_escalation_life import answer, escalate, refusal, shown
 from tests.desk.desks import JSON, browser_of, post
@@ -167,6 +172,76 @@ def test_the_reaction_writes_it_down(team: Team, api: Api, person: Person, secre
     assert stored == [("queued", None)]
     told = owner_sql.execute("select data from event where row_id = %s and type = 'escalation.withdraw'", [secret])
     assert [(data["state"], data["owner"]) for (data,) in told] == [("queued", "sam")]
+
+
+# At the same moment
+
+
+def at_once_with(viewer: Viewer, work: Callable[[], Any], other: Callable[[], Any], owner_sql: Any) -> Any:
+    """What the other is answered or refused, which begins, and must wait, while the work is not committed yet."""
+    pid: Queue[int] = Queue()
+
+    def begin() -> Any:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("select pg_backend_pid()")
+                pid.put(cursor.fetchone()[0])
+            return other()
+        except HubError as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with viewer_transaction(viewer):
+            work()
+            begun = pool.submit(begin)
+            asked = [pid.get(timeout=10)]
+            while not owner_sql.execute("select cardinality(pg_blocking_pids(%s))", asked).fetchone()[0]:
+                assert not begun.done(), "it did not wait"
+                time.sleep(0.01)
+        return begun.result(timeout=10)
+
+
+def viewer_of_change(take: Callable[[Person], None], person: Person) -> Viewer:
+    return installation() if take is deactivate_account else system_viewer(person.membership.team_id)
+
+
+@taken_away
+@pytest.mark.parametrize("sent_by", ["hand_back", "decide", "timer"])
+def test_no_answer_leaves_just_after_its_owners_right_was_taken(
+    api: Api, person: Person, secret: UUID, take: Callable[[Person], None], sent_by: str, owner_sql: Any
+) -> None:
+    viewer, due = person.viewer, []  # as it was at the door
+    if sent_by == "decide":
+        claims.claim(viewer, escalation_id=secret)
+    else:
+        decide(person, secret)
+    if sent_by == "timer":
+        expire(secret, owner_sql)
+        due = jobs(secret, owner_sql)
+
+    def send() -> Any:
+        if sent_by == "decide":
+            return answers.decide(viewer, escalation_id=secret, verdict="respond", message="x")
+        return [outbox.work_one(job.id) for job in due] or answers.hand_back(viewer, escalation_id=secret)
+
+    sent = at_once_with(viewer_of_change(take, person), lambda: take(person), send, owner_sql)
+    assert sent == [True] if due else isinstance(sent, Conflict)
+    assert (shown(api, secret)["state"], answer(api, secret)) == ("queued", None)
+
+
+@taken_away
+def test_a_right_is_taken_after_the_answer_that_is_on_its_way(
+    api: Api, person: Person, secret: UUID, take: Callable[[Person], None], owner_sql: Any
+) -> None:
+    decide(person, secret)
+    viewer = person.viewer
+    taken = at_once_with(
+        viewer, lambda: answers.hand_back(viewer, escalation_id=secret), lambda: take(person), owner_sql
+    )
+    assert taken is None
+    assert (shown(api, secret)["state"], answer(api, secret)["message"]) == ("handed_back", UNSENT)
 
 
 # Leads

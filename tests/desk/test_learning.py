@@ -79,6 +79,23 @@ def test_it_needs_a_resolution(desk: Desk, sam: Client):
     assert learnings(desk) == []
 
 
+def test_nothing_is_learnt_of_an_answer_before_it_is_handed_back(desk: Desk, sam: Client, lee: Client):
+    """Agents read learnings: they would have the verdict, also one that is withdrawn and never sent."""
+    row = desk.escalate(allowed=["respond"])
+    claims.claim(desk.lee.viewer, escalation_id=row.id)
+    answers.decide(desk.lee.viewer, escalation_id=row.id, verdict="respond", message="Refund it.", hand_back=False)
+    for client in (sam, lee):
+        assert 'id="form-learning"' not in page(client, row)
+        refused = act(client, row, "learning", FORM)
+        assert (refused.status_code, refused.json()["code"]) == (409, "wrong_state")
+        assert "hand it back first" in refused.json()["detail"]
+    assert Api(desk.agent.key).results("learnings") == []
+    assert act(lee, row, "hand-back").status_code == 200
+    assert 'id="form-learning"' in page(sam, row)
+    made = act(sam, row, "learning", FORM).json()
+    assert [found["id"] for found in Api(desk.agent.key).results("learnings")] == [made["id"]]
+
+
 def test_a_page_without_script_is_led_back(desk: Desk, sam: Client):
     row = resolved(desk)
     led = act(sam, row, "learning", FORM, **HTML)

@@ -13,6 +13,7 @@ from escalations.selectors import answer_of
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.json import dump
+from memoryhub.memory.models import Task
 from tests.api.client import Api, make_api
 from tests.desk.desks import browser_of
 from tests.desk.test_verbs import act
@@ -162,3 +163,17 @@ def test_the_queue_at_its_longest(api: Api, browser: Client):
 def test_a_run_of_what_cannot_be_seen_hides_no_question(api: Api, browser: Client):
     case = escalate(api, question="\u200b" * 5_000 + "May I?")
     assert re.search(r"<h1 [^>]*><bdi><span [^>]*>U\+200B ×5,000</span>May I\?</bdi></h1>", page(browser, f"{case}/"))
+
+
+def test_a_row_on_its_admin_page(api: Api, team: Team):
+    inside: list[Any] = [1] * 125_000
+    for _ in range(28):
+        inside = [inside]
+    make(api, "tasks", {"key": "t", "title": "T", "metadata": {"a": inside}})
+    admin = browser_of(make_person(team, "admin", is_staff=True))
+    with viewer_transaction(api.agent.viewer, read_only=True):
+        row = Task.objects.get(key="t").id
+    answer = admin.get(f"/admin/memory/task/{row}/change/")
+    assert answer.status_code == 200
+    assert MIB // 2 < len(answer.content) <= 8 * MIB
+    assert re.search("… [0-9]+ more characters", answer.text)

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import CommandError
 from django.test import Client
 from websockets.exceptions import InvalidStatus
 
@@ -139,7 +141,28 @@ def by_command() -> Actor:
     return actor
 
 
-@pytest.mark.parametrize("make", [by_an_administrator, reset_by_an_administrator, by_command])
+def by_command_from_a_file() -> Actor:
+    name = unique("new")
+    with NamedTemporaryFile("w") as file:
+        file.write(PASSWORD + "\n")
+        file.flush()
+        run("add_person", name, team=make_team().slug, password_file=file.name)
+    return Actor.objects.get(username=name)
+
+
+def reset_by_command() -> Actor:
+    person = make_person(make_team())
+    with NamedTemporaryFile("w") as file:
+        file.write(PASSWORD + "\n")
+        file.flush()
+        run("set_password", person.username, password_file=file.name)
+    return Actor.objects.get(id=person.actor.id)
+
+
+FIRST = [by_an_administrator, reset_by_an_administrator, by_command, by_command_from_a_file, reset_by_command]
+
+
+@pytest.mark.parametrize("make", FIRST)
 def test_a_first_password_opens_nothing_but_the_page_that_changes_it(make: Callable[[], Actor]) -> None:
     actor = make()
     client = browser(actor)
@@ -156,6 +179,36 @@ def test_a_first_password_opens_nothing_but_the_page_that_changes_it(make: Calla
     assert client.get("/").status_code == 302
     assert change(client).status_code == 302
     assert client.get("/").status_code == 200
+
+
+def test_a_password_that_a_person_chose_for_themselves_is_theirs_by_command_as_well(tmp_path: Path) -> None:
+    name, file = unique("new"), tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    with pytest.raises(CommandError, match="--own"):
+        run("add_person", name, "--team", make_team().slug, "--own")
+    run("add_person", name, "--team", make_team().slug, "--password-file", str(file), "--own")
+    assert browser(Actor.objects.get(username=name)).get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("changepassword", [], "manage.py set_password"),
+        ("createsuperuser", ["--noinput", "--username"], "manage.py change_person USERNAME --superuser yes"),
+    ],
+)
+def test_djangos_commands_which_leave_no_record_are_refused(command: str, options: list[str], words: str) -> None:
+    actor = person_with_first_password()
+    before = Actor.objects.filter(id=actor.id).values().get()
+    done = subprocess.run(
+        [sys.executable, "manage.py", command, *options, actor.username],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    assert Actor.objects.filter(id=actor.id).values().get() == before
 
 
 def test_signing_in_with_a_first_password_leads_to_the_change_and_then_where_one_wanted_to_go() -> None:
@@ -234,6 +287,9 @@ def test_with_https_the_start_is_refused_while_a_generated_first_password_is_unc
         assert start_check(HTTPS="1") == ""
         actor.refresh_from_db()
         assert actor.check_password(NEW)
+        assert actor.must_change_password  # whoever runs the command need not be the person
+        run("set_password", actor.username, password_file=str(file), own=True)
+        actor.refresh_from_db()
         assert not actor.must_change_password
     finally:
         Actor.objects.filter(id__in=[actor.id, given.id]).update(is_active=False)

@@ -1,6 +1,7 @@
 """Memberships: who is in a team, with which role and clearance. What one may give is in core.delegation."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from memoryhub.core import ledger
@@ -58,12 +59,12 @@ def change(
     viewer: Viewer,
     *,
     member: Membership,
-    role: str,
-    clearance: int,
-    compartments: Iterable[str],
-    is_active: bool,
+    role: str | None = None,
+    clearance: int | None = None,
+    compartments: Iterable[str] | None = None,
+    is_active: bool | None = None,
 ) -> Membership:
-    """Change role, clearance, compartments, or whether the member is active.
+    """Change role, clearance, compartments, or whether the member is active; what is not given stays as it is.
 
     What is taken away is gone at the next request, and sockets close within 2 s. Raises Invalid for one's own,
     Forbidden when more is given than the viewer has, Conflict when the last who has something would lose it
@@ -74,15 +75,19 @@ def change(
         raise Invalid("This member is not of this team.")
     if member.id == viewer.membership:
         raise Invalid("You cannot change your own rights; ask another administrator.")
-    words = _check(member.actor.kind, role, clearance, compartments)
     # As it is now: what a form was filled from may be old, and the form has filled in the new values.
-    before = Rights.of(Membership.objects.get(id=member.id))
-    after = Rights(role, clearance, frozenset(words), is_active)
+    present = Membership.objects.select_related("team").get(id=member.id)
+    given: dict[str, Any] = {"role": role, "clearance": clearance, "compartments": compartments, "is_active": is_active}
+    before = Rights.of(present)
+    after = replace(before, **{name: value for name, value in given.items() if value is not None})
+    words = _check(member.actor.kind, after.role, after.clearance, after.compartments)
+    after = replace(after, compartments=frozenset(words))
     require_bounds(granter, before, after)
-    keep_last(Membership.objects.select_related("team").get(id=member.id), after)
+    keep_last(present, after)
     if viewer.is_system:
         registry.register(viewer, words)
-    member.role, member.clearance, member.compartments, member.is_active = role, clearance, words, is_active
+    member.role, member.clearance, member.compartments = after.role, after.clearance, words
+    member.is_active = after.is_active
     member.save(update_fields=["role", "clearance", "compartments", "is_active"])
     _record(viewer, "membership.change", member, before)
     return member

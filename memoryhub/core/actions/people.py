@@ -55,8 +55,17 @@ def add(
 
 
 @action("person.change", roles=ADMINS)
-def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_staff: bool, is_superuser: bool) -> Actor:
-    """Change an account. Deactivating it ends its sessions at the next request and its sockets within 2 s.
+def change(
+    viewer: Viewer,
+    *,
+    person: Actor,
+    email: str | None = None,
+    is_active: bool | None = None,
+    is_staff: bool | None = None,
+    is_superuser: bool | None = None,
+) -> Actor:
+    """Change an account; what is not given stays as it is. Deactivating it ends its sessions at the next request and
+    its sockets within 2 s.
 
     Making it active again needs all that the person has in their teams. `is_staff` opens admin pages, but gives nothing
     to do there: that is the role in a team. `is_superuser` gives or ends the membership in the installation's team, and
@@ -67,8 +76,13 @@ def change(viewer: Viewer, *, person: Actor, email: str, is_active: bool, is_sta
     if person.kind != Kind.HUMAN:
         raise Invalid("Agents are changed in their team.")
     begin(viewer, also=Membership.objects.filter(actor_id=person.id, role=Role.ADMIN).values_list("team_id", flat=True))
-    before = Actor.objects.get(id=person.id)
+    # The account before any membership, as whatever keeps both from changing locks them (escalations.standing).
+    before = Actor.objects.select_for_update(no_key=True).get(id=person.id)
     administered = administers_installation(person.id)
+    email = before.email if email is None else email
+    is_active = before.is_active if is_active is None else is_active
+    is_staff = before.is_staff if is_staff is None else is_staff
+    is_superuser = administered if is_superuser is None else is_superuser
     if is_superuser and not administered:
         is_staff = True
     if person.id == viewer.actor and not (is_active and is_staff and is_superuser):
@@ -124,15 +138,16 @@ def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = 
     """Set a person's password, which ends their sessions.
 
     Unless `origin` says that the person has chosen it, it must be changed at the next sign-in. Raises Forbidden when
-    the person has more than the viewer in any team, Invalid for a weak password.
+    the person has more than the viewer in any team, Invalid for a weak password and for one's own, which a page
+    changes that asks for the present one (change_own_password).
     """
     require_installation(viewer)
     if person.kind != Kind.HUMAN:
         raise Invalid("Only people have a password.")
     begin(viewer)
-    require_over(viewer, person.id)
     if person.id == viewer.actor:
-        origin = PasswordOrigin.OWN
+        raise Invalid("Change your own password at /account/password/, which asks for the present one.")
+    require_over(viewer, person.id)
     _set_password(person, password, origin)
     person.save(update_fields=["password", "password_origin"])
     _record(viewer, "person.set_password", person)
@@ -161,8 +176,7 @@ def _let_administer(viewer: Viewer, person: Actor) -> None:
 
 def _end_administering(viewer: Viewer, person: Actor) -> None:
     member = Membership.objects.select_related("actor").get(team_id=viewer.team, actor=person)
-    rights: dict[str, Any] = {"role": member.role, "clearance": member.clearance, "compartments": member.compartments}
-    memberships.change(viewer, member=member, is_active=False, **rights)
+    memberships.change(viewer, member=member, is_active=False)
 
 
 def _set_password(person: Actor, password: str | None, origin: str) -> None:

@@ -43,13 +43,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--password-file",
             metavar="FILE",
-            help="its first line is the password, which is then their own; - is standard input",
+            help="its first line is the password; - is standard input",
         )
+        parser.add_argument("--own", action="store_true", help="the file's password is the person's own choice")
 
     def handle(self, *args: Any, username: str, team: str, **options: Any) -> None:
         viewer = system_of(team)
         name = options["name"] or username
         _check(username, name)
+        if options["own"] and not options["password_file"]:
+            raise CommandError("--own tells of the password in --password-file, which is missing.")
         with refusals():
             actor = Actor.objects.filter(username=username).first()
             # First, so that a refusal below does not leave an account behind.
@@ -81,8 +84,7 @@ class Command(BaseCommand):
             email=options["email"],
             is_staff=options["staff"] or options["role"] == Role.ADMIN,
             is_superuser=options["superuser"],
-            # Whoever wrote the file has chosen it; one that was made here stands on a screen.
-            origin=PasswordOrigin.OWN if given else PasswordOrigin.GIVEN,
+            origin=PasswordOrigin.OWN if options["own"] else PasswordOrigin.GIVEN,
         )
         if not given:
             self.stderr.write(f"The first password of {username}, shown only now; signing in asks for another:")

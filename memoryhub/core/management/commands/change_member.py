@@ -34,9 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, name: str, team: str, **options: Any) -> None:
         viewer = system_of(team)
         member = member_named(viewer, name)
-        names = {"role": "role", "clearance": "clearance", "compartments": "compartments", "active": "is_active"}
-        rights = {field: getattr(member, field) for field in names.values()}
-        rights |= {field: options[word] for word, field in names.items() if options[word] is not None}
+        rights = {word: options[word] for word in ("role", "clearance", "compartments")}
         with refusals():
-            memberships.change(viewer, member=member, **rights)
+            memberships.change(viewer, member=member, is_active=options["active"], **rights)
         self.stderr.write(f"Changed {name} in the team {team}.")

@@ -5,7 +5,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from memoryhub.core.actions import people
-from memoryhub.core.delegation import administers_installation
 from memoryhub.core.management.arguments import argument, installation, refusals, yes_or_no
 from memoryhub.core.models import Actor, Kind
 
@@ -30,20 +29,13 @@ class Command(BaseCommand):
         person = Actor.objects.filter(username=username, kind=Kind.HUMAN).first()
         if person is None:
             raise CommandError(f"Nobody has the user name {username!r}.")
-        now: dict[str, Any] = {
-            "email": person.email,
-            "active": person.is_active,
-            "staff": person.is_staff,
-            "superuser": administers_installation(person.id),
-        }
-        wanted = {word: value if options[word] is None else options[word] for word, value in now.items()}
         with refusals():
             people.change(
                 installation(),
                 person=person,
-                email=wanted["email"],
-                is_active=wanted["active"],
-                is_staff=wanted["staff"],
-                is_superuser=wanted["superuser"],
+                email=options["email"],
+                is_active=options["active"],
+                is_staff=options["staff"],
+                is_superuser=options["superuser"],
             )
         self.stderr.write(f"Changed the account {username}.")

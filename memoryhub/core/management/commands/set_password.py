@@ -13,8 +13,8 @@ from memoryhub.core.models import Actor, Kind, PasswordOrigin
 
 class Command(BaseCommand):
     help = (
-        "Set a person's password, typed twice or read from a file, and end their sessions. It counts as the person's "
-        "own choice: nothing makes them change it."
+        "Set a person's password, typed twice or read from a file, and end their sessions. It opens nothing until the "
+        "person has chosen another, unless they chose this one (--own)."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -26,14 +26,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--password-file", metavar="FILE", help="its first line is the password; - is standard input"
         )
+        parser.add_argument("--own", action="store_true", help="it is the person's own choice, and need not be changed")
 
-    def handle(self, *args: Any, username: str, password_file: str | None, **options: Any) -> None:
+    def handle(self, *args: Any, username: str, password_file: str | None, own: bool, **options: Any) -> None:
         person = Actor.objects.filter(username=username, kind=Kind.HUMAN).first()
         if person is None:
             raise CommandError(f"Nobody has the user name {username!r}.")
         password = read_password(password_file) if password_file else _typed()
+        origin = PasswordOrigin.OWN if own else PasswordOrigin.GIVEN
         with refusals():
-            people.set_password(installation(), person=person, password=password, origin=PasswordOrigin.OWN)
+            people.set_password(installation(), person=person, password=password, origin=origin)
         self.stderr.write(f"The password of {username} is set; their sessions have ended.")
 
 

@@ -27,7 +27,8 @@ test: setup $(DEV_READY) chromium  ## run every test, in parallel
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of races, kills and lost messages
-	@$(BIN)/python -m pytest -m prove --full -o faulthandler_timeout=3600 $(ARGS)
+	@$(BIN)/python -m pytest -m "prove and not alone" --full -n 2 --maxschedchunk 1 -o faulthandler_timeout=3600 $(ARGS)
+	@$(BIN)/python -m pytest -m "prove and alone" --full -o faulthandler_timeout=3600 $(ARGS)
 
 bench: setup $(DEV_READY)  ## measure against the baselines, and write bench/results
 	@$(BIN)/python -m bench $(ARGS)

@@ -9,6 +9,7 @@ from tests.prove import i12_revocation
 
 
 @pytest.mark.prove
+@pytest.mark.alone
 def test_nothing_is_sent_to_who_lost_the_right(server: Server, full: bool):
     for seed in range(10 if full else 1):
         result = i12_revocation.run(server.url, 3 if full else 2, seed=seed)
@@ -20,6 +21,7 @@ def test_nothing_is_sent_to_who_lost_the_right(server: Server, full: bool):
 
 
 @pytest.mark.prove
+@pytest.mark.alone
 def test_the_harness_notices_a_server_that_does_not_ask_again():
     port = servers.free_port()
     command = [word.replace("memoryhub.config.asgi", "tests.prove.i12_control") for word in web_command(port)]

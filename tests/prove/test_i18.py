@@ -5,7 +5,7 @@ import pytest
 from tests.prove import i18_standby as harness
 from tests.prove.i18_system import pair
 
-pytestmark = pytest.mark.prove
+pytestmark = [pytest.mark.prove, pytest.mark.alone]
 
 SETTLE_SECONDS = 2
 SLACK = 1.0  # of a machine that does something else, beside what the contract allows

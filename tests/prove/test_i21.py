@@ -19,7 +19,7 @@ from tests.live.desk import sign_in
 from tests.live.raw import head, memory_of
 from tests.prove.i21_neighbours import SHORT_FLOOR_SECONDS, Job, Memory, Seen, Victims, run
 
-pytestmark = pytest.mark.prove
+pytestmark = [pytest.mark.prove, pytest.mark.alone]
 SOURCES = ("127.0.0.2", "127.0.0.1")
 SHORT = ("idle", "unread", "reads")
 FILES = 1024

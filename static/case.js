@@ -14,12 +14,14 @@ const panel = () => document.getElementById("panel");
 
 // ---- drafts: kept on the server until they are sent
 
-// What was written for a form that is no longer there (somebody else has answered) is shown, so that it can be copied.
+// What was written and has no place any more (somebody else has answered, or its field has other words) is shown, so that
+// it can be copied; of an action's argument with its name, as it may be a mere number.
 let orphans = [];
+const told = ([name, text]) => (name.includes("arguments/") ? `${name.replace("arguments/", "").replaceAll("/", " › ")}: ${text}` : text);
 function showOrphans() {
   const place = document.getElementById("kept");
   place.hidden = !orphans.length;
-  place.querySelector("pre").textContent = orphans.map(({ fields }) => Object.values(fields).join("\n\n")).join("\n\n");
+  place.querySelector("pre").textContent = orphans.flatMap(({ fields }) => Object.entries(fields).map(told)).join("\n\n");
 }
 
 document.getElementById("kept-drop").addEventListener("click", () => {
@@ -37,17 +39,25 @@ async function restore() {
   offered = found.form.id;
 }
 
-document.addEventListener("hub:done", ({ detail: { verb, form } }) => {
+document.addEventListener("hub:done", ({ detail: { verb, form, hasMore } }) => {
   if (form?.matches("form.act")) {
-    leave(); // what becomes of the focus now is the person's doing
-    if (form.contains(document.activeElement)) document.activeElement.blur();
-    form.reset();
-    for (const place of form.querySelectorAll(".kept-words")) place.replaceChildren();
-    open(null);
+    const hasTypedOn = drafts.sent(form);
+    if (!hasMore) putAway(form, hasTypedOn);
   }
+  if (verb === "claim" || verb === "keep") sayKept(null);
   isOver = verb !== "keep";
   refresh();
 });
+
+function putAway(form, hasTypedOn) {
+  if (form.contains(document.activeElement)) {
+    if (!hasTypedOn) leave(); // what becomes of the focus now is the person's doing
+    document.activeElement.blur();
+  }
+  form.reset();
+  for (const place of form.querySelectorAll(".kept-words")) place.replaceChildren();
+  if (opened === form.id) open(null);
+}
 
 // ---- the forms: one open at a time
 
@@ -189,13 +199,30 @@ document.addEventListener("hub:ready", () => {
   const place = document.getElementById("ended");
   if (place.hidden) return;
   place.hidden = true;
-  refresh();
+  startAnew();
 });
+
+// What the server says counts, though it has gone back to an earlier state, and what was typed is kept there anew.
+function startAnew() {
+  panel().dataset.version = 0;
+  refresh();
+  for (const form of panel().querySelectorAll(ACTS)) drafts.goOn(form);
+}
 
 // ---- the claim's end
 
+document.addEventListener("hub:refused", ({ detail }) => {
+  if (detail.status === 409) refresh();
+});
+
+let lapsed = ""; // the last end that was seen to pass
 function warn() {
   const { until, owner, lease } = panel().dataset;
+  // Nobody may have written it down, and then nothing tells of it. It was told in whole seconds.
+  if (until !== lapsed && now() - Date.parse(until) > 1_000) {
+    lapsed = until;
+    refresh();
+  }
   const left = until && owner === me ? Date.parse(until) - now() : Infinity;
   const warning = document.getElementById("lease-warning");
   // Of a short claim the last quarter: who works on it is not warned all the time.
@@ -209,6 +236,7 @@ async function keep() {
   try {
     const answer = await ask(`/escalations/${id}/keep`, { method: "POST" });
     const data = await answer.json().catch(() => null);
+    if (answer.status === 409) refresh();
     if (!answer.ok) return words(answer.status, data);
     if (panel().dataset.owner === me) panel().dataset.until = data.claim_expires_at;
     refresh();
@@ -329,9 +357,10 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   }
 });
 document.addEventListener("hub:resync", ({ detail: why }) => {
+  recent = []; // perhaps of a history that is lost
   if (hasUnsent()) {
     emit("hub:say", `${why}: the timeline may be wrong until you load the page again.`);
-    refresh();
+    startAnew();
     return;
   }
   location.reload();

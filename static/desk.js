@@ -1,9 +1,9 @@
 // What all of the desk's pages share: people's verbs, what is said back, the keyboard, the clocks.
 import { heard, now } from "./clock.js";
-import { goOn, settle } from "./drafts.js";
+import { bar, goOn, settle } from "./drafts.js";
 import { bodyOf, hasUnsent } from "./forms.js";
 import { ask, signInLink, words as wordsOf } from "./http.js";
-import { isCommand } from "./typing.js";
+import { isCommand, isComposing } from "./typing.js";
 
 const main = document.getElementById("main");
 const announcer = document.getElementById("announcer");
@@ -164,6 +164,7 @@ async function send(verb, address, form) {
   }
   if (answer.status < 500) unanswered.delete(form);
   if (answer.status === 401) {
+    bar(form);
     if (form.matches("form.act") || hasUnsent()) refused(form, "You are signed out. What you wrote stays here: sign in, then send it again.", [], signInLink());
     else location.reload();
     return;
@@ -182,7 +183,7 @@ async function send(verb, address, form) {
     sayLater(DONE.claim);
     location.assign(`/escalations/${data.id}/`);
   } else {
-    emit("hub:done", { verb, data, form });
+    emit("hub:done", { verb, data, form, hasMore: String(bodyOf(form)) !== String(body) });
     if (verb === "release") {
       sayLater(DONE.release);
       location.assign("/");
@@ -287,6 +288,7 @@ document.getElementById("keys-button").addEventListener("click", () => keysDialo
 const SHEETS = "details.menu[open], details.more-filters[open]"; // they lie above the page
 
 document.addEventListener("keydown", (event) => {
+  if (isComposing(event)) return;
   const field = event.target.closest?.("input, textarea, select, [contenteditable]");
   const form = event.target.closest?.("form.act");
   if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -294,6 +296,8 @@ document.addEventListener("keydown", (event) => {
     form.requestSubmit(form.querySelector(".act-send button")); // which says that it is under way
     return;
   }
+  // It would send the form, and may be a key of what somebody types.
+  if (form && event.key === "Enter" && event.target.matches("input")) event.preventDefault();
   const sheet = event.target.closest?.(SHEETS);
   if (sheet && event.key === "Escape") {
     sheet.open = false;

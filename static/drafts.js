@@ -4,12 +4,15 @@ import { ask, signInLink, words } from "./http.js";
 
 const OFTEN = 2_000; // ms between two savings of a form
 const SOON = 500; // ms after a keystroke
+const FIRST = 2_000; // ms from one attempt to load what was kept to the next; each time twice as long
+const SLOWEST = 30_000;
 
-const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting, isBarred }
+const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting, isBarred, isTouched }
 const stateOf = (form) => states.get(form.id) ?? states.set(form.id, { savedAt: -Infinity }).get(form.id);
 const nameOf = (form) => form.id.slice("form-".length);
 
-let address = "";
+let address = ""; // none until what was kept is there: to save before that would replace it
+const apart = new Map(); // form name -> { fields, at }: what was kept and stands in no field of the page
 
 function tell(form, text, isFault = false, more = null) {
   const place = form.querySelector(".kept-words");
@@ -28,22 +31,39 @@ function changedFields(form) {
   return found;
 }
 
+// What stands in the form, and what was kept and does not: under another name where its field has other words.
+function fieldsToKeep(form) {
+  const found = changedFields(form);
+  const { fields = {}, at } = apart.get(nameOf(form)) ?? {};
+  for (const [name, text] of Object.entries(fields)) {
+    if (!(name in found)) found[name] = text;
+    else if (found[name] !== text) found[`kept ${at}: ${name}`] = text;
+  }
+  return found;
+}
+
 function later(form) {
   const state = stateOf(form);
-  state.isWaiting = true;
+  state.isWaiting = state.isTouched = true;
+  if (!address) {
+    tell(form, "not kept yet: what you may have written here before is still to be loaded.", true);
+    return;
+  }
   clearTimeout(state.timer);
   state.timer = setTimeout(() => save(form), Math.max(SOON, state.savedAt + OFTEN - performance.now()));
 }
 
-// One saving of a form at a time: the later one has the newer text.
+// One saving of a form at a time, as the later one has the newer text; but a page that ends waits for none.
 async function save(form, options = {}) {
   const state = stateOf(form);
   clearTimeout(state.timer);
-  if (state.saving) return;
-  state.isWaiting = false;
+  if (!address || (state.saving && !options.keepalive)) return;
+  state.isWaiting = Boolean(state.saving); // of two under way the older may arrive last
   state.savedAt = performance.now();
-  state.saving = put(form, changedFields(form), options);
-  await state.saving;
+  const saving = Promise.all([state.saving, put(form, fieldsToKeep(form), options)]);
+  state.saving = saving;
+  await saving;
+  if (state.saving !== saving) return;
   state.saving = null;
   if (state.isWaiting) later(form);
 }
@@ -73,7 +93,7 @@ function retry(form) {
 
 document.addEventListener("input", (event) => {
   const form = event.target.closest(`${FORMS}[data-drafts]`);
-  if (form && address) later(form);
+  if (form) later(form);
 });
 // Signed in again: what could not be kept meanwhile is kept now.
 document.addEventListener("hub:ready", () => {
@@ -84,11 +104,14 @@ document.addEventListener("hub:ready", () => {
   }
 });
 addEventListener("online", () => document.querySelectorAll(FORMS).forEach((form) => stateOf(form).isWaiting && save(form)));
-function flush() {
-  for (const form of document.querySelectorAll(FORMS)) if (stateOf(form).isWaiting) save(form, { keepalive: true });
+// A page that ends takes along what is under way, too: it may not have arrived.
+function flush({ type }) {
+  for (const form of document.querySelectorAll(FORMS)) {
+    if (stateOf(form).isWaiting || (type === "pagehide" && stateOf(form).saving)) save(form, { keepalive: true });
+  }
 }
 addEventListener("pagehide", flush);
-document.addEventListener("visibilitychange", () => document.hidden && flush());
+document.addEventListener("visibilitychange", (event) => document.hidden && flush(event));
 // A page that comes back as it was may have been somebody else's.
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
@@ -97,50 +120,96 @@ export async function settle(form) {
   if (!form.matches(`${FORMS}[data-drafts]`)) return;
   const state = stateOf(form);
   clearTimeout(state.timer);
-  state.isWaiting = false;
+  state.isWaiting = state.isTouched = false;
   await state.saving;
 }
 
-// It was not sent after all: it is kept as before.
-export function goOn(form) {
-  if (form.matches(`${FORMS}[data-drafts]`) && hasText(form)) later(form);
+// It was sent. What was typed meanwhile may have been kept before or after the server forgot the rest, and is kept as it
+// stands there now. Gives back whether there was such.
+export function sent(form) {
+  const { isTouched } = stateOf(form);
+  if (isTouched || apart.has(nameOf(form))) later(form);
+  return isTouched;
 }
 
-// Throws away what was typed into a form.
+// It was not sent after all, or the server has gone back: it is kept as before.
+export function goOn(form) {
+  if (form.matches(`${FORMS}[data-drafts]`) && (hasText(form) || apart.has(nameOf(form)))) later(form);
+}
+
+// Nor is it sent or kept while its person is signed out: it is kept when they are back.
+export function bar(form) {
+  Object.assign(stateOf(form), { isBarred: true, isWaiting: true });
+  tell(form, "");
+}
+
+// Throws away what was kept and stands in no field.
 export async function drop(name) {
+  apart.delete(name);
+  const form = document.getElementById(`form-${name}`);
+  if (form) {
+    later(form);
+    return;
+  }
   const body = JSON.stringify({ form: name, fields: {} });
   await ask(`${address}draft`, { method: "POST", body, headers: { "Content-Type": "application/json" } }).catch(() => null);
 }
 
-// Fills the forms with what was kept, where nothing was typed meanwhile. Gives back what has no form here (any more),
+// Fills the forms with what was kept, where nothing was typed meanwhile. Gives back what has no place here (any more),
 // and the form of the newest that has one.
 export async function open(path) {
-  address = path;
-  const answer = await ask(`${address}drafts/`).catch(() => null);
-  const drafts = answer?.ok ? (await answer.json()).drafts : [];
   const orphans = [];
   let newest = null;
-  for (const draft of drafts) {
+  for (const draft of await load(`${path}drafts/`)) {
     const form = document.getElementById(`form-${draft.form}`);
-    const missing = form ? fill(form, draft.fields) : draft.fields;
-    if (Object.keys(missing).length) orphans.push({ form: draft.form, fields: missing });
+    const missing = form ? await fill(form, draft.fields) : draft.fields;
+    if (Object.keys(missing).length) {
+      orphans.push({ form: draft.form, fields: missing });
+      apart.set(draft.form, { fields: missing, at: draft.kept_at });
+    }
     if (!form) continue;
     tell(form, "kept");
     if (!newest || draft.kept_at > newest.at) newest = { form, at: draft.kept_at };
   }
+  address = path;
+  for (const form of document.querySelectorAll(FORMS)) if (stateOf(form).isWaiting) later(form);
   return { orphans, form: newest?.form ?? null };
 }
 
-// What it could not fill, such as an argument that is loaded on request.
-function fill(form, fields) {
+const NOT_LOADED = "What you may have written here before could not be loaded. It is tried again; until then nothing is kept.";
+async function load(path) {
+  for (let wait = FIRST; ; wait = Math.min(2 * wait, SLOWEST)) {
+    const answer = await ask(path).catch(() => null);
+    const data = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (data) return data.drafts;
+    if (wait === FIRST) document.dispatchEvent(new CustomEvent("hub:say", { detail: NOT_LOADED }));
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+// Gives back what it could not fill: its field is not there, or has other words by now.
+async function fill(form, fields) {
   const missing = {};
+  await unfold(form, Object.keys(fields).filter((name) => name.startsWith("arguments/")));
   for (const [name, text] of Object.entries(fields)) {
     const found = fieldsOf(form).filter((field) => field.name === name);
-    if (!found.length) missing[name] = text;
-    for (const field of found) {
+    for (const field of found.some(isChanged) ? [] : found) {
       if (field.type === "radio") field.checked = field.value === text;
-      else if (!isChanged(field)) field.value = text;
+      else field.value = text;
     }
+    if (!found.some((field) => field.value === text)) missing[name] = text;
   }
   return missing;
+}
+
+// An action's further inputs are loaded on request: here, until those of these names are there.
+async function unfold(form, names) {
+  for (;;) {
+    const button = form.querySelector(".more-fields button") ?? form.querySelector(".field button[hx-get]");
+    if (!button || names.every((name) => form.elements.namedItem(name))) return;
+    const answer = await ask(button.getAttribute("hx-get"), { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!answer?.ok) return;
+    button.closest(".more-fields, .field").outerHTML = await answer.text();
+    window.htmx.process(form);
+  }
 }

@@ -15,6 +15,9 @@ let isUnsure = false; // whether the next letter may be the next of a sentence
 let isLeaving = false; // what happens to the focus now is the person's doing
 let commanded = null; // the key that is held since it was a command
 
+// Whether an input method takes this key: the Escape that drops its candidate leaves no field.
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
 const quiet = () => performance.now() - typedAt > QUIET;
 const fieldOf = (element) => element?.closest?.(FIELDS) ?? null;
 
@@ -78,7 +81,8 @@ addEventListener(
   (event) => {
     // A field that was removed says nothing of it.
     if (field && !field.isConnected) lose();
-    if (event.key === "Tab" || event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey))) leave();
+    const isLeft = event.key === "Tab" || event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey));
+    if (isLeft && !isComposing(event)) leave();
     else if (fieldOf(event.target)) {
       isLeaving = false;
       typedAt = performance.now();
@@ -90,8 +94,7 @@ addEventListener("keyup", (event) => event.key === commanded && (commanded = nul
 
 // Whether this keydown may be a single-key command. `repeats`: whether holding the key repeats the command.
 export function isCommand(event, repeats = false) {
-  if (fieldOf(event.target) || event.ctrlKey || event.metaKey || event.altKey) return false;
-  if (event.isComposing || event.keyCode === 229) return false; // an input method writes
+  if (fieldOf(event.target) || event.ctrlKey || event.metaKey || event.altKey || isComposing(event)) return false;
   if (isDead) {
     const since = performance.now() - Math.max(lostAt, typedAt);
     typedAt = performance.now();

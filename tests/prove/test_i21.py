@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -101,6 +102,16 @@ def reads(world: World) -> Job:
 def large_reads(world: World) -> Job:
     large_rows(world)
     return Job("flood", 300, [sent(world, "GET", "/api/v1/observations?limit=100")])
+
+
+def feeds(world: World) -> Job:
+    """As many events as a cursor may be behind, all read and none of them shown."""
+    url, headers = f"{world.server.url}/api/v1", world.neighbour.headers
+    with httpx.Client(headers=headers, timeout=30) as client, ThreadPoolExecutor(8) as pool:
+        before = client.get(f"{url}/feed").json()["next"]
+        made = pool.map(lambda _: client.post(f"{url}/observations", json={"content": "x"}).status_code, range(9_900))
+        assert set(made) == {201}
+    return Job("flood", 320, [sent(world, "GET", f"/api/v1/feed?after={before}&types=zzz&limit=100")])
 
 
 def sign_ins(world: World) -> Job:
@@ -202,7 +213,7 @@ def readyz(world: World) -> Job:
 ATTACKS: dict[str, Callable[[World], Job]] = {
     made.__name__: made
     for made in (
-        *(idle, connects, slow_heads, headers, unread, reads, large_reads, sign_ins, uploads, waiters, sockets),
+        *(idle, connects, slow_heads, headers, unread, reads, large_reads, feeds, sign_ins, uploads, waiters, sockets),
         *(schemas, labels, escalations, readyz),
     )
 }

@@ -41,8 +41,8 @@ async function restore() {
 
 document.addEventListener("hub:done", ({ detail: { verb, form, hasMore } }) => {
   if (form?.matches("form.act")) {
-    const hasTypedOn = drafts.sent(form);
-    if (!hasMore) putAway(form, hasTypedOn);
+    if (!hasMore) putAway(form, drafts.isTouched(form));
+    drafts.sent(form);
   }
   if (verb === "claim" || verb === "keep") sayKept(null);
   isOver = verb !== "keep";
@@ -149,6 +149,7 @@ async function load() {
     warn();
   } catch {
     emit("hub:say", "No connection: what you see may be old.");
+    setTimeout(() => (lapsed = ""), AGAIN); // nothing else may tell of a claim's end
   }
 }
 
@@ -200,13 +201,13 @@ document.addEventListener("hub:ready", () => {
   if (place.hidden) return;
   place.hidden = true;
   startAnew();
+  drafts.keepAnew(); // a session may have ended since the server went back
 });
 
-// What the server says counts, though it has gone back to an earlier state, and what was typed is kept there anew.
+// What the server says counts, though it may have gone back to an earlier state.
 function startAnew() {
   panel().dataset.version = 0;
   refresh();
-  for (const form of panel().querySelectorAll(ACTS)) drafts.goOn(form);
 }
 
 // ---- the claim's end
@@ -215,6 +216,7 @@ document.addEventListener("hub:refused", ({ detail }) => {
   if (detail.status === 409) refresh();
 });
 
+const AGAIN = 5_000; // ms
 let lapsed = ""; // the last end that was seen to pass
 function warn() {
   const { until, owner, lease } = panel().dataset;
@@ -356,11 +358,12 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
     refresh();
   }
 });
-document.addEventListener("hub:resync", ({ detail: why }) => {
+document.addEventListener("hub:resync", ({ detail: { why, isBack } }) => {
   recent = []; // perhaps of a history that is lost
-  if (hasUnsent()) {
+  if (hasUnsent() || (isBack && orphans.length)) {
     emit("hub:say", `${why}: the timeline may be wrong until you load the page again.`);
     startAnew();
+    if (isBack) drafts.keepAnew();
     return;
   }
   location.reload();

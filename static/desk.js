@@ -143,15 +143,20 @@ async function insist(address, options) {
 // The case has been answered by this person while an answer of theirs was under way: most likely it is that one.
 document.addEventListener("hub:answered", async ({ detail: form }) => {
   const known = unanswered.get(form);
-  if (!known || form.dataset.sending) return;
+  if (!known || form.dataset.sending || known.asked !== `${known.address} ${bodyOf(form)}`) return; // what nobody has sent
   form.dataset.sending = known.verb;
   await send(known.verb, known.address, form).finally(() => delete form.dataset.sending);
 });
 
 async function send(verb, address, form) {
   forget(form);
-  await settle(form);
-  const body = bodyOf(form);
+  const body = bodyOf(form); // what is typed from here on is not sent
+  const focused = document.activeElement;
+  if (!(await settle(form))) {
+    refused(form, "What you wrote here before is still to be loaded: sending would lose it. Try again in a moment.");
+    goOn(form);
+    return;
+  }
   const headers = { "Idempotency-Key": keyOf(verb, address, form, body) };
   let answer, data;
   try {
@@ -165,12 +170,13 @@ async function send(verb, address, form) {
   if (answer.status < 500) unanswered.delete(form);
   if (answer.status === 401) {
     bar(form);
-    if (form.matches("form.act") || hasUnsent()) refused(form, "You are signed out. What you wrote stays here: sign in, then send it again.", [], signInLink());
+    if (form.matches("form.act") || hasUnsent()) refused(form, "You are signed out. What you wrote stays here: sign in, then send it again.", [], { more: signInLink() });
     else location.reload();
     return;
   }
   if (!answer.ok) {
-    refused(form, wordsOf(answer.status, data), data?.errors);
+    const isAway = document.activeElement !== focused || String(bodyOf(form)) !== String(body);
+    refused(form, wordsOf(answer.status, data), data?.errors, { isAway });
     goOn(form);
     emit("hub:refused", { verb, status: answer.status, problem: data });
     return;
@@ -194,7 +200,8 @@ async function send(verb, address, form) {
 }
 
 // Said beside the first input that is wrong, which is led to, else beside the form's button: either may be out of sight.
-function refused(form, words, faults = [], more = null) {
+// `isAway`: somebody goes on typing, and the focus stays there.
+function refused(form, words, faults = [], { more = null, isAway = false } = {}) {
   const place = form.querySelector(".act-error");
   if (!place) {
     toast(words, "error");
@@ -205,7 +212,7 @@ function refused(form, words, faults = [], more = null) {
   if (wrong.length) {
     wrong[0].closest("details")?.setAttribute("open", "");
     wrong[0].after(place);
-    wrong[0].focus();
+    if (!isAway) wrong[0].focus();
   } else {
     form.querySelector(".act-send").before(place);
   }
@@ -333,6 +340,12 @@ document.addEventListener("click", (event) => {
   for (const sheet of document.querySelectorAll(SHEETS)) {
     if (!sheet.contains(event.target)) sheet.open = false;
   }
+});
+// htmx would follow to the sign-in page, and what is typed would be gone.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.status !== 401 || !hasUnsent()) return;
+  event.preventDefault();
+  emit("hub:ended");
 });
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {

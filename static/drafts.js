@@ -6,11 +6,14 @@ const OFTEN = 2_000; // ms between two savings of a form
 const SOON = 500; // ms after a keystroke
 const FIRST = 2_000; // ms from one attempt to load what was kept to the next; each time twice as long
 const SLOWEST = 30_000;
+const PATIENCE = 5_000; // ms that a sending waits for it
 
 const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting, isBarred, isTouched }
 const stateOf = (form) => states.get(form.id) ?? states.set(form.id, { savedAt: -Infinity }).get(form.id);
 const nameOf = (form) => form.id.slice("form-".length);
 
+let hasOpened;
+const opened = new Promise((resolve) => (hasOpened = resolve));
 let address = ""; // none until what was kept is there: to save before that would replace it
 const apart = new Map(); // form name -> { fields, at }: what was kept and stands in no field of the page
 
@@ -68,11 +71,12 @@ async function save(form, options = {}) {
   if (state.isWaiting) later(form);
 }
 
+const post = (draft, options = {}) =>
+  ask(`${address}draft`, { method: "POST", body: JSON.stringify(draft), headers: { "Content-Type": "application/json" }, ...options });
+
 async function put(form, fields, options) {
-  const body = JSON.stringify({ form: nameOf(form), fields });
-  const sent = { method: "POST", body, headers: { "Content-Type": "application/json" }, ...options };
   try {
-    const answer = await ask(`${address}draft`, sent);
+    const answer = await post({ form: nameOf(form), fields }, options);
     const data = await answer.json().catch(() => null);
     stateOf(form).isBarred = answer.status === 401;
     if (answer.ok) tell(form, data?.kept_at ? "kept" : "");
@@ -115,26 +119,39 @@ document.addEventListener("visibilitychange", (event) => document.hidden && flus
 // A page that comes back as it was may have been somebody else's.
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-// Before a form is sent: nothing of it may be kept afterwards.
+// Before a form is sent: nothing of it may be kept afterwards, and the server forgets what was. Gives back whether that
+// is known here.
 export async function settle(form) {
-  if (!form.matches(`${FORMS}[data-drafts]`)) return;
+  if (!form.matches(`${FORMS}[data-drafts]`)) return true;
   const state = stateOf(form);
   clearTimeout(state.timer);
   state.isWaiting = state.isTouched = false;
+  if (!address) await Promise.race([opened, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
   await state.saving;
+  return Boolean(address);
 }
 
+// Whether something was typed since it was settled.
+export const isTouched = (form) => Boolean(stateOf(form).isTouched);
+
 // It was sent. What was typed meanwhile may have been kept before or after the server forgot the rest, and is kept as it
-// stands there now. Gives back whether there was such.
+// stands there now; what was kept apart at once, since the form may go.
 export function sent(form) {
-  const { isTouched } = stateOf(form);
-  if (isTouched || apart.has(nameOf(form))) later(form);
-  return isTouched;
+  if (apart.has(nameOf(form))) save(form, { keepalive: true });
+  else if (isTouched(form)) later(form);
 }
 
 // It was not sent after all, or the server has gone back: it is kept as before.
 export function goOn(form) {
   if (form.matches(`${FORMS}[data-drafts]`) && (hasText(form) || apart.has(nameOf(form)))) later(form);
+}
+
+// The server has gone back: what it had kept may be gone, also of forms that are no more here.
+export function keepAnew() {
+  for (const form of document.querySelectorAll(FORMS)) goOn(form);
+  for (const [name, { fields }] of apart) {
+    if (!document.getElementById(`form-${name}`)) post({ form: name, fields }).catch(() => null);
+  }
 }
 
 // Nor is it sent or kept while its person is signed out: it is kept when they are back.
@@ -151,8 +168,7 @@ export async function drop(name) {
     later(form);
     return;
   }
-  const body = JSON.stringify({ form: name, fields: {} });
-  await ask(`${address}draft`, { method: "POST", body, headers: { "Content-Type": "application/json" } }).catch(() => null);
+  await post({ form: name, fields: {} }).catch(() => null);
 }
 
 // Fills the forms with what was kept, where nothing was typed meanwhile. Gives back what has no place here (any more),
@@ -172,6 +188,7 @@ export async function open(path) {
     if (!newest || draft.kept_at > newest.at) newest = { form, at: draft.kept_at };
   }
   address = path;
+  hasOpened();
   for (const form of document.querySelectorAll(FORMS)) if (stateOf(form).isWaiting) later(form);
   return { orphans, form: newest?.form ?? null };
 }
@@ -182,8 +199,13 @@ async function load(path) {
     const answer = await ask(path).catch(() => null);
     const data = answer?.ok ? await answer.json().catch(() => null) : null;
     if (data) return data.drafts;
+    if (answer?.status === 403 || answer?.status === 404) return []; // nor is anything kept then, which is said
     if (wait === FIRST) document.dispatchEvent(new CustomEvent("hub:say", { detail: NOT_LOADED }));
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await new Promise((resolve) => {
+      setTimeout(resolve, wait);
+      document.addEventListener("hub:ready", resolve, { once: true });
+      addEventListener("online", resolve, { once: true });
+    });
   }
 }
 
@@ -207,9 +229,12 @@ async function unfold(form, names) {
   for (;;) {
     const button = form.querySelector(".more-fields button") ?? form.querySelector(".field button[hx-get]");
     if (!button || names.every((name) => form.elements.namedItem(name))) return;
-    const answer = await ask(button.getAttribute("hx-get"), { headers: { Accept: "text/html" } }).catch(() => null);
-    if (!answer?.ok) return;
-    button.closest(".more-fields, .field").outerHTML = await answer.text();
+    const headers = { Accept: "text/html", "HX-Request": "true" }; // signed out, it is no sign-in page
+    const answer = await ask(button.getAttribute("hx-get"), { headers }).catch(() => null);
+    const html = answer?.ok ? await answer.text().catch(() => null) : null;
+    const place = button.closest(".more-fields, .field");
+    if (html === null || !place) return;
+    place.outerHTML = html;
     window.htmx.process(form);
   }
 }

@@ -65,9 +65,10 @@ function take(frame) {
   } else if (frame.type === "beat") {
     seq = Math.max(seq, frame.seq);
   } else if (frame.type === "resync") {
-    const why = frame.life > lifeOf(seq) ? "The server went back to an earlier state" : "Away for long";
+    const isBack = frame.life > lifeOf(seq);
+    const why = isBack ? "The server went back to an earlier state" : "Away for long";
     seq = 0; // the "ready" that follows tells where the fresh page goes on
-    document.dispatchEvent(new CustomEvent("hub:resync", { detail: why }));
+    document.dispatchEvent(new CustomEvent("hub:resync", { detail: { why, isBack } }));
   }
 }
 

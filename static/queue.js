@@ -200,7 +200,7 @@ document.addEventListener("hub:frame", ({ detail: frame }) => {
   recent = [...recent.slice(-499), frame];
   apply(frame);
 });
-document.addEventListener("hub:resync", async ({ detail: why }) => {
+document.addEventListener("hub:resync", async ({ detail: { why } }) => {
   recent = []; // perhaps of a history that is lost
   emit("hub:say", `${why}: the list is loaded anew.`);
   await reload();

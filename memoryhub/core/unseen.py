@@ -9,8 +9,8 @@ UNSEEN = re.compile(
     "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-# What looks like a space, and is another character.
-_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
+# What looks like a space and is another character, and what looks like the mark of one.
+_SPACE = re.compile("[\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|⟨(?=U\\+)")
 _MARK = re.compile("⟨U\\+([0-9A-F]{4,6})⟩")
 
 

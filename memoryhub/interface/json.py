@@ -21,7 +21,8 @@ MAX_NODES = 200_000  # lists and objects, each of which takes a hundred bytes an
 MAX_NUMBER = 2**53
 MIN_FRACTION = 1e-100
 # A NUL, and a colon that the proof against repeated keys does not see in the text.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string, or one that does not end: each is looked at once.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")
 
 
@@ -47,7 +48,7 @@ def parse_object(raw: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
         raise Invalid("The body must be a JSON object.", code=Code.INVALID_JSON)
     has_odd_escapes = b"\\u00" in raw and _ODD_ESCAPE.search(raw) is not None
     if has_odd_escapes or not _is_plain(root):
-        fault = next(_faults(root, "", 1), None)
+        fault = next(_faults(root, (), 1), None)
         if fault:
             raise Invalid(code=Code.INVALID_JSON, errors=(fault,))
     # Each colon in the text is a member's or stands in a string, and so it is in what was parsed, written again:
@@ -89,22 +90,36 @@ def _is_storable(number: float) -> bool:
     return MIN_FRACTION <= number <= MAX_NUMBER or number == 0 or -MAX_NUMBER <= number <= -MIN_FRACTION
 
 
-def _faults(node: dict[str, Any] | list[Any], pointer: str, depth: int) -> Iterator[FieldError]:
+# The place of a value: its parent's, and its name or index there; written out for a fault only.
+_Place = tuple[Any, ...]
+
+
+def _pointer(place: _Place) -> str:
+    steps = []
+    while place:
+        place, step = place
+        steps.append(f"/{escape_pointer(str(step))}")
+    return "".join(reversed(steps))
+
+
+def _faults(node: dict[str, Any] | list[Any], place: _Place, depth: int) -> Iterator[FieldError]:
     """The same checks and NUL, with the place of each fault."""
+    work.check()
     if depth > MAX_DEPTH:
-        yield FieldError(pointer, Code.TOO_DEEP, f"Nesting deeper than {MAX_DEPTH} levels.")
+        yield FieldError(_pointer(place), Code.TOO_DEEP, f"Nesting deeper than {MAX_DEPTH} levels.")
         return
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        here = f"{pointer}/{escape_pointer(str(key))}"
+        here = (place, key)
         if isinstance(key, str) and "\0" in key:
-            yield FieldError(here, Code.BAD_FORMAT, "NUL in a key.")
+            yield FieldError(_pointer(here), Code.BAD_FORMAT, "NUL in a key.")
         if isinstance(value, str):
             if "\0" in value:
-                yield FieldError(here, Code.BAD_FORMAT, "NUL in a text.")
+                yield FieldError(_pointer(here), Code.BAD_FORMAT, "NUL in a text.")
         elif isinstance(value, dict | list):
             yield from _faults(value, here, depth + 1)
         elif isinstance(value, int | float) and not _is_storable(value):
-            yield FieldError(here, Code.OUT_OF_RANGE, "A number beyond 2^53 or too near to 0; send it as text.")
+            words = "A number beyond 2^53 or too near to 0; send it as text."
+            yield FieldError(_pointer(here), Code.OUT_OF_RANGE, words)
 
 
 def escape_pointer(key: str) -> str:
@@ -131,21 +146,20 @@ def _refuse_duplicates(raw: bytes) -> None:
     """Raises Invalid when a key stands twice in one object."""
     # Numbers are left as text: their bounds are known to hold, and int() of a long one would be slow.
     pairs = json.loads(raw, object_pairs_hook=_Members, parse_int=str, parse_float=str)
-    stack: list[tuple[Any, str]] = [(pairs, "")]
+    stack: list[tuple[Any, _Place]] = [(pairs, ())]
     while stack:
         work.check()
-        node, pointer = stack.pop()
+        node, place = stack.pop()
         seen: set[str] = set()
         members: Iterable[tuple[str | int, Any]] = node if isinstance(node, _Members) else enumerate(node)
         for key, value in members:
-            here = f"{pointer}/{escape_pointer(str(key))}"
             if isinstance(key, str):
                 if key in seen:
-                    fault = FieldError(here, Code.REPEATED, "This key stands twice in one object.")
+                    fault = FieldError(_pointer((place, key)), Code.REPEATED, "This key stands twice in one object.")
                     raise Invalid(code=Code.INVALID_JSON, errors=(fault,))
                 seen.add(key)
             if isinstance(value, list):
-                stack.append((value, here))
+                stack.append((value, (place, key)))
 
 
 def member_text(raw: bytes, *path: str) -> str:

@@ -311,22 +311,23 @@ def fault_of(error: msgspec.ValidationError, at: str = "") -> FieldError:
     return _fault(str(error), at)
 
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$?(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_NAMED = ("Object missing required field `", "Object contains unknown field `")
+_LONGEST = 1_000  # characters of a message that are looked at: it may name a key or a value of any length
 
 
 def _fault(message: str, at: str, kind: Any = None) -> FieldError:
     """A message of msgspec as a fault; `at` is the pointer to what was converted."""
-    found = _AT.match(message)
-    assert found
-    path = "".join(f"/{name or index}" for name, index in _STEP.findall(found["path"] or ""))
-    code, detail = _explain(found["what"])
-    named = re.search(r"required field `([^`]+)`$|unknown field `(.+)`$", found["what"], re.DOTALL)
-    if named:
-        path += f"/{escape_pointer(named[1] or named[2])}"
-    elif code is Code.BAD_CHOICE and (choices := _choices(inspect.type_info(kind)) if kind else []):
+    what, is_placed, path = message.rpartition(" - at `") if message.endswith("`") else (message, "", "")
+    what = what if is_placed else message
+    pointer = "".join(f"/{escape_pointer(name or index)}" for name, index in _STEP.findall(path[:_LONGEST].rstrip("`")))
+    code, detail = _explain(what[:_LONGEST])
+    for beginning in _NAMED:
+        if what.startswith(beginning):
+            pointer += f"/{escape_pointer(what[len(beginning) :].removesuffix('`'))}"
+    if code is Code.BAD_CHOICE and (choices := _choices(inspect.type_info(kind)) if kind else []):
         detail = f"This must be one of: {', '.join(choices)}."
-    return FieldError(at + path, code, detail)
+    return FieldError(at + pointer, code, detail)
 
 
 def _explain(what: str) -> tuple[Code, str]:

@@ -115,13 +115,13 @@ class Wire(HttpToolsProtocol):
         _lingering.discard(self.transport)
         super().connection_lost(exc)
         self._let_go()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _let_go(self) -> None:
         """Drop what refers to this object, or it would stay, with the parser's memory, until a rare full collection."""
         self.cycle = self.scope = self._out = None  # type: ignore[assignment]
         self.pipeline.clear()
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
 
     def give_way(self) -> None:
         """Close, while nothing is served on it."""
@@ -231,6 +231,8 @@ class Wire(HttpToolsProtocol):
         """The request waits for a refusal, or for asking too often: until its answer another may have the place."""
         connections.rest(self, fresh=True)
         self._gone = self.loop.create_future()
+        if self.transport.is_closing():
+            self._gone.set_result(None)
         return self._gone
 
     def on_body(self, body: bytes) -> None:

@@ -163,7 +163,7 @@ def _pair(key: str, value: Any, *, near: bool) -> Pair:
     parts: set[str] = set()
     words: list[str] = []
     for item in (value if isinstance(value, list) else [value])[:_MOST_PARTS]:
-        told = _words(_texts(item))[:_MOST_PARTS]
+        told = _words(_texts(item))[: _MOST_PARTS - len(words)]
         words += told
         number = _number(item)
         if number is None:

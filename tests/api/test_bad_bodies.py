@@ -1,6 +1,8 @@
 """PROMISES.md, "Bad input": bodies, over every address of the API. Each is refused as a problem; nothing is stored."""
 
 import json
+import resource
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -231,6 +233,28 @@ def test_a_body_of_too_many_parts(world: World) -> None:
     assert world.api.post("learnings/relevant", {"context": {"a": "[{" * 110_000 + '"\\[' * 10}}).status == 200
     for many in ([[]] * 200_000, [{}] * 200_000, [[[]]] * 100_000):
         assert check(world.api.post("observations/batch", {"items": many}), 413).code == "too_large"
+
+
+def test_what_a_refusal_costs_grows_with_the_body_alone(world: World) -> None:
+    """Each took an hour of the processor, or gigabytes, within 1 MiB."""
+    unended = b"[" * 200_001 + b'"' + b'\\"' * 400_000
+    name = "~" * 199 + "\U0001f600"
+    deep = json.dumps([[]] * 30_000).encode()
+    for _ in range(29):
+        deep = b'{"%s":%s}' % (name.encode(), deep)
+    begun, before = time.thread_time(), _memory()
+    assert check(world.api.post("observations", unended), 413).code == "too_large"
+    assert world.api.post("learnings/relevant", b'{"context":{"a":"\\u003a"},"x":%s}' % deep).status == 400
+    enum = {"content": "x", "sensitivity": " - at `" * 100_000}
+    assert check(world.api.post("observations", enum), 400).data["errors"][0]["pointer"] == "/sensitivity"
+    assert world.api.post("observations", {"content": "x", "unknown field `" * 40_000: 1}).status == 400
+    assert time.thread_time() - begun < 5
+    assert _memory() - before < 200 << 20
+
+
+def _memory() -> int:
+    """The most bytes that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def test_content_over_256_kb(world: World) -> None:

@@ -76,6 +76,20 @@ def test_a_snippet_of_many_matches_costs_no_more_than_their_number(api: Api) -> 
         assert len(hits(api, "x y", limit=100)) == 100
 
 
+def test_many_marks_on_one_letter_are_no_long_word(team: Team, api: Api) -> None:
+    """They were put in order before the word was cut: a minute for 256 kB, with everything else standing."""
+    remember(api, "a" + "\u0301" * 30_000 + "\u0316" * 30_000 + " gannet")
+    with processor(3):
+        assert len(found(api, "gannet")) == 1
+
+
+def test_a_snippet_is_found_in_a_long_text_with_any_letters(api: Api) -> None:
+    remember(api, "\u0130stanbul " + "word " * 1_500 + "cormorant")
+    (hit,) = hits(api, "cormorant")
+    ((start, end),) = hit["highlights"]
+    assert hit["snippet"][start:end] == "cormorant"
+
+
 def test_the_index_takes_so_many_bytes_in_a_transaction_and_goes_on(team: Team, api: Api) -> None:
     for number in range(2):
         remember(api, *[f"w{number} " + "z" * 200_000] * 30)

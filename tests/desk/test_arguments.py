@@ -249,6 +249,8 @@ def test_no_two_names_and_no_two_texts_look_alike():
         len(set(re.findall("U\\+[0-9A-F]{4}", text))) == (ord(was[1]) > 127)
         for was, text in zip(texts, shown, strict=True)
     )
+    marks = ["a\u27e8U+00A0\u27e9b", "a\u00a0b", "a\tb", "a    b", "a\u3000b"]
+    assert len({row.text for row in forms.rows(written({str(n): text for n, text in enumerate(marks)})).items}) == 5
     assert "U+" not in plain("👩‍👩‍👧 می‌خواهم")
 
 

@@ -20,6 +20,7 @@ from memoryhub.memory.search.terms import Doc, Source, counted, read
 
 BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows a transaction, about, and bytes of them
 PART_BYTES = 1 << 20  # of the rows whose words are in memory at once
+MEASURED = 128  # events, or rows, whose bytes are looked up at once: that opens large ones
 # Rows of a cell: as many of the newest as a very common word is looked for in. A large shelf's are larger, so that it
 # has a few hundred at most.
 CELL, CELLS = 8_192, 128
@@ -81,6 +82,26 @@ def follow(team: int, *, wait: bool = False) -> bool:
 
 def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
     """By kind the rows of the first events, with their bytes, as many as a transaction takes; the last such event."""
+    due: dict[str, dict[UUID, int]] = {kind: {} for kind in SOURCES}
+    total, reached = 0, None
+    for at in range(0, len(events), MEASURED):
+        some = events[at : at + MEASURED]
+        by_event, by_row = _measured(some)
+        for seq, event, kind, row, count in some:
+            if kind in SOURCES:
+                rows = dict(by_event[event]) if count > 1 else {}
+                if row is not None:
+                    rows[row] = by_row.get(row, 0)
+                total += sum(rows.values())
+                if total > BATCH_BYTES and reached is not None:
+                    return due, reached
+                due[kind] |= rows
+            reached = seq
+    return due, reached
+
+
+def _measured(events: Rows) -> tuple[dict[UUID, dict[UUID, int]], dict[UUID, int]]:
+    """The bytes of the rows that these events made or named, by event and row, and by row."""
     by_event: dict[UUID, dict[UUID, int]] = defaultdict(dict)
     by_row: dict[UUID, int] = {}
     for kind in SOURCES:
@@ -89,19 +110,7 @@ def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
         named = {row for _, _, row_type, row, _ in events if row_type == kind and row is not None}
         for size in sources.changed(kind, made, sorted(named)) if made or named else ():
             by_event[size.event][size.id] = by_row[size.id] = size.bytes
-    due: dict[str, dict[UUID, int]] = {kind: {} for kind in SOURCES}
-    total, reached = 0, None
-    for seq, event, kind, row, count in events:
-        if kind in SOURCES:
-            rows = dict(by_event[event]) if count > 1 else {}
-            if row is not None:
-                rows[row] = by_row.get(row, 0)
-            total += sum(rows.values())
-            if total > BATCH_BYTES and reached is not None:
-                break
-            due[kind] |= rows
-        reached = seq
-    return due, reached
+    return by_event, by_row
 
 
 def index(viewer: Viewer, kind: str, rows: Mapping[UUID, int]) -> None:

@@ -7,7 +7,7 @@ from memoryhub.core.sql import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import sources
-from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, catch_up, index
+from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, MEASURED, catch_up, index
 from memoryhub.memory.search.sources import SOURCES
 
 _FORGET = """
@@ -54,9 +54,14 @@ def _next(kind: str, last: UUID | None) -> dict[UUID, int]:
     """The next rows, with their bytes: as many as a transaction takes."""
     rows: dict[UUID, int] = {}
     total = 0
-    for size in sources.after(kind, last, BATCH):
-        total += size.bytes
-        if rows and total > BATCH_BYTES:
+    while len(rows) < BATCH:
+        sizes = sources.after(kind, last, MEASURED)
+        for size in sizes:
+            total += size.bytes
+            if rows and total > BATCH_BYTES:
+                return rows
+            rows[size.id] = size.bytes
+            last = size.id
+        if len(sizes) < MEASURED:
             break
-        rows[size.id] = size.bytes
     return rows

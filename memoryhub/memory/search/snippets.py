@@ -60,10 +60,8 @@ def _cut(text: str, heads: set[str]) -> str:
 
 
 def _first(text: str, heads: set[str]) -> int:
-    """Where the first of these stands; 0 where none does, or where the places in small letters are others."""
-    lowered = text.lower()
-    if len(lowered) != len(text):
-        return 0
+    """Where the first of these stands; 0 where none does."""
+    lowered = text.replace("İ", "i").lower()  # the one letter whose small form is two
     first = len(text)
     for head in heads:
         at = lowered.find(head, 0, first)

@@ -86,7 +86,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 def _token(part: str, start: int, position: int) -> Token:
     kind = _WORD if part.isascii() and part.isalpha() else _NAME
-    return Token(normalise(part)[:MAX_TERM], kind, start, start + len(part), position)
+    return Token(normalise(part[: 4 * MAX_TERM])[:MAX_TERM], kind, start, start + len(part), position)
 
 
 def _grams(run: str, start: int, position: int) -> Iterator[Token]:

@@ -7,6 +7,7 @@ does not touch keeps its exact value, type and place.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.utils.html import escape
 
 from escalations.templatetags.desk import plain
 from escalations.written import Number, Path, parse, write
-from memoryhub.core import unseen
+from memoryhub.core import unseen, work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.interface.json import dump, parse_object
 
@@ -185,6 +186,7 @@ def _is_cut(path: Path) -> bool:
 def _leaves(node: Mapping[str, Any], schema: dict[str, Any], path: Path) -> Iterator[Leaf]:
     properties, required = _rules(schema)
     for name in dict.fromkeys([*node, *properties]):
+        work.check()
         value, rule = node.get(name, _ABSENT), _rule(properties, name)
         here = (*path, name)
         if _is_opened(value, here):
@@ -297,7 +299,7 @@ def changes(text: str, schema: Any, posted: Mapping[str, str]) -> dict[Path, str
     left empty adds none.
     """
     leaves = enumerate(_leaves(parse(text), schema if isinstance(schema, dict) else {}, ()))
-    inputs = {_name(number, leaf[0]): (number, leaf) for number, leaf in leaves}
+    inputs = {name: (number, leaf) for number, leaf in leaves if (name := _name(number, leaf[0])) in posted}
     made: dict[Path, str] = {}
     faults: list[FieldError] = []
     for name, typed in posted.items():
@@ -320,6 +322,7 @@ def _name(number: int, path: Path) -> str:
     return "/".join([PREFIX, *([f"~n{number}"] if _is_cut(path) else map(_as_step, path))])
 
 
+@lru_cache(256)  # of 200 characters at most; a few names stand above thousands of others
 def _as_step(name: str) -> str:
     """An argument's name as one step of an input's: a JSON pointer's (RFC 6901), and nothing that a browser changes."""
     return unseen.show(name.replace("~", "~0").replace("/", "~1").replace("⟨", "~2")).replace("\n", "~3")

@@ -47,13 +47,6 @@ def escalations(viewer: Viewer) -> QuerySet[Escalation]:
     return visible_to(viewer, as_they_are_now(rows))
 
 
-def need(row: Escalation) -> str | None:
-    """What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed."""
-    if row.body is None:
-        return None
-    return row.body.get("question") or row.body.get("reason") or ""
-
-
 def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
     """One visible escalation. Raises NotFound."""
     return find(viewer, escalations(viewer), escalation_id)

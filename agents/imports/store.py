@@ -109,7 +109,7 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
     """Do what is missing of a run, and count it in `made`. Raises HubError."""
     task, created = tasks.create(viewer, key=run.key, title=run.title, metadata={"imported": run.source})
     made.tasks += created
-    known = set() if created else _known(viewer, run, task)
+    known = set() if created else _known(viewer, run, task, steps)
     missing = [step for step in steps if step.ref not in known]
     asks = {step.ref for step in steps if isinstance(step, Ask)}
     if not missing and (asks or task.status in OVER):
@@ -129,8 +129,8 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
         leases.complete(viewer, task=held, token=held.token, outcome=run.outcome)
 
 
-def _known(viewer: Viewer, run: Run, task: Task) -> set[str]:
-    """The client_refs of what is stored of the run. Raises Conflict when the task of its key is of something else."""
+def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
+    """The client_refs of the steps that are stored. Raises Conflict when the task of the key is of something else."""
     with viewer_transaction(viewer):
         imported = (read_text(task).get("metadata") or {}).get("imported") or {}
         if imported.get("messages") != run.source["messages"]:
@@ -139,10 +139,11 @@ def _known(viewer: Viewer, run: Run, task: Task) -> set[str]:
                 f"The task {run.key} is there already and holds something else; import with a prefix to keep both.",
             )
         known: set[str] = set()
+        refs = [step.ref for step in steps]
         stored: tuple[Any, ...] = (Observation.objects, Decision.objects, Escalation.objects)
         for rows in stored:
             mine = visible_to(viewer, rows.filter(task=task, author_id=viewer.membership))
-            known.update(mine.exclude(client_ref=None).values_list("client_ref", flat=True))
+            known.update(mine.filter(client_ref__in=refs).values_list("client_ref", flat=True))
         return known
 
 

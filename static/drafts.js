@@ -184,7 +184,7 @@ export async function open(path) {
       apart.set(draft.form, { fields: missing, at: draft.kept_at });
     }
     if (!form) continue;
-    tell(form, "kept");
+    if (!stateOf(form).isWaiting) tell(form, "kept"); // else what was typed meanwhile is not yet
     if (!newest || draft.kept_at > newest.at) newest = { form, at: draft.kept_at };
   }
   address = path;

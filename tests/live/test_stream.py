@@ -147,7 +147,8 @@ def test_rights_that_are_taken_away_end_the_stream_within_two_seconds(server: Se
             begun = time.monotonic()
             time.sleep(2)
             log(other)
-            assert stream.until_end() == []
+            # A beat, which says only how far all was sent, may come before it is ended.
+            assert [message for message in stream.until_end() if message.event or message.data] == []
             assert time.monotonic() - begun < 3, take_away.__name__
 
 

@@ -16,7 +16,6 @@ from agents.actions import agents, keys
 from agents.models import DEFAULT_SCOPES, MAX_RATE_LIMIT, Agent, ApiKey, Scope
 from memoryhub.core import idempotency
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
-from memoryhub.core.delegation import begin
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Membership, Role, Sensitivity
 
@@ -24,7 +23,8 @@ from memoryhub.core.models import Membership, Role, Sensitivity
 class AgentForm(ActionForm):
     """An agent, with what its membership says of its rights."""
 
-    shared = ("clearance", "compartments", "is_active")
+    rights = ("clearance", "compartments", "is_active")
+    shared = (*rights, "group", "description")
     clearance = forms.TypedChoiceField(
         choices=Sensitivity.choices,
         coerce=int,
@@ -38,7 +38,7 @@ class AgentForm(ActionForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             member = self.instance.membership
-            for name in self.shared:
+            for name in self.rights:
                 self.initial[name] = getattr(member, name)
 
 
@@ -65,15 +65,10 @@ class AgentAdmin(HubAdmin):
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         viewer, cleaned = viewer_of_page(), form.cleaned_data
-        words = {"group": cleaned["group"], "description": cleaned["description"]}
         if change:
-            begin(viewer)  # from here on nobody else changes what the form leaves as it is
-            present = Membership.objects.get(id=obj.pk)
-            rights = {name: getattr(present, name) for name in form.shared} | form.changes()
-            agents.change(viewer, agent=obj, **words, **rights)
+            agents.change(viewer, agent=obj, **form.changes())
         else:
-            rights = {"clearance": cleaned["clearance"], "compartments": cleaned["compartments"]}
-            obj.membership = agents.add(viewer, name=cleaned["name"], **words, **rights).membership
+            obj.membership = agents.add(viewer, **{name: cleaned[name] for name in self.add_fields}).membership
 
     @admin.display(description="name")
     def name(self, row: Agent) -> str:

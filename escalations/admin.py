@@ -10,7 +10,13 @@ from escalations.actions import queues
 from escalations.models import Escalation, Queue
 from escalations.standing import as_they_are_now, in_states
 from escalations.states import STATES
-from memoryhub.core.admin_base import HubAdmin, LabelledAdmin, viewer_of_page
+from memoryhub.core.admin_base import ActionForm, HubAdmin, LabelledAdmin, viewer_of_page
+
+
+class QueueForm(ActionForm):
+    """How a queue works."""
+
+    shared = ("claim_minutes",)
 
 
 @admin.register(Queue)
@@ -18,13 +24,14 @@ class QueueAdmin(HubAdmin):
     """The team's queues."""
 
     can_change = True
+    form = QueueForm
     fields = ("name", "claim_minutes")
     readonly_fields = ("name",)
     list_display = ("name", "claim_minutes")
     ordering = ("name",)
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
-        queues.change(viewer_of_page(), queue=obj, claim_minutes=obj.claim_minutes)
+        queues.change(viewer_of_page(), queue=obj, **form.changes())
 
 
 class StateFilter(admin.SimpleListFilter):

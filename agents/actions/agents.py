@@ -52,19 +52,18 @@ def change(
     viewer: Viewer,
     *,
     agent: Agent,
-    clearance: int,
-    compartments: Iterable[str],
-    is_active: bool,
-    group: str,
-    description: str,
+    clearance: int | None = None,
+    compartments: Iterable[str] | None = None,
+    is_active: bool | None = None,
+    group: str | None = None,
+    description: str | None = None,
 ) -> Agent:
-    """Change an agent's rights, group and description. Bounds as of add().
+    """Change an agent's rights, group or description; what is not given stays as it is. Bounds as of add().
 
     What is taken away is gone at its next request. Whoever holds one of its keys gets what is given, at the next
     request, too. Raises Invalid for an agent of another team, Forbidden for rights above the viewer's own.
     """
-    was = Agent.objects.filter(pk=agent.pk).values("group", "description").get()
-    member = memberships.change(
+    member = memberships.change(  # from here on nobody else changes it
         viewer,
         member=agent.membership,
         role=Role.AGENT,
@@ -72,16 +71,19 @@ def change(
         compartments=compartments,
         is_active=is_active,
     )
-    agent.membership, agent.group, agent.description = member, group, description
+    was = Agent.objects.filter(pk=agent.pk).values("group", "description").get()
+    agent.membership = member
+    agent.group = was["group"] if group is None else group
+    agent.description = was["description"] if description is None else description
     _check(agent)
     agent.save(update_fields=["group", "description"])
-    before = {"group": was["group"]} if was["group"] != group else {}
+    before = {"group": was["group"]} if was["group"] != agent.group else {}
     _record(
         viewer,
         "agent.change",
         agent,
-        group=group,
-        description_changed=description != was["description"],
+        group=agent.group,
+        description_changed=agent.description != was["description"],
         before=before,
     )
     return agent

@@ -34,6 +34,7 @@ from memoryhub.core.models import (
 class TeamForm(ActionForm):
     """A team's name and rules."""
 
+    shared = ("name", *teams.RULES)
     acknowledge_hours = forms.IntegerField(
         min_value=1, max_value=720, help_text=str(Team._meta.get_field("acknowledge_hours").help_text)
     )
@@ -47,6 +48,9 @@ class TeamForm(ActionForm):
         help_text=str(Team._meta.get_field("decisions_changed_by").help_text),
     )
 
+    def clean_decisions_changed_by(self) -> str | None:
+        return self.cleaned_data["decisions_changed_by"] or None
+
 
 @admin.register(Team)
 class TeamAdmin(HubAdmin):
@@ -55,8 +59,7 @@ class TeamAdmin(HubAdmin):
     in_system, in_teams, can_add, can_change = True, False, True, True
     form, add_form = TeamForm, ActionForm
     add_fields = ("slug", "name")
-    rules = ("tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
-    fields = ("slug", "name", *rules)
+    fields = ("slug", *teams.RULES)
     readonly_fields = ("slug",)
     list_display = ("slug", "name", "created_at")
     ordering = ("slug",)
@@ -68,7 +71,7 @@ class TeamAdmin(HubAdmin):
     def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
         viewer = viewer_of_page()
         if change:
-            teams.change(viewer, team=obj, name=obj.name, **{name: getattr(obj, name) for name in self.rules})
+            teams.change(viewer, team=obj, **form.changes())
         else:
             obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
 

@@ -1,8 +1,10 @@
-"""A form that was opened before somebody else took rights away gives none of them back."""
+"""A form that was opened before somebody else changed something gives nothing back, rights least of all."""
 
 from agents.actions import agents
 from agents.models import Agent
-from memoryhub.core.actions import memberships, people
+from escalations.actions import queues
+from escalations.models import Queue
+from memoryhub.core.actions import memberships, people, teams
 from memoryhub.core.delegation import administers_installation
 from memoryhub.core.models import Actor, Membership
 from memoryhub.core.viewers import system_viewer
@@ -35,10 +37,15 @@ def test_of_an_agent_too(team, head_browser):
     agent = make_agent(team, 2, ["finance"])
     page = address("agents_agent", "change", agent.membership.id)
     form = as_shown(head_browser.get(page))
-    agents.change(system_viewer(team.id), agent=agent.agent, group="", description="", **TAKEN)
+    agents.change(system_viewer(team.id), agent=agent.agent, group="night", **TAKEN)
     assert head_browser.post(page, {**form, "description": "Looks up"}).status_code == 302
     assert rights(agent.membership) == {"role": "agent", **TAKEN}
-    assert Agent.objects.get(pk=agent.membership.id).description == "Looks up"
+    found = Agent.objects.get(pk=agent.membership.id)
+    assert (found.group, found.description) == ("night", "Looks up")
+    agents.change(system_viewer(team.id), agent=agent.agent, description="Books")
+    assert head_browser.post(page, {**form, "group": "day"}).status_code == 302
+    found = Agent.objects.get(pk=agent.membership.id)
+    assert (found.group, found.description) == ("day", "Books")
     assert head_browser.post(page, {**form, "clearance": "1"}).status_code == 302
     assert rights(agent.membership) == {"role": "agent", **TAKEN, "clearance": 1}
 
@@ -68,3 +75,24 @@ def test_a_form_that_was_refused_still_knows_what_was_shown_first(team):
     assert "cannot give more" in text(refused)
     assert client.post(page, {**as_shown(refused), "clearance": "1"}).status_code == 302
     assert rights(lee.membership) == {"role": "support", "clearance": 1, "compartments": [], "is_active": False}
+
+
+def test_of_the_rules_of_a_team_too(team, installer):
+    client, page = signed_in(installer), address("core_team", "change", team.id)
+    form = as_shown(client.get(page))
+    teams.change(installation(), team=team, name="Night", tell_withheld=False, decisions_changed_by="author_and_holder")
+    assert client.post(page, {**form, "feed_days": "7"}).status_code == 302
+    team.refresh_from_db()
+    assert (team.name, team.tell_withheld, team.decisions_changed_by) == ("Night", False, "author_and_holder")
+    assert team.feed_days == 7
+
+
+def test_of_a_queue_too(team, head_browser):
+    queue = Queue.objects.create(team=team, name="first")
+    page = address("escalations_queue", "change", queue.id)
+    form = as_shown(head_browser.get(page))
+    queues.change(system_viewer(team.id), queue=queue, claim_minutes=60)
+    assert head_browser.post(page, form).status_code == 302
+    assert Queue.objects.get(id=queue.id).claim_minutes == 60
+    assert head_browser.post(page, {**form, "claim_minutes": "5"}).status_code == 302
+    assert Queue.objects.get(id=queue.id).claim_minutes == 5

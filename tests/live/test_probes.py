@@ -51,11 +51,14 @@ def test_many_who_ask_whether_it_is_ready_cost_a_few_looks(server: Server, owner
         counted = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
         return int(owner_sql.execute(counted).fetchone()[0])
 
-    before = transactions()
+    before, deadline = transactions(), time.monotonic() + 60
+    while (now := transactions()) - before > 50:  # a worker that was stopped in another test has much to do
+        assert time.monotonic() < deadline, "others do not leave the database in peace"
+        before = now
     with ThreadPoolExecutor(64) as pool, httpx.Client(timeout=30) as client:
-        answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(400)))
+        answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(800)))
     assert {answer.status_code for answer in answers} == {200}
-    assert transactions() - before < 200, "each call asks the database"
+    assert transactions() - now < 200, "each call asks the database"
 
 
 def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Server) -> None:

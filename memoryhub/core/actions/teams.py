@@ -49,27 +49,27 @@ def change(
     viewer: Viewer,
     *,
     team: Team,
-    name: str,
-    tell_withheld: bool,
-    acknowledge_hours: int,
-    feed_days: int,
+    name: str | None = None,
+    tell_withheld: bool | None = None,
+    acknowledge_hours: int | None = None,
+    feed_days: int | None = None,
     decisions_changed_by: str | None = None,
 ) -> Team:
-    """Change a team's name and rules. Hours within 1..720, days within 1..3650.
+    """Change a team's name or rules; what is not given stays as it is. Hours within 1..720, days within 1..3650.
 
-    `decisions_changed_by`: which agents may supersede, revoke and judge another's decision (None: as before); its
-    change is in the event.
+    `decisions_changed_by`: which agents may supersede, revoke and judge another's decision. Raises Invalid past the
+    bounds. What was there before is in the event.
     """
     require_installation(viewer)
-    if not 1 <= acknowledge_hours <= 720 or not name.strip():
-        raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
-    if not 1 <= feed_days <= 3650:
-        raise Invalid("A team's feed goes back 1 to 3650 days.")
     was = Team.objects.select_for_update(no_key=True).values(*RULES).get(id=team.id)
-    changed_by = was["decisions_changed_by"] if decisions_changed_by is None else decisions_changed_by
-    if changed_by not in DecisionsChangedBy.values:
+    given = zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, decisions_changed_by), strict=True)
+    rules = was | {rule: value for rule, value in given if value is not None}
+    if not 1 <= rules["acknowledge_hours"] <= 720 or not rules["name"].strip():
+        raise Invalid("A team has a name, and 1 to 720 hours to acknowledge.")
+    if not 1 <= rules["feed_days"] <= 3650:
+        raise Invalid("A team's feed goes back 1 to 3650 days.")
+    if rules["decisions_changed_by"] not in DecisionsChangedBy.values:
         raise Invalid(f"Decisions are changed by one of {', '.join(DecisionsChangedBy.values)}.")
-    rules = dict(zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, changed_by), strict=True))
     for rule, value in rules.items():
         setattr(team, rule, value)
     team.save(update_fields=list(rules))

@@ -3,9 +3,13 @@
 A write that has stored its rows is committed or rolled back as if its client were there. What only reads, or waits for
 somebody else, is cancelled in the database. Long loops in Python, of reads and of what comes before rows are stored,
 ask check(); what a transaction has stored by then is undone with it.
+
+All threads of a process share one interpreter lock, so there long work also gives way to short: it pauses while any
+runs, for a bounded time.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +19,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from memoryhub.core.errors import Unavailable
 
 CANCEL_SECONDS = 5.0
+# Work that took so much of the processor is long, and pauses in all for at most so long. What has run for longer than
+# SHORT_SECONDS waits for something, as a rule, and nobody waits for it.
+LONG_SECONDS, SHORT_SECONDS = 0.01, 0.1
+PAUSE_SECONDS, MOST_SECONDS = 0.002, 0.5
 
 
 class ClientLeft(Unavailable):
@@ -24,10 +32,12 @@ class ClientLeft(Unavailable):
 class Work:
     """One request's work. Its thread begins it; another says that the client has left."""
 
-    __slots__ = ("_lock", "_stoppable", "is_left")
+    __slots__ = ("_before", "_lock", "_patience", "_since", "_stoppable", "is_left")
 
     def __init__(self) -> None:
         self.is_left = False
+        self._since = self._before = 0.0  # when it began, by the clock and by its thread's
+        self._patience = MOST_SECONDS
         self._lock = threading.Lock()
         self._stoppable: psycopg.Connection[object] | None = None
 
@@ -54,9 +64,37 @@ class Work:
                 self._stoppable = None
 
     def check(self) -> None:
-        """Raises ClientLeft."""
+        """Give way, where it is long. Raises ClientLeft."""
+        if time.monotonic() - self._since > LONG_SECONDS and self._is_long():
+            while self._patience > 0 and _is_any_short() and not self.is_left:
+                time.sleep(PAUSE_SECONDS)
+                self._patience -= PAUSE_SECONDS
         if self.is_left:
             raise ClientLeft("The client has left.")
+
+    def _is_long(self) -> bool:
+        if self in _short and time.thread_time() - self._before > LONG_SECONDS:
+            del _short[self]
+        return self not in _short
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What this thread does in the block is this work."""
+        self._since, self._before = time.monotonic(), time.thread_time()
+        _short[self] = self._since
+        try:
+            yield
+        finally:
+            _short.pop(self, None)
+
+
+# What runs in this process and is not long, and since when.
+_short: dict[Work, float] = {}
+
+
+def _is_any_short() -> bool:
+    now = time.monotonic()
+    return any(now - since < SHORT_SECONDS for since in list(_short.values()))
 
 
 _here = threading.local()
@@ -67,7 +105,8 @@ def doing(work: Work) -> Iterator[None]:
     """What this thread does in the block is this work."""
     _here.work = work
     try:
-        yield
+        with work.running():
+            yield
     finally:
         _here.work = None
 

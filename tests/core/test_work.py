@@ -1,0 +1,100 @@
+"""Long work gives way to short work of the same process, for a bounded time."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from memoryhub.core.work import LONG_SECONDS, MOST_SECONDS, SHORT_SECONDS, ClientLeft, Work, check, doing
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@contextmanager
+def another(seconds: float, *, computes: bool = False) -> Iterator[None]:
+    """Another thread has work for so long, and computes for as long as makes it long."""
+    begun = threading.Event()
+
+    def run() -> None:
+        with doing(Work()):
+            if computes:
+                compute(2 * LONG_SECONDS)
+                check()
+            begun.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def paused(work: Work, *, computed: float = 2 * LONG_SECONDS) -> float:
+    """How long the work is kept by one look."""
+    with doing(work):
+        compute(computed)
+        begun = time.monotonic()
+        check()
+        return time.monotonic() - begun
+
+
+def test_long_work_waits_until_short_work_is_done() -> None:
+    with another(SHORT_SECONDS / 2):
+        assert paused(Work()) > SHORT_SECONDS / 4
+
+
+def test_nobody_else_waits() -> None:
+    assert paused(Work()) < SHORT_SECONDS / 4, "it is alone"
+    with another(SHORT_SECONDS / 2):
+        assert paused(Work(), computed=0) < SHORT_SECONDS / 4, "it is short itself"
+    with another(SHORT_SECONDS / 2, computes=True):
+        assert paused(Work()) < SHORT_SECONDS / 4, "both are long"
+
+
+def test_what_only_waits_is_waited_for_no_longer() -> None:
+    with another(4 * SHORT_SECONDS):
+        assert paused(Work()) < 2 * SHORT_SECONDS
+
+
+def test_all_its_pauses_have_a_bound() -> None:
+    ends = threading.Event()
+
+    def often() -> None:
+        while not ends.is_set():
+            with doing(Work()):
+                time.sleep(0.01)
+
+    busy = [threading.Thread(target=often) for _ in range(3)]
+    for thread in busy:
+        thread.start()
+    try:
+        with doing(Work()):
+            compute(2 * LONG_SECONDS)
+            begun = time.monotonic()
+            for _ in range(1_000):
+                check()
+            assert MOST_SECONDS / 2 < time.monotonic() - begun < 4 * MOST_SECONDS
+    finally:
+        ends.set()
+        for thread in busy:
+            thread.join()
+
+
+def test_who_leaves_meanwhile_is_waited_for_no_longer() -> None:
+    work = Work()
+    with another(SHORT_SECONDS), doing(work):
+        compute(2 * LONG_SECONDS)
+        threading.Timer(0.01, work.leave).start()
+        begun = time.monotonic()
+        with pytest.raises(ClientLeft):
+            check()
+        assert time.monotonic() - begun < SHORT_SECONDS

@@ -25,6 +25,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from tests.api.client import Api, at_once, make_api
 from tests.api.test_escalation_life import answer, escalate, refusal, shown
+from tests.core.jobs import work
 from tests.desk.desks import JSON, browser_of, post
 from tests.factories import Person, installation, make_person
 
@@ -116,7 +117,7 @@ def test_what_was_decided_and_not_sent_is_never_sent(
     # Neither the timer, nor another's click, nor their own sends it.
     expire(secret, owner_sql)
     for job in jobs(secret, owner_sql):
-        outbox.work_one(job.id)
+        work(job)
     for who in (lead, person):
         with pytest.raises(HubError) as caught:
             answers.hand_back(who.viewer, escalation_id=secret)
@@ -330,7 +331,7 @@ def test_an_agent_deactivated_after_the_decision(
     # The timer does not send it either: somebody is to finish the work.
     expire(secret, owner_sql)
     for job in jobs(secret, owner_sql):
-        outbox.work_one(job.id)
+        work(job)
     change(api.agent.membership)
     assert (shown(api, secret)["state"], answer(api, secret)) == ("queued", None)
 
@@ -408,7 +409,7 @@ def test_the_agent_has_its_task_again_when_the_claim_is_over(
     token = api.make("tasks/t/claim")["token"]
     # And keeps its lease when somebody writes down that the claim is over.
     for job in jobs(row, owner_sql):
-        outbox.work_one(job.id)
+        work(job)
     assert shown(api, row)["state"] == "queued"
     assert api.make("tasks/t/renew", {"token": token})["token"] == token
     # Until a person takes it.

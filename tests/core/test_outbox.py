@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from memoryhub.core.models import Event, Membership, Outbox, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from tests.core import handlers
+from tests.core.jobs import database_time, work
 from tests.core.trials import ask, make_task
 from tests.factories import make_agent, make_person, make_team
 
@@ -35,12 +36,6 @@ from tests.factories import make_agent, make_person, make_team
 @pytest.fixture
 def viewer() -> Viewer:
     return system_viewer(make_team().id)
-
-
-def database_time() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("select clock_timestamp()")
-        return cursor.fetchone()[0]
 
 
 def schedule(viewer: Viewer, handler: Callable[..., object], *, in_seconds: float = 0, generation: int = 0) -> Outbox:
@@ -108,7 +103,7 @@ def test_a_failure_is_tried_again_later_and_never_dropped(viewer: Viewer, caplog
     job = schedule(viewer, handlers.fail)
     for attempts in (0, 3, 200):
         set_due(job, attempts=attempts)
-        outbox.work_one(job.id)
+        work(job)
         job.refresh_from_db()
         assert job.done_at is None
         assert job.attempts > attempts
@@ -123,7 +118,7 @@ def test_a_job_that_failed_is_done_in_the_end(viewer: Viewer) -> None:
     job = schedule(viewer, handlers.fail_twice)
     for _ in range(5):
         set_due(job)
-        outbox.work_one(job.id)
+        work(job)
     job.refresh_from_db()
     assert job.done_at is not None
     assert job.failure == ""
@@ -135,7 +130,7 @@ def test_a_row_that_names_no_handler_of_ours_is_failed_and_imports_nothing(viewe
     job = schedule(viewer, handlers.leave_a_mark, in_seconds=3600)
     set_due(job, handler=name, claimed_until=database_time() + timedelta(seconds=60))
     Outbox.objects.filter(id=job.id).update(claimed_until=None)
-    outbox.work_one(job.id)
+    work(job)
     job.refresh_from_db()
     assert (job.done_at, job.failure) == (None, "LookupError")
     assert job.due_at > database_time()  # and is tried again later: a newer version may know it
@@ -160,7 +155,7 @@ def test_rows_of_the_version_before_are_still_handled() -> None:
         Escalation.objects.filter(id=asked.id).update(claim_expires_at=database_time() - timedelta(seconds=1))
     (job,) = Outbox.objects.filter(row_id=asked.id)
     set_due(job, handler="escalations.timers.run_out")
-    outbox.work_one(job.id)
+    work(job)
     with viewer_transaction(person, read_only=True):
         assert Escalation.objects.get(id=asked.id).state == "queued"
 
@@ -170,19 +165,19 @@ def test_not_before_it_is_due(viewer: Viewer) -> None:
     assert outbox.work_one(job.id) is False
     assert marks(job) == []
     set_due(job)
-    outbox.work_one(job.id)
+    work(job)
     assert len(marks(job)) == 1
 
 
 def test_a_handler_that_names_a_time_is_called_again_then(viewer: Viewer) -> None:
     job = schedule(viewer, handlers.prolong)
-    outbox.work_one(job.id)
+    work(job)
     job.refresh_from_db()
     if job.done_at is None:
         assert timedelta(minutes=59) < job.due_at - database_time() <= timedelta(minutes=60)
         assert outbox.work_one(job.id) is False
     set_due(job)
-    outbox.work_one(job.id)
+    work(job)
     job.refresh_from_db()
     assert job.done_at is not None
     assert len(marks(job)) == 2
@@ -193,7 +188,7 @@ def test_what_a_dead_worker_held_is_taken_over_after_its_lease(viewer: Viewer) -
     set_due(job, claimed_until=database_time() + timedelta(seconds=60), attempts=1)
     assert outbox.work_one(job.id) is False
     Outbox.objects.filter(id=job.id).update(claimed_until=database_time() - timedelta(seconds=1))
-    outbox.work_one(job.id)
+    work(job)
     assert len(marks(job)) == 1
 
 
@@ -203,7 +198,7 @@ def test_a_late_job_of_an_older_generation_does_nothing(viewer: Viewer) -> None:
     Outbox.objects.filter(id=new.id).update(row_id=old.row_id)
     for job in (old, new):
         set_due(job)
-        outbox.work_one(job.id)
+        work(job)
     assert [mark["generation"] for mark in marks(old)] == [2]
 
 
@@ -219,7 +214,7 @@ def test_a_claims_timer_of_an_older_claim_does_nothing() -> None:
 
     def state_after(job: Outbox) -> str:
         set_due(job)
-        outbox.work_one(job.id)
+        work(job)
         with viewer_transaction(person, read_only=True):
             return Escalation.objects.get(id=asked.id).state
 
@@ -231,7 +226,7 @@ def test_a_claims_timer_of_an_older_claim_does_nothing() -> None:
 
 def test_a_job_sees_its_own_team_only(viewer: Viewer, owner_sql: psycopg.Connection[Any]) -> None:
     job = schedule(viewer, handlers.leave_a_mark)
-    outbox.work_one(job.id)
+    work(job)
     teams = owner_sql.execute("select distinct team_id from event where row_id = %s", [job.row_id]).fetchall()
     assert teams == [(viewer.team,)]
     system = Membership.objects.get(team=Team.objects.get(id=viewer.team), role="system")
@@ -242,7 +237,7 @@ def test_the_requests_id_is_bound_while_its_job_is_done() -> None:
     person = make_person(make_team()).viewer
     asking = type(person)(**{name: getattr(person, name) for name in person.__slots__} | {"request_id": "r-123"})
     job = schedule(asking, handlers.leave_a_mark)
-    outbox.work_one(job.id)
+    work(job)
     (mark,) = marks(job)
     assert (mark["request_id"], mark["job"]) == ("r-123", str(job.id))
     assert "job" not in structlog.contextvars.get_contextvars()
@@ -256,7 +251,7 @@ def test_a_failure_is_logged_with_the_requests_id_and_without_its_text(viewer: V
     before = handler.setStream(words)
     try:
         set_due(job)
-        outbox.work_one(job.id)
+        work(job)
     finally:
         handler.setStream(before or handler.stream)
     said = [json.loads(line) for line in words.getvalue().splitlines()]

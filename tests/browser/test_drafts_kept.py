@@ -26,7 +26,7 @@ def hold(page: Page, address: str, **more: Any) -> list[Route]:
 
 def first(page: Page, routes: list[Route]) -> Route:
     """The first that waits; it is awaited."""
-    for _ in range(200):
+    for _ in range(1_200):  # a send itself waits up to five seconds for what was kept
         if routes:
             return routes.pop(0)
         page.wait_for_timeout(25)

@@ -34,7 +34,7 @@ from memoryhub.core.models import (
 class TeamForm(ActionForm):
     """A team's name and rules."""
 
-    shared = ("name", *teams.RULES)
+    shared = teams.RULES
     acknowledge_hours = forms.IntegerField(
         min_value=1, max_value=720, help_text=str(Team._meta.get_field("acknowledge_hours").help_text)
     )

@@ -21,7 +21,7 @@ help:  ## say what there is
 
 # One plain command in the last line, so that make starts the launcher itself and passes signals on.
 run: setup  ## start everything and print the address; Ctrl-C stops it, the data stays
-	@$(BIN)/python -m memoryhub.config.launch
+	@$(BIN)/python -m memoryhub.run.launch
 
 test: setup $(DEV_READY) chromium  ## run every test, in parallel
 	@$(BIN)/python -m pytest -n auto $(ARGS)

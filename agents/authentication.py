@@ -5,8 +5,8 @@ from typing import Any
 from django.db import OperationalError, connection
 
 from agents.keys import digest_of
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Unauthorized
-from memoryhub.core.sql import later, run
 from memoryhub.core.viewers import Viewer
 
 # One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.

@@ -31,8 +31,8 @@ def _script(member: UUID, *, ledger: bool) -> str:
     django.setup()
 
     from bench.seed import OBSERVATION
+    from memoryhub.core.db.pipeline import Pipeline
     from memoryhub.core.models import Event, Membership
-    from memoryhub.core.pipeline import Pipeline
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.actions import observations

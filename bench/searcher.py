@@ -55,9 +55,9 @@ def _serve(member: str) -> None:
     from memoryhub.core.models import Membership
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
-    from memoryhub.memory.search import asked
-    from memoryhub.memory.search.find import Filters, find
-    from memoryhub.memory.search.shown import show
+    from memoryhub.memory.search.query import read as read_query
+    from memoryhub.memory.search.ranking import Filters, find
+    from memoryhub.memory.search.results import show
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=UUID(member)))
     for line in sys.stdin:
@@ -66,7 +66,7 @@ def _serve(member: str) -> None:
         for _ in range(times):
             begun = time.perf_counter()
             with viewer_transaction(viewer, read_only=True):
-                wanted = asked.read(query)
+                wanted = read_query(query)
                 hits = find(viewer, wanted, Filters(), mode="hybrid", limit=30)
                 found = show(viewer, hits, wanted, 10, most_bytes=8 << 20)
             taken.append(time.perf_counter() - begun)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from memoryhub.core import embedded
+from memoryhub.run import embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 30.0

@@ -8,4 +8,4 @@ class EscalationsConfig(AppConfig):
     verbose_name = "Escalations"
 
     def ready(self) -> None:
-        from escalations import counts  # noqa: F401  (registers what /metrics tells)
+        from escalations import metrics  # noqa: F401  (registers what /metrics tells)

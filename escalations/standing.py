@@ -13,7 +13,7 @@ from django.db.models.query import ModelIterable
 
 from escalations.models import Escalation
 from escalations.states import CLAIMED, HELD, QUEUED
-from memoryhub.core.sql import later, run
+from memoryhub.core.db.statements import later, run
 
 
 class _MayWorkOn(Func):

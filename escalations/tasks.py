@@ -4,7 +4,7 @@ import structlog
 from celery import shared_task
 
 from escalations.actions import drafts
-from memoryhub.core.failures import describe
+from memoryhub.core.errors import describe
 from memoryhub.core.models import Team
 from memoryhub.core.viewers import system_viewer
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from escalations.actions.answers import give_back
 from escalations.actions.common import lock, requeue, save
 from escalations.models import Escalation
-from escalations.selectors import unreachable
+from escalations.selectors.escalations import unreachable
 from escalations.states import CLAIMED, HANDED_BACK, HELD, RESOLVED, next_state
-from memoryhub.core import outbox
 from memoryhub.core.models import Membership, Outbox
+from memoryhub.core.outbox import jobs
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions.leases import now
 
@@ -48,7 +48,7 @@ def release_claims_of_person(viewer: Viewer, job: Outbox) -> None:
     """The same in each of a person's teams, whose ledgers are their own (reaction to person.change)."""
     for member in Membership.objects.filter(actor=job.row_id):
         handler = "claims.release_of_member"
-        outbox.schedule(system_viewer(member.team_id), handler, row_id=member.id)
+        jobs.schedule(system_viewer(member.team_id), handler, row_id=member.id)
 
 
 def release_claims_of_member(viewer: Viewer, job: Outbox) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures for every test: real servers, the product's processes, a browser. Teams and people: tests.factories."""
+"""Fixtures for every test: real servers, the product's processes, a browser. Teams and people: support.factories."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from memoryhub.config.launch import beat_command, web_command, worker_command
-from tests import servers
+from memoryhub.run.launch import beat_command, web_command, worker_command
+from tests.support import servers
 
 RUN = pytest.StashKey[Path]()
 APPLICATION = "memoryhub.config.asgi:application"

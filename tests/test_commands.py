@@ -11,12 +11,12 @@ from django.core.management import CommandError, call_command
 
 from agents.authentication import authenticate
 from agents.models import ApiKey, Scope
-from memoryhub.core.delegation import administers_installation
+from memoryhub.core.access.delegation import administers_installation
 from memoryhub.core.errors import Unauthorized
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Event, Membership, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.factories import make_agent, make_person, make_team, unique
+from tests.support.factories import make_agent, make_person, make_team, unique
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 import redis
 
-from memoryhub.core import embedded, processes
-from memoryhub.core.server_home import CannotStart
-from tests.servers import ROOT
+from memoryhub.run import embedded, processes
+from memoryhub.run.server_home import CannotStart
+from tests.support.servers import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_killed_server_comes_back_at_the_same_address(pair: embedded.Servers, 
 
 def start_elsewhere(data: Path) -> subprocess.Popen[str]:
     code = f"""
-import time; from pathlib import Path; from memoryhub.core import embedded
+import time; from pathlib import Path; from memoryhub.run import embedded
 print(embedded.start(Path({str(data)!r}), say=lambda _: None).app_url, flush=True); time.sleep(600)
 """
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE)

@@ -15,12 +15,11 @@ import httpx
 import psutil
 import pytest
 
-from memoryhub.config import frontend
-from memoryhub.config.supervisor import Supervisor
-from memoryhub.core import embedded, processes
-from tests import servers
+from memoryhub.run import embedded, frontend, processes
+from memoryhub.run.supervisor import Supervisor
+from tests.support import servers
 
-LAUNCH = [sys.executable, "-m", "memoryhub.config.launch"]
+LAUNCH = [sys.executable, "-m", "memoryhub.run.launch"]
 # Empty is as good as unset: a launcher of these tests starts servers of its own and makes secrets of its own.
 OWN = dict.fromkeys(
     ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "MASTER_KEY", "METRICS_TOKEN"), ""
@@ -185,7 +184,7 @@ def test_with_the_settings_of_a_public_installation_it_starts_without_a_demo(lau
     # A first administrator's password stands in a file: it is changed before the first start that strangers can reach.
     from memoryhub.core.actions import people
     from memoryhub.core.models import Actor, PasswordOrigin
-    from tests.factories import PASSWORD, installation, unique
+    from tests.support.factories import PASSWORD, installation, unique
 
     Actor.objects.update(password_origin=PasswordOrigin.OWN)  # of other tests' first runs
 

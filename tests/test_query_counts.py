@@ -19,19 +19,19 @@ from django.test.utils import CaptureQueriesContext
 from agents.actions import agents
 from agents.models import Scope
 from escalations.actions.escalate import escalate as escalate_action
-from memoryhub.core import sealing
 from memoryhub.core.ids import mark_of
 from memoryhub.core.models import Membership, Sensitivity, Team
+from memoryhub.core.secrecy import sealing
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
-from memoryhub.interface import demo
+from memoryhub.interface.pages import demo
 from memoryhub.memory.actions import alerts, decisions, facts, learnings, leases, tasks
 from memoryhub.memory.actions.facts import NewFact, Seen
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
-from tests.api.client import Api, make_api
-from tests.factories import make_agent, make_person, make_team, unique
+from tests.support.api import Api, make_api
+from tests.support.factories import make_agent, make_person, make_team, unique
 
 LEVEL = Sensitivity.CONFIDENTIAL
 BASELINE = Path(__file__).with_name("query_counts.json")
@@ -172,7 +172,7 @@ _ENDED = re.compile(r"select \* from \(select q\.\*, .*? as total from \((?P<inn
 
 def named(sql: str) -> str:
     """`select task`: the statement and the first table; for a call, the function."""
-    if ended := _ENDED.match(sql):  # core.fitting
+    if ended := _ENDED.match(sql):  # core.db.fitting
         sql = ended["inner"]
     statement = sql.strip().split(None, 1)[0].lower()
     flat = sql

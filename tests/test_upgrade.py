@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from memoryhub.core import embedded, processes
-from tests import servers
-from tests.upgrade import Agent, Installation, Person, Snapshot, recorded_runs, unpack, until
+from memoryhub.run import embedded, processes
+from tests.support import servers
+from tests.support.upgrade import Agent, Installation, Person, Snapshot, recorded_runs, unpack, until
 
 HIGH = {"sensitivity": "confidential", "compartments": ["finance"]}
 PASSWORD = "a long passphrase of Sam's"

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.servers import ROOT, drop_database
+from tests.support.servers import ROOT, drop_database
 
 BIN = Path(sys.executable).parent
 OURS = ("core", "memory", "escalations", "agents")

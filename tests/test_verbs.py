@@ -12,12 +12,12 @@ import escalations.actions
 import memoryhub.core.actions
 import memoryhub.memory.actions
 from agents.models import Scope
-from memoryhub.core import verbs
+from memoryhub.core.access import permissions
 from memoryhub.core.errors import Forbidden
 from memoryhub.core.models import Event, Role, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.factories import make_agent, make_person, make_team
+from tests.support.factories import make_agent, make_person, make_team
 
 PEOPLE = [Role.READER, Role.SUPPORT, Role.LEAD, Role.ADMIN]
 
@@ -35,7 +35,7 @@ def find_actions():
 
 
 def verb_of(function):
-    [verb] = [cell.cell_contents for cell in function.__closure__ if isinstance(cell.cell_contents, verbs.Verb)]
+    [verb] = [cell.cell_contents for cell in function.__closure__ if isinstance(cell.cell_contents, permissions.Verb)]
     return verb.name
 
 
@@ -73,14 +73,14 @@ def refused(function, viewer):
 
 
 def test_every_verb_has_its_action():
-    assert set(ACTIONS) == set(verbs.VERBS)
+    assert set(ACTIONS) == set(permissions.VERBS)
     assert len(ACTIONS) > 25
-    assert all(verb.roles <= {*PEOPLE, Role.AGENT} for verb in verbs.VERBS.values())
+    assert all(verb.roles <= {*PEOPLE, Role.AGENT} for verb in permissions.VERBS.values())
     # The system's alone: background work, commands, and the page that has asked for one's present password.
     background, of_keys = {"draft.prune", "feed.prune"}, {"team.add_key", "team.erase_keys", "team.rewrap_keys"}
     systems = {*background, *of_keys, "ledger.begin_life", "person.change_own_password"}
-    assert {name for name, verb in verbs.VERBS.items() if not verb.roles} == systems
-    assert all(verb.scope is None or verb.scope in Scope.values for verb in verbs.VERBS.values())
+    assert {name for name, verb in permissions.VERBS.items() if not verb.roles} == systems
+    assert all(verb.scope is None or verb.scope in Scope.values for verb in permissions.VERBS.values())
 
 
 @pytest.mark.parametrize("name", sorted(ACTIONS))
@@ -95,16 +95,16 @@ def test_whoever_lacks_the_role_is_refused_and_nothing_happens(name):
     _, people, agent = stage()
     viewers = {**people, Role.AGENT: agent.viewer}
     for role, viewer in viewers.items():
-        if role in verbs.VERBS[name].roles:
-            verbs.VERBS[name].permit(viewer)
+        if role in permissions.VERBS[name].roles:
+            permissions.VERBS[name].permit(viewer)
         else:
             refused(ACTIONS[name], viewer)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in ACTIONS if Role.AGENT in verbs.VERBS[name].roles))
+@pytest.mark.parametrize("name", sorted(name for name in ACTIONS if Role.AGENT in permissions.VERBS[name].roles))
 def test_a_key_without_the_scope_is_refused_and_nothing_happens(name):
     team, _, _ = stage()
-    scope = verbs.VERBS[name].scope
+    scope = permissions.VERBS[name].scope
     assert scope is not None  # whatever an agent may do needs a scope
     others = [other for other in Scope.values if other != scope]
     refused(ACTIONS[name], make_agent(team, 2, scopes=others).viewer)

@@ -6,13 +6,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from agents.models import Agent
-from memoryhub.core import ledger
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import memberships
 from memoryhub.core.errors import Invalid
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Actor, Kind, Role, Sensitivity
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
 
@@ -98,7 +98,7 @@ def _check(agent: Agent) -> None:
 
 def _record(viewer: Viewer, verb: str, agent: Agent, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=label.id,

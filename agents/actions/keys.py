@@ -9,13 +9,13 @@ from django.db.models.functions import Least, Now
 
 from agents.keys import make_key
 from agents.models import MAX_RATE_LIMIT, ApiKey, Scope
-from memoryhub.core import ledger
-from memoryhub.core.delegation import begin
+from memoryhub.core.access.delegation import begin
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.errors import Forbidden, Invalid
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Membership, Role, Sensitivity
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
 OVERLAP = timedelta(hours=24)
@@ -127,7 +127,7 @@ def _lock(viewer: Viewer, key: ApiKey) -> ApiKey:
 def _record(viewer: Viewer, verb: str, key: ApiKey, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
     expires_at = ApiKey.objects.values_list("expires_at", flat=True).get(id=key.id)
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=label.id,

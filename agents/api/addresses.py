@@ -9,9 +9,9 @@ from django.views.decorators.csrf import csrf_exempt
 from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchAddress
-from memoryhub.interface.headers import check_address
-from memoryhub.interface.problems import problem_response
-from memoryhub.interface.shapes import parse_fact_key, parse_task_key
+from memoryhub.interface.http.headers import check_address
+from memoryhub.interface.http.problems import problem_response
+from memoryhub.interface.http.shapes import parse_fact_key, parse_task_key
 
 _PARSERS = {"tasks": parse_task_key, "facts": parse_fact_key}
 

@@ -1,4 +1,4 @@
-"""/api/v1/alerts: send, list, read, acknowledge. The stream of the feed pushes them: agents.native."""
+"""/api/v1/alerts: send, list, read, acknowledge. The stream of the feed pushes them: agents.waiting."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,8 +11,8 @@ from agents.api.tasks import given, level
 from agents.models import Agent
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Membership
-from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import Line, NewRow, Shape, TaskKey, Text, When
+from memoryhub.interface.http.pagination import Listed
+from memoryhub.interface.http.shapes import Line, NewRow, Shape, TaskKey, Text, When
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import alerts
 from memoryhub.memory.models import Severity

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from agents.api.doors import Answer, Reading
-from memoryhub.core.sealing import read_text
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.memory import answers
 from memoryhub.memory.selectors import context, facts, learnings, memories
 from memoryhub.memory.selectors import tasks as task_selectors

@@ -19,8 +19,8 @@ from django.views.generic import View
 
 from agents.openapi.problems import OF_FIELDS, OF_REQUESTS, STATUSES
 from memoryhub.core.errors import HubError, MethodNotAllowed
-from memoryhub.interface.headers import check_address
-from memoryhub.interface.problems import problem_response
+from memoryhub.interface.http.headers import check_address
+from memoryhub.interface.http.problems import problem_response
 
 _KEPT = "public, max-age=300"
 

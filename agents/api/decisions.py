@@ -11,8 +11,8 @@ from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import Token, given, level
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import Content, Key, NewRow, Shape, TaskKey, Text, Uuid
+from memoryhub.interface.http.pagination import Listed
+from memoryhub.interface.http.shapes import Content, Key, NewRow, Shape, TaskKey, Text, Uuid
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import decisions
 from memoryhub.memory.models import DecisionStatus

@@ -23,16 +23,16 @@ from agents.api.withheld import withhold
 from agents.authentication import authenticate
 from agents.limits import spend
 from memoryhub.core import idempotency, work
+from memoryhub.core.access.permissions import VERBS, require_scope
+from memoryhub.core.db.fitting import BYTES, Fitted
 from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
-from memoryhub.core.fitting import BYTES, Fitted
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.verbs import VERBS, require_scope
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.headers import check_address, check_media_type, idempotency_key
-from memoryhub.interface.json import MAX_BYTES, dump, parse_object
-from memoryhub.interface.pagination import Page, page, read_window
-from memoryhub.interface.params import Params
-from memoryhub.interface.shapes import NOT_A_KEY, Shape, convert
+from memoryhub.interface.http.headers import check_address, check_media_type, idempotency_key
+from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
+from memoryhub.interface.http.pagination import Page, page, read_window
+from memoryhub.interface.http.params import Params
+from memoryhub.interface.http.shapes import NOT_A_KEY, Shape, convert
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.native."""
+"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.waiting."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,18 +9,18 @@ from msgspec import Meta, field
 from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, named_by, room
 from agents.api.tasks import Reason
 from escalations import answers as answered
-from escalations import packages, selectors
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation, Priority
+from escalations.selectors import escalations, packages
 from escalations.standing import in_states
 from escalations.states import STATES
-from memoryhub.core.verbs import has_scope
-from memoryhub.interface.etags import make_tag
-from memoryhub.interface.json import dump, member_text
-from memoryhub.interface.pagination import Listed, page, read_window
-from memoryhub.interface.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
-from memoryhub.interface.shapes import Priority as PriorityName
+from memoryhub.core.access.permissions import has_scope
+from memoryhub.interface.http.etags import make_tag
+from memoryhub.interface.http.json import dump, member_text
+from memoryhub.interface.http.pagination import Listed, page, read_window
+from memoryhub.interface.http.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
+from memoryhub.interface.http.shapes import Priority as PriorityName
 from memoryhub.memory import rendering
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -80,12 +80,12 @@ class Escalations(Reading, Writing):
 
     def read(self, **url: Any) -> Answer:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
-        rows = selectors.escalations(self.viewer)
+        rows = escalations.escalations(self.viewer)
         if key := self.params.task_key("task"):
             rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
             rows = in_states(rows, [state])
-        return self.paged(keyset(rows), selectors.render)
+        return self.paged(keyset(rows), escalations.render)
 
     def write(self, body: NewEscalation, **url: Any) -> Outcome:
         """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
@@ -123,14 +123,14 @@ class Escalations(Reading, Writing):
         }
 
     def render(self, outcome: Outcome) -> Answer:
-        row = selectors.escalation(self.viewer, UUID(outcome.result))
-        filters, part = selectors.frozen(row), room() // 4
-        most = FIRST_PAGE if has_scope(self.viewer, selectors.MEMORY) else 0
-        first = selectors.package(self.viewer, row, most_bytes=part)
+        row = escalations.escalation(self.viewer, UUID(outcome.result))
+        filters, part = escalations.frozen(row), room() // 4
+        most = FIRST_PAGE if has_scope(self.viewer, escalations.MEMORY) else 0
+        first = escalations.package(self.viewer, row, most_bytes=part)
         observations = memories.observations(self.viewer, filters, limit=most, most_bytes=part)
         decisions = memories.decisions(self.viewer, filters, limit=most, most_bytes=part)
         _add(first, fitting(observations, rendering.observation, part), fitting(decisions, rendering.decision, part))
-        data = {**selectors.render(row), "package": first}
+        data = {**escalations.render(row), "package": first}
         if row.author_id != self.viewer.membership:
             data["joined"] = True
         return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
@@ -143,8 +143,8 @@ class OneEscalation(Reading):
     answers: ClassVar[Mapping[int, Any]] = {200: answered.Escalation}
 
     def read(self, **url: Any) -> Answer:
-        row = selectors.escalation(self.viewer, url["escalation_id"])
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        return Answer(escalations.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Package(Reading):
@@ -160,11 +160,11 @@ class Package(Reading):
     parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
 
     def read(self, **url: Any) -> Answer:
-        row = selectors.escalation(self.viewer, url["escalation_id"])
+        row = escalations.escalation(self.viewer, url["escalation_id"])
         window = read_window(
             self.params, address=self.request.path, owner=self.viewer.membership, most=packages.MOST_ROWS
         )
-        data = selectors.package(self.viewer, row, most_bytes=room() // 4)
+        data = escalations.package(self.viewer, row, most_bytes=room() // 4)
         left = room() - len(dump(data))
         rows = packages.rows(
             self.viewer,
@@ -208,8 +208,8 @@ class EscalationVerb(Writing):
         raise NotImplementedError
 
     def render(self, outcome: Outcome) -> Answer:
-        row = selectors.escalation(self.viewer, UUID(outcome.result))
-        return Answer(selectors.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
+        row = escalations.escalation(self.viewer, UUID(outcome.result))
+        return Answer(escalations.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
 
 
 class Acknowledge(EscalationVerb):

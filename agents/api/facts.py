@@ -13,8 +13,8 @@ from agents.api.tasks import given, level
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
 from memoryhub.core.ids import mark_of
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.interface.etags import fits_none, if_match, make_tag, must_be_new
-from memoryhub.interface.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
+from memoryhub.interface.http.etags import fits_none, if_match, make_tag, must_be_new
+from memoryhub.interface.http.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
 from memoryhub.memory import rendering
 from memoryhub.memory.actions import facts
 from memoryhub.memory.actions.facts import NewFact, Seen, Stale

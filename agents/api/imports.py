@@ -16,9 +16,9 @@ from agents.models import Scope
 from memoryhub.core import idempotency, work
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.interface.headers import idempotency_key
-from memoryhub.interface.json import MAX_BATCH_BYTES, dump
-from memoryhub.interface.shapes import Key, Line, Shape
+from memoryhub.interface.http.headers import idempotency_key
+from memoryhub.interface.http.json import MAX_BATCH_BYTES, dump
+from memoryhub.interface.http.shapes import Key, Line, Shape
 
 MAX_RUNS = 100
 # What an import makes; its own scope is enough for all of it.

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from agents.api.doors import Answer, Reading
-from escalations import insights
+from escalations.reports import insights
 from memoryhub.core import work
-from memoryhub.interface.json import dump
+from memoryhub.interface.http.json import dump
 
 BY = ("agent", "week")
 

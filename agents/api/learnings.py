@@ -11,8 +11,8 @@ from agents.api.observations import LIST_PARAMETERS, filters_of
 from agents.api.tasks import given, level
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.pagination import MAX_LIMIT, Listed
-from memoryhub.interface.shapes import Content, JsonObject, NewRow, Shape, TaskKey, Text
+from memoryhub.interface.http.pagination import MAX_LIMIT, Listed
+from memoryhub.interface.http.shapes import Content, JsonObject, NewRow, Shape, TaskKey, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import learnings
 from memoryhub.memory.models import Signal

@@ -11,7 +11,7 @@ from agents.models import Agent
 from memoryhub.core.models import Membership
 from memoryhub.core.models import Sensitivity as Level
 from memoryhub.core.transactions import current
-from memoryhub.interface.pagination import Listed, page, read_window
+from memoryhub.interface.http.pagination import Listed, page, read_window
 from memoryhub.memory.answers import Instant, Sensitivity, one_of
 from memoryhub.memory.selectors import tasks as task_selectors
 

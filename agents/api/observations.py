@@ -11,10 +11,10 @@ from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
 from agents.api.tasks import Token, given, level
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask, NotFound
-from memoryhub.interface.json import escape_pointer
-from memoryhub.interface.pagination import Listed
-from memoryhub.interface.params import Params
-from memoryhub.interface.shapes import Content, NewRow, Shape, Tags, TaskKey, When, convert
+from memoryhub.interface.http.json import escape_pointer
+from memoryhub.interface.http.pagination import Listed
+from memoryhub.interface.http.params import Params
+from memoryhub.interface.http.shapes import Content, NewRow, Shape, Tags, TaskKey, When, convert
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import observations, pins
 from memoryhub.memory.actions.observations import Logged, NewObservation

@@ -9,14 +9,14 @@ from rest_framework.request import Request
 from agents.api.doors import Answer, Reading, fitting, room
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, Unavailable
 from memoryhub.core.models import Membership
-from memoryhub.interface.pagination import MAX_LIMIT
+from memoryhub.interface.http.pagination import MAX_LIMIT
 from memoryhub.memory.answers import Hits
-from memoryhub.memory.search import asked, embeddings, vectors
-from memoryhub.memory.search.asked import Asked
-from memoryhub.memory.search.find import MODES, Filters, Hit, find
-from memoryhub.memory.search.near import fuse, near
-from memoryhub.memory.search.shown import show
+from memoryhub.memory.search import embeddings, vector_indexer
+from memoryhub.memory.search.query import Asked, meant, read
+from memoryhub.memory.search.ranking import MODES, Filters, Hit, find
+from memoryhub.memory.search.results import show
 from memoryhub.memory.search.sources import TYPES
+from memoryhub.memory.search.vectors import fuse, near
 from memoryhub.memory.selectors import tasks
 
 DEFAULT_LIMIT = 20
@@ -51,11 +51,11 @@ class Search(Reading):
 
     def _ask_endpoint(self) -> None:
         query, mode = self._query(), self._mode()
-        if mode not in ("hybrid", "semantic") or query is None or asked.read(query).is_empty:
+        if mode not in ("hybrid", "semantic") or query is None or read(query).is_empty:
             return
         try:
-            if vectors.are_made():
-                self.meaning = embeddings.of_query(self.viewer.membership, asked.meant(query))
+            if vector_indexer.are_made():
+                self.meaning = embeddings.of_query(self.viewer.membership, meant(query))
         except embeddings.Away:
             if mode == "semantic":
                 raise Unavailable(
@@ -70,7 +70,7 @@ class Search(Reading):
         filters = self._filters()
         if query is None:
             raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
-        if mode == "semantic" and not (settings.EMBEDDINGS_URL and vectors.are_made()):
+        if mode == "semantic" and not (settings.EMBEDDINGS_URL and vector_indexer.are_made()):
             raise Conflict(
                 Code.NOT_CONFIGURED,
                 "Searching by meaning needs an embeddings endpoint and pgvector, and that is not set up here.",
@@ -79,7 +79,7 @@ class Search(Reading):
             filters.author = (
                 Membership.objects.filter(team_id=self.viewer.team, name=agent).values_list("id", flat=True).first()
             )
-        wanted = asked.read(query)
+        wanted = read(query)
         if wanted.is_empty or (agent is not None and filters.author is None):
             return Answer(self._told([], more=False))
         hits = self._find(wanted, filters, mode, limit + MORE)

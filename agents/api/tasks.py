@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from agents.api.doors import Answer, Outcome, Reading, Writing, room
 from memoryhub.core.errors import PreconditionFailed
 from memoryhub.core.models import Sensitivity
-from memoryhub.interface.etags import if_match, make_tag
-from memoryhub.interface.json import format_when
-from memoryhub.interface.pagination import Listed
-from memoryhub.interface.shapes import Content, JsonObject, Line, NewRow, Shape, TaskKey, Text
+from memoryhub.interface.http.etags import if_match, make_tag
+from memoryhub.interface.http.json import format_when
+from memoryhub.interface.http.pagination import Listed
+from memoryhub.interface.http.shapes import Content, JsonObject, Line, NewRow, Shape, TaskKey, Text
 from memoryhub.memory import answers, rendering
 from memoryhub.memory.actions import leases, tasks
 from memoryhub.memory.actions.leases import Lease

@@ -18,7 +18,7 @@ from agents.api import (
     search,
     tasks,
 )
-from memoryhub.interface.shapes import in_address
+from memoryhub.interface.http.shapes import in_address
 
 
 class _KeyConverter:

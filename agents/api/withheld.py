@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.models import Scope
-from memoryhub.core.verbs import has_scope
+from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.viewers import Viewer
 
 # The scope of a write -> that of the reads of the same rows; each of the others opens both.

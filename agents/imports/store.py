@@ -15,9 +15,9 @@ from agents.imports.steps import Ask, Decide, Observe, Rules, Step, plan
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core import work
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.errors import Code, Conflict, HubError
-from memoryhub.core.sealing import read_text
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import decisions, leases, observations, tasks

@@ -18,8 +18,8 @@ from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
 from agents.openapi.parameters import Untold, header_parameter, query_parameter
-from memoryhub.interface.problems import CONTENT_TYPE
-from memoryhub.interface.shapes import FactKey, TaskKey
+from memoryhub.interface.http.problems import CONTENT_TYPE
+from memoryhub.interface.http.shapes import FactKey, TaskKey
 
 Json = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
-from agents.native import answer, feed, stream
-from agents.native.frames import FeedEvent, FeedEvents
 from agents.openapi.parameters import Untold
+from agents.waiting import answer, feed, stream
+from agents.waiting.frames import FeedEvent, FeedEvents
 from escalations.answers import Answer
 from memoryhub.memory.answers import PushedAlert
 

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 
 from escalations.states import STATES
-from memoryhub.interface.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from memoryhub.interface.params import MAX_WORDS
-from memoryhub.interface.shapes import COMPARTMENT, Key, Text
+from memoryhub.interface.http.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from memoryhub.interface.http.params import MAX_WORDS
+from memoryhub.interface.http.shapes import COMPARTMENT, Key, Text
 from memoryhub.memory.models import DecisionStatus, Severity, Signal, TaskStatus
-from memoryhub.memory.search.find import MODES
+from memoryhub.memory.search.ranking import MODES
 from memoryhub.memory.search.sources import TYPES
 from memoryhub.memory.selectors.alerts import STATES as ALERT_STATES
 from memoryhub.memory.selectors.context import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET

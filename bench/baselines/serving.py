@@ -2,7 +2,7 @@
 
 import sys
 
-from memoryhub.config.launch import web_command
+from memoryhub.run.launch import web_command
 
 _UVICORN = ("--host", "127.0.0.1", "--log-level", "warning", "--no-access-log", "--no-server-header")
 

@@ -5,18 +5,18 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from escalations import schemas
+from escalations.action_schemas import documents
 from escalations.actions.common import free, let_go, lock, require_owner, save, withdraw_answer, write_answer
 from escalations.models import Escalation, Verdict
-from escalations.selectors import unreachable
+from escalations.selectors.escalations import unreachable
 from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, next_state
-from memoryhub.core import outbox
+from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
-from memoryhub.core.sealing import read_text
+from memoryhub.core.outbox import jobs
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.json import dump
+from memoryhub.interface.http.json import dump
 from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
@@ -85,7 +85,7 @@ def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments
     if arguments is None:
         raise NotAllowed(errors=(FieldError("/arguments", "missing", "Send the edited arguments."),))
     schema = (read_text(escalation).get("action") or {}).get("schema")
-    if schema is not None and (faults := schemas.faults(schema, arguments)):
+    if schema is not None and (faults := documents.faults(schema, arguments)):
         raise NotAllowed(errors=faults)
 
 
@@ -117,7 +117,7 @@ def give_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
     task.status = TaskStatus.IN_PROGRESS if task.holder_id else TaskStatus.OPEN
     save_task(task)
     save(viewer, "hand_back", escalation)
-    outbox.schedule(
+    jobs.schedule(
         viewer,
         CLOSE_UNACKNOWLEDGED,
         row_id=escalation.id,

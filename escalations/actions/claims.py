@@ -9,11 +9,11 @@ from escalations.actions.common import lock, requeue, require_owner, save
 from escalations.models import Escalation
 from escalations.standing import IS_OVER
 from escalations.states import CLAIMED, QUEUED, WAITING, next_state
-from memoryhub.core import outbox
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.permissions import DESK, action
 from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now, take_token
 from memoryhub.memory.actions.tasks import save as save_task
@@ -77,7 +77,7 @@ def _take(viewer: Viewer, escalation: Escalation, task: Task) -> Escalation:
     _prolong(escalation, task, at)
     save_task(task)
     save(viewer, "claim", escalation, owner=viewer.name)
-    outbox.schedule(
+    jobs.schedule(
         viewer, RUN_OUT, row_id=escalation.id, due_at=escalation.claim_expires_at, generation=escalation.generation
     )
     return escalation

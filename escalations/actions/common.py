@@ -8,13 +8,13 @@ from django.conf import settings
 from escalations.models import Answer, Escalation, Note, Verdict
 from escalations.standing import ended_by
 from escalations.states import RESOLVED, next_state
-from memoryhub.core import ledger
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.errors import Code, Conflict, NotFound, RateLimited
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import label_by_id
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Role
-from memoryhub.core.sealing import text_columns
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import end_lease, now
 from memoryhub.memory.actions.tasks import lock as lock_task
@@ -100,7 +100,7 @@ def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID
 
 def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID | None = None, **data: Any) -> UUID:
     """Append the event of an escalation's change."""
-    return ledger.append(
+    return events.append(
         viewer,
         f"escalation.{verb}",
         label=escalation.label_id,

@@ -7,12 +7,12 @@ from uuid import UUID, uuid5
 from django.conf import settings
 
 from escalations.models import Draft, Escalation
-from memoryhub.core.access import find
+from memoryhub.core.access.clearance import find
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.access.permissions import READERS, action
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotAllowed
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import run
-from memoryhub.core.verbs import READERS, action
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now
 

@@ -6,19 +6,19 @@ from typing import Any
 
 from django.conf import settings
 
-from escalations import schemas
+from escalations.action_schemas import documents
 from escalations.actions.common import RETRY_SECONDS, record, refuse_more_notes, write_note
+from escalations.json_text import keep
 from escalations.models import Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
-from escalations.written import keep
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import Kind, Membership, Role, Team
-from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import later, run
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.memory.actions.tasks import lock as lock_task
 from memoryhub.memory.actions.tasks import save as save_task
@@ -130,7 +130,11 @@ def _check_request(allowed: Sequence[str], action: dict[str, Any] | None) -> Non
         raise Invalid(errors=(FieldError("/allowed", "too_short", "Name at least one answer that you can take."),))
     if action is None and {Verdict.APPROVE, Verdict.EDIT} & set(allowed):
         raise Invalid(errors=(FieldError("/action", "missing", "approve and edit need the action they are about."),))
-    if action and action.get("schema") is not None and (fault := schemas.check(action["schema"], action["arguments"])):
+    if (
+        action
+        and action.get("schema") is not None
+        and (fault := documents.check(action["schema"], action["arguments"]))
+    ):
         raise Invalid(errors=(replace(fault, pointer=f"/action/schema{fault.pointer}"),))
 
 

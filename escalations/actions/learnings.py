@@ -6,10 +6,10 @@ from uuid import UUID
 from escalations.actions.common import lock
 from escalations.models import Answer, Escalation
 from escalations.states import CLOSED, HANDED_BACK, RESOLVED
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.access.permissions import DESK, action
 from memoryhub.core.errors import Code, Conflict
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.verbs import DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.learnings import add
 

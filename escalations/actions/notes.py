@@ -4,7 +4,7 @@ from uuid import UUID
 
 from escalations.actions.common import lock, refuse_more_notes, write_note
 from escalations.models import Note
-from memoryhub.core.verbs import AGENTS, READERS, action
+from memoryhub.core.access.permissions import AGENTS, READERS, action
 from memoryhub.core.viewers import Viewer
 
 

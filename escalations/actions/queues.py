@@ -1,11 +1,11 @@
 """Queues: change. A team's first one is made by its first escalation."""
 
 from escalations.models import Queue
-from memoryhub.core import ledger
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.errors import Invalid
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
 
@@ -27,5 +27,5 @@ def change(viewer: Viewer, *, queue: Queue, claim_minutes: int | None = None) ->
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
     before = {"claim_minutes": was} if was != queue.claim_minutes else {}
     data = {"queue": queue.name, "claim_minutes": queue.claim_minutes, "before": before}
-    ledger.append(viewer, "queue.change", label=label.id, row_type="queue", row_id=None, data=data)
+    events.append(viewer, "queue.change", label=label.id, row_type="queue", row_id=None, data=data)
     return queue

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import label_key, policies
+from memoryhub.core.access.rls import label_key, policies
 
 TABLES = ("escalation", "escalation_note", "escalation_answer")
 

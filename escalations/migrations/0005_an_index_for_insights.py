@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-# Ids are ordered by time. The words are those of escalations.insights: a partial index serves a query that asks for
+# Ids are ordered by time. The words are those of escalations.reports.insights: a partial index serves a query that asks for
 # some of them.
 INDEX = """
 create index event_of_work on event (team_id, id) where type in ('task.create', 'task.claim', 'task.complete',

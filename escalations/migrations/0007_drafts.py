@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 from django.db.migrations.operations import RunSQL
 
-from memoryhub.core.rls import ACTOR, LABELS, SYSTEM, TEAM, label_key
+from memoryhub.core.access.rls import ACTOR, LABELS, SYSTEM, TEAM, label_key
 
 # The system's own viewer removes old ones. It has no key to a text that is not told to it, and reads none.
 MINE = f"team_id = {TEAM} and label_id = any {LABELS} and author_id = {ACTOR}"

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from escalations.models import Escalation, Priority
 from memoryhub.core import work
-from memoryhub.core.labels import label_by_id
+from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.unseen import UNSEEN, number_of, show
 
 register = template.Library()

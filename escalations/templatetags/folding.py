@@ -7,9 +7,9 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from escalations import arguments
+from escalations.desk import argument_fields
+from escalations.json_text import arguments_of, has_arguments
 from escalations.templatetags.desk import plain
-from escalations.written import arguments_of, has_arguments
 from memoryhub.core.unseen import UNSEEN
 
 register = template.Library()
@@ -66,7 +66,7 @@ def approved(text: dict[str, Any]) -> SafeString | None:
     """The arguments in an answer's text, as rows; None when it has none."""
     if not has_arguments(text):
         return None
-    page = arguments.rows(arguments_of(text))
+    page = argument_fields.rows(arguments_of(text))
     shown = format_html_join(
         "",
         "<div><dt>{}</dt><dd>{}{}</dd></div>",

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from django import template
 from django.utils.safestring import SafeString
 
-from escalations.items import as_html
-from escalations.timeline import Item
+from escalations.desk.items import as_html
+from escalations.desk.timeline import Item
 
 register = template.Library()
 

@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class HubAdminConfig(AdminConfig):
-    default_site = "memoryhub.interface.admin.HubAdminSite"
+    default_site = "memoryhub.interface.pages.admin.HubAdminSite"

@@ -1,6 +1,6 @@
 """The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads.
 
-Before any of it, requests are counted by who asks (agents.native.callers), so that no neighbour takes everything.
+Before any of it, requests are counted by who asks (agents.waiting.callers), so that no neighbour takes everything.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ from channels.sessions import CookieMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
 
-from agents.native.answer import answer  # noqa: E402
-from agents.native.callers import Caller, Callers, InFlight, Refusals  # noqa: E402
-from agents.native.doors import Receive, Request, Scope, Send  # noqa: E402
-from agents.native.feed import feed  # noqa: E402
-from agents.native.stream import stream  # noqa: E402
-from escalations.routing import websocket_urlpatterns  # noqa: E402
+from agents.waiting.answer import answer  # noqa: E402
+from agents.waiting.callers import Caller, Callers, InFlight, Refusals  # noqa: E402
+from agents.waiting.doors import Receive, Request, Scope, Send  # noqa: E402
+from agents.waiting.feed import feed  # noqa: E402
+from agents.waiting.stream import stream  # noqa: E402
+from escalations.desk.socket_urls import websocket_urlpatterns  # noqa: E402
 from memoryhub.config.wsgi import application as wsgi_application  # noqa: E402
-from memoryhub.core import patience  # noqa: E402
+from memoryhub.core.db import patience  # noqa: E402
 from memoryhub.core.errors import HubError, RateLimited  # noqa: E402
-from memoryhub.interface.bridge import Bridge  # noqa: E402
-from memoryhub.interface.heads import Head  # noqa: E402
-from memoryhub.interface.readiness import LATER_SECONDS, Pace, healthz, readyz  # noqa: E402
-from memoryhub.interface.refusals import refuse  # noqa: E402
-from memoryhub.interface.wire import GIVE_WAY  # noqa: E402
+from memoryhub.interface.server.bridge import Bridge  # noqa: E402
+from memoryhub.interface.server.heads import Head  # noqa: E402
+from memoryhub.interface.server.protocol import GIVE_WAY  # noqa: E402
+from memoryhub.interface.server.readiness import LATER_SECONDS, Pace, healthz, readyz  # noqa: E402
+from memoryhub.interface.server.refusals import refuse  # noqa: E402
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from memoryhub.core.flags import MIN_SECRET, read_flag
+from memoryhub.run.flags import MIN_SECRET, read_flag
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
@@ -159,7 +159,7 @@ def database(name: str) -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        # The hot paths prepare their statements (core.sql); Django's own cursors bind on the client and never do.
+        # The hot paths prepare statements (core.db.statements); Django's own cursors bind on the client and never do.
         "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5, **_GONE},
     }
 

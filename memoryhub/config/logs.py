@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from memoryhub.core.failures import describe
+from memoryhub.core.errors import describe
 
 
 def _without_text(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections
 
-from memoryhub.config import env, steps
-from memoryhub.config.frontend import install_frontend
+from memoryhub.config import env
+from memoryhub.run import steps
+from memoryhub.run.frontend import install_frontend
 
 
 def migrate() -> None:

@@ -1,4 +1,4 @@
-"""What the outbox can do, and what follows from which event. Read by core.outbox and core.ledger.
+"""What the outbox can do, and what follows from which event. Read by core.outbox.jobs and core.ledger.events.
 
 This is the one way for something to flow upward through the layers. A reaction is an outbox row in the
 transaction of the event, so it is done if and only if the event happened, at least once delivered, once done.

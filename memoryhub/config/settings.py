@@ -15,7 +15,7 @@ METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 HTTPS = env.flag("HTTPS", False)
-# Whose X-Forwarded-For is believed (interface.addresses).
+# Whose X-Forwarded-For is believed (interface.http.addresses).
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 
 # `default` serves as the app role, under row-level security; `owner`, which only commands have, migrates.
@@ -43,7 +43,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "memoryhub.interface.middleware.RequestIdMiddleware",
+    "memoryhub.interface.http.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -54,12 +54,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "memoryhub.interface.middleware.FirstPasswordMiddleware",
+    "memoryhub.interface.pages.first_password.FirstPasswordMiddleware",
 ]
 
 # All that requests of programs pass through (config.wsgi): keys, not sessions; JSON, not pages.
 API_MIDDLEWARE = [
-    "memoryhub.interface.middleware.RequestIdMiddleware",
+    "memoryhub.interface.http.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
 ]
 
@@ -68,7 +68,7 @@ WSGI_APPLICATION = "memoryhub.config.wsgi.application"
 ASGI_APPLICATION = "memoryhub.config.asgi.application"
 TEMPLATES = [
     {
-        "BACKEND": "memoryhub.interface.templates.Templates",
+        "BACKEND": "memoryhub.interface.pages.templates.Templates",
         "DIRS": [ROOT / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -76,7 +76,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "memoryhub.interface.demo.context",
+                "memoryhub.interface.pages.demo.context",
             ]
         },
     }
@@ -97,7 +97,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "memoryhub.interface.pages.csrf_failure"
+CSRF_FAILURE_VIEW = "memoryhub.interface.pages.base.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 # The API refuses plain HTTP by itself, with a problem; probes come from beside the process.
 SECURE_REDIRECT_EXEMPT = ["^api/", "^healthz$", "^readyz$", "^metrics$"]
@@ -131,7 +131,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [],
     "UNAUTHENTICATED_USER": None,
-    "EXCEPTION_HANDLER": "memoryhub.interface.problems.exception_handler",
+    "EXCEPTION_HANDLER": "memoryhub.interface.http.problems.exception_handler",
 }
 
 CHANNEL_LAYERS = {

@@ -8,12 +8,12 @@ from django.contrib import admin
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.delegation import administers_installation, installers
+from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.actions import compartments, memberships, people, teams
 from memoryhub.core.actions.memberships import HUMAN_ROLES
 from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
-from memoryhub.core.delegation import administers_installation, installers
-from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import (
     SYSTEM_TEAM,
     AccessLog,

@@ -1,6 +1,6 @@
 """What every admin page shares: the viewer's rows only, changes through actions only, nothing deleted, lists bounded.
 
-memoryhub.interface.admin runs each page inside the viewer's transaction; what an action refuses is shown on the form.
+interface.pages.admin runs each page inside the viewer's transaction; what an action refuses is shown on the form.
 """
 
 import json
@@ -16,14 +16,14 @@ from django.urls import URLPattern
 from django.utils.functional import cached_property
 
 from memoryhub.core import unseen
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.label_text import read_compartments
+from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.errors import HubError
-from memoryhub.core.labels import label_by_id
 from memoryhub.core.models import SYSTEM_TEAM, Labelled
-from memoryhub.core.sealing import read_text
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.core.words import read_compartments
 
 MOST_ROWS = 10_000
 MOST_TEXT = 600_000  # characters of a row's text: one that cannot be seen takes twelve bytes of the page

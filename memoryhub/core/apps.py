@@ -11,6 +11,6 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from memoryhub.core import checks  # noqa: F401  (registers the system checks)
-        from memoryhub.core.grants import grant_app_role
+        from memoryhub.core.access.grants import grant_app_role
 
         post_migrate.connect(grant_app_role, dispatch_uid="memoryhub.grants")

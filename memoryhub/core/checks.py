@@ -8,9 +8,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, ProgrammingError, connection
 from django.db.models import Q
 
-from memoryhub.core import mark, sealing
-from memoryhub.core.delegation import installers
+from memoryhub.core.access.delegation import installers
+from memoryhub.core.ledger import mark
 from memoryhub.core.models import Actor, Kind, PasswordOrigin
+from memoryhub.core.secrecy import sealing
 
 
 @register(Tags.database)

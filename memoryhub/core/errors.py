@@ -1,5 +1,6 @@
 """What an action or a door refuses, as exceptions; every door renders them (RFC 9457 over HTTP)."""
 
+import traceback
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -257,3 +258,14 @@ class Unconfirmed(Unavailable):
             " send it again with the same client_ref or Idempotency-Key.",
             retry_after=1,
         )
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """An exception for the log without its text, which may quote what is confidential: its causes' names, its place."""
+    names: list[str] = []
+    cause: BaseException | None = exc
+    while cause is not None and len(names) < 5:
+        names.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
+        cause = cause.__cause__ or cause.__context__
+    frames = traceback.extract_tb(exc.__traceback__)[-8:]
+    return {"error": names, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}

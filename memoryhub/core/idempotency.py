@@ -13,11 +13,11 @@ from uuid import UUID
 
 from django.db import connection
 
-from memoryhub.core import counts
+from memoryhub.core import metrics
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, NotAllowed
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Idempotency
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import current
 from memoryhub.core.work import stoppable
 
@@ -60,7 +60,7 @@ def recall(request: Request) -> Any | None:
         raise NotAllowed("This Idempotency-Key was used for another request.", code=Code.IDEMPOTENCY_MISMATCH)
     # The first one's answer rests on this event; it is on disk before the replay is answered, too.
     current().settled = record.event_id
-    counts.REPLAYS.inc()
+    metrics.REPLAYS.inc()
     return record.result
 
 

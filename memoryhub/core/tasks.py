@@ -7,11 +7,13 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from memoryhub.core import guessing, outbox, sql
+from memoryhub.core import guessing
 from memoryhub.core.actions import feed
-from memoryhub.core.failures import describe
-from memoryhub.core.mark import write_mark
+from memoryhub.core.db import statements
+from memoryhub.core.errors import describe
+from memoryhub.core.ledger.mark import write_mark
 from memoryhub.core.models import Team
+from memoryhub.core.outbox.jobs import work_one
 from memoryhub.core.viewers import system_viewer
 from memoryhub.core.wake import WORK
 
@@ -24,7 +26,7 @@ SWEEP_SECONDS = 1.5  # a sweep ends before the next begins
 def work(jobs: list[str]) -> None:
     """Do these jobs, unless another worker has them."""
     for job in jobs:
-        outbox.work_one(UUID(job))
+        work_one(UUID(job))
 
 
 @shared_task(name="memoryhub.core.tasks.sweep")
@@ -32,14 +34,14 @@ def sweep() -> None:
     """Do what is due and was not woken: timers, lost wake-ups, jobs of a worker that died."""
     _beat()
     deadline = time.monotonic() + SWEEP_SECONDS
-    while time.monotonic() < deadline and outbox.work_one():
+    while time.monotonic() < deadline and work_one():
         pass
 
 
 def _beat() -> None:
     """Show that beat and worker live, in the database, where every web process looks."""
-    sql.later("select set_config('synchronous_commit', 'off', true)")  # of this trip
-    sql.run("update heartbeat set at = statement_timestamp() where part = 'worker'")
+    statements.later("select set_config('synchronous_commit', 'off', true)")  # of this trip
+    statements.run("update heartbeat set at = statement_timestamp() where part = 'worker'")
 
 
 @shared_task(name="memoryhub.core.tasks.prune_feeds")

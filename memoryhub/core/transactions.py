@@ -12,11 +12,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from memoryhub.core import counts, durability, lives, sql, wake
-from memoryhub.core.blocks import block
+from memoryhub.core import metrics, wake
+from memoryhub.core.db import durability, statements
+from memoryhub.core.db.blocks import block
+from memoryhub.core.db.pipeline import Params, Rows
 from memoryhub.core.errors import HubError, Unconfirmed
+from memoryhub.core.ledger import lives
 from memoryhub.core.models import AccessLog, Outbox
-from memoryhub.core.pipeline import Params, Rows
 from memoryhub.core.viewers import Viewer
 from memoryhub.core.work import stoppable
 
@@ -65,11 +67,11 @@ class Transaction:
     due: list[UUID] = field(default_factory=list)  # those of the jobs to wake Celery for
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
     sealed_by: set[int] = field(default_factory=set)  # ids of the data keys
-    after: list[sql.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
+    after: list[statements.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
     settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None
     has_made_labels: bool = False  # which may be rolled back, so that their list is this transaction's own
-    _entered: sql.Statement | None = None
+    _entered: statements.Statement | None = None
     _known: _Listed | None = None
 
     def enter(self) -> None:
@@ -86,7 +88,7 @@ class Transaction:
             "known": self._known and self._known.text,
         }
         # No method of this object's: what was read would live on in a cycle with it.
-        self._entered = sql.leave(sql.Statement(_ENTER, params, partial(_notice, viewer.team)))
+        self._entered = statements.leave(statements.Statement(_ENTER, params, partial(_notice, viewer.team)))
 
     @property
     def life(self) -> int:
@@ -167,7 +169,7 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
     if mine.seq is not None:
         wake.ring(viewer.team, mine.seq)
     for event in mine.events:
-        counts.EVENTS.labels(event["type"]).inc()
+        metrics.EVENTS.labels(event["type"]).inc()
     wake.work(mine.due)
 
 
@@ -178,16 +180,16 @@ def _finish(mine: Transaction) -> None:
     if mine.jobs:
         Outbox.objects.bulk_create(mine.jobs)
     for event in mine.events:
-        sql.later(_APPEND, event)
-    if sql.waits_only_for(mine._entered) and not mine.after:
+        statements.later(_APPEND, event)
+    if statements.waits_only_for(mine._entered) and not mine.after:
         return  # nothing was asked, and nothing need be sent
-    sql.later("commit")
+    statements.later("commit")
     if mine.after:
-        sql.later("begin")
+        statements.later("begin")
         mine.enter()
         for statement in mine.after:
-            sql.leave(statement)
-        sql.later("commit")
+            statements.leave(statement)
+        statements.later("commit")
     if mine.events:
         mine.seq = settle(mine.events[-1]["id"])
         durability.reach(mine.viewer.team, mine.seq)
@@ -195,21 +197,21 @@ def _finish(mine: Transaction) -> None:
         settle(mine.settled)
     elif mine.settled:
         _settle_read()
-    sql.send()
+    statements.send()
 
 
 def _refuse(mine: Transaction) -> None:
     """Undo what was done; what the refusal tells of is durable, too, when it leaves."""
     if mine.settled:
-        sql.forget()
-        sql.later("rollback")
+        statements.forget()
+        statements.later("rollback")
         _settle_read()
 
 
 def settle(event_id: UUID) -> int:
     """Wait until the event is durable and return its `seq`. Nothing may be answered or announced before."""
     with durability.waiting():
-        ((seq,),) = sql.run("select settle(%s::uuid)", [event_id])
+        ((seq,),) = statements.run("select settle(%s::uuid)", [event_id])
     if seq is None:
         raise RuntimeError(f"event {event_id} has no seq: it was not committed")
     return int(seq)
@@ -217,29 +219,29 @@ def settle(event_id: UUID) -> int:
 
 def _settle_read() -> None:
     with durability.reading():
-        sql.run("select settle_read()")
+        statements.run("select settle_read()")
 
 
 def read_last(text: str, params: Params) -> Rows:
-    """As sql.run(), for the last that a read-only transaction asks: COMMIT travels with it.
+    """As statements.run(), for the last that a read-only transaction asks: COMMIT travels with it.
 
     What is asked after it all the same (a confidential reading is recorded, say) begins anew, as the same viewer.
     """
     mine = current()
     if not mine.read_only:
-        return sql.run(text, params)
-    asked = sql.later(text, params)
-    sql.later("commit")
+        return statements.run(text, params)
+    asked = statements.later(text, params)
+    statements.later("commit")
     rows = asked.rows()
     mine.enter()
     return rows
 
 
-def read_after(text: str, params: Params) -> sql.Statement:
+def read_after(text: str, params: Params) -> statements.Statement:
     """Leave a question for a transaction of its own, of the same viewer, that follows this one's COMMIT in one trip.
 
     What a write is answered with is read anew, through the label, and costs no trip of its own.
     """
-    statement = sql.Statement(text, params)
+    statement = statements.Statement(text, params)
     current().after.append(statement)
     return statement

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
-from memoryhub.core import lives
+from memoryhub.core.ledger import lives
 from memoryhub.core.models import Kind, Membership, Role, Sensitivity
 
 

@@ -9,7 +9,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.query import ModelIterable
 from django.http import HttpRequest
 
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
 from memoryhub.memory.actions.leases import end_lease
 from memoryhub.memory.models import Alert, Decision, Fact, Learning, Observation, Task

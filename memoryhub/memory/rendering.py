@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.sealing import read_text
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.memory import answers
 from memoryhub.memory.selectors.alerts import AlertRow
 from memoryhub.memory.selectors.facts import FactRow

@@ -2,7 +2,7 @@
 
 A context is a JSON object. Its members are compared by name and value: the same value is an exact match; one that
 shares a word, a beginning or an item of a list with it, or is a number of about its size, is a partial one. Words are
-looked for anywhere in the other's context and details. Features are texts, so that they can be hashed (core.blind).
+looked for anywhere in the other's context and details. Features are texts, so that they can be hashed (core.secrecy).
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from memoryhub.core.failures import describe
+from memoryhub.core.errors import describe
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import leases, retention
 

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def team():
-    from tests.factories import make_team
+    from tests.support.factories import make_team
 
     return make_team()
 
@@ -13,14 +13,14 @@ def team():
 @pytest.fixture
 def chief(team):
     """An administrator of the team, who sees what is internal."""
-    from tests.factories import make_person
+    from tests.support.factories import make_person
 
     return make_person(team, "admin", is_staff=True)
 
 
 @pytest.fixture
 def browser(chief):
-    from tests.admin.pages import signed_in
+    from tests.support.admin_pages import signed_in
 
     return signed_in(chief)
 
@@ -29,7 +29,7 @@ def browser(chief):
 def head(team):
     """An administrator of the team, with all that the tests give, who administers the installation, too."""
     from memoryhub.core.models import SYSTEM_TEAM, Team
-    from tests.factories import join, make_person
+    from tests.support.factories import join, make_person
 
     person = make_person(team, "admin", 2, ["finance", "pii"], is_staff=True)
     join(Team.objects.get(slug=SYSTEM_TEAM), person.actor, "admin")
@@ -38,7 +38,7 @@ def head(team):
 
 @pytest.fixture
 def head_browser(head):
-    from tests.admin.pages import signed_in
+    from tests.support.admin_pages import signed_in
 
     return signed_in(head)
 
@@ -47,6 +47,6 @@ def head_browser(head):
 def installer():
     """An administrator of the installation."""
     from memoryhub.core.models import SYSTEM_TEAM, Team
-    from tests.factories import make_person
+    from tests.support.factories import make_person
 
     return make_person(Team.objects.get(slug=SYSTEM_TEAM), "admin", is_staff=True, is_superuser=True)

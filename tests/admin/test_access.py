@@ -16,8 +16,8 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import observations, tasks
 from memoryhub.memory.models import Decision, Observation, Task
-from tests.admin.pages import LISTS, RECORDS, SECRET, address, events, fill, signed_in, text
-from tests.factories import join, make_agent, make_person, make_team
+from tests.support.admin_pages import LISTS, RECORDS, SECRET, address, events, fill, signed_in, text
+from tests.support.factories import join, make_agent, make_person, make_team
 
 
 def test_nobody_is_led_to_the_sign_in_page():

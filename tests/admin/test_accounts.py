@@ -4,14 +4,14 @@ import re
 
 import pytest
 
+from memoryhub.core.access.delegation import administers_installation
 from memoryhub.core.actions import memberships, people
-from memoryhub.core.delegation import administers_installation
 from memoryhub.core.errors import Conflict, Forbidden
 from memoryhub.core.models import Actor, Membership
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.admin.pages import account, address, events, signed_in, system, text
-from tests.factories import PASSWORD, installation, join, make_person, make_team, unique
+from tests.support.admin_pages import account, address, events, signed_in, system, text
+from tests.support.factories import PASSWORD, installation, join, make_person, make_team, unique
 
 NEW = {"email": "", "password1": PASSWORD, "password2": PASSWORD}
 

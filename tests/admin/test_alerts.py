@@ -5,8 +5,8 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import alerts
 from memoryhub.memory.models import Alert
-from tests.admin.pages import address, signed_in, text
-from tests.factories import make_agent, make_person
+from tests.support.admin_pages import address, signed_in, text
+from tests.support.factories import make_agent, make_person
 
 
 def send(team, level: int, insight: str) -> str:

@@ -9,8 +9,8 @@ from memoryhub.core.errors import Unauthorized
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.admin.pages import address, as_shown, events, fill, signed_in, system, text
-from tests.factories import PASSWORD, make_agent, make_person, make_team, unique
+from tests.support.admin_pages import address, as_shown, events, fill, signed_in, system, text
+from tests.support.factories import PASSWORD, make_agent, make_person, make_team, unique
 
 
 def test_a_person_is_added_to_the_team_by_user_name(team, head_browser):

@@ -4,12 +4,12 @@ from agents.actions import agents
 from agents.models import Agent
 from escalations.actions import queues
 from escalations.models import Queue
+from memoryhub.core.access.delegation import administers_installation
 from memoryhub.core.actions import memberships, people, teams
-from memoryhub.core.delegation import administers_installation
 from memoryhub.core.models import Actor, Membership
 from memoryhub.core.viewers import system_viewer
-from tests.admin.pages import address, as_shown, signed_in, system, text
-from tests.factories import installation, make_agent, make_person
+from tests.support.admin_pages import address, as_shown, signed_in, system, text
+from tests.support.factories import installation, make_agent, make_person
 
 TAKEN = {"clearance": 0, "compartments": [], "is_active": False}
 

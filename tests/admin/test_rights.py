@@ -15,8 +15,8 @@ from memoryhub.core.models import Compartment, Event, Label, Membership
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import tasks
-from tests.admin.pages import account, address, events, signed_in, system, text
-from tests.factories import make_agent, make_person, make_team, unique
+from tests.support.admin_pages import account, address, events, signed_in, system, text
+from tests.support.factories import make_agent, make_person, make_team, unique
 
 
 @pytest.fixture

@@ -16,17 +16,17 @@ from agents.api.tasks import NewTask
 from agents.demo.stories import PAYMENT, QUESTION, RETURN, tell
 from agents.demo.workers import conclusion
 from agents.models import ApiKey
+from escalations.json_text import arguments_of
 from escalations.models import Escalation
-from escalations.written import arguments_of
-from memoryhub.config.launch import web_command
 from memoryhub.core.models import Role, Sensitivity
-from memoryhub.core.sealing import read_text
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.interface.shapes import convert
+from memoryhub.interface.http.shapes import convert
 from memoryhub.memory.models import Decision, Observation, Task
-from tests import servers
-from tests.factories import PASSWORD, make_agent, make_person, make_team
+from memoryhub.run.launch import web_command
+from tests.support import servers
+from tests.support.factories import PASSWORD, make_agent, make_person, make_team
 
 FINANCE = (Sensitivity.CONFIDENTIAL, ["finance"])
 COMMAND = [sys.executable, "-m", "agents.demo"]

@@ -15,11 +15,11 @@ from escalations.actions import answers, claims
 from escalations.models import Escalation
 from memoryhub.core.errors import HubError
 from memoryhub.core.models import Event, Membership
-from memoryhub.core.sealing import read_text
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer, viewer_of
 from memoryhub.memory.models import Decision, Observation, Task
-from tests.factories import make_person, make_team
+from tests.support.factories import make_person, make_team
 
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = "The parcel is lost and the policy says no. Please decide about an exception."

@@ -17,7 +17,7 @@ from memoryhub.core.errors import Forbidden, Invalid, Unauthorized
 from memoryhub.core.models import Actor, Event, Membership
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.factories import PASSWORD, installation, make_agent, make_person, make_team
+from tests.support.factories import PASSWORD, installation, make_agent, make_person, make_team
 
 
 def refused(header):

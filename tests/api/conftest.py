@@ -9,9 +9,9 @@ import pytest
 
 if TYPE_CHECKING:
     from memoryhub.core.models import Team
-    from tests.api.client import Api
-    from tests.api.endpoints import World
-    from tests.factories import Person
+    from tests.support.api import Api
+    from tests.support.endpoints import World
+    from tests.support.factories import Person
 
 
 TABLES = ("event", "task", "observation", "decision", "fact", "fact_version", "learning", "label")
@@ -20,7 +20,7 @@ TABLES += ("escalation", "escalation_note", "escalation_answer")
 
 @pytest.fixture
 def team() -> Team:
-    from tests.factories import make_team
+    from tests.support.factories import make_team
 
     return make_team()
 
@@ -28,7 +28,7 @@ def team() -> Team:
 @pytest.fixture
 def api(team: Team) -> Api:
     """An agent with the clearance internal."""
-    from tests.api.client import make_api
+    from tests.support.api import make_api
 
     return make_api(team)
 
@@ -36,7 +36,7 @@ def api(team: Team) -> Api:
 @pytest.fixture
 def person(team: Team) -> Person:
     """Somebody of the desk with the clearance internal."""
-    from tests.factories import make_person
+    from tests.support.factories import make_person
 
     return make_person(team)
 
@@ -44,8 +44,8 @@ def person(team: Team) -> Person:
 @pytest.fixture(scope="module")
 def whole_world() -> World:
     """Made once a module: what is refused changes nothing."""
-    from tests.api.endpoints import make_world
-    from tests.factories import make_team
+    from tests.support.endpoints import make_world
+    from tests.support.factories import make_team
 
     return make_world(make_team())
 

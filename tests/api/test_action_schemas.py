@@ -11,12 +11,12 @@ import orjson
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from escalations import schemas
+from escalations.action_schemas import documents
 from escalations.actions import answers, claims
 from memoryhub.core.errors import HubError
-from tests.api import schemas_of_clients as clients
-from tests.api.client import Api, Reply
-from tests.factories import Person, unique
+from tests.support import client_schemas as clients
+from tests.support.api import Api, Reply
+from tests.support.factories import Person, unique
 
 ARGUMENTS = {"order": "o-1", "amount": 5}
 
@@ -61,8 +61,8 @@ def test_what_pydantic_zod_and_openai_emit_is_taken_and_judged_as_the_library_ju
             # As it comes in: parsed anew, so that no two equal parts are one object.
             value = orjson.loads(orjson.dumps(clients.near(schema, schema, random)))
             taken = orjson.loads(orjson.dumps(schema))
-            assert schemas.check(taken, value) is None, schema
-            faults = schemas.faults(taken, value)
+            assert documents.check(taken, value) is None, schema
+            faults = documents.faults(taken, value)
             assert (not faults) is library.is_valid(value), (schema, value, faults)
             verdicts[not faults] += 1
     assert min(verdicts.values()) > 500, verdicts  # neither is rare, so each was really judged
@@ -268,7 +268,7 @@ def test_places_in_a_schema_take_no_memory_by_their_length(length: int) -> None:
     schema = {"$defs": {name: {"anyOf": [0] * 16_000}}, "$ref": f"#/$defs/{name}"}
     tracemalloc.start()
     try:
-        assert schemas.check(schema, {}) is not None
+        assert documents.check(schema, {}) is not None
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

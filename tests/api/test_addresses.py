@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from memoryhub.core.models import Team
-from tests.api.client import Api, make_api
+from tests.support.api import Api, make_api
 
 BAD = ["a%20b", "%00", "%ff", "x" * 201, "a%0D%0Ab", "%D9%A1", "a%2520b", "caf%C3%A9", "a+b", "a%3Fb", "%7Bkey%7D"]
 BAD += ["%0A", "%0Aabc", "abc%0A", "%0A%0A", "%0D", "%E2%80%A8", "claim-next%0A", "read%0A", "%2E%0A"]

@@ -10,8 +10,8 @@ from agents.models import Agent
 from memoryhub.core.models import AccessLog, Event, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.api.client import Api, at_once, make_api
-from tests.factories import make_person, make_team
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import make_person, make_team
 
 INSIGHT = "Client budget cut; all deals on hold for 30 days."
 

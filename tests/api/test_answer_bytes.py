@@ -9,12 +9,13 @@ import orjson
 import pytest
 from django.conf import LazySettings
 
-from escalations import selectors, timeline
 from escalations.actions import claims
+from escalations.desk import timeline
+from escalations.selectors import escalations
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
-from tests.api.client import Api, Reply, make_api
-from tests.factories import make_person
+from tests.support.api import Api, Reply, make_api
+from tests.support.factories import make_person
 
 MOST, WHOLE = 1024 * 1024, 8 * 1024 * 1024
 LONG = "ä" * 60_000  # 120 kB
@@ -214,7 +215,7 @@ def test_a_timeline_of_large_rows_tells_each_item_once(api: Api, team: Team) -> 
     person = make_person(team, clearance=Sensitivity.CONFIDENTIAL)
     claims.claim(person.viewer, escalation_id=row_id)
     with viewer_transaction(person.viewer, read_only=True):
-        row = selectors.escalation(person.viewer, row_id)
+        row = escalations.escalation(person.viewer, row_id)
         whole = timeline.PAGE_BYTES
         pages, position = [], None
         timeline.PAGE_BYTES = 5 * 120_000

@@ -13,9 +13,9 @@ import pytest
 from django.conf import LazySettings
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, make_api
-from tests.api.searching import ask, remember
 from tests.api.test_answer_bytes import put, size
+from tests.support.api import Api, make_api
+from tests.support.searching import ask, remember
 
 MIB = 1024 * 1024
 LARGE = "x" * 250_000

@@ -9,12 +9,12 @@ from django.test.utils import CaptureQueriesContext
 from agents.actions import keys
 from agents.keys import make_key
 from agents.models import ApiKey
-from escalations import urls as desk
+from escalations.desk import urls as desk
 from memoryhub.core.actions import memberships
 from memoryhub.core.models import Membership, Team
 from memoryhub.core.viewers import system_viewer
-from tests.api.client import Api, make_api
-from tests.factories import make_person, make_team
+from tests.support.api import Api, make_api
+from tests.support.factories import make_person, make_team
 
 GET_ME = "me"
 UNAUTHORIZED = (401, "unauthorized")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agents.api.doors import Taking
-from memoryhub.interface.shapes import Shape
-from tests.api.bad import DATES, KEYS, check, leaves, replaced
-from tests.api.client import Api
-from tests.api.endpoints import BODIES, WRITERS, Door, World, make_world
+from memoryhub.interface.http.shapes import Shape
+from tests.support.api import Api
+from tests.support.bad_input import DATES, KEYS, check, leaves, replaced
+from tests.support.endpoints import BODIES, WRITERS, Door, World, make_world
 
 MIB = 1024 * 1024
 UNREADABLE = ["", " ", "\u200b\u2060", "\u00a0\t"]

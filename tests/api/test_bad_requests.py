@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.api.bad import WRONG, check
-from tests.api.endpoints import BODIES, DOORS, QUERIES, READERS, WRITERS, Door, World
+from tests.support.bad_input import WRONG, check
+from tests.support.endpoints import BODIES, DOORS, QUERIES, READERS, WRITERS, Door, World
 
 every_writer = pytest.mark.parametrize("door", WRITERS, ids=str)
 every_reader = pytest.mark.parametrize("door", READERS, ids=str)

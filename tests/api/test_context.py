@@ -5,7 +5,7 @@ import pytest
 
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.selectors.context import BYTES_PER_TOKEN
-from tests.api.client import Api, make_api
+from tests.support.api import Api, make_api
 
 
 @pytest.fixture(autouse=True)

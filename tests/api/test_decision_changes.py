@@ -10,9 +10,9 @@ from memoryhub.core.models import Event, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions
-from tests.api.client import Api, Reply, at_once, make_api
 from tests.api.test_decisions import decide, make_stranger
-from tests.factories import Person
+from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.factories import Person
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 NONE = "0198c0de-0000-7000-8000-000000000000"

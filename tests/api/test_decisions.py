@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, Reply, at_once, make_api
-from tests.factories import make_team
+from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.factories import make_team
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Team
-from tests.api.client import Api, Reply, at_once, make_api
+from tests.support.api import Api, Reply, at_once, make_api
 
 
 def ask(api: Api, task: str, **fields: Any) -> Reply:

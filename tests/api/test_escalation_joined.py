@@ -6,9 +6,9 @@ import pytest
 
 from escalations.actions import answers, claims
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, make_api
 from tests.api.test_escalation_life import ACTION, answer
-from tests.factories import Person
+from tests.support.api import Api, make_api
+from tests.support.factories import Person
 
 ASKED = {"task": "t", "reason_code": "other", "reason": "r", "question": "q", "allowed": ["approve", "edit", "respond"]}
 ASKED |= {"action": ACTION}

@@ -8,15 +8,15 @@ from uuid import UUID
 import pytest
 
 from escalations.actions import answers, claims, notes
-from escalations.selectors import answer_of
+from escalations.selectors.escalations import answer_of
 from memoryhub.core.actions import memberships
 from memoryhub.core.errors import Conflict, Forbidden, NotAllowed, NotFound
 from memoryhub.core.models import Membership, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.interface.json import dump
-from tests.api.client import Api, at_once, make_api
-from tests.factories import Person, make_person, make_team
+from memoryhub.interface.http.json import dump
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import Person, make_person, make_team
 
 ACTION = {"name": "refund", "arguments": {"order": "o-1", "amount": 12.5}}
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number", "maximum": 100}}, "required": ["order"]}

@@ -17,17 +17,17 @@ import time_machine
 from django.db import connection
 
 from escalations.actions import answers, claims
-from memoryhub.core import outbox
 from memoryhub.core.actions import memberships, people
 from memoryhub.core.errors import Conflict, HubError, NotAllowed
 from memoryhub.core.models import Actor, Membership, Outbox, Role, Sensitivity, Team
+from memoryhub.core.outbox.jobs import work_one
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from tests.api.client import Api, at_once, make_api
 from tests.api.test_escalation_life import answer, escalate, refusal, shown
-from tests.core.jobs import work
-from tests.desk.desks import JSON, browser_of, post
-from tests.factories import Person, installation, make_person
+from tests.support.api import Api, at_once, make_api
+from tests.support.desk_world import JSON, browser_of, post
+from tests.support.factories import Person, installation, make_person
+from tests.support.jobs import work
 
 UNSENT = "Give her the money back."
 
@@ -168,7 +168,7 @@ def test_the_reaction_writes_it_down(team: Team, api: Api, person: Person, secre
     decide(person, secret)
     change(person.membership, is_active=False)
     job = Outbox.objects.filter(row_id=person.membership.id, handler="claims.release_of_member").latest("id")
-    assert outbox.work_one(job.id)
+    assert work_one(job.id)
     stored = owner_sql.execute("select state, owner_id from escalation where id = %s", [secret]).fetchall()
     assert stored == [("queued", None)]
     told = owner_sql.execute("select data from event where row_id = %s and type = 'escalation.withdraw'", [secret])
@@ -225,7 +225,7 @@ def test_no_answer_leaves_just_after_its_owners_right_was_taken(
     def send() -> Any:
         if sent_by == "decide":
             return answers.decide(viewer, escalation_id=secret, verdict="respond", message="x")
-        return [outbox.work_one(job.id) for job in due] or answers.hand_back(viewer, escalation_id=secret)
+        return [work_one(job.id) for job in due] or answers.hand_back(viewer, escalation_id=secret)
 
     sent = at_once_with(viewer_of_change(take, person), lambda: take(person), send, owner_sql)
     assert sent == [True] if due else isinstance(sent, Conflict)

@@ -9,8 +9,8 @@ import pytest
 
 from escalations.actions import claims
 from memoryhub.core.models import Role, Sensitivity, Team
-from tests.api.client import Api, Reply, at_once, make_api
-from tests.factories import Person, make_person
+from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.factories import Person, make_person
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 ASKED = {"task": "t", "reason_code": "policy_exception", "reason": "Late by a day.", "question": "Refund anyway?"}
@@ -85,7 +85,7 @@ def test_a_task_has_at_most_one_open(team: Team, api: Api) -> None:
 
 def notes(team: Team, escalation: str) -> list[str]:
     from escalations.models import Note
-    from memoryhub.core.sealing import read_text
+    from memoryhub.core.secrecy.sealing import read_text
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import system_viewer
 
@@ -241,7 +241,7 @@ def test_the_package_withholds_what_is_above_the_reader(team: Team, api: Api) ->
 
 
 def test_people_are_told_how_much_is_withheld(team: Team, api: Api, person: Person) -> None:
-    from escalations import selectors
+    from escalations.selectors import escalations
     from memoryhub.core.transactions import viewer_transaction
 
     high = make_api(team, CONFIDENTIAL)
@@ -251,8 +251,8 @@ def test_people_are_told_how_much_is_withheld(team: Team, api: Api, person: Pers
     high.make("observations", {"content": "later", "task": "t", "sensitivity": "confidential"})
     for who, count in ((person, 1), (make_person(team, clearance=CONFIDENTIAL), 0)):
         with viewer_transaction(who.viewer, read_only=True):
-            row = selectors.escalation(who.viewer, UUID(made))
-            assert selectors.package(who.viewer, row, most_bytes=2**20)["withheld"] == count
+            row = escalations.escalation(who.viewer, UUID(made))
+            assert escalations.package(who.viewer, row, most_bytes=2**20)["withheld"] == count
 
 
 # Lists, and who sees what
@@ -277,8 +277,8 @@ def test_list_filters(team: Team, api: Api) -> None:
 
 
 def test_a_confidential_one_is_404_to_low_readers_everywhere(team: Team, api: Api, person: Person) -> None:
-    from escalations import selectors
     from escalations.actions import answers, notes
+    from escalations.selectors import escalations
     from memoryhub.core.errors import NotFound
     from memoryhub.core.transactions import viewer_transaction
 
@@ -316,9 +316,9 @@ def test_a_confidential_one_is_404_to_low_readers_everywhere(team: Team, api: Ap
             refused()
     assert claims.next_free(person.viewer) is None
     with viewer_transaction(person.viewer, read_only=True):
-        assert list(selectors.escalations(person.viewer)) == []
+        assert list(escalations.escalations(person.viewer)) == []
         with pytest.raises(NotFound):
-            selectors.answer_of(person.viewer, row)
+            escalations.answer_of(person.viewer, row)
     cleared = make_person(team, clearance=CONFIDENTIAL)
     assert claims.claim(cleared.viewer, escalation_id=row).state == "claimed"
 

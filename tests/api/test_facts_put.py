@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, Reply, at_once, make_api
-from tests.factories import unique
+from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.factories import unique
 
 NEW = {"If-None-Match": "*"}
 

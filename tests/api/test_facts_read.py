@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from memoryhub.core.db.statements import run
 from memoryhub.core.models import Team
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.selectors import facts
 from memoryhub.memory.selectors import tasks as task_selectors
-from tests.api.client import Api, make_api
 from tests.api.test_facts_put import delete, make, put
-from tests.factories import make_person
+from tests.support.api import Api, make_api
+from tests.support.factories import make_person
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_package_has_the_tasks_facts_as_they_were(api: Api, team: Team) -> Non
 
 
 def test_people_are_told_how_many_facts_are_withheld(team: Team) -> None:
-    from escalations import selectors
+    from escalations.selectors import escalations
 
     high = make_api(team, 2, ["finance"])
     high.make("tasks", {"key": "t", "title": "T", "sensitivity": "internal"})
@@ -273,8 +273,8 @@ def test_people_are_told_how_many_facts_are_withheld(team: Team) -> None:
     make(high, "d", 1, **hidden)
     person = make_person(team).viewer
     with viewer_transaction(person, read_only=True):
-        row = selectors.escalation(person, made["id"])
-        assert selectors.withheld(person, row) == 1
+        row = escalations.escalation(person, made["id"])
+        assert escalations.withheld(person, row) == 1
 
 
 def test_a_change_writes_no_index(owner_sql: Any) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.api.bad import KEYS, WRONG, leaves, replaced
-from tests.api.client import PROBLEM, Reply
-from tests.api.endpoints import BODIES, DOORS, READERS, WRITERS, World, make_world
-from tests.factories import make_team
+from tests.support.api import PROBLEM, Reply
+from tests.support.bad_input import KEYS, WRONG, leaves, replaced
+from tests.support.endpoints import BODIES, DOORS, READERS, WRITERS, World, make_world
+from tests.support.factories import make_team
 
 FEW = settings(
     max_examples=150,

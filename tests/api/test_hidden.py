@@ -7,8 +7,8 @@ from typing import Any
 from agents.models import Scope
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.search.indexer import catch_up
-from tests.api.client import Api, Reply, make_api
-from tests.factories import make_person, make_team
+from tests.support.api import Api, Reply, make_api
+from tests.support.factories import make_person, make_team
 
 HIGH = {"sensitivity": "confidential", "compartments": ["finance"]}
 NONE = "0198c0de-0000-7000-8000-000000000000"

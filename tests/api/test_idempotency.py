@@ -11,8 +11,8 @@ from django.db import connection
 from memoryhub.core.actions import memberships
 from memoryhub.core.models import Idempotency, Membership, Sensitivity, Team
 from memoryhub.core.viewers import system_viewer
-from tests.api.client import Api, at_once, make_api
-from tests.factories import unique
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import unique
 
 BODY = {"content": "seen"}
 

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import DEFAULT_SCOPES, Scope
 from escalations.actions import answers, claims
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, make_api
-from tests.api.history import History
-from tests.factories import Person, make_person, make_team
+from tests.support.api import Api, make_api
+from tests.support.factories import Person, make_person, make_team
+from tests.support.history import History
 
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
 BOTH = "from=2026-09-28T00:00:00Z&to=2026-10-12T00:00:00Z"

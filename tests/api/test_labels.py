@@ -13,12 +13,12 @@ import psycopg
 import pytest
 from django.conf import LazySettings
 
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.models import Label, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.api.client import Api, at_once, make_api
-from tests.factories import make_team, unique
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import make_team, unique
 
 WORDS = [f"w{number}" for number in range(20)]
 REFUSED = (409, "too_many_labels")

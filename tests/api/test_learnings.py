@@ -12,8 +12,8 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.selectors.learnings import relevant as relevant_to
 from memoryhub.memory.similarity import features
-from tests.api.client import Api, Reply, at_once, make_api
-from tests.factories import make_team
+from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.factories import make_team
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 

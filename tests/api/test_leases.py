@@ -12,16 +12,16 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from escalations.actions import claims
-from memoryhub.core import sql
-from memoryhub.core.access import label_params
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.access.clearance import label_params
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.db import statements
 from memoryhub.core.models import Event, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory import tasks as sweeps
 from memoryhub.memory.actions import leases
-from tests.api.client import Api, at_once, make_api
-from tests.factories import Person, make_team
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import Person, make_team
 
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
 
@@ -194,8 +194,8 @@ def rows_read(team: Team, status: str | None) -> int:
     statement, *_ = [query["sql"] for query in sent if query["sql"].lstrip().startswith("with free")]
     asked = {**label_params(viewer), "holder": viewer.membership, "seconds": 60}
     with viewer_transaction(viewer):
-        sql.later(leases.IN_ORDER)
-        ((told,),) = sql.run(f"explain (analyze, format json) {statement}", asked)
+        statements.later(leases.IN_ORDER)
+        ((told,),) = statements.run(f"explain (analyze, format json) {statement}", asked)
         transaction.set_rollback(True)
     return sum(_read(told[0]["Plan"] if isinstance(told, list) else json.loads(told)[0]["Plan"]))
 

@@ -11,10 +11,10 @@ from agents.models import DEFAULT_SCOPES
 from memoryhub.core.models import Team
 from memoryhub.core.work import Work, doing
 from memoryhub.memory.search.indexer import catch_up
-from tests.api.client import Api, Reply, make_api
 from tests.api.test_answer_bytes import put
-from tests.desk.desks import browser_of
-from tests.factories import make_person
+from tests.support.api import Api, Reply, make_api
+from tests.support.desk_world import browser_of
+from tests.support.factories import make_person
 
 MANY = 24
 

@@ -1,6 +1,6 @@
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, make_api
-from tests.factories import make_team
+from tests.support.api import Api, make_api
+from tests.support.factories import make_team
 
 
 def test_me_tells_who_the_key_is(team: Team) -> None:

@@ -15,13 +15,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from agents.openapi import document, problems
 from agents.openapi.operations import NATIVE, ROOT, Operation, operations
 from agents.openapi.parameters import HEADERS, PARAMETERS
+from memoryhub.core.access.permissions import VERBS
 from memoryhub.core.errors import Code
-from memoryhub.core.verbs import VERBS
-from tests.api.client import Reply
-from tests.api.contract import validator
-from tests.api.endpoints import BODIES, DOORS, Door, make_world
-from tests.factories import make_team
-from tests.servers import ROOT as PROJECT
+from tests.support.api import Reply
+from tests.support.contract import validator
+from tests.support.endpoints import BODIES, DOORS, Door, make_world
+from tests.support.factories import make_team
+from tests.support.servers import ROOT as PROJECT
 
 UPDATE = "UPDATE_OPENAPI" in os.environ
 AGAIN = "UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py writes it; look at what changed"
@@ -85,7 +85,7 @@ def test_what_happens_to_several_at_once_is_told(operation: Operation) -> None:
     )
 
 
-# Examples: what tests/api/endpoints.py sends and what it is answered with, in the words of a story.
+# Examples: what tests/support/endpoints.py sends and what it is answered with, in the words of a story.
 
 STORY = {
     "free": "order-1042",
@@ -142,7 +142,7 @@ class Story:
 
 
 def operation_of(method: str, path: str) -> Operation:
-    """The operation of an address as tests/api/endpoints.py has it: `tasks/{free}/claim`."""
+    """The operation of an address as tests/support/endpoints.py has it: `tasks/{free}/claim`."""
     form = re.sub(r"\{[a-z_]+\}", "{}", ROOT + path)
     [found] = [
         operation

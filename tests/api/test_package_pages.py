@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, make_api
+from tests.support.api import Api, make_api
 
 ASKED = {"task": "t", "reason_code": "other", "reason": "r", "question": "q"}
 

@@ -7,8 +7,8 @@ import pytest
 
 from escalations.actions import answers, claims
 from memoryhub.core.models import Team
-from tests.api.client import Api, make_api
-from tests.factories import Person
+from tests.support.api import Api, make_api
+from tests.support.factories import Person
 
 ASKED = {"reason_code": "policy_exception", "reason": "Late by a day.", "question": "Refund anyway?"}
 

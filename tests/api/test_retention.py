@@ -14,9 +14,9 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory import tasks as sweeps
 from memoryhub.memory.actions import retention
-from tests.api.client import Api, make_api
 from tests.api.test_leases import wait_until
-from tests.factories import Person, make_team
+from tests.support.api import Api, make_api
+from tests.support.factories import Person, make_team
 
 LATER = "2999-01-31T09:30:00Z"
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}

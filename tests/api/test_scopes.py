@@ -8,10 +8,10 @@ import pytest
 
 from agents.models import Scope
 from agents.openapi.operations import operations
-from memoryhub.core.verbs import VERBS
-from tests.api.client import ROOT, Api, make_api
-from tests.api.endpoints import DOORS, Door, World
-from tests.servers import ROOT as FOLDER
+from memoryhub.core.access.permissions import VERBS
+from tests.support.api import ROOT, Api, make_api
+from tests.support.endpoints import DOORS, Door, World
+from tests.support.servers import ROOT as FOLDER
 
 TOO_LARGE = b'{"a": "' + b"x" * (1024 * 1024) + b'"}'
 # Body and content type; each would be refused with another status if it were looked at.

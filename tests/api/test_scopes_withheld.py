@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
+from memoryhub.core.access.permissions import VERBS
 from memoryhub.core.models import Sensitivity, Team
-from memoryhub.core.verbs import VERBS
-from tests.api.client import Api, Reply, make_api
-from tests.api.endpoints import WRITERS
+from tests.support.api import Api, Reply, make_api
+from tests.support.endpoints import WRITERS
 
 CANARY = "kestrel"
 KINDS = [["memory:write"], ["memory:write", "tasks", "escalations", "alerts", "insights:read", "import"]]

@@ -8,8 +8,8 @@ from typing import Any
 
 from memoryhub.core.models import Team
 from memoryhub.memory.search import indexer
-from tests.api.client import Api
-from tests.api.searching import ask, found, hits, remember
+from tests.support.api import Api
+from tests.support.searching import ask, found, hits, remember
 
 LONG = "n" * 16_000
 MB = 1 << 20

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Team
-from memoryhub.memory.search import indexer, plan
-from tests.api.client import Api, make_api
-from tests.api.searching import ask, found, hits, remember
+from memoryhub.memory.search import fetch_plan, indexer
+from tests.support.api import Api, make_api
+from tests.support.searching import ask, found, hits, remember
 
 
 @pytest.fixture
 def small_index() -> Iterator[None]:
     """Few rows are looked at, so that a filter that came too late would find nothing left."""
-    kept = indexer.CELL, plan.BUDGET, plan.NEWEST
-    indexer.CELL, plan.BUDGET, plan.NEWEST = 8, 10, 5
+    kept = indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST
+    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST = 8, 10, 5
     yield
-    indexer.CELL, plan.BUDGET, plan.NEWEST = kept
+    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST = kept
 
 
 @pytest.fixture
@@ -93,10 +93,10 @@ def test_the_newest_rows_of_a_very_common_word_are_the_same_by_either_way(
 
     def read(*, may_walk: bool) -> list[Any]:
         def is_dense(rows: float, docs: int) -> bool:
-            walked.append(may_walk and plan.NEWEST * docs < rows * rows)
+            walked.append(may_walk and fetch_plan.NEWEST * docs < rows * rows)
             return walked[-1]
 
-        monkeypatch.setattr(plan, "_is_dense", is_dense)
+        monkeypatch.setattr(fetch_plan, "_is_dense", is_dense)
         return [hits(api, "pump", **filters) for filters in ({}, {"types": "observation"}, {"min_importance": 0.5})]
 
     by_index = read(may_walk=False)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from memoryhub.core.db.statements import run
 from memoryhub.core.models import Team
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import terms
 from memoryhub.memory.search.snippets import Sought, snippets
-from memoryhub.memory.search.words import tokens
-from tests.api.client import Api
+from memoryhub.memory.search.tokenizer import tokens
+from tests.support.api import Api
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
+from memoryhub.core.db.statements import run
 from memoryhub.core.models import Sensitivity, Team
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.search import indexer, plan
+from memoryhub.memory.search import fetch_plan, indexer
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.search.rebuild import rebuild
-from tests.api.client import Api, make_api
-from tests.api.searching import ask, found, hits, indexed, remember
 from tests.api.test_hidden import plain
-from tests.factories import make_team, unique
+from tests.support.api import Api, make_api
+from tests.support.factories import make_team, unique
+from tests.support.searching import ask, found, hits, indexed, remember
 
 SECRET = {"sensitivity": "confidential"}
 FINANCE = {"sensitivity": "internal", "compartments": ["finance"]}
@@ -43,10 +43,10 @@ def make_world(team: Team, *, hidden: bool) -> Api:
 @pytest.fixture
 def small_index() -> Any:
     """An index of small cells that looks at few rows, so that its cut-offs are reached."""
-    kept = indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS
-    indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS = 8, 12, 6, 4
+    kept = indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST, fetch_plan.PAIRS
+    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST, fetch_plan.PAIRS = 8, 12, 6, 4
     yield
-    indexer.CELL, plan.BUDGET, plan.NEWEST, plan.PAIRS = kept
+    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST, fetch_plan.PAIRS = kept
 
 
 @pytest.mark.usefixtures("small_index")

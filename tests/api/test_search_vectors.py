@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
+from memoryhub.core.db.statements import run
 from memoryhub.core.models import Sensitivity, Team
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.search import embeddings, indexer, near, vectors
+from memoryhub.memory.search import embeddings, indexer, vector_indexer
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.vectors import Outcome
-from tests.api.client import Api, at_once, make_api
-from tests.api.searching import ask, found, hits, remember
+from memoryhub.memory.search.vector_indexer import Outcome
 from tests.api.test_hidden import plain
-from tests.embeddings import KEY, Endpoint, serving, similarity
-from tests.factories import make_team, unique
+from tests.support.api import Api, at_once, make_api
+from tests.support.embeddings import KEY, Endpoint, serving, similarity
+from tests.support.factories import make_team, unique
+from tests.support.searching import ask, found, hits, remember
 
 SECRET = {"sensitivity": "confidential"}
 FINANCE = {"sensitivity": "internal", "compartments": ["finance"]}
@@ -54,7 +54,7 @@ def embed(team: Team) -> list[Outcome]:
     """Index and embed all that there is; the outcomes of the batches."""
     catch_up(team.id)
     return list(
-        itertools.takewhile(lambda outcome: outcome is Outcome.SENT, iter(lambda: vectors.embed(team.id), None))
+        itertools.takewhile(lambda outcome: outcome is Outcome.SENT, iter(lambda: vector_indexer.embed(team.id), None))
     )
 
 
@@ -139,10 +139,10 @@ def test_confidential_and_private_texts_never_reach_the_endpoint(
 @pytest.fixture
 def few() -> Iterator[None]:
     """Small cells, of which few rows are looked at, so that the bound is reached."""
-    before = indexer.CELL, near.NEAREST
-    indexer.CELL, near.NEAREST = 4, 6
+    before = indexer.CELL, vector_indexer.NEAREST
+    indexer.CELL, vector_indexer.NEAREST = 4, 6
     yield
-    indexer.CELL, near.NEAREST = before
+    indexer.CELL, vector_indexer.NEAREST = before
 
 
 @pytest.mark.usefixtures("few")
@@ -229,15 +229,15 @@ def test_an_endpoint_that_is_away_costs_nobody_more_than_the_meaning(
     assert "degraded" not in ask(api, "late", mode="text").data
     remember(api, "a late plane")
     catch_up(team.id)
-    assert vectors.embed(team.id) is Outcome.FAILED
-    assert team.id not in vectors.behind()  # likewise
+    assert vector_indexer.embed(team.id) is Outcome.FAILED
+    assert team.id not in vector_indexer.behind()  # likewise
     endpoint.status = 200
     _wake()
     assert len(hits(api, "delayed", mode="semantic")) == 1
     assert "degraded" not in ask(api, "late").data
     assert endpoint.sizes[-1] == 1
     owner_sql.execute("update search_vector_state set resume_at = '-infinity' where team_id = %s", [team.id])
-    assert team.id in vectors.behind()
+    assert team.id in vector_indexer.behind()
     embed(team)
     assert len(hits(api, "delayed", mode="semantic")) == 2
 
@@ -284,7 +284,7 @@ def test_nonsense_from_the_endpoint_does_no_harm(
     remember(api, "a late flight")
     endpoint.raw = raw
     catch_up(team.id)
-    assert vectors.embed(team.id) is Outcome.FAILED
+    assert vector_indexer.embed(team.id) is Outcome.FAILED
     assert kept(owner_sql, team) == 0
     assert ask(api, "late", mode="semantic").refusal == (503, "unavailable")
     _wake()
@@ -309,11 +309,11 @@ def test_one_bad_text_holds_up_no_others(team: Team, api: Api, endpoint: Endpoin
     endpoint.refuses = "poison"
     catch_up(team.id)
     for _ in range(10):
-        vectors.embed(team.id)
+        vector_indexer.embed(team.id)
     assert kept(owner_sql, team) == 5
-    assert vectors.left(team.id) == (0, 1)
+    assert vector_indexer.left(team.id) == (0, 1)
     sent = len(endpoint.requests)
-    assert vectors.embed(team.id) is Outcome.NOTHING  # it is left for later
+    assert vector_indexer.embed(team.id) is Outcome.NOTHING  # it is left for later
     assert len(endpoint.requests) == sent
     assert ask(api, "poison", mode="semantic").status == 503
     assert ask(api, "row", mode="semantic").status == 200  # a query that is refused is nobody else's trouble
@@ -325,7 +325,7 @@ def test_too_many_requests_are_answered_with_a_rest_of_the_length_asked_for(
     remember(api, "a late flight")
     catch_up(team.id)
     endpoint.status, endpoint.headers = 429, {"Retry-After": "120"}
-    assert vectors.embed(team.id) is Outcome.FAILED
+    assert vector_indexer.embed(team.id) is Outcome.FAILED
     asked = "select extract(epoch from resume_at - now()) from search_vector_state where team_id = %s"
     ((seconds,),) = owner_sql.execute(asked, [team.id]).fetchall()
     assert 100 < seconds <= 120
@@ -349,7 +349,7 @@ def test_the_vector_of_an_old_text_is_not_kept(
 
     with monkeypatch.context() as patched:
         patched.setattr(embeddings, "embed", meanwhile)
-        vectors.embed(team.id)
+        vector_indexer.embed(team.id)
     assert kept(owner_sql, team) == 0
     embed(team)
     assert kept(owner_sql, team) == 1
@@ -360,9 +360,9 @@ def test_workers_share_the_work(team: Team, api: Api, endpoint: Endpoint, owner_
     for _ in range(4):
         remember(api, *[unique("row") for _ in range(64)])
     catch_up(team.id)
-    vectors.embed(team.id)
+    vector_indexer.embed(team.id)
     endpoint.delay = 0.2
-    assert at_once(*[lambda: vectors.embed(team.id)] * 3) == [Outcome.SENT] * 3
+    assert at_once(*[lambda: vector_indexer.embed(team.id)] * 3) == [Outcome.SENT] * 3
     assert len(endpoint.texts) == len(set(endpoint.texts)) == kept(owner_sql, team) == 256
 
 

@@ -19,17 +19,17 @@ from django.conf import LazySettings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from memoryhub.config.launch import beat_command, web_command, worker_command
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.management.commands import reindex_vectors
 from memoryhub.memory.search.indexer import catch_up
-from tests import servers
-from tests.api.client import Api, make_api
-from tests.api.searching import found, remember
+from memoryhub.run.launch import beat_command, web_command, worker_command
 from tests.api.test_search_vectors import MODEL, embed, endpoint, kept, serving_endpoint
-from tests.embeddings import KEY, Endpoint, serving
-from tests.factories import unique
-from tests.servers import ROOT, drop_database
+from tests.support import servers
+from tests.support.api import Api, make_api
+from tests.support.embeddings import KEY, Endpoint, serving
+from tests.support.factories import unique
+from tests.support.searching import found, remember
+from tests.support.servers import ROOT, drop_database
 
 __all__ = ["endpoint", "serving_endpoint"]  # fixtures
 WAIT_SECONDS = 40

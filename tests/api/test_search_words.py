@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.client import Api, make_api
-from tests.api.searching import ask, found, hits, remember
-from tests.factories import make_team
+from tests.support.api import Api, make_api
+from tests.support.factories import make_team
+from tests.support.searching import ask, found, hits, remember
 
 ORDER = {"order_id": "#W2378156", "status": "delivered", "items": ["mechanical keyboard", "desk lamp"]}
 DELAY = "The flight HAT-1234 to Seattle was delayed by a storm; the customer asks for compensation."

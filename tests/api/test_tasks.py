@@ -5,8 +5,8 @@ import pytest
 
 from escalations.actions import claims
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.client import Api, at_once, make_api
-from tests.factories import Person
+from tests.support.api import Api, at_once, make_api
+from tests.support.factories import Person
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 

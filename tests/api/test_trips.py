@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from memoryhub.core.db.pipeline import Pipeline
 from memoryhub.core.models import Sensitivity, Team
-from memoryhub.core.pipeline import Pipeline
-from tests.api.client import Api, make_api
+from tests.support.api import Api, make_api
 
 Trips = list[list[str]]
 

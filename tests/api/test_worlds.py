@@ -6,8 +6,8 @@ import pytest
 
 from agents.models import Scope
 from memoryhub.core.models import Team
-from tests.api.client import make_api
-from tests.api.endpoints import BODIES, DOORS, QUERIES, READERS, WRITERS, Door, make_world
+from tests.support.api import make_api
+from tests.support.endpoints import BODIES, DOORS, QUERIES, READERS, WRITERS, Door, make_world
 
 CONFIDENTIAL = {"sensitivity": "confidential", "compartments": ["finance"]}
 NONE = "0198c0de-0000-7000-8000-000000000000"

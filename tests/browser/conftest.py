@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.desk.desks import Desk
+    from tests.support.desk_world import Desk
 
 
 @pytest.fixture
 def desk() -> Desk:
-    from tests.desk.desks import make_desk
+    from tests.support.desk_world import make_desk
 
     return make_desk()

@@ -11,11 +11,11 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
-from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import live, sign_in
 from tests.conftest import Server
-from tests.desk.desks import ACTION, Desk
-from tests.factories import make_person
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import ACTION, Desk
+from tests.support.factories import make_person
 
 
 @pytest.mark.parametrize("width", [390, 1280])

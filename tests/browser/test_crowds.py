@@ -5,10 +5,10 @@ import re
 from playwright.sync_api import Page, expect
 
 from escalations.actions import answers, claims
-from tests.browser.pages import NewPage
 from tests.browser.test_first_light import live, sign_in
-from tests.desk.desks import Desk
-from tests.factories import make_agent
+from tests.support.desk_pages import NewPage
+from tests.support.desk_world import Desk
+from tests.support.factories import make_agent
 
 
 def table(page: Page) -> list[str]:

@@ -7,10 +7,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from escalations.actions import claims, notes
-from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import live, sign_in
-from tests.desk.desks import ACTION, Desk
-from tests.factories import make_agent, make_person
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import ACTION, Desk
+from tests.support.factories import make_agent, make_person
 
 
 def faults(page: Page) -> list[str]:

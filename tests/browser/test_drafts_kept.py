@@ -7,14 +7,14 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from escalations.actions import claims
-from escalations.selectors import answer_of
+from escalations.selectors.escalations import answer_of
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.interface.json import dump
-from tests.browser.pages import NewPage, case
+from memoryhub.interface.http.json import dump
 from tests.browser.test_first_light import live, sign_in
 from tests.browser.test_typing import answering, held
-from tests.desk.desks import ACTION, Desk
-from tests.factories import PASSWORD
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import ACTION, Desk
+from tests.support.factories import PASSWORD
 
 
 def hold(page: Page, address: str, **more: Any) -> list[Route]:

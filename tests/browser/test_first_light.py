@@ -9,7 +9,7 @@ import httpx
 from playwright.sync_api import Page, WebSocket, expect
 
 from tests.conftest import Server
-from tests.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
+from tests.support.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
 
 NewPage = Callable[..., Page]
 

@@ -3,9 +3,9 @@
 from playwright.sync_api import expect
 
 from escalations.actions import claims
-from tests.browser.pages import NewPage, case
 from tests.browser.test_first_light import sign_in
-from tests.desk.desks import Desk
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import Desk
 
 
 def test_a_resolution_becomes_a_learning_by_keyboard(new_page: NewPage, desk: Desk):

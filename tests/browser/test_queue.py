@@ -6,11 +6,11 @@ from playwright.sync_api import expect
 
 from escalations.actions import answers, claims
 from memoryhub.core.actions import lives
-from memoryhub.core.ledger import read_ledger
+from memoryhub.core.ledger.events import read_ledger
 from memoryhub.core.viewers import system_viewer
-from tests.browser.pages import NewPage
 from tests.browser.test_first_light import live, sign_in
-from tests.desk.desks import Desk
+from tests.support.desk_pages import NewPage
+from tests.support.desk_world import Desk
 
 
 def test_rows_do_not_move_under_the_pointer(new_page: NewPage, desk: Desk):

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page
 
 from memoryhub.core.actions import people
-from tests.factories import PASSWORD, installation, join, make_person, make_team, unique
+from tests.support.factories import PASSWORD, installation, join, make_person, make_team, unique
 
 STORED = "[sessionStorage.length, localStorage.length]"
 

@@ -8,14 +8,14 @@ from playwright.sync_api import Page, expect
 
 from escalations.actions import answers, claims
 from escalations.models import Escalation
-from escalations.selectors import answer_of
+from escalations.selectors.escalations import answer_of
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.interface.json import dump
-from tests.browser.pages import NewPage, case
+from memoryhub.interface.http.json import dump
 from tests.browser.test_first_light import live, sign_in
-from tests.desk.desks import ACTION, Desk
-from tests.factories import PASSWORD
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import ACTION, Desk
+from tests.support.factories import PASSWORD
 
 SENTENCE = "no can do: nine cranes can reach an exact note, come and claim next neck, excellent raccoon"
 

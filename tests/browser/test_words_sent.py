@@ -3,11 +3,11 @@
 from playwright.sync_api import expect
 
 from escalations.actions import claims
-from tests.browser.pages import NewPage, case
 from tests.browser.test_drafts_kept import first, hold, keeps, sign_out_elsewhere, words, writing
 from tests.browser.test_first_light import live, sign_in
 from tests.browser.test_typing import answering, held
-from tests.desk.desks import ACTION, Desk
+from tests.support.desk_pages import NewPage, case
+from tests.support.desk_world import ACTION, Desk
 
 
 def test_what_is_typed_while_the_draft_is_still_being_kept_is_not_sent(new_page: NewPage, desk: Desk):

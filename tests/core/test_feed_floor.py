@@ -15,11 +15,11 @@ from memoryhub.core.errors import Forbidden, Gone
 from memoryhub.core.models import Event, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.interface.live import check_cursor, read_events
+from memoryhub.interface.live.reader import check_cursor, read_events
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
-from tests.factories import installation, make_agent, make_person, make_team
-from tests.servers import ROOT
+from tests.support.factories import installation, make_agent, make_person, make_team
+from tests.support.servers import ROOT
 
 Owner = psycopg.Connection[Any]
 

@@ -15,16 +15,16 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from memoryhub.core import sealing
+from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import Sensitivity
-from memoryhub.core.sealing import text_columns, unseal
+from memoryhub.core.secrecy import sealing
+from memoryhub.core.secrecy.sealing import text_columns, unseal
 from memoryhub.core.transactions import viewer_transaction
 from tests.conftest import Server, web
-from tests.desk.desks import JSON, browser_of, make_desk, post
-from tests.factories import make_agent, make_person, make_team, unique
-from tests.servers import ROOT
+from tests.support.desk_world import JSON, browser_of, make_desk, post
+from tests.support.factories import make_agent, make_person, make_team, unique
+from tests.support.servers import ROOT
 
 TITLE = "The confidential word Xylophone"
 LATEST = 2.0  # seconds until an erased key, or a new one, is so everywhere

@@ -14,18 +14,19 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
-from memoryhub.core import ledger, transactions, wake
+from memoryhub.core import transactions, wake
+from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.actions import memberships
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger.events import append
 from memoryhub.core.models import Event, EventSeq, Outbox, Sensitivity
 from memoryhub.core.transactions import settle, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Observation
-from tests.core.trials import answered, make_task, make_trial
-from tests.factories import make_agent, make_person, make_team
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import answered, make_task, make_trial
 
 Connection = psycopg.Connection[Any]
 WRITERS, EACH = 8, 25
@@ -66,7 +67,7 @@ def write(viewer: Viewer, pause: float, *, fail: bool = False) -> tuple[UUID, in
     """One transaction with an event, which the client takes its time to commit."""
     with viewer_transaction(viewer) as transaction:
         label = ensure_label(viewer, Sensitivity.INTERNAL)
-        event = ledger.append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=new_id())
+        event = append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=new_id())
         with connection.cursor() as cursor:
             cursor.execute("insert into plain_number (team_id, event_id) values (%s, %s)", [viewer.team, event])
         time.sleep(pause)
@@ -145,7 +146,7 @@ def test_a_late_commit_comes_later(owner_sql: Connection) -> None:
     def late() -> None:
         with viewer_transaction(viewer):
             label = ensure_label(viewer, Sensitivity.INTERNAL)
-            events["late"] = ledger.append(viewer, "trial.late", label=label.id, row_type="trial", row_id=None)
+            events["late"] = append(viewer, "trial.late", label=label.id, row_type="trial", row_id=None)
             begun.set()
             go_on.wait(10)
         connection.close()
@@ -155,7 +156,7 @@ def test_a_late_commit_comes_later(owner_sql: Connection) -> None:
     assert begun.wait(10)
     with viewer_transaction(viewer) as quick:
         label = ensure_label(viewer, Sensitivity.INTERNAL)
-        events["quick"] = ledger.append(viewer, "trial.quick", label=label.id, row_type="trial", row_id=None)
+        events["quick"] = append(viewer, "trial.quick", label=label.id, row_type="trial", row_id=None)
     go_on.set()
     thread.join()
     assert events["late"] < events["quick"]
@@ -170,7 +171,7 @@ def make_impatient(viewer: Viewer) -> None:
         with connection.cursor() as cursor:
             cursor.execute("set local lock_timeout = '200ms'")  # a statement's timeout does not reach into COMMIT
         label = ensure_label(viewer, Sensitivity.INTERNAL)
-        ledger.append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=None)
+        append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=None)
 
 
 def test_teams_do_not_wait_for_each_other() -> None:
@@ -266,7 +267,7 @@ def test_the_clock_is_not_written_by_hand() -> None:
     viewer = make_agent(make_team()).viewer
     with viewer_transaction(viewer):
         label = ensure_label(viewer, Sensitivity.INTERNAL)
-        event = ledger.append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=None)
+        event = append(viewer, "trial.happen", label=label.id, row_type="trial", row_id=None)
         assert not EventSeq.objects.filter(event_id=event).exists()
     with viewer_transaction(viewer, read_only=True):
         assert EventSeq.objects.filter(event_id=event).count() == 1

@@ -5,22 +5,22 @@ from typing import Any
 import psycopg
 import pytest
 
-from memoryhub.core import labels
+from memoryhub.core.access import labels
 from memoryhub.core.actions import feed, lives
 from memoryhub.core.errors import Gone
-from memoryhub.core.ledger import read_ledger
-from memoryhub.core.lives import Ledger
+from memoryhub.core.ledger.events import read_ledger
+from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.interface.live import MAX_BEHIND, check_cursor
+from memoryhub.interface.live.reader import MAX_BEHIND, check_cursor
 from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.search import indexer
 from memoryhub.memory.selectors.tasks import ref
-from tests.api.client import make_api
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_team
+from tests.support.api import make_api
+from tests.support.factories import make_agent, make_team
+from tests.support.labelled_world import make_task
 
 Owner = psycopg.Connection[Any]
 LIFE = 1 << 40

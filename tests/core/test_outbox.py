@@ -22,15 +22,15 @@ from django.db import connection
 from escalations.actions import claims
 from escalations.models import Escalation
 from memoryhub.config import reactions
-from memoryhub.core import outbox
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Event, Membership, Outbox, Sensitivity, Team
+from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from tests.core import handlers
-from tests.core.jobs import database_time, work
-from tests.core.trials import ask, make_task
-from tests.factories import make_agent, make_person, make_team
+from tests.support import handlers
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.jobs import database_time, work
+from tests.support.labelled_world import ask, make_task
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def schedule(viewer: Viewer, handler: Callable[..., object], *, in_seconds: floa
     row, due = new_id(), database_time() + timedelta(seconds=in_seconds)
     with viewer_transaction(viewer):
         name = f"trial.{handler.__name__}"
-        outbox.schedule(viewer, name, row_id=row, due_at=due, generation=generation)
+        jobs.schedule(viewer, name, row_id=row, due_at=due, generation=generation)
     return Outbox.objects.get(row_id=row)
 
 
@@ -60,26 +60,26 @@ def set_due(job: Outbox, **values: Any) -> None:
 
 def on_a_thread(job_id: UUID | None) -> bool:
     try:
-        return outbox.work_one(job_id)
+        return jobs.work_one(job_id)
     finally:
         connection.close()
 
 
 def test_done_once_though_delivered_many_times_at_once(viewer: Viewer) -> None:
-    jobs = [schedule(viewer, handlers.leave_a_mark) for _ in range(10)]
-    deliveries = [job.id for job in jobs] * 6
+    made = [schedule(viewer, handlers.leave_a_mark) for _ in range(10)]
+    deliveries = [job.id for job in made] * 6
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(on_a_thread, deliveries))
-    assert [len(marks(job)) for job in jobs] == [1] * 10
-    for job in jobs:
+    assert [len(marks(job)) for job in made] == [1] * 10
+    for job in made:
         job.refresh_from_db()
         assert job.done_at is not None
-        assert outbox.work_one(job.id) is False
+        assert jobs.work_one(job.id) is False
 
 
 def test_done_once_though_two_workers_hold_it(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that ends while its worker is at work: both do the job, one of them in vain."""
-    monkeypatch.setattr(outbox, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0)
     job = schedule(viewer, handlers.leave_a_mark)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(on_a_thread, [job.id] * 30))
@@ -88,8 +88,8 @@ def test_done_once_though_two_workers_hold_it(viewer: Viewer, monkeypatch: pytes
 
 def test_the_lock_is_what_makes_it_once(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the two before: without the row's lock in the job's own transaction, it is done again."""
-    monkeypatch.setattr(outbox, "LEASE_SECONDS", 0)
-    monkeypatch.setattr(outbox, "_lock", lambda job: True)
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(jobs, "_lock", lambda job: True)
     for _ in range(20):
         job = schedule(viewer, handlers.leave_a_mark)
         with ThreadPoolExecutor(6) as pool:
@@ -125,7 +125,7 @@ def test_a_job_that_failed_is_done_in_the_end(viewer: Viewer) -> None:
     assert len(marks(job)) == 1
 
 
-@pytest.mark.parametrize("name", ["trial.gone", "tests.core.handlers.leave_a_mark", "os.abort", "", "antigravity.x"])
+@pytest.mark.parametrize("name", ["trial.gone", "tests.support.handlers.leave_a_mark", "os.abort", "", "antigravity.x"])
 def test_a_row_that_names_no_handler_of_ours_is_failed_and_imports_nothing(viewer: Viewer, name: str) -> None:
     job = schedule(viewer, handlers.leave_a_mark, in_seconds=3600)
     set_due(job, handler=name, claimed_until=database_time() + timedelta(seconds=60))
@@ -141,7 +141,7 @@ def test_a_row_that_names_no_handler_of_ours_is_failed_and_imports_nothing(viewe
 
 def test_a_handler_that_there_is_not_cannot_be_scheduled(viewer: Viewer) -> None:
     with pytest.raises(LookupError), viewer_transaction(viewer):
-        outbox.schedule(viewer, "tests.core.handlers.leave_a_mark", row_id=new_id())
+        jobs.schedule(viewer, "tests.support.handlers.leave_a_mark", row_id=new_id())
 
 
 def test_rows_of_the_version_before_are_still_handled() -> None:
@@ -162,7 +162,7 @@ def test_rows_of_the_version_before_are_still_handled() -> None:
 
 def test_not_before_it_is_due(viewer: Viewer) -> None:
     job = schedule(viewer, handlers.leave_a_mark, in_seconds=3600)
-    assert outbox.work_one(job.id) is False
+    assert jobs.work_one(job.id) is False
     assert marks(job) == []
     set_due(job)
     work(job)
@@ -175,7 +175,7 @@ def test_a_handler_that_names_a_time_is_called_again_then(viewer: Viewer) -> Non
     job.refresh_from_db()
     if job.done_at is None:
         assert timedelta(minutes=59) < job.due_at - database_time() <= timedelta(minutes=60)
-        assert outbox.work_one(job.id) is False
+        assert jobs.work_one(job.id) is False
     set_due(job)
     work(job)
     job.refresh_from_db()
@@ -186,7 +186,7 @@ def test_a_handler_that_names_a_time_is_called_again_then(viewer: Viewer) -> Non
 def test_what_a_dead_worker_held_is_taken_over_after_its_lease(viewer: Viewer) -> None:
     job = schedule(viewer, handlers.leave_a_mark, in_seconds=3600)
     set_due(job, claimed_until=database_time() + timedelta(seconds=60), attempts=1)
-    assert outbox.work_one(job.id) is False
+    assert jobs.work_one(job.id) is False
     Outbox.objects.filter(id=job.id).update(claimed_until=database_time() - timedelta(seconds=1))
     work(job)
     assert len(marks(job)) == 1

@@ -11,14 +11,14 @@ import pytest
 from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connection, transaction
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import pipeline, sql
+from memoryhub.core.db import pipeline, statements
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Observation
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_team
+from tests.support.factories import make_agent, make_team
+from tests.support.labelled_world import make_task
 
 
 @pytest.fixture
@@ -36,23 +36,23 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def usable() -> bool:
-    return sql.run("select %s::int + 1", [41]) == [(42,)]
+    return statements.run("select %s::int + 1", [41]) == [(42,)]
 
 
-def together(*statements: tuple[str, list[Any]]) -> None:
+def together(*pairs: tuple[str, list[Any]]) -> None:
     """Send the statements in one trip, in a transaction."""
     with transaction.atomic():
-        for text, params in statements:
-            sql.later(text, params)
-        sql.send()
+        for text, params in pairs:
+            statements.later(text, params)
+        statements.send()
 
 
 def test_each_statement_sees_what_those_before_it_did(trips: list[list[str]]):
     with transaction.atomic():
-        sql.later("create temporary table seen (n int) on commit drop")
-        sql.later("insert into seen select generate_series(1, %(n)s::int)", {"n": 3})
-        counted = sql.later("select count(*) from seen")
-        assert sql.run("select sum(n) from seen where n <> %s", [2]) == [(4,)]
+        statements.later("create temporary table seen (n int) on commit drop")
+        statements.later("insert into seen select generate_series(1, %(n)s::int)", {"n": 3})
+        counted = statements.later("select count(*) from seen")
+        assert statements.run("select sum(n) from seen where n <> %s", [2]) == [(4,)]
         assert counted.rows() == [(3,)]
     assert len(trips) == 1
 
@@ -121,40 +121,40 @@ def test_a_commit_that_the_database_refuses_is_an_error_and_nothing_is_kept():
 
 def test_a_value_that_cannot_be_adapted_is_refused_before_anything_is_sent():
     with pytest.raises((ProgrammingError, DataError, UnicodeEncodeError)):
-        sql.run("select %s::text", ["\ud800"])
+        statements.run("select %s::text", ["\ud800"])
     assert usable()
     with pytest.raises(ProgrammingError):
-        sql.run("select %s::text", [object()])
+        statements.run("select %s::text", [object()])
     assert usable()
 
 
 def test_a_statement_that_failed_when_it_was_new_is_prepared_again():
     with pytest.raises(ProgrammingError):
-        sql.run("select n from not_yet_there")
+        statements.run("select n from not_yet_there")
     with pytest.raises(DataError):
         together(("select 1 / %s::int", [0]), ("select %s::int * 7", [6]))  # the second is new, and never reached
-    assert sql.run("select %s::int * 7", [6]) == [(42,)]
+    assert statements.run("select %s::int * 7", [6]) == [(42,)]
 
 
 def test_only_so_many_statements_stay_prepared(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pipeline, "MAX_PREPARED", 5)
     connection.close()
     for number in range(12):
-        assert sql.run(f"select {number} + %s::int", [1]) == [(number + 1,)]
-    assert sql.run("select count(*) from pg_prepared_statements") == [(5,)]
-    assert sql.run("select 0 + %s::int", [1]) == [(1,)]  # one that had to go
+        assert statements.run(f"select {number} + %s::int", [1]) == [(number + 1,)]
+    assert statements.run("select count(*) from pg_prepared_statements") == [(5,)]
+    assert statements.run("select 0 + %s::int", [1]) == [(1,)]  # one that had to go
 
 
 def test_a_long_statement_is_not_kept():
     connection.close()
     text = f"select %s::int /* {'x' * pipeline.MAX_LENGTH} */"
-    assert sql.run(text, [7]) == [(7,)]
+    assert statements.run(text, [7]) == [(7,)]
     kept = "select count(*) from pg_prepared_statements where strpos(statement, repeat('x', 99)) > 0"
-    assert sql.run(kept) == [(0,)]
+    assert statements.run(kept) == [(0,)]
 
 
 def test_a_connection_that_breaks_on_the_way_is_an_error_and_the_next_one_works():
-    (pid,) = sql.run("select pg_backend_pid()")[0]
+    (pid,) = statements.run("select pg_backend_pid()")[0]
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s)", [pid])
     with pytest.raises(OperationalError):
@@ -164,10 +164,12 @@ def test_a_connection_that_breaks_on_the_way_is_an_error_and_the_next_one_works(
 
 
 def test_times_and_numbers_come_back_as_they_were():
-    row = sql.run("select %s::timestamptz, %s::float8, %s::varchar[], %s::jsonb", [None, 0.1, ["a,b", '"c"'], "{}"])[0]
+    row = statements.run(
+        "select %s::timestamptz, %s::float8, %s::varchar[], %s::jsonb", [None, 0.1, ["a,b", '"c"'], "{}"]
+    )[0]
     assert row[0] is None
     assert row[1:3] == (0.1, ["a,b", '"c"'])
-    ((at,),) = sql.run("select '2026-01-31T09:30:00.5Z'::timestamptz")
+    ((at,),) = statements.run("select '2026-01-31T09:30:00.5Z'::timestamptz")
     assert at == datetime(2026, 1, 31, 9, 30, 0, 500_000, tzinfo=UTC)
 
 
@@ -192,18 +194,18 @@ def test_times_and_numbers_come_back_as_they_were():
     ],
 )
 def test_a_value_comes_back_as_it_was_sent(kind: str, value: object):
-    ((back,),) = sql.run(f"select %s::{kind}", [value])
+    ((back,),) = statements.run(f"select %s::{kind}", [value])
     assert back == value
 
 
 def test_jsonb_comes_back_as_it_was_sent():
     value = {"a": [1, 0.5, None, True, 'q"\\ 日本'], "b": {}, "big": 2**70}
-    ((back,),) = sql.run("select %s::jsonb", [Jsonb(value)])
+    ((back,),) = statements.run("select %s::jsonb", [Jsonb(value)])
     assert json.loads(back) == value
 
 
 def test_a_nul_is_refused_wherever_it_stands():
     for kind, value in (("text", "a\0b"), ("varchar[]", ["a", "a\0b"]), ("jsonb", Jsonb({"a": "\0"}))):
         with pytest.raises(DataError):
-            sql.run(f"select %s::{kind}", [value])
+            statements.run(f"select %s::{kind}", [value])
     assert usable()

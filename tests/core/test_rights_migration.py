@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from memoryhub.core.models import SYSTEM_TEAM, Team
-from tests.factories import make_agent, make_person, make_team, unique
+from tests.support.factories import make_agent, make_person, make_team, unique
 
 migration = import_module("memoryhub.core.migrations.0009_rights")
 

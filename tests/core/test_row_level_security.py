@@ -13,19 +13,19 @@ from django.test import RequestFactory
 from psycopg import errors, sql
 
 from agents.api.doors import Answer, Reading
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.db.statements import send
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
 from memoryhub.core.models import EventSeq, Sensitivity
-from memoryhub.core.sealing import read_text
-from memoryhub.core.sql import send
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Observation
-from tests.core.trials import CHANGED, GUARDED, KEPT, LABELLED, LEDGER, Trial, count, make_trial
-from tests.factories import make_agent, make_person, make_team
-from tests.servers import ROOT
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import CHANGED, GUARDED, KEPT, LABELLED, LEDGER, Trial, count, make_trial
+from tests.support.servers import ROOT
 
 Connection = psycopg.Connection[Any]
 REFUSED = "row-level security"
@@ -56,7 +56,7 @@ def hidden_row(owner: Connection, trial: Trial, table: str) -> dict[str, Any]:
     """A row of the table under the hidden label, as the owner sees it."""
     statement = sql.SQL("select to_jsonb(r) from {} r where label_id = %s limit 1").format(sql.Identifier(table))
     row = owner.execute(statement, [trial.hidden_label]).fetchone()
-    assert row is not None, f"{table} has no row under the hidden label: make one in tests.core.trials"
+    assert row is not None, f"{table} has no row under the hidden label: make one in tests.support.labelled_world"
     found: dict[str, Any] = row[0]
     return found
 

@@ -14,18 +14,18 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from psycopg import errors, sql
 
-from memoryhub.core import sealing
+from memoryhub.core.access.labels import LabelRef, ensure_label
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import LabelRef, ensure_label
 from memoryhub.core.models import AccessLog, Label, Sensitivity, Team
-from memoryhub.core.sealing import UNAVAILABLE, make_team_key, read_text, text_columns, unseal
+from memoryhub.core.secrecy import sealing
+from memoryhub.core.secrecy.sealing import UNAVAILABLE, make_team_key, read_text, text_columns, unseal
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.interface.problems import error_of
+from memoryhub.interface.http.problems import error_of
 from memoryhub.memory.models import Task
-from tests.core.trials import LABELLED, Trial, make_task, make_trial
-from tests.factories import make_agent, make_team, unique
+from tests.support.factories import make_agent, make_team, unique
+from tests.support.labelled_world import LABELLED, Trial, make_task, make_trial
 
 TEXT = {"title": "a confidential title", "amount": 12.5, "nested": {"list": [1, None, "ü"]}}
 

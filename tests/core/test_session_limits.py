@@ -12,10 +12,10 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from memoryhub.config.launch import web_command
-from tests import servers
-from tests.factories import make_agent, make_team
-from tests.prove.gate import Gate
+from memoryhub.run.launch import web_command
+from tests.proofs.flaky_proxy import Gate
+from tests.support import servers
+from tests.support.factories import make_agent, make_team
 
 
 def test_every_session_of_the_app_role_has_its_limits() -> None:

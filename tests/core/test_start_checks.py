@@ -16,12 +16,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionHandler
 
 from memoryhub.config import env
-from memoryhub.config.launch import web_command
-from memoryhub.core import checks, embedded, sealing, server_home
+from memoryhub.core import checks
 from memoryhub.core.models import Sensitivity
-from tests.api.client import make_api
-from tests.factories import make_team
-from tests.servers import ROOT, answers, free_port, started
+from memoryhub.core.secrecy import sealing
+from memoryhub.run import embedded, server_home
+from memoryhub.run.launch import web_command
+from tests.support.api import make_api
+from tests.support.factories import make_team
+from tests.support.servers import ROOT, answers, free_port, started
 
 CORES = os.sched_getaffinity(0)
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"

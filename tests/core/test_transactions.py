@@ -7,16 +7,18 @@ from uuid import UUID
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from memoryhub.core import ledger, outbox, wake
+from memoryhub.core import wake
+from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import AccessLog, Event, EventSeq, Label, Outbox, Sensitivity
-from memoryhub.core.sealing import read_text
+from memoryhub.core.outbox import jobs
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import Task
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_person, make_team
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import make_task
 
 HANDLER = "trial.leave_a_mark"
 
@@ -27,7 +29,7 @@ def viewer() -> Viewer:
 
 
 def append(viewer: Viewer, label: int | None = None) -> Any:
-    return ledger.append(
+    return events.append(
         viewer,
         "trial.happen",
         label=label or ensure_label(viewer, Sensitivity.INTERNAL).id,
@@ -83,7 +85,7 @@ def test_outside_of_one_there_is_none(viewer: Viewer) -> None:
     with pytest.raises(RuntimeError, match="viewer_transaction"):
         append(viewer, label=1)
     with pytest.raises(RuntimeError, match="viewer_transaction"):
-        outbox.schedule(viewer, HANDLER, row_id=None)
+        jobs.schedule(viewer, HANDLER, row_id=None)
 
 
 def test_it_belongs_to_its_thread(viewer: Viewer) -> None:
@@ -110,7 +112,7 @@ def last_seq(viewer: Viewer) -> int:
 def fail_midway(viewer: Viewer, row: UUID) -> None:
     with viewer_transaction(viewer):
         append(viewer)
-        outbox.schedule(viewer, HANDLER, row_id=row)
+        jobs.schedule(viewer, HANDLER, row_id=row)
         raise ZeroDivisionError
 
 
@@ -118,7 +120,7 @@ def fail_in_commit(viewer: Viewer, row: UUID) -> None:
     other = make_person(make_team()).viewer
     with viewer_transaction(viewer):
         append(viewer)
-        outbox.schedule(viewer, HANDLER, row_id=row)
+        jobs.schedule(viewer, HANDLER, row_id=row)
         write_for(other)
 
 

@@ -7,25 +7,25 @@ import pytest
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.desk.desks import Desk
+    from tests.support.desk_world import Desk
 
 
 @pytest.fixture
 def desk() -> "Desk":
-    from tests.desk.desks import make_desk
+    from tests.support.desk_world import make_desk
 
     return make_desk()
 
 
 @pytest.fixture
 def sam(desk: "Desk") -> "Client":
-    from tests.desk.desks import browser_of
+    from tests.support.desk_world import browser_of
 
     return browser_of(desk.sam)
 
 
 @pytest.fixture
 def lee(desk: "Desk") -> "Client":
-    from tests.desk.desks import browser_of
+    from tests.support.desk_world import browser_of
 
     return browser_of(desk.lee)

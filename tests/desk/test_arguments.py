@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalations import arguments as forms
+from escalations.desk import argument_fields as forms
+from escalations.json_text import merge
 from escalations.templatetags.desk import plain
-from escalations.written import merge
 from memoryhub.core.errors import Invalid
 
 SCHEMA = {

@@ -9,13 +9,13 @@ from django.test import Client
 
 from escalations.actions import claims, drafts
 from escalations.models import Draft
+from memoryhub.core.db.statements import send
 from memoryhub.core.models import Event
-from memoryhub.core.sql import send
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from tests.desk.desks import JSON, Desk, browser_of, post
 from tests.desk.test_verbs import act, events
-from tests.factories import make_person
+from tests.support.desk_world import JSON, Desk, browser_of, post
+from tests.support.factories import make_person
 
 WORD = "half an answer"
 
@@ -55,7 +55,7 @@ def test_a_draft_is_its_authors_alone_and_outlives_session_and_claim(desk: Desk,
 
 
 def high_agent(desk: Desk) -> Any:
-    from tests.factories import make_agent
+    from tests.support.factories import make_agent
 
     return make_agent(desk.team, 2)
 

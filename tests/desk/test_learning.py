@@ -12,10 +12,10 @@ from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions
 from memoryhub.memory.models import Learning
 from memoryhub.memory.selectors.tasks import ref
-from tests.api.client import Api, at_once
-from tests.desk.desks import ACTION, HTML, JSON, Desk, browser_of, post
 from tests.desk.test_verbs import act, events
-from tests.factories import make_agent, make_person
+from tests.support.api import Api, at_once
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
+from tests.support.factories import make_agent, make_person
 
 FORM = {"signal_type": "success", "details": "Refund when it is late.", "context": "reason: other\norder: 1042"}
 

@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from escalations.selectors import answer_of
+from escalations.selectors.escalations import answer_of
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.interface.json import dump
+from memoryhub.interface.http.json import dump
 from memoryhub.memory.models import Task
-from tests.api.client import Api, make_api
-from tests.desk.desks import browser_of
 from tests.desk.test_verbs import act
-from tests.factories import make_person, make_team
+from tests.support.api import Api, make_api
+from tests.support.desk_world import browser_of
+from tests.support.factories import make_person, make_team
 
 MIB = 1024 * 1024
 # Each character that cannot be seen is shown as some seventy, and many of one kind in a row as one.

@@ -15,8 +15,8 @@ from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations, tasks
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
-from tests.desk.desks import ACTION, HTML, JSON, Desk, browser_of, post
-from tests.factories import PASSWORD, Person, join, make_agent, make_person, make_team
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
+from tests.support.factories import PASSWORD, Person, join, make_agent, make_person, make_team
 
 
 def rows(page) -> list[str]:
@@ -93,7 +93,7 @@ def test_one_team_is_active_and_can_be_changed(desk: Desk):
 
 def test_the_installations_team_leads_to_its_administration():
     from memoryhub.core.models import Team
-    from tests.factories import installation
+    from tests.support.factories import installation
 
     system = Team.objects.get(id=installation().team)
     assert browser_of(make_person(system, "admin", is_staff=True)).get("/")["Location"] == "/admin/"

@@ -5,13 +5,13 @@ import json
 import pytest
 from django.test import Client
 
+from escalations.desk.verbs import VERBS
 from escalations.models import Answer, Escalation
-from escalations.views.verbs import VERBS
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.desk.desks import ACTION, HTML, JSON, Desk, browser_of, post
-from tests.factories import make_agent, make_person
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
+from tests.support.factories import make_agent, make_person
 
 ALL = ["approve", "edit", "respond", "reject", "ignore"]
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from django.test import override_settings
 
-from memoryhub.interface.addresses import client_address, is_proxy, neighbourhood
+from memoryhub.interface.http.addresses import client_address, is_proxy, neighbourhood
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 

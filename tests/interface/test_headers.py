@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryhub.core.errors import Invalid, PreconditionRequired, UnsupportedMediaType
-from memoryhub.interface.etags import Tag, if_match, make_tag, must_be_new
-from memoryhub.interface.headers import check_media_type, idempotency_key
+from memoryhub.interface.http.etags import Tag, if_match, make_tag, must_be_new
+from memoryhub.interface.http.headers import check_media_type, idempotency_key
 
 ROW = UUID("018f0000-0000-7000-8000-00000000000a")
 CHANGE = UUID("018f0000-0000-7000-8000-012389abcdef")

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memoryhub.core.errors import Code, Invalid, TooLarge
-from memoryhub.interface.json import MAX_BYTES, dump, parse_object
+from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
 
 BAD = {
     "empty": b"",

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from memoryhub.interface.json import dump, parse_object
+from memoryhub.interface.http.json import dump, parse_object
 from tests.interface.test_json import JSON
 
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memoryhub.core.errors import Invalid
-from memoryhub.interface.pagination import Page, Window, page, read_window
-from memoryhub.interface.params import Params
+from memoryhub.interface.http.pagination import Page, Window, page, read_window
+from memoryhub.interface.http.params import Params
 
 ADDRESS = "http://hub.example/api/v1/observations"
 ALLOWED = ("task", "tags", "limit", "cursor")

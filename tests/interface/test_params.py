@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryhub.core.errors import Invalid, UriTooLong
-from memoryhub.interface.params import Label, Params
+from memoryhub.interface.http.params import Label, Params
 
 NAMES = ("q", "n", "id", "own", "at", "mode", "tags", "label", "task", "least")
 Getter = Callable[[Params], Any]

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from memoryhub.core import errors
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError
-from memoryhub.interface.problems import exception_handler, json_error_view, problem
+from memoryhub.interface.http.problems import exception_handler, json_error_view, problem
 
 SECRET = "the customer's IBAN"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta
 
 from memoryhub.core.errors import Code, Invalid
-from memoryhub.interface.shapes import (
+from memoryhub.interface.http.shapes import (
     Content,
     JsonObject,
     Key,
@@ -27,7 +27,7 @@ from memoryhub.interface.shapes import (
     When,
     convert,
 )
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 
 class Action(Shape, kw_only=True):
@@ -218,7 +218,7 @@ REFUSED = """
 import django
 django.setup()
 from typing import Any
-from memoryhub.interface.shapes import Key, Shape, convert
+from memoryhub.interface.http.shapes import Key, Shape, convert
 
 class Bad(Shape, kw_only=True):
     value: dict[str, Any] | Key

@@ -5,7 +5,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from memoryhub.interface.shares import ALONE_SECONDS, Shares
+from memoryhub.interface.server.shares import ALONE_SECONDS, Shares
 
 WORK = 0.05  # seconds of the processor
 

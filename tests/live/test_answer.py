@@ -13,8 +13,8 @@ import pytest
 from escalations.actions import answers, claims
 from memoryhub.core.models import Sensitivity
 from tests.conftest import Server
-from tests.core.trials import ask, make_task
-from tests.factories import make_agent, make_person, make_team
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import ask, make_task
 
 
 def poll(server: Server, agent, escalation, query: str = "wait=20", **options) -> httpx.Response:

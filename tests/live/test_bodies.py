@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 
 from tests.conftest import Server
-from tests.factories import TestAgent, make_agent, make_team
+from tests.support.factories import TestAgent, make_agent, make_team
 
 THREADS = 16
 

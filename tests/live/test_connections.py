@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from tests.conftest import Server, web
-from tests.factories import TestAgent, make_agent, make_team
-from tests.live.raw import connected, head, memory_of, read_all, read_one, refusal, seconds_until_closed
+from tests.support.factories import TestAgent, make_agent, make_team
+from tests.support.raw_http import connected, head, memory_of, read_all, read_one, refusal, seconds_until_closed
 
 MB = 1 << 20
 FILES = 256  # of which connections may have 192, and one address 48

@@ -15,10 +15,10 @@ from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations
 from memoryhub.memory.actions.observations import NewObservation
 from tests.conftest import Server
-from tests.core.trials import ask, make_task
-from tests.factories import make_agent, make_person, make_team
-from tests.live.streams import poll
 from tests.live.test_queue_socket import head
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import ask, make_task
+from tests.support.streams import poll
 
 
 def log(agent, content="x", **more):

@@ -5,8 +5,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from memoryhub.core.models import Role, Sensitivity
 from tests.conftest import Server
-from tests.factories import make_person, make_team
-from tests.live.desk import close_code, open_socket, sign_in
+from tests.support.desk_socket import close_code, open_socket, sign_in
+from tests.support.factories import make_person, make_team
 
 
 def refused(*args, **options) -> int:

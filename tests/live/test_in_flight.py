@@ -17,9 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from agents.models import DEFAULT_SCOPES
 from memoryhub.core.ids import new_id
 from tests.conftest import Server, web
-from tests.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
-from tests.live.desk import close_code, open_socket, sign_in
-from tests.live.raw import connected, head, read_one
+from tests.support.desk_socket import close_code, open_socket, sign_in
+from tests.support.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
+from tests.support.raw_http import connected, head, read_one
 
 WAITING = (
     "select count(distinct pid) from pg_locks join pg_stat_activity using (pid)"

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from tests.conftest import Server, web
-from tests.factories import TestAgent, make_agent, make_person, make_team
-from tests.live.desk import sign_in
-from tests.live.raw import connected, head, memory_of, read_one
+from tests.support.desk_socket import sign_in
+from tests.support.factories import TestAgent, make_agent, make_person, make_team
+from tests.support.raw_http import connected, head, memory_of, read_one
 
 MB = 1 << 20
 WARM = 40  # reads before it is measured: each thread makes its connection and its buffers

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from django.utils.timezone import now
 
-from memoryhub.core import outbox
+from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from tests.conftest import Server
-from tests.core.trials import ask, make_task
-from tests.factories import TestAgent, make_agent, make_team, unique
+from tests.support.factories import TestAgent, make_agent, make_team, unique
+from tests.support.labelled_world import ask, make_task
 
 LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 
@@ -65,7 +65,7 @@ def test_what_waits_is_told_whichever_process_made_it(server: Server, owner_sql:
     ask(agent.viewer, make_task(agent.viewer))
     with viewer_transaction(system):
         for _ in range(2):
-            outbox.schedule(system, "trial.leave_a_mark", row_id=None, due_at=now() + timedelta(hours=1))
+            jobs.schedule(system, "trial.leave_a_mark", row_id=None, due_at=now() + timedelta(hours=1))
     # Held, as if a worker had just begun it: one of another test must not do it meanwhile.
     owner_sql.execute(
         "update outbox set due_at = now() - interval '1 hour', claimed_until = now() + interval '1 hour'"

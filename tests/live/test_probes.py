@@ -11,7 +11,7 @@ import psutil
 import psycopg
 
 from tests.conftest import Server
-from tests.servers import Process
+from tests.support.servers import Process
 
 SILENT = "silent since 20"
 

@@ -22,9 +22,9 @@ from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
 from tests.conftest import Server, web
-from tests.core.trials import ask, make_task
-from tests.factories import Person, make_agent, make_person, make_team
-from tests.live.desk import frames, open_socket, sign_in
+from tests.support.desk_socket import frames, open_socket, sign_in
+from tests.support.factories import Person, make_agent, make_person, make_team
+from tests.support.labelled_world import ask, make_task
 
 
 def head(team: int) -> int:
@@ -178,12 +178,12 @@ def test_a_cursor_of_the_future_or_too_old_is_told_so(server: Server, owner_sql)
         assert heard(socket, 1)[0]["event"] == "escalation.escalate", "and goes on live"
     # 10,001 events behind, of a team that wrote them all at once.
     with viewer_transaction(agent):
-        from memoryhub.core import ledger
-        from memoryhub.core.labels import ensure_label
+        from memoryhub.core.access.labels import ensure_label
+        from memoryhub.core.ledger import events
 
         label = ensure_label(agent, Sensitivity.INTERNAL).id
         for _ in range(10_001):
-            ledger.append(agent, "task.claim", label=label, row_type="task", row_id=None)
+            events.append(agent, "task.claim", label=label, row_type="task", row_id=None)
     now = head(team.id)
     socket, first = desk(server, sam, now - 10_001)
     with socket:

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 
-from memoryhub.config.launch import web_command
-from tests import servers
-from tests.factories import make_agent, make_team
+from memoryhub.run.launch import web_command
+from tests.support import servers
+from tests.support.factories import make_agent, make_team
 
 
 def test_what_waits_is_ended_in_order_and_the_log_tells_of_no_fault() -> None:

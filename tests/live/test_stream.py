@@ -11,19 +11,19 @@ import pytest
 
 from agents.actions import keys
 from agents.models import ApiKey
-from memoryhub.core import ledger
+from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.actions import memberships
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations
 from memoryhub.memory.actions.observations import NewObservation
 from tests.conftest import Server, web
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_team
-from tests.live.streams import opened, refusal
 from tests.live.test_queue_socket import head, memory, percentile
+from tests.support.factories import make_agent, make_team
+from tests.support.labelled_world import make_task
+from tests.support.streams import opened, refusal
 
 
 def log(agent, content="x", **more):
@@ -229,7 +229,7 @@ def happen(agent, count: int, size: int) -> None:
     with viewer_transaction(agent.viewer):
         label = ensure_label(agent.viewer, Sensitivity.INTERNAL).id
         for _ in range(count):
-            ledger.append(agent.viewer, "task.renew", label=label, row_type="task", row_id=None, data={"x": "x" * size})
+            events.append(agent.viewer, "task.renew", label=label, row_type="task", row_id=None, data={"x": "x" * size})
 
 
 def stopped_stream(server: Server, agent) -> sockets.socket:

@@ -5,14 +5,14 @@ import time
 from memoryhub.core.models import AccessLog
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.interface.json import dump
+from memoryhub.interface.http.json import dump
 from memoryhub.memory.actions import alerts, observations
 from memoryhub.memory.actions.observations import NewObservation
 from tests.conftest import Server
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_team
-from tests.live.streams import opened, poll
 from tests.live.test_queue_socket import head
+from tests.support.factories import make_agent, make_team
+from tests.support.labelled_world import make_task
+from tests.support.streams import opened, poll
 
 
 def send(sender, *recipients, insight="hold all deals", **more):

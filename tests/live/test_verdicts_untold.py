@@ -9,10 +9,10 @@ from escalations.actions import answers, claims
 from escalations.actions.escalate import escalate
 from memoryhub.core.models import Sensitivity
 from tests.conftest import Server
-from tests.core.trials import make_task
-from tests.factories import make_agent, make_person, make_team
-from tests.live.streams import opened, poll
 from tests.live.test_queue_socket import desk, head, heard
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.labelled_world import make_task
+from tests.support.streams import opened, poll
 
 WORDS = "kestrel"
 SAID = {

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.api.bad import check
-from tests.api.client import Reply
 from tests.conftest import Server
-from tests.factories import TestAgent, make_agent, make_team
+from tests.support.api import Reply
+from tests.support.bad_input import check
+from tests.support.factories import TestAgent, make_agent, make_team
 
 
 @pytest.fixture

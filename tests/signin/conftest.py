@@ -20,7 +20,7 @@ def _nobody_waits(owner_sql: psycopg.Connection[Any]) -> Iterator[None]:
 @pytest.fixture
 def quick_hashes(settings: Any) -> None:
     """New and unknown names' passwords are hashed fast: these tests make hundreds of attempts."""
-    from tests.factories import _hash
+    from tests.support.factories import _hash
 
     _hash()  # which all tests share, by the product's own hasher
     settings.PASSWORD_HASHERS = [

@@ -14,7 +14,7 @@ from django.test import Client
 from memoryhub.core.models import SignInDelay
 from memoryhub.core.tasks import prune
 from tests.conftest import Server, web
-from tests.factories import PASSWORD, Person, make_person, make_team, unique
+from tests.support.factories import PASSWORD, Person, make_person, make_team, unique
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 Owner = psycopg.Connection[Any]
@@ -196,7 +196,7 @@ def test_a_browser_is_known_for_its_own_person_only(attempt: Door, person: Perso
     assert mine["httponly"]
     assert person.username not in f"{name}{mine.value}"
     stolen, forged = Client(), Client()
-    from memoryhub.interface.browsers import _cookie
+    from memoryhub.interface.pages.browsers import _cookie
 
     stolen.cookies[_cookie(other.username)] = mine.value
     forged.cookies[_cookie(person.username)] = f"{person.actor.id}:x:y"

@@ -17,13 +17,13 @@ from websockets.exceptions import InvalidStatus
 from memoryhub.core.actions import people
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Event, Membership, PasswordOrigin, SignInRecord, Team
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.interface import demo
-from tests.admin.pages import address, signed_in, text
+from memoryhub.interface.pages import demo
 from tests.conftest import Server
-from tests.desk.desks import HTML, JSON
-from tests.factories import PASSWORD, Person, installation, join, make_person, make_team, unique
-from tests.live.desk import close_code, open_socket, sign_in
-from tests.servers import ROOT
+from tests.support.admin_pages import address, signed_in, text
+from tests.support.desk_socket import close_code, open_socket, sign_in
+from tests.support.desk_world import HTML, JSON
+from tests.support.factories import PASSWORD, Person, installation, join, make_person, make_team, unique
+from tests.support.servers import ROOT
 from tests.test_commands import run
 
 PAGE = "/account/password/"

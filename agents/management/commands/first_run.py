@@ -15,13 +15,13 @@ from agents.keys import digest_of
 from agents.models import DEFAULT_SCOPES, ApiKey
 from escalations.actions.escalate import DEFAULT_QUEUE
 from escalations.models import Queue
+from memoryhub.core.access.delegation import installers
 from memoryhub.core.actions import memberships, people, teams
-from memoryhub.core.delegation import installers
-from memoryhub.core.flags import wants_demo
 from memoryhub.core.management.arguments import installation, new_password, refusals
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.run.flags import wants_demo
 
 ADMIN = "admin"
 

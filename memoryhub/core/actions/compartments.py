@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from memoryhub.core import ledger
-from memoryhub.core.delegation import begin
+from memoryhub.core.access.delegation import begin
+from memoryhub.core.access.label_text import MOST_COMPARTMENTS, read_compartments
+from memoryhub.core.access.labels import label_above
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.labels import label_above
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Compartment, Membership, Sensitivity
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.core.words import MOST_COMPARTMENTS, read_compartments
 
 
 @action("compartment.add", roles=ADMINS)
@@ -49,7 +49,7 @@ def register(viewer: Viewer, words: Iterable[str]) -> None:
 
 def _register(viewer: Viewer, word: str, maker: Membership | None) -> Compartment:
     made = Compartment.objects.create(team_id=viewer.team, name=word, maker=maker)
-    ledger.append(
+    events.append(
         viewer,
         "compartment.add",
         # Under its own word: that there is such a compartment is for those who have it.

@@ -1,11 +1,11 @@
 """The feed's floor: what is too old to be resumed from. The ledger itself, which is the audit, keeps every event."""
 
-from memoryhub.core import ledger
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import action
+from memoryhub.core.db.statements import run
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity, Team
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.verbs import action
 from memoryhub.core.viewers import Viewer
 
 _DAYS = "select feed_days from team where id = %s::int"
@@ -25,7 +25,7 @@ def prune(viewer: Viewer) -> int:
     floor = find_floor(viewer)
     if Team.objects.filter(id=viewer.team, feed_floor__lt=floor).update(feed_floor=floor):
         label = ensure_label(viewer, Sensitivity.INTERNAL)
-        ledger.append(viewer, "feed.prune", label=label.id, row_type="feed", row_id=None, data={"floor": floor})
+        events.append(viewer, "feed.prune", label=label.id, row_type="feed", row_id=None, data={"floor": floor})
     return floor
 
 
@@ -37,7 +37,7 @@ def find_floor(viewer: Viewer) -> int:
     """
     with viewer_transaction(viewer, read_only=True):
         ((days,),) = run(_DAYS, [viewer.team])
-        found = ledger.read_ledger(viewer)
+        found = events.read_ledger(viewer)
         low, high = found.position(found.floor), found.position(found.head)
         while low < high:
             middle = (low + high + 1) // 2

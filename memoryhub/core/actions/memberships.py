@@ -1,18 +1,25 @@
-"""Memberships: who is in a team, with which role and clearance. What one may give is in core.delegation."""
+"""Memberships: who is in a team, with which role and clearance. What one may give is in core.access.delegation."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from memoryhub.core import ledger
+from memoryhub.core.access.delegation import (
+    NOTHING,
+    Rights,
+    administers_installation,
+    begin,
+    keep_last,
+    require_bounds,
+)
+from memoryhub.core.access.label_text import read_compartments
+from memoryhub.core.access.labels import label_above
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import compartments as registry
-from memoryhub.core.delegation import NOTHING, Rights, administers_installation, begin, keep_last, require_bounds
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.labels import label_above
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
-from memoryhub.core.words import read_compartments
 
 MOST_NAME = 100
 HUMAN_ROLES = (Role.READER, Role.SUPPORT, Role.LEAD, Role.ADMIN)
@@ -68,7 +75,7 @@ def change(
 
     What is taken away is gone at the next request, and sockets close within 2 s. Raises Invalid for one's own,
     Forbidden when more is given than the viewer has, Conflict when the last who has something would lose it
-    (core.delegation).
+    (core.access.delegation).
     """
     granter = begin(viewer)
     if member.team_id != viewer.team or member.role == Role.SYSTEM:
@@ -119,7 +126,7 @@ def _record(viewer: Viewer, verb: str, member: Membership, before: Rights | None
     if before is not None:
         was = _told(before, bool(named))
         data["before"] = {field: was[field] for field in told if was[field] != told[field]}
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=label_above(viewer, min(viewer.clearance, Sensitivity.INTERNAL), named),

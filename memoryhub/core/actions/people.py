@@ -5,20 +5,14 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from memoryhub.core import ledger
+from memoryhub.core.access.delegation import NOTHING, administers_installation, begin, keep_last, require_over
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import memberships
 from memoryhub.core.actions.teams import require_installation
-from memoryhub.core.delegation import (
-    NOTHING,
-    administers_installation,
-    begin,
-    keep_last,
-    require_over,
-)
 from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity, Team
-from memoryhub.core.verbs import ADMINS, action
 from memoryhub.core.viewers import Viewer
 
 
@@ -70,7 +64,7 @@ def change(
     Making it active again needs all that the person has in their teams. `is_staff` opens admin pages, but gives nothing
     to do there: that is the role in a team. `is_superuser` gives or ends the membership in the installation's team, and
     is kept nowhere else. Raises Invalid for one's own administration, Forbidden, and Conflict when a team's last
-    administrator would be lost (core.delegation).
+    administrator would be lost (core.access.delegation).
     """
     require_installation(viewer)
     if person.kind != Kind.HUMAN:
@@ -191,6 +185,6 @@ def _set_password(person: Actor, password: str | None, origin: str) -> None:
 
 def _record(viewer: Viewer, verb: str, person: Actor, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(
+    events.append(
         viewer, verb, label=label.id, row_type="person", row_id=person.id, data={"name": person.username, **data}
     )

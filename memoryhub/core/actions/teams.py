@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from memoryhub.core import ledger
+from memoryhub.core.access.labels import ensure_label
+from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.labels import ensure_label
+from memoryhub.core.ledger import events
 from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
-from memoryhub.core.sealing import make_team_key
-from memoryhub.core.verbs import ADMINS, action
+from memoryhub.core.secrecy.sealing import make_team_key
 from memoryhub.core.viewers import Viewer
 
 RULES = ("name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
@@ -97,9 +97,9 @@ def rewrap_keys(viewer: Viewer, *, master: str) -> None:
     """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
     require_installation(viewer)
     label = ensure_label(viewer, Sensitivity.INTERNAL)
-    ledger.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
+    events.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
 
 
 def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
     label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    ledger.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})
+    events.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})

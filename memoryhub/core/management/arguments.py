@@ -13,10 +13,10 @@ from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
 from memoryhub.core import wake
+from memoryhub.core.access.label_text import read_compartments, read_level
 from memoryhub.core.errors import HubError
 from memoryhub.core.models import SYSTEM_TEAM, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.core.words import read_compartments, read_level
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import ACTOR, SYSTEM, TEAM, policies
+from memoryhub.core.access.rls import ACTOR, SYSTEM, TEAM, policies
 
 CLOCK = """
 create table event_seq (

@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import ACTOR, LABELS, TEAM
+from memoryhub.core.access.rls import ACTOR, LABELS, TEAM
 
 SEQ_KEYS = """
 alter table event_seq drop constraint event_seq_team_id_fkey, drop constraint event_seq_event_id_fkey;

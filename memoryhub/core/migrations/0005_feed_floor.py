@@ -6,7 +6,7 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import ACTOR, LABELS, SYSTEM, TEAM
+from memoryhub.core.access.rls import ACTOR, LABELS, SYSTEM, TEAM
 
 READ = """
 drop policy event_read on event;

@@ -48,7 +48,7 @@ begin
 end $$;
 """
 
-# Of every team, for the mark (core.mark), which belongs to none. Numbers, and nothing of any event.
+# Of every team, for the mark (core.ledger.mark), which belongs to none. Numbers, and nothing of any event.
 HEADS = f"""
 create function ledger_heads() returns table (team int, head bigint, ordinal int, life int, is_moved bool)
 language sql stable security definer set search_path = public, pg_temp as $$

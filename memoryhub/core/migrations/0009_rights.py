@@ -8,7 +8,7 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
 import memoryhub.core.ids
-from memoryhub.core.rls import ACTOR, LABELS, TEAM
+from memoryhub.core.access.rls import ACTOR, LABELS, TEAM
 
 # Until now an account had a tick and, apart from it, a membership, which alone was asked. Who has had both administers
 # the installation from now on. A membership without the tick (it was taken away) ends; if that were all, they stay.

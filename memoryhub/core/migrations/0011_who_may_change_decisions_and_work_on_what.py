@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-# As the roles of core.verbs.DESK. What somebody holds stands only as long as this holds.
+# As the roles of core.access.permissions.DESK. What somebody holds stands only as long as this holds.
 MAY_WORK_ON = """
 create function may_work_on(member uuid, of_label int) returns boolean language sql stable as $$
   select exists (

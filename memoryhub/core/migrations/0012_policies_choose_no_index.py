@@ -1,11 +1,11 @@
-"""A row is found by its id, and never by reading its team: the policies offer no index on the team (core.rls)."""
+"""A row is found by its id, and never by reading its team: the policies offer no index on the team (core.access.rls)."""
 
 from typing import ClassVar
 
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import team_as_filter
+from memoryhub.core.access.rls import team_as_filter
 
 TABLES = ("event", "event_seq", "access_log")
 

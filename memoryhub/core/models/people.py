@@ -91,7 +91,7 @@ class Actor(AbstractBaseUser):
         """Whether the password is one that somebody else chose: then nothing but changing it is open to the person."""
         return self.password_origin != PasswordOrigin.OWN and not self.is_demo
 
-    # Django's admin asks these; what a person may do is decided by the actions they call (core.verbs).
+    # Django's admin asks these; what a person may do is decided by the actions they call (core.access.permissions).
     def has_perm(self, perm: str, obj: object = None) -> bool:
         return self.is_active and self.is_staff
 

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import ledger
+from memoryhub.core.access.labels import LabelRef
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Code, FieldError, Invalid, NotAllowed, TooLarge
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import LabelRef
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Membership
-from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import later, run
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now
 from memoryhub.memory.actions.observations import label_for
@@ -91,7 +91,7 @@ def send(
         assert repeated is not None, "nothing removes it meanwhile"
         return repeated, False
     later(_DELIVER, {"id": row_id, "recipients": recipients})
-    ledger.append(
+    events.append(
         viewer,
         "alert.send",
         label=label.id,
@@ -151,7 +151,7 @@ def acknowledge(viewer: Viewer, *, alert_id: UUID) -> None:
     if not run(_ACKNOWLEDGE, own):
         ((current().settled,),) = run(_ACKNOWLEDGED, own)
         return
-    ledger.append(
+    events.append(
         viewer,
         "alert.acknowledge",
         label=alert.label_id,

@@ -6,16 +6,16 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import ledger
-from memoryhub.core.access import find, visible_to
+from memoryhub.core.access.clearance import find, visible_to
+from memoryhub.core.access.labels import LabelRef, ensure_label, highest, label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, FieldError, Forbidden, Invalid, NotFound, Unavailable
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import LabelRef, ensure_label, highest, label_by_id
+from memoryhub.core.ledger import events
 from memoryhub.core.models import DecisionsChangedBy, Team
-from memoryhub.core.sealing import read_text, text_columns
-from memoryhub.core.sql import run
+from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
@@ -142,7 +142,7 @@ def _record(
     data: dict[str, Any] | None = None,
     event_id: UUID | None = None,
 ) -> None:
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=label,

@@ -8,16 +8,16 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import ledger
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.access.labels import LabelRef, label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
 from memoryhub.core.ids import mark_of, new_id
-from memoryhub.core.labels import LabelRef, label_by_id
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity
-from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import later, run
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.observations import label_for
 from memoryhub.memory.selectors.tasks import TaskRef, choose
@@ -250,7 +250,7 @@ def _write(viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, ite
         later(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
     elif not run(_MAKE, params):
         return None
-    ledger.append(
+    events.append(
         viewer,
         "fact.put" if text else "fact.delete",
         label=label.id,

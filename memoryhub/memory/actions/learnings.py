@@ -6,15 +6,15 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import ledger
-from memoryhub.core.blind import blind
+from memoryhub.core.access.labels import LabelRef, label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import LabelRef, label_by_id
-from memoryhub.core.sealing import read_text, text_columns
-from memoryhub.core.sql import later, run
+from memoryhub.core.ledger import events
+from memoryhub.core.secrecy.blind_index import blind
+from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import similarity
 from memoryhub.memory.actions.observations import label_for
@@ -110,7 +110,7 @@ def add(
         return found, False
     _put_keys(_ADD_KEYS, row_id, label, text)
     data = {"signal_type": signal_type, **({"source": str(source)} if source else {})}
-    ledger.append(
+    events.append(
         viewer,
         "learning.log",
         label=label.id,
@@ -174,7 +174,7 @@ def _change(viewer: Viewer, row_id: UUID, signal: str, text: dict[str, Any]) -> 
     row.signal_type, row.author_id = signal, viewer.membership
     row.save(update_fields=["text_version", "body", "sealed", "signal_type", "author"])
     _put_keys(_ADD_KEYS, row_id, label, text)
-    ledger.append(
+    events.append(
         viewer,
         "learning.change",
         label=label.id,

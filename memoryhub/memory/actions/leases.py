@@ -11,14 +11,14 @@ from uuid import UUID
 from django.db import connection
 from psycopg.types.json import Jsonb
 
-from memoryhub.core import ledger
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Code, Conflict
-from memoryhub.core.lives import NOW, TOKEN_BITS
-from memoryhub.core.sealing import read_text
-from memoryhub.core.sql import later, run
+from memoryhub.core.ledger import events
+from memoryhub.core.ledger.lives import NOW, TOKEN_BITS
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current, viewer_transaction
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
 from memoryhub.memory.models import OVER, Task, TaskStatus
@@ -148,7 +148,7 @@ def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None
 
 
 def _record(viewer: Viewer, verb: str, task_id: UUID, label_id: int, **data: Any) -> None:
-    ledger.append(viewer, verb, label=label_id, row_type="task", row_id=task_id, task_id=task_id, data=data)
+    events.append(viewer, verb, label=label_id, row_type="task", row_id=task_id, task_id=task_id, data=data)
 
 
 _RENEW = f"""

@@ -11,15 +11,16 @@ from uuid import UUID
 import msgspec
 from django.utils.crypto import salted_hmac
 
-from memoryhub.core import ledger, work
+from memoryhub.core import work
+from memoryhub.core.access.labels import LabelRef, ensure_label, label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import later, run
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.core.ids import new_id
-from memoryhub.core.labels import LabelRef, ensure_label, label_by_id
+from memoryhub.core.ledger.events import append
 from memoryhub.core.models import Sensitivity
-from memoryhub.core.sealing import text_columns
-from memoryhub.core.sql import later, run
+from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import hold_task, now
 from memoryhub.memory.selectors.tasks import TaskRef
@@ -238,7 +239,7 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
         if not group:
             continue
         tasks = {row.item.task.id if row.item.task else None for row in group}
-        ledger.append(
+        append(
             viewer,
             "observation.log",
             label=label_id,

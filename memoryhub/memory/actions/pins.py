@@ -2,12 +2,12 @@
 
 from uuid import UUID
 
-from memoryhub.core import ledger
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotFound
-from memoryhub.core.sql import run
+from memoryhub.core.ledger import events
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import LIVE
 
@@ -43,7 +43,7 @@ def _set(viewer: Viewer, verb: str, observation_id: UUID, *, pinned: bool) -> No
     if not changed:
         current().settled = event_id
         return
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=label_id,

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from memoryhub.core import ledger
-from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.sql import run
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db.statements import run
+from memoryhub.core.ledger import events
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 
@@ -40,7 +40,7 @@ def expire(viewer: Viewer, *, limit: int = 500) -> int:
         for label_id, audience, task_id in run(_REMOVE, {**label_params(viewer), "limit": limit}):
             removed.setdefault((label_id, audience), []).append(task_id)
         for (label_id, audience), tasks in removed.items():
-            ledger.append(
+            events.append(
                 viewer,
                 "observation.expire",
                 label=label_id,

@@ -5,16 +5,16 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from memoryhub.core import ledger
-from memoryhub.core.access import visible_to
+from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.access.labels import ensure_label, label_by_id
+from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, PreconditionFailed
 from memoryhub.core.ids import mark_of, new_id
-from memoryhub.core.labels import ensure_label, label_by_id
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity
-from memoryhub.core.sealing import read_text, text_columns
-from memoryhub.core.sql import run
+from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
-from memoryhub.core.verbs import AGENTS, DESK, action
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import OVER, Task, TaskStatus
 from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, choose
@@ -61,7 +61,7 @@ def create(
         if found is None:
             raise
         return _existing(found)
-    ledger.append(
+    events.append(
         viewer,
         "task.create",
         label=label.id,
@@ -150,7 +150,7 @@ def save(task: Task) -> None:
 
 def record(viewer: Viewer, verb: str, task: Task, **data: Any) -> None:
     """Append the event of a task's change."""
-    ledger.append(
+    events.append(
         viewer,
         verb,
         label=task.label_id,

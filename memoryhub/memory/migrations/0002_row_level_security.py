@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import ACTOR, label_key, policies
+from memoryhub.core.access.rls import ACTOR, label_key, policies
 
 # A private observation is its author's; the person who holds the claim may open those of the task (recorded).
 PRIVATE = (

@@ -9,7 +9,7 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
 import memoryhub.core.ids
-from memoryhub.core.rls import label_key, policies
+from memoryhub.core.access.rls import label_key, policies
 
 BEFORE = import_module("memoryhub.memory.migrations.0002_row_level_security").WITHHELD
 

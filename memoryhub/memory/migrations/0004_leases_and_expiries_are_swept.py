@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from memoryhub.core.rls import SYSTEM, TEAM
+from memoryhub.core.access.rls import SYSTEM, TEAM
 
 # A sweep belongs to no team, and row-level security shows it nothing: it asks here, as the owner, for the ids of the
 # teams where there is work, and goes on as each team's own viewer.

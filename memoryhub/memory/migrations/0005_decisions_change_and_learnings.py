@@ -7,8 +7,8 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.models.functions import Now
 
+from memoryhub.core.access.rls import LABELS, label_key, policies
 from memoryhub.core.ids import new_id
-from memoryhub.core.rls import LABELS, label_key, policies
 
 # A label says which team it is of, so the key needs no other column, and a scan of it need not look into the table.
 # No foreign keys: a learning's keys are written and removed with it, by the same function (memory.actions.learnings).

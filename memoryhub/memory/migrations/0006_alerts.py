@@ -9,7 +9,7 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
 import memoryhub.core.ids
-from memoryhub.core.rls import ACTOR, SYSTEM, label_key, policies
+from memoryhub.core.access.rls import ACTOR, SYSTEM, label_key, policies
 
 # An alert is its author's and its recipients'; who administers the team may open them all (memory.admin).
 ADDRESSED = (

@@ -12,7 +12,7 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.models.deletion import DO_NOTHING
 
-from memoryhub.core.rls import ACTOR, SYSTEM, policies
+from memoryhub.core.access.rls import ACTOR, SYSTEM, policies
 
 TABLES = """
 create table search_shelf (

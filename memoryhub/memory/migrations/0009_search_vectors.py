@@ -10,7 +10,7 @@ from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.models.deletion import DO_NOTHING
 
-from memoryhub.core.rls import SYSTEM, TEAM
+from memoryhub.core.access.rls import SYSTEM, TEAM
 
 TABLES = """
 create table search_vector_state (

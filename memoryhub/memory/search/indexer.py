@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from memoryhub.core.pipeline import Rows
-from memoryhub.core.sql import run
+from memoryhub.core.db.pipeline import Rows
+from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.search import sources

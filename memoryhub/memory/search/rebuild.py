@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from memoryhub.core.sql import run
+from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import sources

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from memoryhub.core import work
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.words import Kind, Token, tokens
+from memoryhub.memory.search.tokenizer import Kind, Token, tokens
 
 LENGTH = 240  # characters of a snippet
 _LOOKED_AT = 4_000  # of a text, from a little before the first place that may be a match

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from memoryhub.core.fitting import BYTES
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.sealing import read_text
-from memoryhub.core.sql import run
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.db.fitting import BYTES
+from memoryhub.core.db.statements import run
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.memory.models import Decision, Fact, Learning, Observation
 from memoryhub.memory.search.terms import Source
-from memoryhub.memory.search.words import plain_text
+from memoryhub.memory.search.tokenizer import plain_text
 
 
 def _text(row: Any, *names: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from memoryhub.core.sql import run
+from memoryhub.core.db.statements import run
 
 _MAX_KEPT = 100_000
 _kept: dict[str, str | None] = {}

@@ -7,9 +7,9 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from memoryhub.core.failures import describe
-from memoryhub.memory.search import indexer, vectors
-from memoryhub.memory.search.vectors import Outcome
+from memoryhub.core.errors import describe
+from memoryhub.memory.search import indexer, vector_indexer
+from memoryhub.memory.search.vector_indexer import Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +39,11 @@ _embedding = threading.Lock()
 @shared_task(name="memoryhub.memory.search.tasks.embed")
 def embed() -> None:
     """Ask for vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
-    if not (settings.EMBEDDINGS_URL and vectors.are_made()) or not _embedding.acquire(blocking=False):
+    if not (settings.EMBEDDINGS_URL and vector_indexer.are_made()) or not _embedding.acquire(blocking=False):
         return
     try:
         deadline = time.monotonic() + EMBED_SECONDS
-        teams = vectors.behind()
+        teams = vector_indexer.behind()
         while teams and time.monotonic() < deadline:
             teams = [team for team in teams if time.monotonic() < deadline and _embed(team)]
     finally:
@@ -52,7 +52,7 @@ def embed() -> None:
 
 def _embed(team: int) -> bool:
     try:
-        return vectors.embed(team) is Outcome.SENT
+        return vector_indexer.embed(team) is Outcome.SENT
     except Exception as error:
         log.error("search_vectors_failed", team=team, **describe(error))
         return False

@@ -7,9 +7,9 @@ from datetime import datetime
 from itertools import takewhile
 from uuid import UUID
 
-from memoryhub.core.blind import blind
+from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.words import Kind, Token, tokens
+from memoryhub.memory.search.tokenizer import Kind, Token, tokens
 
 # Limits of a tsvector: positions to 16383, 255 of a word, one MiB in all.
 MAX_POSITION = 16_383
@@ -70,7 +70,7 @@ def term_of(token: Token, stem: dict[str, str | None]) -> str | None:
 
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
-    """The terms of each row. Of a sealed row they are keyed hashes of its words, without places (core.blind)."""
+    """The terms of each row. Of a sealed row they are keyed hashes of its words, without places (core.secrecy)."""
     found = [(source, list(_counted(source.text))) for source in sources]
     stem = stems({token.text for _, run in found for token in run if token.kind is Kind.WORD})
     return [_doc(team, source, run, stem) for source, run in found]

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotFound
-from memoryhub.core.fitting import BYTES, Fitted, ended, fit
-from memoryhub.core.sql import run
 from memoryhub.core.viewers import Viewer
 
 STATES = ("open", "acknowledged", "all")

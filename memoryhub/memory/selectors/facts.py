@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from memoryhub.core import durability, sql, work
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core import work
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db import durability, statements
+from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.errors import Conflict, NotFound
-from memoryhub.core.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.transactions import current, read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
@@ -248,7 +249,7 @@ def of_task(
     rows = _fitted(_VERSION_COLUMNS, _FROM_TASK, params, most_bytes, _WITH_TASK)
     if rows.at_most is None:
         return rows, []
-    keys = [key for (key,) in sql.run(f"{_WITH_TASK} select f.key {_FROM_TASK}", params)]
+    keys = [key for (key,) in statements.run(f"{_WITH_TASK} select f.key {_FROM_TASK}", params)]
     return rows[: rows.at_most], keys[rows.at_most :]
 
 
@@ -269,7 +270,7 @@ def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[Fact
 
 def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow:
     """One version of a visible fact, deleted or not, for who has made it: it was settled then. Raises NotFound."""
-    return _only(sql.run(_THIS_VERSION, _this_version(viewer, fact, number)))
+    return _only(statements.run(_THIS_VERSION, _this_version(viewer, fact, number)))
 
 
 def version_after(viewer: Viewer, fact: UUID, number: int) -> Callable[[], FactRow]:
@@ -330,7 +331,7 @@ def _twins(text: str, params: dict[str, Any]) -> list[FactRow]:
 
 def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
     """Ask; what is so young that it may not be durable is so before the answer leaves."""
-    rows = [FactRow(*row) for row in sql.run(text, params)]
+    rows = [FactRow(*row) for row in statements.run(text, params)]
     _settle(rows)
     return rows
 
@@ -338,7 +339,7 @@ def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
 def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, before: str = "") -> Fitted[FactRow]:
     """The same, no further than `most_bytes` hold; `before`: a WITH."""
     text = ended(f"{before} select {columns}, {BYTES} as bytes {rest}")
-    rows = fit(sql.run(text, params | {"most_bytes": most_bytes}), most_bytes, FactRow)
+    rows = fit(statements.run(text, params | {"most_bytes": most_bytes}), most_bytes, FactRow)
     _settle(rows)
     return rows
 
@@ -358,4 +359,4 @@ def _choose(viewer: Viewer, rows: Sequence[FactRow], label: str | None) -> FactR
     if row.body is not None or row.sealed is not None:
         return row
     table = f"{_FACT} where {_FACT_IS_MINE}" if row.text_id == row.id else f"{_VERSION} where {_VERSION_IS_MINE}"
-    return _only(sql.run(f"{table} and r.id = %(id)s::uuid", label_params(viewer) | {"id": row.text_id}))
+    return _only(statements.run(f"{table} and r.id = %(id)s::uuid", label_params(viewer) | {"id": row.text_id}))

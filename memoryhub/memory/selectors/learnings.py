@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from memoryhub.core import work
-from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.blind import blind
-from memoryhub.core.fitting import BYTES, ended, fit
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.sealing import unseal
-from memoryhub.core.sql import run
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.db.fitting import BYTES, ended, fit
+from memoryhub.core.db.statements import run
+from memoryhub.core.secrecy.blind_index import blind
+from memoryhub.core.secrecy.sealing import unseal
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import similarity

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.db import connection
 
-from memoryhub.core.access import VISIBLE, label_params
-from memoryhub.core.fitting import BYTES, Fitted, ended, fit
-from memoryhub.core.pipeline import Rows
-from memoryhub.core.sql import run
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
+from memoryhub.core.db.pipeline import Rows
+from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import read_after, read_last
 from memoryhub.core.viewers import Viewer
 

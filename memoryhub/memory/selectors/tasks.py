@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from memoryhub.core.access import VISIBLE, label_params
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, NoSuchTask, NotFound
-from memoryhub.core.fitting import BYTES, Fitted, ended, fit
-from memoryhub.core.labels import label_by_id
-from memoryhub.core.sql import run
 from memoryhub.core.transactions import read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ
@@ -183,7 +183,7 @@ def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     return choose([Ref(*row) for row in rows], label, NoSuchTask)
 
 
-# int4eq: as in the policies (core.rls), a row is found by its id and never by reading its team.
+# int4eq: as in the policies (core.access.rls), a row is found by its id and never by reading its team.
 _BY_ID = f"""
 select id, key, label_id from task where id = any (%(ids)s::uuid[]) and int4eq(team_id, %(team)s) and {VISIBLE}
 """

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from memoryhub.core.access.label_text import read_compartments, read_level
 from memoryhub.core.actions import memberships
 from memoryhub.core.actions.memberships import HUMAN_ROLES
 from memoryhub.core.management.arguments import argument, member_named, refusals, system_of, yes_or_no
-from memoryhub.core.words import read_compartments, read_level
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from memoryhub.core.actions import feed
-from memoryhub.core.ledger import read_ledger
+from memoryhub.core.ledger.events import read_ledger
 from memoryhub.core.management.arguments import refusals, system_of
 from memoryhub.core.models import Team
 

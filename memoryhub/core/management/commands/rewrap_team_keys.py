@@ -5,9 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from memoryhub.core import sealing
 from memoryhub.core.actions import teams
 from memoryhub.core.management.arguments import installation, owner_cursor, refusals
+from memoryhub.core.secrecy import sealing
 
 
 class Command(BaseCommand):

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from memoryhub.core.grants import grant_app_role
+from memoryhub.core.access.grants import grant_app_role
 from memoryhub.core.models import Team
-from memoryhub.memory.search import vectors
+from memoryhub.memory.search import vector_indexer
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.vectors import Outcome
+from memoryhub.memory.search.vector_indexer import Outcome
 
 SAY_SECONDS = 2.0
 MAX_FAILURES = 5  # in a row
@@ -38,7 +38,7 @@ class Command(BaseCommand):
 
     def _make(self) -> None:
         """What keeps vectors, where pgvector has come since the migrations were run."""
-        if vectors.are_made():
+        if vector_indexer.are_made():
             return
         if "owner" not in settings.DATABASES:
             raise CommandError(
@@ -56,18 +56,18 @@ class Command(BaseCommand):
 
     def _embed(self, team: Team) -> None:
         catch_up(team.id)
-        total = vectors.begin(team.id)
+        total = vector_indexer.begin(team.id)
         begun = said = time.monotonic()
         failures = 0
         while True:
-            outcome = vectors.embed(team.id)
+            outcome = vector_indexer.embed(team.id)
             failures = failures + 1 if outcome is Outcome.FAILED else 0
             if failures >= MAX_FAILURES:
                 raise CommandError(
                     f"{team.slug}: the endpoint did not answer rightly, {MAX_FAILURES} times in a row: see the log. "
                     "What is done is kept: run this command again to go on."
                 )
-            due, refused = vectors.left(team.id)
+            due, refused = vector_indexer.left(team.id)
             if outcome is Outcome.NOTHING and due == 0:
                 break
             if time.monotonic() > said + SAY_SECONDS:

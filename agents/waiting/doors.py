@@ -1,0 +1,245 @@
+"""What every door does that is served on the event loop: such a request may wait, and holds no thread and no database
+connection while it does. The key is checked before anything else, errors are problems, and a client that has gone away
+frees what it held.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from agents.authentication import authenticate
+from agents.limits import spend
+from memoryhub.core.access.permissions import require_scope
+from memoryhub.core.errors import HubError, MethodNotAllowed, RateLimited, Unauthorized, Unavailable, describe
+from memoryhub.core.ledger.lives import Ledger
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.http.headers import check_address
+from memoryhub.interface.http.json import dump
+from memoryhub.interface.http.metrics import count
+from memoryhub.interface.http.params import Params
+from memoryhub.interface.http.problems import error_of, problem
+from memoryhub.interface.http.request_ids import request_id_from
+from memoryhub.interface.live.reader import LiveEvent, live
+from memoryhub.interface.live.rights import Rights, sweeper
+from memoryhub.interface.server.bridge import SMALL
+from memoryhub.interface.server.lookups import read_for
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Reply = tuple[int, dict[str, str], bytes]
+T = TypeVar("T")
+
+MAX_WAIT_SECONDS = 60
+PLACES_PER_KEY = 8  # long polls and streams at once
+RETRY_SECONDS = 5
+
+log = structlog.get_logger("memoryhub.request")
+
+_taken: Counter[UUID] = Counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of a door. `scope` is the one of ASGI; `limits`: the headers that tell how many the key has left."""
+
+    scope: Scope
+    caller: Hashable
+    headers: dict[str, str]
+    request_id: str
+    limits: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, caller: Hashable, scope: Scope) -> "Request":
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        return cls(scope, caller, headers, request_id_from(headers.get("x-request-id")))
+
+    async def read(self, function: Callable[[], T]) -> T:
+        """Run a short question to the database, as one of its caller's."""
+        return await read_for(self.caller, function)
+
+    def check(self) -> None:
+        """Raises what a door refuses before it looks at the key: a foreign host, another method, two keys."""
+        forwarded = self.headers.get("x-forwarded-proto") if settings.HTTPS else None
+        check_address(self.headers.get("host", ""), is_secure="https" in (self.scope.get("scheme"), forwarded))
+        if self.scope["method"] != "GET":
+            raise MethodNotAllowed("This method is not for this address.", headers={"Allow": "GET"})
+        if sum(name.lower() == b"authorization" for name, _ in self.scope["headers"]) > 1:
+            raise Unauthorized("Send one Authorization header.")
+
+    def admit(self, needed: str) -> Viewer:
+        """The key's viewer, when the request arrives; on a thread. Raises as enter(), and RateLimited."""
+        viewer = authenticate(self.headers.get("authorization"), self.request_id)
+        self.limits.update(spend(viewer))
+        require_scope(viewer, needed)
+        return viewer
+
+    def enter(self, needed: str) -> Viewer:
+        """The key's viewer, as it is by now. Raises Unauthorized, Forbidden without the scope `needed`."""
+        viewer = authenticate(self.headers.get("authorization"), self.request_id)
+        require_scope(viewer, needed)
+        return viewer
+
+    def params(self, allowed: Collection[str]) -> Params:
+        """The query. Raises Invalid."""
+        return Params(self.scope["query_string"], allowed)
+
+    def refusal(self, error: BaseException) -> Reply:
+        """The problem that answers an exception; what no action refused is logged."""
+        if not isinstance(error, HubError):
+            log.error("failed", **describe(error))
+        status, told, body = problem(error_of(error), self.request_id)
+        return status, {**self.limits, **told}, body
+
+
+class Waiter:
+    """Wakes one long poll when an event comes that it takes, or when the rights that it rests on have changed."""
+
+    task = None
+    render = None
+
+    def __init__(self, viewer: Viewer, takes: Callable[[LiveEvent], bool]) -> None:
+        self.viewer, self.rights, self.takes = viewer, Rights(viewer), takes
+        self.woken = asyncio.Event()
+        self.revoked = False
+
+    def hear(self, event: LiveEvent, frame: Any) -> None:
+        """Wake when it is taken."""
+        if self.takes(event):
+            self.woken.set()
+
+    def beat(self, seq: int) -> None:
+        """Nothing to do."""
+
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """Wake to look whether the cursor still holds."""
+        self.woken.set()
+
+    def revoke(self) -> None:
+        """Wake to look a last time, with the key as it is now."""
+        self.revoked = True
+        self.woken.set()
+
+    async def until(self, look: Callable[[], Awaitable[T]], is_enough: Callable[[T], bool], seconds: int) -> T:
+        """What `look` finds: when it is enough, or after `seconds` at last. Raises RateLimited, Unavailable."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        with place(self.viewer), connected(self):
+            # Subscribed first, looked after: what happens in between wakes it.
+            await live.subscribe(self)
+            while True:
+                self.woken.clear()
+                found = await look()
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0 or self.revoked or is_enough(found):
+                    return found
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.woken.wait(), left)
+
+
+@contextmanager
+def place(viewer: Viewer) -> Iterator[None]:
+    """One of the key's places, for as long as it waits. Raises RateLimited when all are taken."""
+    assert viewer.credential is not None
+    if _taken[viewer.credential] >= PLACES_PER_KEY:
+        words = f"A key may have {PLACES_PER_KEY} waiting requests and streams at once."
+        raise RateLimited(words, retry_after=RETRY_SECONDS)
+    _taken[viewer.credential] += 1
+    try:
+        yield
+    finally:
+        _taken[viewer.credential] -= 1
+        if not _taken[viewer.credential]:
+            del _taken[viewer.credential]
+
+
+@contextmanager
+def connected(subscriber: Any) -> Iterator[None]:
+    """Its rights are watched; afterwards it hears nothing more."""
+    sweeper.add(subscriber)
+    try:
+        yield
+    finally:
+        live.unsubscribe(subscriber)
+        sweeper.discard(subscriber)
+
+
+@asynccontextmanager
+async def noted(request: Request, door: str, status: Callable[[], int | None]) -> AsyncIterator[None]:
+    """Log lines under the request's id, and what the middleware notes of other requests.
+
+    The time, which is mostly waiting, is not in the histogram. `status` None: the client went away before an answer.
+    """
+    with structlog.contextvars.bound_contextvars(request_id=request.request_id):
+        started = time.perf_counter()
+        yield
+        if (code := status()) is not None:
+            seconds = time.perf_counter() - started
+            method, path = request.scope["method"], request.scope["path"]
+            count(door, method, code)
+            log.info("request", method=method, path=path, status=code, ms=round(seconds * 1000, 1))
+
+
+async def respond(
+    request: Request, receive: Receive, send: Send, door: str, answer: Callable[[Request], Awaitable[Any]]
+) -> None:
+    """Serve one request with what `answer` returns, as JSON (None: 204), or the problem of what it raises.
+
+    It is cancelled when the client goes away. One that still waits when the process ends is answered 503.
+    """
+    status: int | None = None
+    async with noted(request, door, lambda: status):
+        answering = asyncio.create_task(_reply(request, answer))
+        gone = asyncio.create_task(disconnected(receive))
+        try:
+            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                status, headers, body = answering.result()
+                await send_whole(send, request, (status, headers, body))
+        except asyncio.CancelledError:  # the process ends
+            status, headers, body = request.refusal(Unavailable("This server is stopping; ask again."))
+            await send_whole(send, request, (status, headers, body))
+        finally:
+            answering.cancel()
+            gone.cancel()
+
+
+async def _reply(request: Request, answer: Callable[[Request], Awaitable[Any]]) -> Reply:
+    try:
+        request.check()
+        found = await answer(request)
+    except Exception as error:
+        return request.refusal(error)
+    headers = {"Cache-Control": "no-store", **request.limits}
+    if found is None:
+        return 204, headers, b""
+    return 200, {"Content-Type": "application/json", **headers}, dump(found)
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client has gone away, or sends more than a reader has to say."""
+    sent = 0
+    while (message := await receive())["type"] != "http.disconnect" and sent <= SMALL:
+        sent += len(message.get("body", b""))
+
+
+async def send_whole(send: Send, request: Request, reply: Reply) -> None:
+    """Send an answer in one piece."""
+    status, headers, body = reply
+    encoded = encode({**headers, "X-Request-Id": request.request_id})
+    if status != 204:
+        encoded.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
+
+
+def encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,0 +1,88 @@
+"""GET /api/v1/feed: what has changed since a `seq`, page by page, or waiting for it."""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+
+from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
+from agents.waiting.frames import ADMINISTRATION, FeedEvents, page_of
+from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.http.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from memoryhub.interface.http.params import Params
+from memoryhub.interface.live.reader import Wanted, check_cursor, read_events, read_head
+from memoryhub.memory.selectors import tasks as task_selectors
+
+DOOR = "api/v1/feed"
+NEEDED = "memory:read"
+PARAMETERS = frozenset({"after", "types", "task", "limit", "wait"})
+_TYPE = re.compile(r"[a-z_]{1,30}(\.[a-z_]{1,30})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a long poll asks for."""
+
+    viewer: Viewer
+    wanted: Wanted
+    after: int
+    limit: int
+    wait: int
+
+
+async def feed(request: Request, receive: Receive, send: Send) -> None:
+    """Events after `after` in commit order, and the cursor `next` to go on from.
+
+    `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
+    `after` again when nothing has happened meanwhile. Without `after` the feed begins now. With `wait` an empty page
+    waits for the first event. What is told is on disk; of several at once none is passed over, and none comes before
+    one that was committed earlier. 410 `resync`, with `floor`, `head` and `life`, for a cursor of the future, below the
+    feed's floor, more than 10,000 events behind, or of a history that is lost (`life` counts those that the ledger was
+    given: a standby that lacked the last commits took over, or a backup was put back): read afresh what you need, and
+    go on from `head`, or after a loss from `floor`, which misses nothing.
+    """
+    await respond(request, receive, send, DOOR, _page)
+
+
+async def _page(request: Request) -> FeedEvents:
+    asked = await request.read(partial(_asked, request))
+    look = partial(request.read, partial(_look, request, asked))
+    found = await look()
+    if found["events"] or not asked.wait:
+        return found
+    waiter = Waiter(asked.viewer, asked.wanted.takes)
+    return await waiter.until(look, lambda page: bool(page["events"]), asked.wait)
+
+
+def _asked(request: Request) -> Asked:
+    viewer = request.admit(NEEDED)
+    params = request.params(PARAMETERS)
+    limit = params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
+    wait = params.integer("wait", high=MAX_WAIT_SECONDS) or 0
+    after = params.integer("after")
+    wanted = wanted_of(viewer, params)
+    return Asked(viewer, wanted, read_head(viewer) if after is None else after, limit, wait)
+
+
+def wanted_of(viewer: Viewer, params: Params) -> Wanted:
+    """The filters `types` and `task`. Raises Invalid; NotFound for a task that is hidden."""
+    types = params.words("types")
+    for word in types or ():
+        if not _TYPE.fullmatch(word):
+            words = "A type is that of a row, such as observation, or of an event, such as observation.log."
+            raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
+    task = None
+    if key := params.task_key("task"):
+        with viewer_transaction(viewer, read_only=True):
+            task = task_selectors.ref(viewer, key).id
+    return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
+
+
+def _look(request: Request, asked: Asked) -> FeedEvents:
+    # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
+    viewer = request.enter(NEEDED)
+    ledger = check_cursor(viewer, asked.after)
+    with viewer_transaction(viewer, read_only=True):
+        events, reached = read_events(viewer, asked.after, ledger.head, limit=asked.limit, wanted=asked.wanted)
+        return {"events": page_of(viewer, events), "next": reached, "life": ledger.life}

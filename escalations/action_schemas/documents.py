@@ -1,0 +1,124 @@
+"""The JSON Schema of an action, written by an agent: a subset that is held against arguments at a bounded cost.
+
+docs/action-schemas.md tells the subset: what Pydantic, zod and the OpenAI SDK emit. A general validator cannot be used
+here. It compares every item of a list with every other (`uniqueItems`), goes round in references that double at each
+step, fetches what a `$ref` names, and matches patterns of an agent's making while all other threads wait.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from escalations.action_schemas.rules import TYPES, Faults, Run, Unusable, Where, is_number, pointer
+from memoryhub.core.errors import Code, FieldError
+
+# Keywords of JSON Schema that would change what is valid, and are not supported. Any other unknown one is a note.
+OUTSIDE = frozenset(
+    (
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$vocabulary"),
+        *("if", "then", "else", "dependencies", "dependentRequired", "dependentSchemas"),
+        *("contains", "minContains", "maxContains", "unevaluatedItems", "unevaluatedProperties"),
+        *("disallow", "divisibleBy", "extends"),
+    )
+)
+_ONE = ("additionalProperties", "additionalItems", "propertyNames", "not")
+_MANY = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_MAX_REF = 1000  # characters
+
+
+def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError | None:
+    """Why the schema cannot be held against arguments such as these, with the place in it; None when it can.
+
+    Whether they fit is another matter (faults). It has at most SCHEMA_BYTES, and takes at most SCHEMA_STEPS.
+    """
+    try:
+        if len(orjson.dumps(schema)) > settings.SCHEMA_BYTES:
+            raise Unusable((), f"A schema has at most {settings.SCHEMA_BYTES} bytes.", Code.TOO_LARGE)
+        run = Run(schema)
+        _check(run, schema)
+        run.apply(schema, arguments)
+    except Unusable as unusable:
+        return unusable.fault
+    return None
+
+
+def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[FieldError, ...]:
+    """Where the arguments do not fit a schema that check() has let pass, by pointers from `/arguments`; at most 20."""
+    found: Faults = []
+    try:
+        run = Run(schema)
+        if not run.apply(schema, arguments):
+            run.apply(schema, arguments, (), found)
+    except Unusable as unusable:
+        return (FieldError("/arguments", "schema", unusable.fault.detail),)
+    told = dict.fromkeys((f"/arguments{pointer(where)}", detail[:300]) for where, detail in found)
+    return tuple(FieldError(at, "schema", detail) for at, detail in told)
+
+
+def _check(run: Run, root: Mapping[str, Any]) -> None:
+    """Raises Unusable unless this is a schema of the subset whose references lead to schemas in it."""
+    waiting: list[tuple[Any, Where]] = [(root, ())]
+    seen: set[int] = set()
+    while waiting:
+        node, at = waiting.pop()
+        run.spend(1)
+        if isinstance(node, bool) or id(node) in seen:
+            continue
+        if not isinstance(node, dict):
+            raise Unusable(at, "A schema is due here: an object, true or false.")
+        seen.add(id(node))
+        run.spend(len(node))
+        for name, value in node.items():
+            here = (at, name)
+            if name in OUTSIDE:
+                raise Unusable(here, f"The keyword {name} is not supported here (docs/action-schemas.md).")
+            if fault := _fault(name, value, node):
+                raise Unusable(here, f"{name} must be {fault}.")
+            if name == "$id" and node is not root:
+                raise Unusable(here, "Only the whole schema may have an $id.")
+            if name == "$ref":
+                waiting.append(run.resolve(value, here))
+            elif name in _ONE or (name == "items" and not isinstance(value, list)):
+                waiting.append((value, here))
+            elif name in _MANY or name == "items":
+                waiting += [(child, (here, index)) for index, child in enumerate(value)]
+            elif name in _NAMED:
+                waiting += [(child, (here, key)) for key, child in value.items()]
+
+
+def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
+    """What a keyword's value must be and is not."""
+    if name in _NAMED:
+        return None if isinstance(value, dict) else "an object of schemas"
+    if name in _MANY:
+        return None if isinstance(value, list) and value else "a list of schemas that is not empty"
+    if name in _COUNTS:
+        return None if TYPES["integer"][1](value) and value >= 0 else "a whole number from 0 on"
+    if name in _NUMBERS:
+        # Before draft 6 these two said by true that the bound itself is out.
+        if isinstance(value, bool) and name in ("exclusiveMinimum", "exclusiveMaximum"):
+            return None
+        return None if is_number(value) and (name != "multipleOf" or value > 0) else "a number, multipleOf above 0"
+    match name:
+        case "type":
+            kinds = value if isinstance(value, list) and value else [value]
+            known = all(isinstance(kind, str) and kind in TYPES for kind in kinds)
+            return None if known and len(set(kinds)) == len(kinds) else f"one or several of {', '.join(TYPES)}"
+        case "enum":
+            return None if isinstance(value, list) else "a list"
+        case "required":
+            is_list = isinstance(value, list) and all(isinstance(key, str) for key in value)
+            return None if is_list and len(set(value)) == len(value) else "a list of names, each once"
+        case "uniqueItems":
+            return None if isinstance(value, bool) else "true or false"
+        case "$ref":
+            is_short = isinstance(value, str) and len(value) <= _MAX_REF
+            return None if is_short else f"a text of at most {_MAX_REF} characters"
+        case "$id" | "$schema" | "pattern" | "format":
+            return None if isinstance(value, str) else "a text"
+    return None

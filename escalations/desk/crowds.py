@@ -1,0 +1,93 @@
+"""The queue without crowds: from ten rows of one agent on, the rest is one line, which opens on request."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Case, F, Q, QuerySet, When, Window
+from django.db.models.functions import RowNumber
+
+from escalations.desk import queue
+from escalations.models import Escalation
+from memoryhub.core.viewers import Viewer
+
+FOLD_AT = 10  # rows of one agent, besides those that the viewer holds
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The rows of an agent that are not shown. `free`: how many of them nobody holds."""
+
+    author: UUID
+    agent: str
+    more: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`entries`: rows and folds as they stand on the page; `cut`: whether rows follow."""
+
+    entries: list[Escalation | Fold]
+    cut: bool
+
+    @property
+    def rows(self) -> list[Escalation]:
+        return [entry for entry in self.entries if isinstance(entry, Escalation)]
+
+    @property
+    def has_free(self) -> bool:
+        """Whether there is one to claim, shown or not."""
+        return any(entry.free if isinstance(entry, Fold) else entry.owner_id is None for entry in self.entries)
+
+
+def fold_crowds(viewer: Viewer, filters: queue.Filters, *, limit: int = queue.ROWS, unfold: str | None = None) -> Shown:
+    """Up to `limit` rows that fit, in the queue's one order, each crowd behind its first ten.
+
+    `unfold`: the agent of whom all are shown; who filters by an agent has asked for all of them, too.
+    """
+    ranked = _ranked(viewer, queue.matching(viewer, filters), unfold or filters.agent)
+    found = list(
+        ranked.filter(place__lte=FOLD_AT).order_by("-priority", "id").values_list("id", flat=True)[: limit + 1]
+    )
+    known = queue.rows_by_id(viewer, found[:limit])
+    rows = [known[row_id] for row_id in found[:limit] if row_id in known]
+    return Shown(_with_folds(viewer, rows, ranked), len(found) > limit)
+
+
+def _ranked(viewer: Viewer, rows: QuerySet[Escalation], whole: str | None) -> QuerySet[Any]:
+    """With `place`: among its agent's, in the queue's order; 1 for what is never folded."""
+    apart = Q(owner_id=viewer.membership, over=False)
+    if whole:
+        apart |= Q(author__name=whole)
+    crowd = Case(When(apart, then=F("id")), default=F("author_id"))
+    order = [F("priority").desc(), F("id").asc()]
+    return rows.annotate(place=Window(RowNumber(), partition_by=[crowd], order_by=order))
+
+
+def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -> list[Escalation | Fold]:
+    """The rows, with a line behind the last that is shown of each crowd."""
+    counts: dict[UUID, int] = {}
+    made: list[Escalation | Fold] = []
+    hidden = _hidden(ranked) if rows else {}
+    for row in rows:
+        made.append(row)
+        if row.owner_id == viewer.membership:
+            continue
+        counts[row.author_id] = counts.get(row.author_id, 0) + 1
+        if counts[row.author_id] == FOLD_AT and row.author_id in hidden:
+            made.append(Fold(row.author_id, row.author.name, *hidden[row.author_id]))
+    return made
+
+
+def _hidden(ranked: QuerySet[Any]) -> dict[UUID, tuple[int, int]]:
+    """Author -> how many are not shown, and how many of these are free."""
+    inner, params = ranked.values("author_id", "owner_id", "over", "place").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select author_id, count(*), count(*) filter (where owner_id is null or over)"
+            f" from ({inner}) r where place > %s group by author_id",
+            [*params, FOLD_AT],
+        )
+        return {author: (more, free) for author, more, free in cursor.fetchall()}

@@ -1,0 +1,44 @@
+"""A person's drafts over HTTP: `GET /escalations/{id}/drafts/`, `POST /escalations/{id}/draft`."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from msgspec import Meta
+
+from escalations.actions import drafts as actions
+from escalations.desk.verbs import respond
+from escalations.selectors import drafts, escalations
+from memoryhub.interface.http.headers import check_media_type
+from memoryhub.interface.http.json import parse_object
+from memoryhub.interface.http.shapes import Shape, convert
+from memoryhub.interface.pages.base import Page, SessionView
+
+Name = Annotated[str, Meta(max_length=20_000)]
+
+
+class DraftBody(Shape, kw_only=True):
+    """`fields`: what stands in the form and differs from what it was filled with; none: forget the draft."""
+
+    form: Literal["approve", "edit", "respond", "reject", "ignore", "finish", "cancel", "note", "learning"]
+    fields: Annotated[dict[Name, str], Meta(max_length=1_000)]
+
+
+class KeepDraft(SessionView):
+    """Keep a form's text; answered with when. 413 past DRAFT_BYTES, 422 past DRAFTS_PER_PERSON."""
+
+    def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
+        check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
+        body = convert(parse_object(request.body, max_bytes=settings.DRAFT_BYTES), DraftBody)
+        kept_at = actions.keep(self.viewer, escalation_id=url["escalation_id"], form=body.form, fields=body.fields)
+        return respond({"kept_at": kept_at})
+
+
+class Drafts(Page):
+    """The drafts of a case, for who wrote them."""
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        return respond({"drafts": [asdict(kept) for kept in drafts.of_case(self.viewer, row.id)]})

@@ -1,0 +1,275 @@
+"""The desk's pages: the queue, an escalation, its timeline, and the active team."""
+
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import mark_safe
+
+from escalations import states
+from escalations.desk import argument_fields, crowds, learning_form, queue, timeline
+from escalations.desk.summary import summary
+from escalations.desk.verbs import form_fields, see
+from escalations.json_text import arguments_of, has_arguments
+from escalations.models import Answer, Escalation, Priority, ReasonCode
+from escalations.selectors import escalations
+from memoryhub.core.access.permissions import DESK, LEADS
+from memoryhub.core.errors import NotFound
+from memoryhub.core.models import Role
+from memoryhub.core.secrecy.sealing import read_text
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.http.json import dump
+from memoryhub.interface.http.shapes import LEVELS
+from memoryhub.interface.pages.base import Page, SessionView
+from memoryhub.interface.pages.sessions import TEAM_KEY
+from memoryhub.memory import rendering
+from memoryhub.memory.models import Signal
+from memoryhub.memory.selectors import tasks as task_selectors
+
+# What a learning may be, with the words of the desk.
+SIGNALS = (
+    (Signal.SUCCESS.value, "this worked"),
+    (Signal.FAILURE.value, "this does not work"),
+    (Signal.PATTERN.value, "a pattern"),
+    (Signal.RECOMMENDATION.value, "advice"),
+)
+
+
+class SwitchTeam(SessionView):
+    """POST `team`: the session's active team from now on."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        wanted = form_fields(request).get("team", "")
+        chosen = next((member for member in self.members if str(member.team_id) == wanted), None)
+        if chosen is None:
+            raise NotFound()
+        request.session[TEAM_KEY] = chosen.team_id
+        return see(None)
+
+
+class QueuePage(Page):
+    """What waits for a person, the most urgent first."""
+
+    parameters = queue.PARAMETERS
+
+    def show(self, **url: Any) -> HttpResponse:
+        filters = queue.Filters.read(self.params)
+        limit = self.params.integer("show", low=1, high=queue.MOST_ROWS) or queue.ROWS
+        unfold = self.params.text("unfold", longest=200)
+        shown = crowds.fold_crowds(self.viewer, filters, limit=limit, unfold=unfold)
+        agents, people = queue.colleagues(self.viewer)
+        rows = shown.rows
+        taken = any(row.owner_id for row in rows) and not shown.has_free
+        context = {
+            "entries": shown.entries,
+            "rows": rows,
+            "more": f"{self._address('show')}show={min(limit * 2, queue.MOST_ROWS)}" if limit < queue.MOST_ROWS else "",
+            "cut": shown.cut,
+            "unfold": unfold,
+            "opens": self._address("unfold"),
+            "filters": filters,
+            "live": dump(filters.as_dict()).decode(),
+            "notice": "empty" if not rows else "taken" if taken and self._none_mine(rows) else "",
+            "agents": agents,
+            "people": people,
+            "statuses": queue.STATUSES,
+            "priorities": Priority.labels[::-1],
+            "reasons": ReasonCode.values,
+            "levels": LEVELS,
+            "may_claim": self.viewer.role in DESK,
+        }
+        return self.render("escalations/queue.html", context)
+
+    def _address(self, without: str) -> str:
+        """This queue's address without a parameter, ready to take it."""
+        asked = urlencode(self.params.without(without))
+        return f"/?{asked}&" if asked else "/?"
+
+    def _none_mine(self, taken: list[Escalation]) -> bool:
+        return all(row.owner_id != self.viewer.membership for row in taken)
+
+
+TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
+# Of a page of the timeline; of the request on a case and two such pages, which share what it leaves.
+PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
+
+
+class CasePage(Page):
+    """An escalation: what is asked, what was done, what one may answer; and its timeline's first page."""
+
+    parameters = TIMELINE
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        wanted = read_wanted(self)
+        since, since_next = timeline.page(self.viewer, row, timeline.SINCE, wanted)
+        before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
+        agents, people = queue.colleagues(self.viewer)
+        newest = before if wanted == timeline.Wanted() else []
+        panel = self.panel(row)
+        shown = self.render("escalations/_panel.html", panel).content
+        context = {
+            **panel,
+            "panel": mark_safe(shown.decode()),  # noqa: S308  (of our template)
+            "room": max(0, min(PART_BYTES, (CASE_BYTES - len(shown)) // 2)),
+            "since": since,
+            "since_next": since_next,
+            "before": before,
+            "before_next": before_next,
+            "wanted": wanted,
+            "asked": asked_again(wanted),
+            "narrowed": wanted != timeline.Wanted(),
+            "kinds": timeline.KINDS,
+            "agents": [*agents, *people],
+            "withheld": escalations.withheld(self.viewer, row),
+            "summary": summary(self.viewer, row, newest),
+        }
+        return self.render("escalations/case.html", context)
+
+    def panel(self, row: Escalation) -> dict[str, Any]:
+        """What the upper part of the page shows: the request, the claim, the answers."""
+        viewer, text = self.viewer, read_text(row)
+        action = text.get("action") or None
+        mine = row.owner_id == viewer.membership
+        held = row.state in (states.CLAIMED, states.WAITING)
+        answer, unsent = escalations.answers_given(viewer, row)
+        task = rendering.task(task_selectors.find_task(viewer, row.task_id))
+        given = read_text(answer) if answer else {}
+        return {
+            **self.lesson(row, text, answer, given, task),
+            "row": row,
+            "text": text,
+            "action": action,
+            "proposed": argument_fields.rows(arguments_of(action)) if action else None,
+            "fields": argument_fields.fields(arguments_of(action), action.get("schema")) if action else None,
+            "task": task,
+            "mine": mine,
+            "may_answer": mine and held and viewer.role in DESK,
+            "unreachable": escalations.unreachable(row) if row.state in states.OPEN else None,
+            "unsent": [(given, read_text(given)) for given in unsent],
+            "may_claim": row.state == states.QUEUED and viewer.role in DESK,
+            "may_release": row.state in states.HELD and (mine or viewer.role in LEADS) and viewer.role in DESK,
+            "may_cancel": row.state in states.OPEN
+            and viewer.role in DESK
+            and (mine or row.owner_id is None or viewer.role in LEADS),
+            "may_hand_back": row.state == states.RESOLVED and (mine or viewer.role in LEADS),
+            "is_reader": viewer.role == Role.READER,
+            "is_open": row.state in states.OPEN,
+            "answer": answer,
+            "answer_text": given,
+            "approved": argument_fields.rows(arguments_of(given)) if has_arguments(given) else None,
+        }
+
+    def lesson(
+        self, row: Escalation, text: dict[str, Any], answer: Answer | None, given: dict[str, Any], task: Any
+    ) -> dict[str, Any]:
+        """What a resolved one taught, or the form to say it."""
+        if answer is None or row.state not in (states.HANDED_BACK, states.CLOSED):
+            return {}
+        learned = escalations.learning_of(self.viewer, row.id)
+        if learned is not None:
+            return {"learning": rendering.learning(learned)}
+        if self.viewer.role not in DESK:
+            return {}
+        return {"lesson": learning_form.proposed(row, text, answer, given, task), "signals": SIGNALS}
+
+
+class CasePanel(CasePage):
+    """The upper part alone, for a page that hears that something changed."""
+
+    parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        return self.render("escalations/_panel.html", self.panel(row))
+
+
+class ArgumentsPage(Page):
+    """What the case's page folds of an action's arguments: more of them, or one whole. `of`: the action or the answer.
+
+    `inputs`: as inputs of the form; `whole`: the number of the value that was cut.
+    """
+
+    parameters = frozenset({"of", "start", "whole", "inputs"})
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        of = self.params.choice("of", ("action", "answer")) or "action"
+        start = self.params.integer("start", low=0, high=1_000_000) or 0
+        whole = self.params.integer("whole", low=0, high=1_000_000)
+        action = read_text(row).get("action") or {}
+        text = arguments_of(action if of == "action" else answer_text(self.viewer, row))
+        context: dict[str, Any] = {"row": row, "of": of}
+        if self.params.boolean("inputs"):
+            first, size = (start, argument_fields.MORE) if whole is None else (whole, 1)
+            page = argument_fields.fields(text, action.get("schema"), first, size=size)
+            context |= {"fields": page} if whole is None else {"fields": replace(page, next=None), "opened": True}
+            return self.render("escalations/_fields.html", context)
+        if whole is not None:
+            found = argument_fields.row(text, whole)
+            if found is None:
+                raise NotFound()
+            return self.render(
+                "escalations/_arguments.html", context | {"page": argument_fields.Page([found], None, 0)}
+            )
+        page = argument_fields.rows(text, start, size=argument_fields.MORE)
+        return self.render("escalations/_arguments.html", context | {"page": page})
+
+
+class TaskDataPage(Page):
+    """All of the data that the case's task carries."""
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        task = rendering.task(task_selectors.find_task(self.viewer, row.task_id))
+        return self.render("escalations/_task_data.html", {"task": task})
+
+
+def answer_text(viewer: Viewer, row: Escalation) -> dict[str, Any]:
+    """The text of this round's answer. Raises NotFound."""
+    answer, _ = escalations.answers_given(viewer, row)
+    if answer is None:
+        raise NotFound()
+    return read_text(answer)
+
+
+class TimelinePage(Page):
+    """One more page of the timeline."""
+
+    parameters = TIMELINE | {"part", "position"}
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        part = self.params.choice("part", (timeline.SINCE, timeline.BEFORE)) or timeline.BEFORE
+        wanted = read_wanted(self)
+        items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
+        context = {"row": row, "items": items, "next": following, "part": part, "asked": asked_again(wanted)}
+        return self.render("escalations/_items.html", context | {"room": PART_BYTES})
+
+
+class ItemPage(Page):
+    """One item, opened and whole."""
+
+    def show(self, **url: Any) -> HttpResponse:
+        row = escalations.escalation(self.viewer, url["escalation_id"])
+        item = timeline.item(self.viewer, row, url["item_id"])
+        return self.render("escalations/_item.html", {"row": row, "item": item, "whole": True})
+
+
+def read_wanted(page: Page) -> timeline.Wanted:
+    """What the timeline's filters ask. Raises Invalid."""
+    params = page.params
+    return timeline.Wanted(
+        kind=params.choice("kind", timeline.KINDS),
+        agent=params.text("agent", longest=100),
+        tag=params.text("tag", longest=100),
+        q=params.text("q", longest=200),
+        private=params.boolean("private") or False,
+    )
+
+
+def asked_again(wanted: timeline.Wanted) -> str:
+    """The filters as the rest of an address, for the next page."""
+    asked = {name: value for name, value in asdict(wanted).items() if value}
+    return "".join(f"&{urlencode({name: 'true' if value is True else value})}" for name, value in asked.items())

@@ -1,0 +1,81 @@
+"""What happened before an agent asked, in short: worked out from the memory, the same for the same memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from escalations.desk.timeline import SEQ, Item, items_of
+from escalations.models import Escalation
+from escalations.selectors.escalations import frozen
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db.statements import run
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors.memories import DecisionRow
+
+DECISIONS = 12
+TRIED, FOUND = 6, 4
+_WORTH_TELLING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A decision, and what its agent observed next: the result, as far as one can tell."""
+
+    decision: Item
+    result: Item | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`decisions`: the latest, newest first. `tried`: the last of them with results, oldest first."""
+
+    decisions: list[Item]
+    tried: list[Tried]
+    found: list[Item]
+
+
+_RESULTS = f"""
+select d.id, o.id from unnest(%(ids)s::uuid[], %(authors)s::uuid[]) d(id, author) cross join lateral (
+    select r.id from observation r
+    where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int and r.{VISIBLE} and r.author_id = d.author
+      and not r.private and r.id > d.id and {SEQ} <= %(up_to)s::bigint order by r.task_id, r.id limit 1) o
+"""
+
+
+def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
+    """The summary of what is frozen in the escalation. `newest`: the first page of its timeline."""
+    filters = frozen(row)
+    decided = memories.decisions(viewer, filters, limit=DECISIONS)
+    decisions = items_of(viewer, decided, opened=True)
+    results = _results(viewer, filters, decided[:TRIED])
+    tried = [Tried(decision, results.get(decision.id)) for decision in reversed(decisions[:TRIED])]
+    shown = {result.id for result in results.values()}
+    worth = [
+        item
+        for item in newest
+        if item.kind == "observation"
+        and not item.private
+        and item.id not in shown
+        and (item.pinned or (item.importance or 0) >= _WORTH_TELLING)
+    ]
+    worth.sort(key=lambda item: (item.pinned, item.importance or 0), reverse=True)
+    return Summary(decisions, tried, worth[:FOUND])
+
+
+def _results(viewer: Viewer, filters: memories.Filters, decided: Sequence[DecisionRow]) -> dict[UUID, Item]:
+    if not decided:
+        return {}
+    params = label_params(viewer) | {
+        "ids": [decision.id for decision in decided],
+        "authors": [decision.author_id for decision in decided],
+        "task": filters.task,
+        "up_to": filters.up_to_seq,
+    }
+    pairs = run(_RESULTS, params)
+    wanted = memories.Filters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
+    found = memories.observations(viewer, wanted, limit=TRIED)
+    items = {item.id: item for item in items_of(viewer, found, opened=True)}
+    # Of several decisions before one observation, it is the last one's result.
+    last = {result: decision for decision, result in sorted(pairs)}
+    return {decision: items[result] for result, decision in last.items() if result in items}

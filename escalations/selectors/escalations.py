@@ -1,0 +1,240 @@
+"""Reading escalations: the queue's rows, one with its people, the package, the answer."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
+
+from escalations import answers
+from escalations.json_text import arguments_of
+from escalations.models import Answer, Escalation, Priority, Verdict
+from escalations.standing import as_they_are_now
+from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN, RESOLVED
+from memoryhub.core.access.clearance import find, visible_to
+from memoryhub.core.access.labels import label_by_id
+from memoryhub.core.access.permissions import has_scope
+from memoryhub.core.db import durability
+from memoryhub.core.models import Event, EventSeq, Membership, Team, seq_of_row
+from memoryhub.core.secrecy.sealing import read_text
+from memoryhub.core.transactions import current
+from memoryhub.core.viewers import Viewer, viewer_of
+from memoryhub.interface.http.json import as_written
+from memoryhub.memory import rendering
+from memoryhub.memory.selectors import facts as fact_selectors
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors import tasks as task_selectors
+from memoryhub.memory.selectors.facts import FactRow
+from memoryhub.memory.selectors.memories import LearningRow
+
+LEARNINGS = 50  # of the task itself, in a package
+MEMORY, TASKS = "memory:read", "tasks"  # the scopes that its parts need
+
+
+def escalations(viewer: Viewer) -> QuerySet[Escalation]:
+    """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people.
+
+    Each as it is at this moment: one whose claim is over is shown as queued, though nobody has written that down yet.
+    """
+    last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
+    rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
+        seq=seq_of_row(),
+        author_name=F("author__name"),
+        last_type=Subquery(last.values("type")[:1], output_field=CharField()),
+        last_at=Subquery(last.values("at")[:1], output_field=DateTimeField()),
+    )
+    return visible_to(viewer, as_they_are_now(rows))
+
+
+def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
+    """One visible escalation. Raises NotFound."""
+    return find(viewer, escalations(viewer), escalation_id)
+
+
+def render(row: Escalation) -> answers.Escalation:
+    """An escalation as the API answers it."""
+    text = read_text(row)
+    made: answers.Escalation = {
+        **rendering.common(row, text),  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
+        "task": row.task.key,
+        "state": row.state,
+        "version": row.version,
+        "reason_code": row.reason_code,
+        "reason": text.get("reason"),
+        "question": text.get("question"),
+        "recommendation": text.get("recommendation"),
+        "action": _action(text.get("action")),
+        "allowed": row.allowed,
+        "priority": Priority(row.priority).label,
+        "queue": row.queue.name,
+        "assigned_to": row.assigned_to.name if row.assigned_to else None,
+        "owner": row.owner.name if row.owner else None,
+        "claimed_at": row.claimed_at,
+        "claim_expires_at": row.claim_expires_at,
+        "handed_back_at": row.handed_back_at,
+        "closed_at": row.closed_at,
+        "unacknowledged": row.unacknowledged,
+        "client_ref": row.client_ref,
+    }
+    if "asked_priority" in row.policy:
+        made["priority_lowered"] = True
+    return made
+
+
+def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    return {"name": kept.get("name"), "arguments": as_written(arguments_of(kept)), "schema": kept.get("schema")}
+
+
+def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Package:
+    """The hand-over of an escalation, to which a page of observations and decisions is added.
+
+    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named.
+    What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
+    """
+    text = read_text(row)
+    facts: list[FactRow] = []
+    unread: list[str] = []
+    learned: list[LearningRow] = []
+    if has_scope(viewer, MEMORY):
+        half = most_bytes // 2
+        facts, unread = fact_selectors.of_task(
+            viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=half
+        )
+        found = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=half)
+        learned = found[: found.at_most]
+    task = rendering.task(task_selectors.find_task(viewer, row.task_id)) if has_scope(viewer, TASKS) else None
+    made: answers.Package = {
+        "escalation": row.id,
+        "escalated_by_agent": row.author.name,
+        "reason": text.get("reason"),
+        "reason_code": row.reason_code,
+        "question": text.get("question"),
+        "assigned_to": row.assigned_to.name if row.assigned_to else None,
+        "escalation_time": row.created_at,
+        "as_of": as_of(row),
+        "task_id": row.task.key,
+        "full_context": {
+            "task": task,
+            "observations": [],
+            "decisions": [],
+            "facts": [rendering.fact(one) for one in facts],
+            "learnings": [rendering.learning(one) for one in learned],
+            "status": row.state,
+        },
+    }
+    if unread:
+        made["full_context"]["unread"] = unread
+    if omitted := [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]:
+        made["omitted"] = omitted
+    if viewer.is_human and (count := withheld(viewer, row)) is not None:
+        made["withheld"] = count
+    return made
+
+
+def as_of(row: Escalation) -> int:
+    """The `seq` at which the escalation froze (annotated by escalations())."""
+    seq: int = row.seq  # type: ignore[attr-defined]
+    return seq
+
+
+def frozen(row: Escalation) -> memories.Filters:
+    """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since.
+
+    Who sees the escalation sees the task's key: both have one label.
+    """
+    return memories.Filters(task=row.task_id, task_key=row.task.key, up_to_seq=as_of(row), alive_at=alive_at(row))
+
+
+def alive_at(row: Escalation) -> datetime | None:
+    """The moment by which its memory's expiries are judged: while it is open, that at which it froze; else now."""
+    return row.created_at if row.state in OPEN else None
+
+
+def learning_of(viewer: Viewer, escalation_id: UUID) -> LearningRow | None:
+    """The learning that a person has made of the escalation, if the viewer may see it."""
+    found = memories.learnings(viewer, memories.Filters(source=escalation_id), limit=1)
+    return found[0] if found else None
+
+
+def withheld(viewer: Viewer, row: Escalation) -> int | None:
+    """How many items of the package are above the viewer's clearance; None where the team does not tell."""
+    if not Team.objects.get(id=viewer.team).tell_withheld:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("select withheld(%s, %s)", [row.task_id, as_of(row)])
+        return int(cursor.fetchone()[0])
+
+
+def unreachable(row: Escalation) -> str | None:
+    """Why an answer cannot reach who asked, as a sentence; None where it can.
+
+    An agent whose keys are all revoked can be reached: its answer waits for its next key.
+    """
+    asker = Membership.objects.select_related("actor", "team").get(id=row.author_id)
+    if not (asker.is_active and asker.actor.is_active):
+        return f"{asker.name} is deactivated: an answer cannot reach it. Finish it yourself."
+    label = label_by_id(row.label_id)
+    if not viewer_of(asker).dominates(label.sensitivity, label.compartments):
+        return f"{asker.name} may no longer read an answer of this sensitivity. Finish it yourself."
+    return None
+
+
+def answers_given(viewer: Viewer, row: Escalation) -> tuple[Answer | None, list[Answer]]:
+    """This round's answer, decided or sent; and those that were never sent, the latest first.
+
+    Also one that nobody has marked as withdrawn yet, where its author's claim is over.
+    """
+    rows = visible_to(viewer, Answer.objects.select_related("author").filter(escalation=row, round=row.round))
+    found = list(rows.order_by("-id"))
+    stands = row.state in (RESOLVED, *ANSWERED)
+    given = next((answer for answer in found if stands and answer.withdrawn_at is None), None)
+    return given, [answer for answer in found if answer is not given]
+
+
+OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
+
+
+def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
+    """The answer as the agent gets it; None while there is none. Raises NotFound.
+
+    What was decided is for who asked. Others who see the escalation, having joined it or not, get its words. An agent
+    acts on it: it is durable before it is told (Unconfirmed, while a standby is away).
+    """
+    row = escalation(viewer, escalation_id)
+    if row.state not in ANSWERED:
+        return None
+    seq = EventSeq.objects.filter(event_id=row.change).values_list("seq", flat=True).first()
+    if seq is None or not durability.has(viewer.team, seq):
+        current().settled = row.change
+    given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
+    answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
+    text = read_text(answer) if answer else {}
+    is_own = row.author_id == viewer.membership
+    made: answers.Answer = {
+        "escalation": row.id,
+        "task": row.task.key,
+        "state": row.state,
+        "outcome": OUTCOMES.get(row.state, "answered" if is_own else "answered_other"),
+        "decision": answer.verdict if answer and row.state not in OUTCOMES and is_own else None,
+        "by": answer.author.name if answer else None,
+        "done": text.get("done", ""),
+        "next": text.get("next", ""),
+        "at": answer.created_at if answer else row.closed_at,
+    }
+    if answer and answer.verdict == Verdict.FINISH:
+        made["outcome"] = "finished"
+    if text.get("message"):
+        made["message"] = text["message"]
+    if answer and is_own and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
+        action = read_text(row).get("action") or {}
+        approved = arguments_of(text if answer.verdict == Verdict.EDIT else action)
+        made["action"] = {"name": action.get("name"), "arguments": as_written(approved)}
+    return made
+
+
+def may_open_private(viewer: Viewer, row: Escalation) -> bool:
+    """Whether the viewer holds the claim, and so may open the agents' private observations (recorded)."""
+    return row.owner_id == viewer.membership and row.state in ("claimed", "waiting")

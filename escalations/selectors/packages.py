@@ -1,0 +1,63 @@
+"""The rows of an escalation's package, a page at a time, where a page may be all of it and may not be too much."""
+
+from operator import attrgetter, gt, lt
+from typing import Any
+
+from escalations.models import Escalation
+from escalations.selectors import escalations
+from memoryhub.core import work
+from memoryhub.core.access.permissions import has_scope
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors import memories
+from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
+
+Rows = list[ObservationRow | DecisionRow]
+
+MOST_ROWS = 10_000
+STEP = 250  # rows a trip to the database, each of which is measured there, whether it is read or not
+
+
+def rows(
+    viewer: Viewer, escalation: Escalation, *, position: Any, backwards: bool, limit: int, most_bytes: int
+) -> Rows:
+    """Up to `limit` observations and decisions, newest first (`backwards`: oldest first) from `position` on.
+
+    None without the scope for them; else as many as are more than `most_bytes`.
+    """
+    if not has_scope(viewer, escalations.MEMORY):
+        return []
+    found: Rows = []
+    size = 0
+    beyond = gt if backwards else lt
+    sources: list[Any] = [memories.observations, memories.decisions]
+    while sources and len(found) < limit and size <= most_bytes:
+        work.check()
+        step = min(STEP, limit - len(found))
+        asked: Any = {"position": position, "backwards": backwards, "limit": step, "most_bytes": most_bytes}
+        fetched = [(fetch, fetch(viewer, escalations.frozen(escalation), **asked)) for fetch in sources]
+        merged: Rows = sorted((row for _, some in fetched for row in some), key=_id, reverse=not backwards)[:step]
+        if ends := [some[-1].id for _, some in fetched if some.at_most is not None]:
+            # What is beyond the end of one that was cut is not known of it.
+            end = min(ends) if backwards else max(ends)
+            merged = [row for row in merged if not beyond(row.id, end)]
+        if not merged:
+            break
+        found += merged
+        size += sum(map(_size, merged))
+        position = merged[-1].id
+        # A source that had fewer than were asked for, none of them beyond this position, has no more.
+        sources = [
+            fetch
+            for fetch, some in fetched
+            if len(some) == step or some.at_most is not None or (some and beyond(some[-1].id, position))
+        ]
+    return found
+
+
+_id = attrgetter("id")
+
+
+def _size(row: ObservationRow | DecisionRow) -> int:
+    text = row.body if row.sealed is None else row.sealed
+    tags = row.tags if isinstance(row, ObservationRow) else ()
+    return len(text.encode() if isinstance(text, str) else text) + sum(len(tag.encode()) for tag in tags)

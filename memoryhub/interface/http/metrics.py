@@ -1,0 +1,57 @@
+"""Requests as metrics: counted and timed; and `/metrics` (Prometheus), which needs a token."""
+
+import functools
+import hmac
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+from memoryhub.core.errors import MethodNotAllowed, Unauthorized
+from memoryhub.interface.http.problems import problem_response
+
+View = Callable[[HttpRequest], HttpResponse]
+REQUESTS = Counter(
+    "memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"]
+)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS = Histogram("memoryhub_http_request_seconds", "Time a request took.", ["door"])
+
+
+def count(door: str, method: str, status: int) -> None:
+    """Count a request. `door`: a route's pattern; a method is whatever the client calls it, so only those known."""
+    REQUESTS.labels(door, method if method in METHODS else "other", str(status)).inc()
+
+
+def observe(request: HttpRequest, status: int, seconds: float) -> None:
+    """Count a request and its time. The door is the route's pattern, so that no key or task is a metric's label."""
+    match = request.resolver_match
+    door = match.route if match is not None else "none"
+    count(door, request.method or "", status)
+    SECONDS.labels(door).observe(seconds)
+
+
+def _safe(view: View) -> View:
+    """Only reading: another method is refused as everywhere else."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return problem_response(
+                MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET"}), request
+            )
+        return view(request)
+
+    return answer
+
+
+@_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for the holder of METRICS_TOKEN; without one set there is nothing here."""
+    sent = request.headers.get("Authorization", "")
+    token = settings.METRICS_TOKEN
+    if not token or not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
+        refusal = Unauthorized("The metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
+        return problem_response(refusal, request)
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

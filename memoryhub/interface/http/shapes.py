@@ -1,0 +1,374 @@
+"""Shapes of bodies: typed, strict, and refused with the place and kind of every fault."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from uuid import UUID
+
+import msgspec
+import orjson
+from msgspec import UNSET, Meta, UnsetType, inspect
+
+from memoryhub.core.access.label_text import COMPARTMENT as WORD
+from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.interface.http.json import escape_pointer
+
+MAX_CONTENT_BYTES = 256 * 1024
+MAX_FAULTS = 20  # told in one answer
+
+# White space, controls and what shows as nothing: zero-width and bidi marks, fillers, variation selectors, tags.
+_UNSEEN = (
+    r"\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb" + "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+# `$` alone also fits before a last line feed.
+_END = r"$(?!\n)"
+_VISIBLE = f"[^{_UNSEEN}]"
+_LINE = f"^(?=[^{_CONTROLS}]*{_END})[^{_CONTROLS}]*{_VISIBLE}"
+_KEY = rf"^[A-Za-z0-9._:@~-]{{1,200}}{_END}"
+# What stands in an address in a key's place, and so can be no key: verbs, and what clients take for a folder.
+RESERVED = {"task": ("claim-next", ".", ".."), "fact": ("read", ".", "..")}
+
+
+def in_address(noun: str) -> str:
+    """The regular expression of a `task`'s or `fact`'s key as a part of an address."""
+    return rf"(?!(?:{_words(noun)})(?:/|$))[A-Za-z0-9._:@~-]{{1,200}}"
+
+
+def _words(noun: str) -> str:
+    return "|".join(map(re.escape, RESERVED[noun]))
+
+
+def _unreserved(noun: str) -> str:
+    return f"^(?!(?:{_words(noun)}){_END}){_KEY[1:]}"
+
+
+_TASK_KEY, _FACT_KEY = _unreserved("task"), _unreserved("fact")
+_TAG = f"^(?=[^,{_CONTROLS}]*{_END}){_VISIBLE}(?:.*{_VISIBLE})?{_END}"
+COMPARTMENT = rf"^{WORD}{_END}"
+
+# What is said when a pattern does not fit; by the form in which msgspec names it.
+_EMPTY = (Code.EMPTY, "This must have something to read in it.")
+_A_KEY = (Code.BAD_FORMAT, "A key is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ ~ -")
+NOT_A_KEY = {
+    noun: (Code.BAD_FORMAT, f"{_A_KEY[1]}, and none of these: {' '.join(words)}") for noun, words in RESERVED.items()
+}
+_PATTERNS: dict[str, tuple[Code, str]] = {
+    repr(_VISIBLE): _EMPTY,
+    repr(_LINE): (Code.BAD_FORMAT, "This must be one line of text with something to read in it."),
+    repr(_KEY): _A_KEY,
+    repr(_TASK_KEY): NOT_A_KEY["task"],
+    repr(_FACT_KEY): NOT_A_KEY["fact"],
+    repr(_TAG): (Code.BAD_FORMAT, "A tag is one line of text without commas, visible at both ends."),
+    repr(COMPARTMENT): (Code.BAD_FORMAT, "A compartment is 1 to 40 of the characters a-z 0-9 _ -"),
+}
+
+# Text: something to read, in many lines; Line: a title or a name.
+Text = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=_VISIBLE)]
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=_LINE)]
+Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=_KEY)]
+TaskKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_TASK_KEY)]
+FactKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_FACT_KEY)]
+Tag = Annotated[str, Meta(min_length=1, max_length=100, pattern=_TAG)]
+Tags = Annotated[list[Tag], Meta(max_length=50)]
+Compartment = Annotated[str, Meta(min_length=1, max_length=40, pattern=COMPARTMENT)]
+Compartments = Annotated[list[Compartment], Meta(max_length=20)]
+Sensitivity = Literal["public", "internal", "confidential"]
+LEVELS: tuple[str, ...] = get_args(Sensitivity)
+Priority = Literal["low", "normal", "high", "urgent"]
+# An instant: RFC 3339, the offset given, made UTC.
+When = Annotated[datetime, Meta(tz=True)]
+Uuid = UUID
+# At most 256 kB each, as JSON; in Content a text is one with something to read in it.
+JsonObject = Annotated[dict[str, Any], Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
+Content = Annotated[
+    dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES}, extra_json_schema={"pattern": _VISIBLE})
+]
+# Any JSON at all: null and a blank text, too.
+JsonValue = Annotated[Any, Meta(extra={"max_bytes": MAX_CONTENT_BYTES, "may_be_blank": True})]
+
+
+class Shape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a body may hold. `read_only`: what an answer has besides, and a body may not.
+
+    Subclasses say `kw_only=True` again, which msgspec does not hand down.
+    """
+
+    read_only: ClassVar[frozenset[str]] = frozenset(
+        (
+            "id",
+            "seq",
+            "version",
+            "author",
+            "created_at",
+            "updated_at",
+            "team",
+            "owner",
+            "status",
+            "state",
+            "held_by",
+            "lease",
+            "label",
+            "trust",
+        )
+    )
+
+
+class NewRow(Shape, kw_only=True):
+    """What every body may hold that makes a row. An absent label is the task's; null is no label."""
+
+    sensitivity: Sensitivity | UnsetType = UNSET
+    compartments: Compartments | UnsetType = UNSET
+    client_ref: Key | None = None
+
+
+S = TypeVar("S", bound=Shape)
+
+
+def convert(data: object, shape: type[S], *, at: str = "") -> S:
+    """`data` (parsed JSON) as `shape`; `at` is the pointer to it in the body, such as `/items/3`.
+
+    Raises Invalid with every fault of the first level: unknown, read-only, missing, wrong type or out of bounds.
+    Nothing is made to fit: no text for a number, no 1.0 for 1.
+    """
+    rules = _rules(shape)  # first, since it refuses types that would crash the process
+    try:
+        made = msgspec.convert(data, shape)
+    except msgspec.ValidationError as error:
+        faults = _faults(data, shape, at)[:MAX_FAULTS] or [_fault(str(error), at)]
+        raise Invalid(errors=tuple(faults)) from None
+    if rules:
+        faults = []
+        _complete(made, rules, at, faults)
+        if faults:
+            raise Invalid(errors=tuple(faults))
+    return made
+
+
+# What msgspec cannot say in a type: the bytes of a JSON value, the bounds of an instant. A rule takes a value, where
+# its parent is and its name there (put together only for a fault), and gives the value to keep.
+_Rule = Callable[[Any, str, str, list[FieldError]], Any]
+_Rules = tuple[tuple[str, str, _Rule], ...]
+
+
+def _complete(made: msgspec.Struct, rules: _Rules, at: str, faults: list[FieldError]) -> None:
+    for name, encoded, rule in rules:
+        value = getattr(made, name)
+        if value is not None and value is not UNSET:
+            setattr(made, name, rule(value, at, encoded, faults))
+
+
+@cache
+def _rules(shape: type[msgspec.Struct]) -> _Rules:
+    """Attribute, member and rule of the fields that have one. Raises TypeError for a type that msgspec cannot bear."""
+    found = inspect.type_info(shape)
+    assert isinstance(found, inspect.StructType)
+    rules = [(field.name, field.encode_name, _rule(field.type)) for field in found.fields]
+    return tuple((name, encoded, rule) for name, encoded, rule in rules if rule is not None)
+
+
+def _rule(kind: inspect.Type) -> _Rule | None:
+    if isinstance(kind, inspect.Metadata):
+        inner = _rule(kind.type)
+        extra = kind.extra or {}
+        return _size_rule(extra["max_bytes"], extra.get("may_be_blank", False)) if "max_bytes" in extra else inner
+    if isinstance(kind, inspect.DateTimeType):
+        return _utc_rule
+    if isinstance(kind, inspect.StructType):
+        return _nested_rule(_rules(kind.cls))
+    if isinstance(kind, inspect.ListType):
+        item = _rule(kind.item_type)
+        return _each_rule(item) if item else None
+    if isinstance(kind, inspect.UnionType):
+        return _union_rule(kind)
+    return None
+
+
+def _union_rule(kind: inspect.UnionType) -> _Rule | None:
+    members = [member.type if isinstance(member, inspect.Metadata) else member for member in kind.types]
+    if any(isinstance(member, inspect.StrType) and member.pattern for member in members) and any(
+        isinstance(member, inspect.DictType | inspect.ListType | inspect.SetType | inspect.VarTupleType)
+        for member in members
+    ):
+        # msgspec 0.22 takes the pattern for the object's type when it collects garbage, and the process dies.
+        raise TypeError("a text with a pattern cannot be in a union with an object or a list")
+    found = [rule for rule in map(_rule, kind.types) if rule]
+    if len(found) > 1:
+        raise TypeError("which rule is for which member of a union is not told apart")
+    return found[0] if found else None
+
+
+def _size_rule(limit: int, may_be_blank: bool) -> _Rule:
+    def check(value: Any, at: str, name: str, faults: list[FieldError]) -> Any:
+        if len(orjson.dumps(value)) > limit:
+            faults.append(FieldError(f"{at}/{name}", Code.TOO_LARGE, f"This is larger than {limit} bytes."))
+        elif not may_be_blank and isinstance(value, str) and not has_visible(value):
+            faults.append(FieldError(f"{at}/{name}", *_EMPTY))
+        return value
+
+    return check
+
+
+def _utc_rule(value: datetime, at: str, name: str, faults: list[FieldError]) -> datetime:
+    try:
+        return to_utc(value)
+    except ValueError as error:
+        faults.append(FieldError(f"{at}/{name}", Code.OUT_OF_RANGE, str(error)))
+        return value
+
+
+def _nested_rule(rules: _Rules) -> _Rule | None:
+    def check(value: msgspec.Struct, at: str, name: str, faults: list[FieldError]) -> msgspec.Struct:
+        _complete(value, rules, f"{at}/{name}", faults)
+        return value
+
+    return check if rules else None
+
+
+def _each_rule(rule: _Rule) -> _Rule:
+    def check(values: list[Any], at: str, name: str, faults: list[FieldError]) -> list[Any]:
+        return [rule(value, f"{at}/{name}", str(index), faults) for index, value in enumerate(values)]
+
+    return check
+
+
+def to_utc(moment: datetime) -> datetime:
+    """An aware datetime, in UTC. Raises ValueError for offsets beyond 14 hours and years that leave 1..9999."""
+    if moment.tzinfo is UTC:
+        return moment
+    offset = moment.utcoffset()
+    if offset is None or abs(offset) > timedelta(hours=14):
+        raise ValueError("The offset must be from -14:00 to +14:00.")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("The year must be from 1 to 9999, in UTC.") from None
+
+
+def parse_when(text: str) -> datetime:
+    """An instant in RFC 3339, in UTC. Raises ValueError with what is wrong with it."""
+    try:
+        return to_utc(msgspec.convert(text, When))
+    except msgspec.ValidationError as error:
+        raise ValueError(_explain(str(error))[1]) from None
+
+
+def parse_key(text: str) -> str:
+    """A key, as it stands in a path or a query. Raises ValueError."""
+    if not re.search(_KEY, text):
+        raise ValueError(_A_KEY[1])
+    return text
+
+
+def parse_task_key(text: str) -> str:
+    """The key of a task, likewise. Raises ValueError, for a reserved one too."""
+    if not re.search(_TASK_KEY, text):
+        raise ValueError(NOT_A_KEY["task"][1])
+    return text
+
+
+def parse_fact_key(text: str) -> str:
+    """The key of a fact, likewise."""
+    if not re.search(_FACT_KEY, text):
+        raise ValueError(NOT_A_KEY["fact"][1])
+    return text
+
+
+def has_visible(text: str) -> bool:
+    """Whether there is anything to read in it: not only spaces, controls and zero-width characters."""
+    return re.search(_VISIBLE, text) is not None
+
+
+def _faults(data: object, shape: type[Shape], at: str) -> list[FieldError]:
+    """Field by field, since msgspec stops at the first fault."""
+    if not isinstance(data, dict):
+        return []
+    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+    faults = [_unknown(name, shape, at) for name in data if name not in fields]
+    for name, field in fields.items():
+        if name in data:
+            try:
+                msgspec.convert(data[name], field.type)
+            except msgspec.ValidationError as error:
+                faults.append(_fault(str(error), f"{at}/{name}", field.type))
+        elif field.required:
+            faults.append(FieldError(f"{at}/{name}", Code.MISSING, "This field is missing."))
+    return faults
+
+
+def _unknown(name: str, shape: type[Shape], at: str) -> FieldError:
+    pointer = f"{at}/{escape_pointer(name)}"
+    if name in shape.read_only:
+        return FieldError(pointer, Code.READ_ONLY_FIELD, f"{name} is set here and cannot be sent.")
+    return FieldError(pointer, Code.UNKNOWN_FIELD, "There is no such field.")
+
+
+def fault_of(error: msgspec.ValidationError, at: str = "") -> FieldError:
+    """The one fault that msgspec found in what stands at this pointer, for types that are no Shape."""
+    return _fault(str(error), at)
+
+
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_NAMED = ("Object missing required field `", "Object contains unknown field `")
+_LONGEST = 1_000  # characters of a message that are looked at: it may name a key or a value of any length
+
+
+def _fault(message: str, at: str, kind: Any = None) -> FieldError:
+    """A message of msgspec as a fault; `at` is the pointer to what was converted."""
+    what, is_placed, path = message.rpartition(" - at `") if message.endswith("`") else (message, "", "")
+    what = what if is_placed else message
+    pointer = "".join(f"/{escape_pointer(name or index)}" for name, index in _STEP.findall(path[:_LONGEST].rstrip("`")))
+    code, detail = _explain(what[:_LONGEST])
+    for beginning in _NAMED:
+        if what.startswith(beginning):
+            pointer += f"/{escape_pointer(what[len(beginning) :].removesuffix('`'))}"
+    if code is Code.BAD_CHOICE and (choices := _choices(inspect.type_info(kind)) if kind else []):
+        detail = f"This must be one of: {', '.join(choices)}."
+    return FieldError(at + pointer, code, detail)
+
+
+def _explain(what: str) -> tuple[Code, str]:
+    """The code and sentence for a message of msgspec, without its place."""
+    if pattern := re.search(r"matching regex (.+)$", what, re.DOTALL):
+        return _PATTERNS.get(pattern[1], (Code.BAD_FORMAT, "This does not have the form that is due here."))
+    for form, code, sentence in _MESSAGES:
+        if re.search(form, what):
+            return code, sentence or _cut(what)
+    return Code.INVALID, _cut(what)
+
+
+def _cut(what: str) -> str:
+    # It may name a key or a value of any length.
+    return what.replace("`", "")[:300] + "."
+
+
+_MESSAGES: tuple[tuple[str, Code, str], ...] = (
+    (r"missing required field", Code.MISSING, "This field is missing."),
+    (r"unknown field", Code.UNKNOWN_FIELD, "There is no such field."),
+    (r"of length >= 1$", Code.EMPTY, "This must not be empty."),
+    (r"of length >=", Code.TOO_SHORT, ""),
+    (r"of length (<=|==)", Code.TOO_LONG, ""),
+    (r"`(int|float)` (<=|>=|<|>)|out of range", Code.OUT_OF_RANGE, ""),
+    (r"timezone component|Invalid RFC3339", Code.BAD_FORMAT, "A time is due, with its offset: 2026-01-31T09:30:00Z."),
+    (r"Invalid UUID", Code.BAD_FORMAT, ""),
+    (r"Invalid enum value", Code.BAD_CHOICE, ""),
+    (r", got `", Code.WRONG_TYPE, ""),
+)
+
+
+def _choices(kind: inspect.Type) -> list[str]:
+    """What an enumeration allows, wherever it stands in the type."""
+    if isinstance(kind, inspect.Metadata):
+        return _choices(kind.type)
+    if isinstance(kind, inspect.LiteralType):
+        return [str(value) for value in kind.values]
+    if isinstance(kind, inspect.EnumType):
+        return [str(member.value) for member in kind.cls]
+    if isinstance(kind, inspect.ListType):
+        return _choices(kind.item_type)
+    if isinstance(kind, inspect.UnionType):
+        return [choice for member in kind.types for choice in _choices(member)]
+    return []

@@ -1,0 +1,371 @@
+"""What happens live: one reader a process and team reads each new event once; sockets and long polls subscribe.
+
+The reader is woken by the doorbell, or by its own slow poll when a bell is lost. It never delivers an event that is
+not on disk, never passes one over (a life of the ledger is dense), and keeps nothing but the last `seq`: who was away
+asks the ledger. Where the ledger was given another history under it, it goes on from the fork (ADR 10).
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from channels.layers import get_channel_layer
+
+from memoryhub.core import metrics, wake
+from memoryhub.core.access.labels import LabelRef, label_by_id
+from memoryhub.core.db import durability
+from memoryhub.core.db.statements import run
+from memoryhub.core.db.threads import in_thread
+from memoryhub.core.errors import Gone, Unavailable, describe
+from memoryhub.core.ledger.events import read_ledger
+from memoryhub.core.ledger.lives import Ledger
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.viewers import Viewer, system_viewer
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0  # how late a lost bell can make a reader
+BEAT_SECONDS = 10.0
+JOIN_SECONDS = 5.0
+PAGE = 500
+MAX_BEHIND = 10_000  # events; who is further behind is told to start afresh, which is cheaper for both
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """A committed event, without content."""
+
+    seq: int
+    id: UUID
+    type: str
+    actor: str
+    row_type: str
+    row_id: UUID | None
+    task_id: UUID | None
+    label: LabelRef
+    audience: Collection[UUID] | None  # the members who alone may hear of it
+    data: dict[str, Any]
+    at: datetime
+
+    def is_for(self, viewer: Viewer) -> bool:
+        """Whether this viewer may hear of it: the label and the audience allow it, or it is about their own rights."""
+        if self.row_id == viewer.membership:
+            return True
+        return viewer.dominates(self.label.sensitivity, self.label.compartments) and (
+            self.audience is None or viewer.membership in self.audience
+        )
+
+
+# Makes what is sent of each event, once for all who may see it; `watched`: the tasks that somebody has open.
+Render = Callable[[Viewer, Sequence[LiveEvent], Collection[UUID]], Sequence[Any]]
+
+
+class Subscriber(Protocol):
+    """A socket or a long poll. Its methods neither wait nor raise."""
+
+    @property
+    def viewer(self) -> Viewer: ...
+
+    @property
+    def task(self) -> UUID | None:
+        """The task whose items it wants in its frames."""
+
+    @property
+    def render(self) -> Render | None:
+        """What makes its frames; None: the event itself is enough."""
+
+    def hear(self, event: LiveEvent, frame: Any) -> None:
+        """An event that the viewer may see, and what `render` made of it."""
+
+    def beat(self, seq: int) -> None:
+        """Everything up to `seq` was heard. Every BEAT_SECONDS, for as long as the ledger can be read."""
+
+    def fork(self, fork: int, ledger: Ledger) -> None:
+        """What was told after the number `fork` is of a history that is lost; what it hears next follows `fork`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reader narrows the events by. `types`: of events (`observation.log`) or of rows (`observation`), any of
+    them; `except_rows`: the types of rows whose events it never wants.
+    """
+
+    types: frozenset[str] | None = None
+    task: UUID | None = None
+    except_rows: frozenset[str] = frozenset()
+
+    def takes(self, event: LiveEvent) -> bool:
+        """Whether the event is wanted."""
+        return self.task in (None, event.task_id) and self.takes_kind(event.type, event.row_type)
+
+    def takes_kind(self, type: str, row_type: str) -> bool:
+        """Whether events of this type, of rows of this one, are."""
+        if row_type in self.except_rows:
+            return False
+        return self.types is None or type in self.types or row_type in self.types
+
+
+EVERYTHING = Wanted()
+
+_READ = """
+select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.recipients,
+       e.data::text, e.at
+from event_seq s join event e on e.id = s.event_id left join membership m on m.id = e.actor_id
+where s.team_id = %(team)s::int and s.seq > %(after)s::bigint and s.seq <= %(head)s::bigint{}
+order by s.seq limit %(limit)s::int
+"""
+_TYPES = " and (e.type = any (%(types)s::varchar[]) or e.row_type = any (%(types)s::varchar[]))"
+_TASK = " and e.task_id = %(task)s::uuid"
+_EXCEPT = " and e.row_type <> all (%(except)s::varchar[])"
+
+
+def read_head(viewer: Viewer) -> int:
+    """The last durable `seq` of the viewer's team; outside of a transaction."""
+    return durability.head(viewer.team)
+
+
+def check_cursor(viewer: Viewer, after: int) -> Ledger:
+    """The ledger of the viewer's team, for who resumes after `after`, with its last durable `seq` as its head: the one
+    judge of every door's cursors.
+
+    Outside of a transaction. Raises Gone (`resync`, with `floor`, `head` and `life`) for a cursor of a history that is
+    lost, of the future, below the floor that pruning has raised, or more than MAX_BEHIND events behind. `floor` can be
+    resumed at, and nothing that came after what such a reader has heard of this history is missed then, unless it was
+    too old. Raises Unavailable where it is too early to say.
+    """
+    ledger = read_ledger(viewer)
+    head = ledger.head
+    floor = max(ledger.floor, ledger.at(ledger.position(head) - MAX_BEHIND))
+    fork = ledger.fork_before(after)
+    if fork is not None:
+        floor = max(floor, fork)
+        why = f"of a history of the ledger that is lost: what came after {fork} was undone. Read"
+        refusal = f"This cursor is {why} afresh what you need, and resume at floor or at head."
+        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
+    if after > head and ledger.is_growing:
+        raise Unavailable("The database is a standby, or replays a backup, and has not come this far.")
+    if not floor <= after <= head:
+        why = "of the future" if after > head else "too old"
+        refusal = f"This cursor is {why}: read afresh what you need, and resume at head."
+        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
+    return replace(ledger, head=read_head(viewer))
+
+
+def read_events(
+    viewer: Viewer, after: int, head: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
+) -> tuple[list[LiveEvent], int]:
+    """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
+
+    `head` was read before this transaction began: what is told is durable, and no event up to it is hidden only because
+    its label is newer than the list of the viewer's labels, which is made when one begins.
+    """
+    if head <= after:
+        return [], after
+    with viewer_transaction(viewer, read_only=True):
+        made = [_event(row) for row in run(*_reading(viewer, after, head, limit, wanted))]
+    return made, made[-1].seq if len(made) == limit else head
+
+
+def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    # A condition is only there when its filter is, so that the planner sees what is asked.
+    params: dict[str, Any] = {"team": viewer.team, "after": after, "head": head, "limit": limit}
+    conditions = ""
+    if wanted.types is not None:
+        conditions, params["types"] = _TYPES, sorted(wanted.types)
+    if wanted.task is not None:
+        conditions, params["task"] = conditions + _TASK, wanted.task
+    if wanted.except_rows:
+        conditions, params["except"] = conditions + _EXCEPT, sorted(wanted.except_rows)
+    return _READ.format(conditions), params
+
+
+def _event(row: tuple[Any, ...]) -> LiveEvent:
+    seq, event_id, type_, actor, row_type, row_id, task_id, label_id, only, recipients, data, at = row
+    label = label_by_id(label_id)
+    audience = frozenset(recipients) if recipients is not None else None if only is None else frozenset({only})
+    return LiveEvent(seq, event_id, type_, actor, row_type, row_id, task_id, label, audience, json.loads(data), at)
+
+
+class _Forked(Exception):
+    """The ledger has another history after `fork` than the one that was read."""
+
+    def __init__(self, fork: int, ledger: Ledger) -> None:
+        super().__init__(fork)
+        self.fork, self.ledger = fork, ledger
+
+
+class TeamReader:
+    """Reads one team's ledger for all of this process's subscribers."""
+
+    def __init__(self, team: int) -> None:
+        self.team = team
+        self.seq: int | None = None  # up to which everything was delivered; None: not yet known
+        self._subscribers: set[Subscriber] = set()
+        self._joining: dict[Subscriber, asyncio.Future[int]] = {}
+        self._bell = asyncio.Event()
+        self._beaten = 0.0
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=f"live-{team}")
+
+    def ring(self, seq: int) -> None:
+        """The ledger has reached `seq`."""
+        if self.seq is None or seq > self.seq:
+            self._bell.set()
+
+    async def join(self, subscriber: Subscriber) -> int:
+        """Take part; the `seq` after which it hears everything. Raises TimeoutError while the database is away."""
+        # Between two reads only: what is being read just now was not rendered with this subscriber in mind.
+        entered = self._joining[subscriber] = asyncio.get_running_loop().create_future()
+        self._bell.set()
+        return await asyncio.wait_for(entered, JOIN_SECONDS)
+
+    @property
+    def listeners(self) -> int:
+        """How many take part."""
+        return len(self._subscribers)
+
+    def leave(self, subscriber: Subscriber) -> bool:
+        """Take no further part. Whether nobody is left, and the reader has stopped."""
+        self._joining.pop(subscriber, None)
+        self._subscribers.discard(subscriber)
+        if self._joining or self._subscribers:
+            return False
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        return True
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while await self._deliver():
+                    pass
+            except Exception as error:
+                # The database is away: whoever listens gets everything when it is back, and no beat meanwhile.
+                log.warning("live_reader_waits", team=self.team, **describe(error))
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            self._beat()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)
+
+    async def _deliver(self) -> bool:
+        """Read and deliver a page; whether there may be more."""
+        self._bell.clear()
+        if self.seq is None:
+            self.seq = await in_thread(lambda: read_head(system_viewer(self.team)), first=True)
+        self._admit(self.seq)
+        watched = {who.task for who in self._subscribers if who.task is not None}
+        renders = {who.render for who in self._subscribers if who.render is not None}
+        read = functools.partial(self._read, self.seq, renders, watched)
+        try:
+            events, frames, reached = await in_thread(read, first=True)
+        except _Forked as forked:
+            log.warning("ledger_forked", team=self.team, fork=forked.fork, life=forked.ledger.life, seq=self.seq)
+            self.seq = forked.fork
+            for who in tuple(self._subscribers):
+                who.fork(forked.fork, forked.ledger)
+            return True
+        for place, event in enumerate(events):
+            for who in tuple(self._subscribers):
+                if event.is_for(who.viewer):
+                    who.hear(event, frames[who.render][place] if who.render else None)
+        if events:
+            metrics.LIVE_DELAY.observe((datetime.now(UTC) - events[0].at).total_seconds())
+        self.seq = reached
+        return len(events) == PAGE
+
+    def _admit(self, seq: int) -> None:
+        for subscriber, entered in self._joining.items():
+            self._subscribers.add(subscriber)
+            if not entered.done():
+                entered.set_result(seq)
+        self._joining.clear()
+
+    def _read(
+        self, after: int, renders: Collection[Render], watched: Collection[UUID]
+    ) -> tuple[list[LiveEvent], dict[Render, Sequence[Any]], int]:
+        viewer = system_viewer(self.team)
+        head = read_head(viewer)
+        ledger = read_ledger(viewer)
+        fork = ledger.fork_before(after)
+        if fork is not None or (after > ledger.head and not ledger.is_growing):
+            raise _Forked(ledger.head if fork is None else fork, ledger)
+        if (kept := ledger.fork_before(head)) is not None:  # what was durable is lost since
+            head = kept
+        with viewer_transaction(viewer, read_only=True):
+            events, reached = read_events(viewer, after, head)
+            if len(events) != ledger.position(reached) - ledger.position(after):
+                raise RuntimeError("the ledger has a gap: an event is not visible to its team's own viewer")
+            return events, {render: render(viewer, events, watched) for render in renders if events}, reached
+
+    def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._beaten < BEAT_SECONDS or self.seq is None:
+            return
+        self._beaten = now
+        for who in tuple(self._subscribers):
+            who.beat(self.seq)
+
+
+class Live:
+    """The readers of this process, and the doorbell that wakes them."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, TeamReader] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    async def subscribe(self, subscriber: Subscriber) -> int:
+        """From the `seq` that is returned on, the subscriber hears every event that it may see.
+
+        Raises Unavailable while the database is away. Whatever happens, unsubscribe() afterwards.
+        """
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen(), name="live-bell")
+        team = subscriber.viewer.team
+        reader = self._readers.get(team)
+        if reader is None:
+            reader = self._readers[team] = TeamReader(team)
+        try:
+            return await reader.join(subscriber)
+        except TimeoutError:
+            raise Unavailable() from None
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """It hears nothing more; a reader without subscribers stops. Safe to repeat."""
+        team = subscriber.viewer.team
+        reader = self._readers.get(team)
+        if reader is not None and reader.leave(subscriber):
+            del self._readers[team]
+
+    @property
+    def listeners(self) -> int:
+        """How many subscribers there are, of all teams."""
+        return sum(reader.listeners for reader in tuple(self._readers.values()))
+
+    async def _listen(self) -> None:
+        """Pass bells on. Without Valkey the readers poll, and nothing is lost but a second."""
+        layer = get_channel_layer()
+        while True:
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(wake.BELL, channel)
+                while True:
+                    message = await layer.receive(channel)
+                    if reader := self._readers.get(message["team"]):
+                        reader.ring(message["seq"])
+            except Exception as error:
+                log.warning("doorbell_away", error=type(error).__name__)
+                with contextlib.suppress(Exception):
+                    await layer.flush()  # a subscription that was half made is not kept
+                await asyncio.sleep(POLL_SECONDS)
+
+
+live = Live()
+metrics.LISTENERS.set_function(lambda: live.listeners)

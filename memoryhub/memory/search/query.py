@@ -1,0 +1,88 @@
+"""What people type, read: words, "quoted phrases", -words to leave out."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from memoryhub.memory.search.tokenizer import Kind, Token, tokens
+
+MAX_WORDS = 32  # of a query that are looked for; more of them make nothing clearer
+_PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as it was typed. `parts`: of an identifier, what stands in for it where it is nowhere whole."""
+
+    shown: str
+    text: str
+    kind: Kind
+    parts: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that must stand one after the other."""
+
+    shown: str
+    run: tuple[Token, ...]
+
+
+@dataclass(slots=True)
+class Asked:
+    """A query. A row must have all of `phrases` and nothing of `without`; of `words`, the more the better."""
+
+    words: list[Word] = field(default_factory=list)
+    phrases: list[Phrase] = field(default_factory=list)
+    without: list[Phrase] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self.words and not self.phrases
+
+
+def read(query: str) -> Asked:
+    """Read a query. Anything is one: what has no meaning here is passed over."""
+    asked = Asked()
+    for piece in _PIECE.finditer(query):
+        minus, quoted = piece[1], piece[2]
+        if quoted is not None:
+            phrase = Phrase(quoted.strip(), tuple(_apart(quoted)))
+            if phrase.run:
+                (asked.without if minus else asked.phrases).append(phrase)
+        elif piece[0].startswith("-") and not quoted:
+            left_out = tuple(_apart(piece[0][1:]))
+            if left_out:
+                asked.without.append(Phrase(piece[0][1:], left_out))
+        else:
+            asked.words += _words(piece[0])
+    asked.words = list({word.text: word for word in asked.words}.values())
+    return asked
+
+
+def meant(query: str) -> str:
+    """What a query is about: its words as they were typed, without quotes, and without what is to be left out."""
+    found = [piece for piece in _PIECE.finditer(query) if not (piece[1] or piece[0].startswith("-"))]
+    return " ".join(said for piece in found if (said := (piece[0] if piece[2] is None else piece[2]).strip()))
+
+
+def _apart(text: str) -> Iterator[Token]:
+    """The words of a text, identifiers by their parts."""
+    return (token for token in tokens(text) if token.kind is not Kind.WHOLE)
+
+
+def _words(piece: str) -> Iterator[Word]:
+    found = list(tokens(piece))
+    wholes = {
+        token: tuple(part for part in found if _is_part(part, token)) for token in found if token.kind is Kind.WHOLE
+    }
+    # The parts of a number or code stand in for it only where it is nowhere whole; those of a compound are words, too.
+    hidden = {part for token, parts in wholes.items() if any(map(str.isdigit, token.text)) for part in parts}
+    for token in found:
+        if token not in hidden:
+            yield Word(piece[token.start : token.end], token.text, token.kind, wholes.get(token, ()))
+
+
+def _is_part(token: Token, whole: Token) -> bool:
+    return token.kind is not Kind.WHOLE and whole.start <= token.start and token.end <= whole.end

@@ -1,0 +1,294 @@
+"""Search: what a query asks for, where it is, how well it fits. Reads the index only; search.shown reads the rows."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from memoryhub.core.access.clearance import VISIBLE, label_params
+from memoryhub.core.db.statements import later, run
+from memoryhub.core.models import Sensitivity
+from memoryhub.core.secrecy.blind_index import blind
+from memoryhub.core.viewers import Viewer
+from memoryhub.memory.search import terms
+from memoryhub.memory.search.fetch_plan import Cell, Group, Look, Needs, any_of, plan
+from memoryhub.memory.search.query import MAX_WORDS, Asked, Phrase, Word
+from memoryhub.memory.search.stems import stems
+from memoryhub.memory.search.terms import PLACE, blinded, quoted
+from memoryhub.memory.search.tokenizer import Kind
+
+MODES = ("hybrid", "text", "substring")
+PART_WEIGHT = 0.5  # of a word that was only found as a part of others
+MAX_FORMS = 30  # words that a part of a word may stand for
+MAX_PARTS = 8  # words of a query that are looked for as parts of others
+MIN_PART = 3  # letters; of scripts without spaces, one sign
+
+
+@dataclass(slots=True)
+class Filters:
+    """What is searched in. `tags_mode`: all or any of the tags; times are of making."""
+
+    types: Sequence[str] = ()
+    task: UUID | None = None
+    author: UUID | None = None
+    exclude_own: bool = False
+    tags: Sequence[str] = ()
+    tags_mode: str = "all"
+    since: datetime | None = None
+    until: datetime | None = None
+    min_importance: float | None = None
+
+
+class Hit(NamedTuple):
+    """A row that was found, the best first; `groups`: what of the query it has."""
+
+    row_id: UUID
+    type: str
+    score: float
+    groups: list[Group]
+    meaning: float | None = None  # how near the query's, where that was looked at
+
+
+@dataclass(slots=True)
+class Index:
+    """What the index knows of a query's terms, in the shelves that the viewer may see."""
+
+    viewer: Viewer
+    cells: list[Cell]
+    counts: dict[str, dict[int, int]]
+    stem: dict[str, str | None]
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def terms(self, names: Iterable[str]) -> list[str]:
+        """These terms, and the keyed hashes of those that are words, for sealed rows."""
+        found = list(names)
+        return found + [self.hashes[name] for name in found if name in self.hashes]
+
+    def group(self, shown: str, names: Iterable[str], **more: Any) -> Group:
+        """A group of terms with the rows that have any of them."""
+        plain = list(names)
+        found = self.terms(plain)
+        cells: dict[int, int] = {}
+        for term in found:
+            for cell, docs in self.counts.get(term, {}).items():
+                cells[cell] = cells.get(cell, 0) + docs
+        return Group(shown, any_of(found), len(found), plain, cells=cells, **more)
+
+
+def find(viewer: Viewer, asked: Asked, filters: Filters, *, mode: str, limit: int) -> list[Hit]:
+    """The rows that fit best, at most `limit`, by BM25; of equals the newest first."""
+    index = look_up(viewer, asked, filters)
+    groups = _groups(index, asked, mode)
+    needs = needs_of(index, asked, filters)
+    ranked = groups + [group for phrase in asked.phrases for group in _words_of(index, phrase)]
+    ranked = list({group.query: group for group in ranked if group.cells}.values())
+    if not ranked or needs is None:
+        return []
+    docs = sum(cell.docs for cell in index.cells)
+    for group in ranked:
+        having = min(group.docs, docs)
+        group.weight *= math.log(1 + (docs - having + 0.5) / (having + 0.5))
+    looks = plan(cells_within(index), groups, needs)
+    return _hits(index, looks, ranked, filters, limit) if looks else []
+
+
+def needs_of(index: Index, asked: Asked, filters: Filters) -> Needs | None:
+    """What a row must have and must not, by phrases, -words and filters; None when no row can have it."""
+    phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
+    if not all(group.cells for group in phrases):
+        return None
+    return Needs(
+        required=[*phrases, *_required(index, filters)],
+        excluded=[*_without(index, asked), *_excluded(index, filters)],
+        suffice=bool(phrases),
+    )
+
+
+_CELLS = f"""
+select c.id, c.docs, c.length, (%(since)s::timestamptz is null or c.last_at >= %(since)s::timestamptz)
+    and (%(until)s::timestamptz is null or c.first_at < %(until)s::timestamptz)
+from search_cell c join search_shelf s on s.id = c.shelf_id
+where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)
+  and c.docs > 0
+order by c.id desc
+"""
+# As an array, both are conditions of the index; as a join, the planner may read the whole table. The terms' own array,
+# which it would count, made it plan each time.
+_TERMS = f"""
+select t.term, t.cells, t.counts from search_term t
+where t.term = any (array(select unnest(%(terms)s::text[]))) and t.shelf_id = any (array(select s.id from search_shelf s
+    where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)))
+"""
+
+
+def look_up(viewer: Viewer, asked: Asked, filters: Filters) -> Index:
+    """What the index knows of the terms of a query and of filters."""
+    found = [token for phrase in (*asked.phrases, *asked.without) for token in phrase.run]
+    found += [token for word in asked.words for token in word.parts]
+    plain = {token.text for token in found if token.kind is Kind.WORD}
+    plain |= {word.text for word in asked.words if word.kind is Kind.WORD}
+    stem = stems(plain)
+    names = {stem[text] for text in plain} | {token.text for token in found} | {word.text for word in asked.words}
+    index = Index(viewer, [], {}, stem)
+    words = sorted(name for name in names if name)
+    if viewer.clearance == Sensitivity.CONFIDENTIAL:
+        hashes = blind(viewer.team, words)
+        index.hashes = {word: blinded(value) for word, value in zip(words, hashes or (), strict=bool(hashes))}
+    when = {"since": filters.since, "until": filters.until}
+    cells = later(_CELLS, label_params(viewer) | {"own": viewer.membership} | when)
+    _count(index, index.terms(words) + _filter_terms(viewer, filters))
+    index.cells = [Cell(*row) for row in cells.rows()]
+    return index
+
+
+def _count(index: Index, names: list[str]) -> None:
+    """Add what the index knows of these terms."""
+    viewer = index.viewer
+    for term, cells, counts in run(_TERMS, label_params(viewer) | {"own": viewer.membership, "terms": names}):
+        index.counts.setdefault(term, {}).update(zip(cells, counts, strict=True))
+
+
+def _groups(index: Index, asked: Asked, mode: str) -> list[Group]:
+    """What each word of the query stands for, where it is anywhere; the rarest when there are too many words."""
+    groups: list[Group] = []
+    missing: list[Word] = []
+    for word in asked.words:
+        if _name(index, word.text, word.kind) is None:
+            continue
+        found = [] if mode == "substring" else _whole(index, word)
+        groups += found
+        if not found:
+            missing.append(word)
+    if mode != "text":
+        groups += _parts(index, missing[:MAX_PARTS], anywhere=mode == "substring")
+    once = {group.query: group for group in groups}.values()  # a compound and its parts may both have been typed
+    return sorted(once, key=lambda group: (group.docs, group.query))[:MAX_WORDS]
+
+
+def _name(index: Index, text: str, kind: Kind) -> str | None:
+    """The term of a word; None when it is passed over."""
+    return index.stem[text] if kind is Kind.WORD else text
+
+
+def _whole(index: Index, word: Word) -> list[Group]:
+    """The word itself, or where that is nowhere, its parts."""
+    for tokens in ([word], word.parts):
+        names = [name for token in tokens if (name := _name(index, token.text, token.kind))]
+        groups = [group for name in names if (group := index.group(word.shown, [name])).cells]
+        if groups:
+            return groups
+    return []
+
+
+def _parts(index: Index, words: Sequence[Word], *, anywhere: bool) -> list[Group]:
+    """For words that are nowhere whole: those that begin with them, else those that have them inside."""
+    found: list[tuple[Word, list[str]]] = []
+    for word in words:
+        if len(word.text) < (1 if word.kind is Kind.GRAM else MIN_PART):
+            continue
+        forms = [] if anywhere else _forms(word.text, anywhere=False)
+        if not forms and len(word.text) >= MIN_PART:
+            forms = _forms(word.text, anywhere=True)
+        if forms:
+            found.append((word, forms))
+    if found:
+        _count(index, sorted({form for _, forms in found for form in forms}))
+    groups = [index.group(word.shown, forms, weight=PART_WEIGHT, is_part=True) for word, forms in found]
+    return [group for group in groups if group.cells]
+
+
+def _forms(part: str, *, anywhere: bool) -> list[str]:
+    asked = "select term from search_parts(%(part)s::text, %(anywhere)s::bool, %(at_most)s::int)"
+    return [term for (term,) in run(asked, {"part": part, "anywhere": anywhere, "at_most": MAX_FORMS})]
+
+
+def _steps(index: Index, phrase: Phrase) -> list[tuple[str, int]]:
+    """A phrase's terms with their positions, without the words that are passed over."""
+    named = [(_name(index, token.text, token.kind), token.position) for token in phrase.run]
+    return [(name, position) for name, position in named if name]
+
+
+def _without(index: Index, asked: Asked) -> list[Group]:
+    return [group for phrase in asked.without if (group := _phrase(index, phrase, is_wanted=False))]
+
+
+def _phrase(index: Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | None:
+    """Its words one after the other; None without any that counts. Sealed rows have no places: those that have all of
+    them, which are looked at more closely when they are shown.
+    """
+    steps = _steps(index, phrase)
+    if not steps:
+        return None
+    ahead = quoted(PLACE, steps[0][0])
+    for (name, position), (_, before) in zip(steps[1:], steps, strict=False):
+        ahead += f" <{position - before}> {quoted(PLACE, name)}"
+    sealed = [index.hashes[name] for name, _ in steps if name in index.hashes and (is_wanted or len(steps) == 1)]
+    query = f"({ahead})" + (f" | ({' & '.join(quoted(PLACE, name) for name in sealed)})" if sealed else "")
+    words = [index.group(phrase.shown, [name]).cells for name, _ in steps]
+    cells = {cell: min(word[cell] for word in words) for cell in words[0] if all(cell in word for word in words)}
+    return Group(phrase.shown, f"({query})", cells=cells)
+
+
+def _words_of(index: Index, phrase: Phrase) -> list[Group]:
+    return [index.group(phrase.shown, [name]) for name, _ in _steps(index, phrase)]
+
+
+def _filter_terms(viewer: Viewer, filters: Filters) -> list[str]:
+    return [*(name for names in _narrowing(filters) for name in names), terms.by_author(viewer.membership)]
+
+
+def _narrowing(filters: Filters) -> list[list[str]]:
+    """The terms of each filter, of which a row must have any one."""
+    made = [[terms.by_type(kind) for kind in filters.types]]
+    made.append([terms.by_task(filters.task)] if filters.task else [])
+    made.append([terms.by_author(filters.author)] if filters.author else [])
+    tags = [terms.by_tag(tag) for tag in filters.tags]
+    made += [[tag] for tag in tags] if filters.tags_mode == "all" else [tags]
+    if filters.min_importance is not None:
+        made.append([terms.by_importance(tenth) for tenth in range(int(filters.min_importance * 10), 11)])
+    return [names for names in made if names]
+
+
+def _required(index: Index, filters: Filters) -> list[Group]:
+    return [index.group("", names) for names in _narrowing(filters)]
+
+
+def _excluded(index: Index, filters: Filters) -> list[Group]:
+    return [index.group("", [terms.by_author(index.viewer.membership)])] if filters.exclude_own else []
+
+
+def cells_within(index: Index) -> list[Cell]:
+    """The cells that have rows of the time asked for, the newest first."""
+    return [cell for cell in index.cells if cell.is_within]
+
+
+_HITS = """
+select row_id, type, score, found from search_hits(%(cells)s::int[], %(asked)s::text[], %(bounds)s::int[],
+    %(ranked)s::text[], %(numbers)s::int[], %(weights)s::float8[], %(sizes)s::int[], %(average)s::float8,
+    %(low)s::float8, %(since)s::timestamptz, %(until)s::timestamptz, %(at_most)s::int, %(walks)s::bool[])
+"""
+
+
+def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: Filters, limit: int) -> list[Hit]:
+    docs = sum(cell.docs for cell in index.cells)
+    params = {
+        "cells": [look.cell for look in looks],
+        "asked": [look.query for look in looks],
+        "bounds": [look.at_most for look in looks],
+        "walks": [look.walks for look in looks],
+        "ranked": [group.query for group in ranked],
+        "numbers": list(range(len(ranked))),
+        "weights": [group.weight for group in ranked],
+        "sizes": [group.size for group in ranked],
+        "average": max(sum(cell.length for cell in index.cells) / docs, 1.0),
+        "low": filters.min_importance,
+        "since": filters.since,
+        "until": filters.until,
+        "at_most": limit,
+    }
+    return [
+        Hit(row_id, kind, score, [ranked[number] for number in found])
+        for row_id, kind, score, found in run(_HITS, params)
+    ]

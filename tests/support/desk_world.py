@@ -1,0 +1,69 @@
+"""A desk to test: a team with people, agents and an escalation of each kind, and people's browsers without a screen."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.test import Client
+
+from escalations.actions.escalate import escalate
+from escalations.models import Escalation
+from memoryhub.core.models import Team
+from memoryhub.core.transactions import viewer_transaction
+from memoryhub.memory.actions import observations, tasks
+from memoryhub.memory.actions.observations import NewObservation
+from tests.support.factories import Person, TestAgent, make_agent, make_person, make_team
+
+ACTION = {
+    "name": "refund",
+    "arguments": {"order": "1042", "amount": 80.5, "notify": True, "to": {"name": "Maria"}},
+    "schema": {"type": "object", "properties": {"amount": {"type": "number", "maximum": 100}}},
+}
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+JSON = {"Accept": "application/json"}
+
+
+@dataclass
+class Desk:
+    team: Team
+    sam: Person
+    lee: Person
+    agent: TestAgent
+    keys: list[str] = field(default_factory=list)
+
+    def escalate(self, key: str | None = None, agent: TestAgent | None = None, **more: Any) -> Escalation:
+        """A task with something known about it, which needs a person."""
+        viewer = (agent or self.agent).viewer
+        key = key or f"task-{len(self.keys)}"
+        self.keys.append(key)
+        label = {name: more.pop(name) for name in ("sensitivity", "compartments") if name in more}
+        asked = {"reason_code": "other", "reason": "It is above my limit.", "question": f"May I do {key}?", **more}
+        with viewer_transaction(viewer):
+            task, _ = tasks.create(viewer, key=key, title=f"Title of {key}", metadata={"order": "1042"}, **label)
+            known = {"paid": 80, "of": key}
+            observations.log(viewer, item=NewObservation(content=known, task=task, tags=["order"], importance=0.9))
+            made, _ = escalate(viewer, task=task, **asked)
+        return made
+
+
+def browser_of(person: Person, **headers: str) -> Client:
+    """A signed-in person's browser, which does enforce CSRF tokens."""
+    client = Client(enforce_csrf_checks=True, headers=headers or HTML)
+    client.force_login(person.actor, backend="memoryhub.core.people.PeopleBackend")
+    client.get("/")  # sets the cookie of the token
+    return client
+
+
+def post(client: Client, path: str, body: Any = None, **headers: str) -> Any:
+    """POST with the token that the client's cookie holds; a dict as a form, bytes as JSON."""
+    token = client.cookies["csrftoken"].value
+    sent = {"X-CSRFToken": token, **headers}
+    if isinstance(body, bytes):
+        return client.post(path, body, content_type="application/json", headers=sent)
+    return client.post(path, body or {}, headers=sent)
+
+
+def make_desk() -> Desk:
+    """A team with two people and an agent."""
+    team = make_team("desk")
+    sam, lee = make_person(team, name="sam"), make_person(team, "lead", 2, ["finance"], name="lee")
+    return Desk(team, sam, lee, make_agent(team, name="returns"))

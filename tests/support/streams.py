@@ -1,0 +1,92 @@
+"""An agent's side of the feed: the long poll, and a reader of the stream as the WHATWG's HTML has it."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.conftest import Server
+from tests.support.factories import TestAgent
+
+
+@dataclass(frozen=True)
+class Message:
+    """One event of the stream; `event` is empty for what only moves the id."""
+
+    id: int | None
+    event: str
+    data: Any
+
+
+def poll(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx.Response:
+    """GET /api/v1/feed."""
+    sent = {**agent.headers, **headers}
+    return httpx.get(f"{server.url}/api/v1/feed?{query}", headers=sent, timeout=90)
+
+
+class Reader:
+    """An open stream. `last` is what a client would resume from."""
+
+    def __init__(self, response: httpx.Response, last: int | None) -> None:
+        self.response, self.last = response, last
+        self._lines = response.iter_lines()
+
+    def message(self) -> Message:
+        """The next event, or the next id without one. Raises StopIteration at the stream's end, httpx.ReadTimeout."""
+        fields: dict[str, str] = {}
+        while True:
+            line = next(self._lines)
+            if line:
+                name, _, value = line.partition(":")
+                fields[name] = value.removeprefix(" ")
+                continue
+            if fields.keys() & {"id", "event", "data"}:
+                break
+            fields = {}
+        if "id" in fields:
+            self.last = int(fields["id"])
+        data = json.loads(fields["data"]) if "data" in fields else None
+        return Message(int(fields["id"]) if "id" in fields else None, fields.get("event", ""), data)
+
+    def events(self, count: int) -> list[Message]:
+        """The next so many events with data."""
+        found: list[Message] = []
+        while len(found) < count:
+            message = self.message()
+            found += [message] if message.event else []
+        return found
+
+    def until_end(self) -> list[Message]:
+        """What comes until the server ends the stream."""
+        found = []
+        with contextlib.suppress(StopIteration):
+            while True:
+                found.append(self.message())
+        return found
+
+
+@contextlib.contextmanager
+def opened(
+    server: Server | str, agent: TestAgent, query: str = "", *, last: int | None = None, seconds: float = 15
+) -> Iterator[Reader]:
+    """An open stream; `last`: the Last-Event-ID."""
+    url = server if isinstance(server, str) else server.url
+    headers = agent.headers if last is None else {**agent.headers, "Last-Event-ID": str(last)}
+    timeout = httpx.Timeout(seconds, connect=10)
+    with httpx.stream("GET", f"{url}/api/v1/feed/stream?{query}", headers=headers, timeout=timeout) as response:
+        if response.status_code != 200:
+            response.read()
+        assert response.status_code == 200, response.text
+        yield Reader(response, last)
+
+
+def refusal(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx.Response:
+    """The answer of a stream that does not begin."""
+    address = f"{server.url}/api/v1/feed/stream?{query}"
+    with httpx.stream("GET", address, headers={**agent.headers, **headers}, timeout=10) as response:
+        assert response.status_code != 200
+        response.read()
+        return response

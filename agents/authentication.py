@@ -5,7 +5,7 @@ from typing import Any
 from django.db import OperationalError, connection
 
 from agents.keys import digest_of
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Unauthorized
 from memoryhub.core.viewers import Viewer
 
@@ -50,7 +50,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         raise _refusal()
     key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
-        later("select set_config('synchronous_commit', 'off', true)")  # of this trip, which nobody need wait for
+        queue("select set_config('synchronous_commit', 'off', true)")  # of this trip, which nobody need wait for
         run(_USED, [key_id])
     return Viewer(
         actor=actor,

@@ -31,7 +31,7 @@ def main(member: UUID, what: str) -> None:
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     with viewer_transaction(viewer, read_only=True):
-        item = NewObservation(**OBSERVATION, task=tasks.ref(viewer, "bench"))
+        item = NewObservation(**OBSERVATION, task=tasks.ref_by_key(viewer, "bench"))
 
     def act() -> None:
         if what == "log":

@@ -41,7 +41,7 @@ def _script(member: UUID, *, ledger: bool) -> str:
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     with viewer_transaction(viewer, read_only=True):
-        item = NewObservation(**OBSERVATION, task=tasks.ref(viewer, "bench"))
+        item = NewObservation(**OBSERVATION, task=tasks.ref_by_key(viewer, "bench"))
     sent: list[str] = []
     exchange = Pipeline.exchange
 

@@ -82,7 +82,7 @@ def _fill(viewer: Any, key: str, count: int) -> None:
 
     tasks.create(viewer, key=key, title=f"Task {key}")
     with viewer_transaction(viewer, read_only=True):
-        task = selectors.ref(viewer, key)
+        task = selectors.ref_by_key(viewer, key)
     while count:
         size = min(count, 1000)
         observations.log_batch(viewer, items=[NewObservation(**OBSERVATION, task=task)] * size)

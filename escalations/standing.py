@@ -13,7 +13,7 @@ from django.db.models.query import ModelIterable
 
 from escalations.models import Escalation
 from escalations.states import CLAIMED, HELD, QUEUED
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 
 
 class _MayWorkOn(Func):
@@ -63,7 +63,7 @@ def ended_by(escalation: Escalation) -> str | None:
     if escalation.state not in HELD:
         return None
     asked = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}
-    later(_KEEP, asked)
+    queue(_KEEP, asked)
     ((may_not, is_late),) = run(_ENDS, asked)
     if may_not:
         return "withdraw"

@@ -118,7 +118,7 @@ def remember(world: World, count: int) -> None:
     item = {"task": "t", "content": {"saw": "x"}, "tags": ["x"]}
     world.api.make("observations/batch", {"items": [item] * count})
     with viewer_transaction(world.agent):
-        task = task_selectors.ref(world.agent, "t")
+        task = task_selectors.ref_by_key(world.agent, "t")
         for _ in range(count):
             decisions.record(world.agent, task=task, decision={"do": "x"}, reasoning="y")
             learnings.log(world.agent, task=task, signal_type="pattern", details="x", context={"a": "b"})

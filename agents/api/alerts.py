@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
-from agents.api.tasks import given, level
+from agents.api.doors import Answer, Outcome, Reading, Writing, not_found_at, room
+from agents.api.tasks import level_value, none_if_unset
 from agents.models import Agent
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Membership
@@ -71,8 +71,8 @@ class Alerts(Reading, Writing):
         Of several at once with one `client_ref` of one's own, one is sent. Named agents who may not see it are refused
         (422 with `names`); of a group or of all they are left out. Who joins later is sent nothing.
         """
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task) if body.task else None
         made, created = alerts.send(
             self.viewer,
             to=self._members(body.to),
@@ -82,8 +82,8 @@ class Alerts(Reading, Writing):
             task=task,
             expires_at=body.expires_at,
             client_ref=body.client_ref,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
         )
         return Outcome(201 if created else 200, str(made))
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
+from agents.api.doors import Answer, Outcome, Reading, Writing, not_found_at, room
 from agents.api.observations import LIST_PARAMETERS, filters_of
-from agents.api.tasks import Token, given, level
+from agents.api.tasks import Token, level_value, none_if_unset
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.pagination import Listed
@@ -59,8 +59,8 @@ class Decisions(Reading, Writing):
         409 human_owned while a person has the task, lease_lost on an old token. Of several at once with one
         `action_key` one is recorded; the others get 409 action_conflict, with the holder where they may know it.
         """
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task)
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task)
         row_id, created = decisions.record(
             self.viewer,
             task=task,
@@ -70,8 +70,8 @@ class Decisions(Reading, Writing):
             action_key=body.action_key,
             token=body.token,
             client_ref=body.client_ref,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
         )
         return Outcome(201 if created else 200, str(row_id))
 
@@ -119,8 +119,8 @@ class SupersedeDecision(Writing):
             action_key=body.action_key,
             token=body.token,
             client_ref=body.client_ref,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
         )
         return Outcome(201 if created else 200, str(row_id))
 

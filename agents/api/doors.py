@@ -301,7 +301,7 @@ class Writing(Taking):
 
 
 @contextmanager
-def named_by(pointer: str) -> Iterator[None]:
+def not_found_at(pointer: str) -> Iterator[None]:
     """What is not found in this block is named by this field of the body."""
     try:
         yield

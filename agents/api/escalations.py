@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, field
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, named_by, room
+from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, not_found_at, room
 from agents.api.tasks import Reason
 from escalations import answers as answered
 from escalations.actions import answers
@@ -82,7 +82,7 @@ class Escalations(Reading, Writing):
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = escalations.escalations(self.viewer)
         if key := self.params.task_key("task"):
-            rows = rows.filter(task_id=task_selectors.ref(self.viewer, key).id)
+            rows = rows.filter(task_id=task_selectors.ref_by_key(self.viewer, key).id)
         if state := self.params.choice("state", STATES):
             rows = in_states(rows, [state])
         return self.paged(keyset(rows), escalations.render)
@@ -95,8 +95,8 @@ class Escalations(Reading, Writing):
         holds what the key's scopes may read; `omitted` names those that are missing.
         """
         action = body.action
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task)
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task)
         made, created = escalate(
             self.viewer,
             task=task,

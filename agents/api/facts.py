@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from msgspec import Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, named_by, respond, room
-from agents.api.tasks import given, level
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, not_found_at, respond, room
+from agents.api.tasks import level_value, none_if_unset
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
 from memoryhub.core.ids import mark_of
 from memoryhub.core.transactions import viewer_transaction
@@ -42,7 +42,7 @@ class Facts(Reading):
         task = self.params.task_key("task")
         filters = selectors.Filters(
             prefix=self.params.key("prefix"),
-            task=task_selectors.ref(self.viewer, task).id if task else None,
+            task=task_selectors.ref_by_key(self.viewer, task).id if task else None,
             valid_at=self.params.when("valid_at"),
         )
 
@@ -128,8 +128,8 @@ class OneFact(Reading, Writing):
             facts.delete(self.viewer, key=key, seen=Seen(*tag), label=label)
             return Outcome(204, None)
         seen = self._seen()
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task) if body.task else None
         item = NewFact(
             value=body.value,
             task=task,
@@ -137,8 +137,8 @@ class OneFact(Reading, Writing):
             valid_from=body.valid_from,
             valid_to=body.valid_to,
             client_ref=body.client_ref,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
         )
         made = facts.put(self.viewer, key=key, item=item, seen=seen, label=label)
         ahead = selectors.version_after(self.viewer, made.fact, made.version)

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, named_by, room
+from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, not_found_at, room
 from agents.api.observations import LIST_PARAMETERS, filters_of
-from agents.api.tasks import given, level
+from agents.api.tasks import level_value, none_if_unset
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.pagination import MAX_LIMIT, Listed
@@ -60,8 +60,8 @@ class Learnings(Reading, Writing):
         return self.paged(fetch, rendering.learning)
 
     def write(self, body: NewLearning, **url: Any) -> Outcome:
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task) if body.task else None
         row_id, created = learnings.log(
             self.viewer,
             signal_type=body.signal_type,
@@ -69,8 +69,8 @@ class Learnings(Reading, Writing):
             context=body.context,
             task=task,
             client_ref=body.client_ref,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
         )
         return Outcome(201 if created else 200, str(row_id))
 

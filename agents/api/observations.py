@@ -7,8 +7,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, named_by, room
-from agents.api.tasks import Token, given, level
+from agents.api.doors import Answer, Outcome, Reading, Writing, not_found_at, room
+from agents.api.tasks import Token, level_value, none_if_unset
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask, NotFound
 from memoryhub.interface.http.json import escape_pointer
@@ -51,8 +51,8 @@ def new_observation(item: Item, task: task_selectors.TaskRef | None) -> NewObser
         pinned=item.pinned,
         dedupe=item.dedupe,
         client_ref=item.client_ref,
-        sensitivity=level(item.sensitivity),
-        compartments=given(item.compartments),
+        sensitivity=level_value(item.sensitivity),
+        compartments=none_if_unset(item.compartments),
         token=item.token,
     )
 
@@ -105,8 +105,8 @@ class Observations(Reading, Writing):
         Of several at once with one `client_ref` of one's own, one is stored. With a `token` it is stored only while
         the lease holds (409 lease_lost).
         """
-        with named_by("/task"):
-            task = task_selectors.ref(self.viewer, body.task) if body.task else None
+        with not_found_at("/task"):
+            task = task_selectors.ref_by_key(self.viewer, body.task) if body.task else None
         logged = observations.log(self.viewer, item=new_observation(body, task))
         ahead = memories.observation_after(self.viewer, logged.id)
         return Outcome(201 if logged.created else 200, str(logged.id), ahead)
@@ -136,7 +136,7 @@ def filters_of(viewer: Any, params: Params) -> memories.Filters:
     """The filters that observations and decisions share; 404 for a task that is hidden."""
     key = params.task_key("task")
     filters = memories.Filters(
-        task=task_selectors.ref(viewer, key).id if key else None,
+        task=task_selectors.ref_by_key(viewer, key).id if key else None,
         task_key=key,
         agent=params.text("agent", longest=100),
         exclude_agent=params.text("exclude_agent", longest=100),
@@ -192,7 +192,7 @@ class ObservationBatch(Writing):
     def write(self, body: Batch, **url: Any) -> Outcome:
         results: list[dict[str, Any]] = [{"index": index} for index in range(len(body.items))]
         shaped = [(index, self._shaped(index, item, results)) for index, item in enumerate(body.items)]
-        tasks = task_selectors.refs(self.viewer, {item.task for _, item in shaped if item and item.task})
+        tasks = task_selectors.refs_by_key(self.viewer, {item.task for _, item in shaped if item and item.task})
         ready: list[tuple[int, NewObservation]] = []
         for index, item in shaped:
             if item is None:

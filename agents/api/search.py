@@ -105,7 +105,7 @@ class Search(Reading):
         key = self.params.task_key("task")
         return Filters(
             types=self.params.words("types", TYPES) or (),
-            task=tasks.ref(self.viewer, key).id if key else None,
+            task=tasks.ref_by_key(self.viewer, key).id if key else None,
             exclude_own=self.params.boolean("exclude_own") or False,
             tags=self.params.words("tags") or (),
             tags_mode=self.params.choice("tags_mode", ("all", "any")) or "all",

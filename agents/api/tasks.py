@@ -25,12 +25,12 @@ Token = Annotated[int, Meta(ge=1, le=2**53)]
 STATUSES = tuple(TaskStatus.values)
 
 
-def level(name: str | UnsetType) -> int | None:
+def level_value(name: str | UnsetType) -> int | None:
     """The number of a sensitivity that a body named; None when it did not."""
     return None if isinstance(name, UnsetType) else Sensitivity[name.upper()].value
 
 
-def given(value: Any) -> Any:
+def none_if_unset(value: Any) -> Any:
     """The value of a body's member; None when it was not sent."""
     return None if value is UNSET else value
 
@@ -83,8 +83,8 @@ class Tasks(Reading, Writing):
             title=body.title,
             requester=body.requester,
             metadata=body.metadata,
-            sensitivity=level(body.sensitivity),
-            compartments=given(body.compartments),
+            sensitivity=level_value(body.sensitivity),
+            compartments=none_if_unset(body.compartments),
             client_ref=body.client_ref,
         )
         return Outcome(201 if created else 200, str(task.id))
@@ -134,10 +134,10 @@ class OneTask(Reading, Writing):
                 self.viewer,
                 task=task,
                 expected=(tag.version, tag.mark),
-                title=given(body.title),
-                requester=given(body.requester),
-                metadata=given(body.metadata),
-                status=given(body.status),
+                title=none_if_unset(body.title),
+                requester=none_if_unset(body.requester),
+                metadata=none_if_unset(body.metadata),
+                status=none_if_unset(body.status),
             )
         except PreconditionFailed as error:
             now = selectors.find_task(self.viewer, task.id)
@@ -166,7 +166,7 @@ class ClaimTask(Writing):
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def write(self, body: Claim, **url: Any) -> Outcome:
-        task = selectors.ref(self.viewer, url["key"], self.label_param())
+        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
         return lease_outcome(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds))
 
     def render(self, outcome: Outcome) -> Answer:
@@ -229,7 +229,7 @@ class RenewTask(ClaimTask):
     body_optional = False
 
     def write(self, body: HeldFor, **url: Any) -> Outcome:  # type: ignore[override]
-        task = selectors.ref(self.viewer, url["key"], self.label_param())
+        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
         return lease_outcome(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds))
 
 
@@ -240,7 +240,7 @@ class TaskVerb(Writing):
     parameters: ClassVar[frozenset[str]] = frozenset({"label"})
 
     def write(self, body: Any, **url: Any) -> Outcome:
-        task = selectors.ref(self.viewer, url["key"], self.label_param())
+        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
         return Outcome(200, str(self.act(task, body).id))
 
     def act(self, task: selectors.TaskRef, body: Any) -> Task:

@@ -17,7 +17,7 @@ from agents.api.withheld import READS
 from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
-from agents.openapi.parameters import Untold, header_parameter, query_parameter
+from agents.openapi.parameters import Undocumented, header_parameter, query_parameter
 from memoryhub.interface.http.problems import CONTENT_TYPE
 from memoryhub.interface.http.shapes import FactKey, TaskKey
 
@@ -42,10 +42,10 @@ The shared memory of a team's AI agents. All addresses want `Authorization: Bear
 
 
 def document() -> Json:
-    """The whole description. Raises Untold for what has no words yet."""
+    """The whole description. Raises Undocumented for what has no words yet."""
     found = operations()
     if len({operation.id for operation in found}) < len(found):
-        raise Untold(f"two operations have one name: {sorted(operation.id for operation in found)}")
+        raise Undocumented(f"two operations have one name: {sorted(operation.id for operation in found)}")
     schemas, components = _schemas(found)
     examples = json.loads(EXAMPLES.read_text()) if EXAMPLES.exists() else {}
     paths: Json = {}
@@ -146,7 +146,7 @@ def _refuse_bare_times(name: str, schema: Json) -> None:
     for field, kind in schema.get("properties", {}).items():
         kinds = kind.get("anyOf", [kind])
         if field.endswith("_at") and {"type": "string"} in kinds:
-            raise Untold(f"{name}.{field} is a time without its offset: use Instant of memoryhub.memory.answers")
+            raise Undocumented(f"{name}.{field} is a time without its offset: use Instant of memoryhub.memory.answers")
 
 
 # Operations

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
 from agents.api.urls import urlpatterns
-from agents.openapi.parameters import Untold
+from agents.openapi.parameters import Undocumented
 from agents.waiting import answer, feed, stream
 from agents.waiting.frames import FeedEvent, FeedEvents
 from escalations.answers import Answer
@@ -116,7 +116,7 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    """All of them, in the order of urls.py. Raises Untold for what a door does not say."""
+    """All of them, in the order of urls.py. Raises Undocumented for what a door does not say."""
     found = []
     for pattern in urlpatterns:
         view = getattr(pattern.callback, "view_class", None)
@@ -136,7 +136,9 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
     name = name_of(method, route)
     answers = _answers(method, view)
     if not answers:
-        raise Untold(f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py")
+        raise Undocumented(
+            f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py"
+        )
     shape: Any = None
     body_required = False
     if not reads and method != "DELETE" and issubclass(view, Taking):
@@ -217,7 +219,7 @@ def _words_of(view: type[Endpoint], function: str) -> str:
             return inspect.cleandoc(words)
         if words := kind.__doc__:
             return inspect.cleandoc(words)
-    raise Untold(f"{view.__qualname__} has no docstring")
+    raise Undocumented(f"{view.__qualname__} has no docstring")
 
 
 def _of_native(door: Native) -> Operation:

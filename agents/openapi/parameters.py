@@ -127,15 +127,15 @@ HEADERS: dict[str, tuple[str, Schema]] = {
 }
 
 
-class Untold(Exception):
+class Undocumented(Exception):
     """Something of the API has no words yet; the text says where they belong."""
 
 
 def query_parameter(noun: str, name: str) -> dict[str, Any]:
-    """A parameter of a query. Raises Untold for one without an entry here."""
+    """A parameter of a query. Raises Undocumented for one without an entry here."""
     found = PARAMETERS.get(f"{noun}?{name}") or PARAMETERS.get(name)
     if found is None:
-        raise Untold(f"?{name} of {noun} has no entry in PARAMETERS of agents/openapi/parameters.py")
+        raise Undocumented(f"?{name} of {noun} has no entry in PARAMETERS of agents/openapi/parameters.py")
     description, schema = found
     made: dict[str, Any] = {"name": name, "in": "query", "description": description, "schema": schema}
     if f"{noun}?{name}" in REQUIRED:

@@ -75,7 +75,7 @@ def wanted_of(viewer: Viewer, params: Params) -> Wanted:
     task = None
     if key := params.task_key("task"):
         with viewer_transaction(viewer, read_only=True):
-            task = task_selectors.ref(viewer, key).id
+            task = task_selectors.ref_by_key(viewer, key).id
     return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
 
 

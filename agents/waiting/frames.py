@@ -71,14 +71,14 @@ class Frame:
 
 def page_of(viewer: Viewer, events: Sequence[LiveEvent]) -> list[FeedEvent]:
     """The events as the long poll answers them."""
-    keys = task_selectors.keys_of(viewer, {event.task_id for event in events if event.task_id})
+    keys = task_selectors.keys_by_id(viewer, {event.task_id for event in events if event.task_id})
     return [_members(event, keys.get(event.task_id) if event.task_id else None) for event in events]
 
 
 def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
     """The frames of each event, by the team's own viewer, for readers of every clearance."""
     with viewer_transaction(viewer, read_only=True):
-        tasks = task_selectors.refs_of(viewer, {event.task_id for event in events if event.task_id})
+        tasks = task_selectors.refs_by_id(viewer, {event.task_id for event in events if event.task_id})
         alerts = alert_selectors.to_push(viewer, {event.row_id for event in events if is_alert(event) and event.row_id})
         pushed = {row: push(alert) for row, alert in alerts.items()}
     return [_frame(event, tasks, pushed) for event in events]

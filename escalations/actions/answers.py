@@ -156,7 +156,7 @@ def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     if escalation.author_id != viewer.membership:
         raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may acknowledge.", state=escalation.state)
     if escalation.state == CLOSED and not escalation.unacknowledged:
-        current().settled = escalation.change
+        current().depends_on_event = escalation.change
         return escalation
     escalation.state = next_state("acknowledge", escalation.state)
     escalation.closed_at = now()

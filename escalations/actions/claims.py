@@ -33,7 +33,7 @@ def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     escalation, task = lock(viewer, escalation_id)
     if escalation.state in (CLAIMED, WAITING):
         if escalation.owner_id == viewer.membership:
-            current().settled = escalation.change
+            current().depends_on_event = escalation.change
             return escalation
         raise Conflict(
             Code.ALREADY_CLAIMED,

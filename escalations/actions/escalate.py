@@ -13,7 +13,7 @@ from escalations.models import Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Kind, Membership, Role, Team
@@ -101,7 +101,7 @@ _ONE_BY_ONE = "select from membership where id = %(me)s::uuid for no key update"
 def _priority(viewer: Viewer, asked: int) -> int:
     """The priority that a new one of the viewer's is given. Raises RateLimited when too many of theirs are open."""
     mine = {"me": viewer.membership}
-    later(_ONE_BY_ONE, mine)
+    queue(_ONE_BY_ONE, mine)
     ((count, urgent),) = run(_OPEN_OF_MINE, mine)
     if count >= settings.OPEN_ESCALATIONS:
         raise RateLimited(
@@ -121,7 +121,7 @@ def _repeated(viewer: Viewer, task: Task, client_ref: str) -> Escalation | None:
     escalation = found.escalation if isinstance(found, Note) else found
     if escalation.task_id != task.id:
         raise Conflict(Code.ALREADY_EXISTS, "This client_ref was used for an escalation of another task.")
-    current().settled = found.clock_id
+    current().depends_on_event = found.clock_id
     return escalation
 
 

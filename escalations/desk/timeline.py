@@ -32,7 +32,7 @@ KINDS = ("observation", "decision", "note", "state")
 SINCE, BEFORE = "since", "before"  # the escalation
 # What changes a state, without what only says that somebody is still there.
 _STATE_ROWS = ("escalation", "task")
-_UNTOLD = ("escalation.keep", "escalation.renew")
+_NOT_SHOWN = ("escalation.keep", "escalation.renew")
 _OF_DECISIONS = ("decision.revoke", "decision.outcome")
 _NOTE = "escalation.note"
 _WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
@@ -142,7 +142,7 @@ def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[
     `events` come with `actor` and `seq` (annotated). A batch of observations is one event with many items.
     """
     ids = [event.id for event in events]
-    rows: list[Any] = [event for event in events if is_told(event)]
+    rows: list[Any] = [event for event in events if on_timeline(event)]
     filters = memories.Filters(events=ids)
     if any(event.type == "observation.log" for event in events):
         rows += memories.observations(viewer, filters, limit=10_000)
@@ -154,9 +154,9 @@ def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[
     return made
 
 
-def is_told(event: Event) -> bool:
+def on_timeline(event: Event) -> bool:
     """Whether the event is itself an item of its task's timeline."""
-    return event.type in _OF_DECISIONS or (event.row_type in _STATE_ROWS and event.type not in _UNTOLD)
+    return event.type in _OF_DECISIONS or (event.row_type in _STATE_ROWS and event.type not in _NOT_SHOWN)
 
 
 def _memory(
@@ -229,7 +229,7 @@ def _like(words: str) -> str:
 def _changes(viewer: Viewer) -> QuerySet[Event]:
     """The visible changes of states, and notes."""
     told = Q(row_type__in=_STATE_ROWS) | Q(type__in=_OF_DECISIONS)
-    rows = Event.objects.filter(told, audience__isnull=True).exclude(type__in=_UNTOLD)
+    rows = Event.objects.filter(told, audience__isnull=True).exclude(type__in=_NOT_SHOWN)
     return visible_to(viewer, rows.select_related("actor").annotate(seq=F("clock__seq")))
 
 

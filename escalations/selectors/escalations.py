@@ -208,7 +208,7 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
         return None
     seq = EventSeq.objects.filter(event_id=row.change).values_list("seq", flat=True).first()
     if seq is None or not durability.has(viewer.team, seq):
-        current().settled = row.change
+        current().depends_on_event = row.change
     given = visible_to(viewer, Answer.objects.select_related("author").annotate(seq=seq_of_row()))
     answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
     text = read_text(answer) if answer else {}

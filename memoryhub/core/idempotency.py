@@ -59,7 +59,7 @@ def recall(request: Request) -> Any | None:
     if bytes(record.fingerprint) != request.fingerprint:
         raise NotAllowed("This Idempotency-Key was used for another request.", code=Code.IDEMPOTENCY_MISMATCH)
     # The first one's answer rests on this event; it is on disk before the replay is answered, too.
-    current().settled = record.event_id
+    current().depends_on_event = record.event_id
     metrics.REPLAYS.inc()
     return record.result
 

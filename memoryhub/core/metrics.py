@@ -34,16 +34,16 @@ class FromDatabase(Collector):
     While the database is away it has no values, and the others are told all the same.
     """
 
-    def __init__(self, name: str, told: str, statement: str, label: str | None = None) -> None:
-        self._name, self._told, self._statement = name, told, statement
+    def __init__(self, name: str, help: str, statement: str, label: str | None = None) -> None:
+        self._name, self._help, self._statement = name, help, statement
         self._labels = [label] if label else []
         REGISTRY.register(self)
 
     def describe(self) -> list[Metric]:
-        return [GaugeMetricFamily(self._name, self._told, labels=self._labels)]
+        return [GaugeMetricFamily(self._name, self._help, labels=self._labels)]
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self._name, self._told, labels=self._labels)
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
         try:
             for *label, value in statements.run(self._statement):
                 family.add_metric(label, float(value))

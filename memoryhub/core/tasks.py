@@ -40,7 +40,7 @@ def sweep() -> None:
 
 def _beat() -> None:
     """Show that beat and worker live, in the database, where every web process looks."""
-    statements.later("select set_config('synchronous_commit', 'off', true)")  # of this trip
+    statements.queue("select set_config('synchronous_commit', 'off', true)")  # of this trip
     statements.run("update heartbeat set at = statement_timestamp() where part = 'worker'")
 
 

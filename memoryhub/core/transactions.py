@@ -68,13 +68,13 @@ class Transaction:
     reads: dict[tuple[UUID, str], AccessLog] = field(default_factory=dict)
     sealed_by: set[int] = field(default_factory=set)  # ids of the data keys
     after: list[statements.Statement] = field(default_factory=list)  # of a read-only transaction that follows this one
-    settled: UUID | None = None  # the event that the answer rests on: it is durable before that is told
+    depends_on_event: UUID | None = None  # the event that the answer rests on: it is durable before that is told
     seq: int | None = None
     has_made_labels: bool = False  # which may be rolled back, so that their list is this transaction's own
     _entered: statements.Statement | None = None
     _known: _Listed | None = None
 
-    def enter(self) -> None:
+    def set_viewer_context(self) -> None:
         """(Re)set the viewer's settings; again after a label was made in this transaction."""
         viewer = self.viewer
         self._known = _listed.get(self._clearance)
@@ -88,7 +88,7 @@ class Transaction:
             "known": self._known and self._known.text,
         }
         # No method of this object's: what was read would live on in a cycle with it.
-        self._entered = statements.leave(statements.Statement(_ENTER, params, partial(_notice, viewer.team)))
+        self._entered = statements.enqueue(statements.Statement(_ENTER, params, partial(_notice, viewer.team)))
 
     @property
     def life(self) -> int:
@@ -153,7 +153,7 @@ def viewer_transaction(viewer: Viewer, *, read_only: bool = False) -> Iterator[T
     mine = Transaction(viewer, read_only)
     # What only reads is broken off when its client leaves; what writes ends whole.
     with stoppable() if read_only else nullcontext(), block():
-        mine.enter()
+        mine.set_viewer_context()
         _local.transaction = mine
         try:
             yield mine
@@ -180,35 +180,35 @@ def _finish(mine: Transaction) -> None:
     if mine.jobs:
         Outbox.objects.bulk_create(mine.jobs)
     for event in mine.events:
-        statements.later(_APPEND, event)
-    if statements.waits_only_for(mine._entered) and not mine.after:
+        statements.queue(_APPEND, event)
+    if statements.only_pending(mine._entered) and not mine.after:
         return  # nothing was asked, and nothing need be sent
-    statements.later("commit")
+    statements.queue("commit")
     if mine.after:
-        statements.later("begin")
-        mine.enter()
+        statements.queue("begin")
+        mine.set_viewer_context()
         for statement in mine.after:
-            statements.leave(statement)
-        statements.later("commit")
+            statements.enqueue(statement)
+        statements.queue("commit")
     if mine.events:
-        mine.seq = settle(mine.events[-1]["id"])
+        mine.seq = wait_durable(mine.events[-1]["id"])
         durability.reach(mine.viewer.team, mine.seq)
-    elif mine.settled and not mine.read_only:
-        settle(mine.settled)
-    elif mine.settled:
-        _settle_read()
-    statements.send()
+    elif mine.depends_on_event and not mine.read_only:
+        wait_durable(mine.depends_on_event)
+    elif mine.depends_on_event:
+        _wait_durable_read()
+    statements.flush()
 
 
 def _refuse(mine: Transaction) -> None:
     """Undo what was done; what the refusal tells of is durable, too, when it leaves."""
-    if mine.settled:
-        statements.forget()
-        statements.later("rollback")
-        _settle_read()
+    if mine.depends_on_event:
+        statements.discard()
+        statements.queue("rollback")
+        _wait_durable_read()
 
 
-def settle(event_id: UUID) -> int:
+def wait_durable(event_id: UUID) -> int:
     """Wait until the event is durable and return its `seq`. Nothing may be answered or announced before."""
     with durability.waiting():
         ((seq,),) = statements.run("select settle(%s::uuid)", [event_id])
@@ -217,7 +217,7 @@ def settle(event_id: UUID) -> int:
     return int(seq)
 
 
-def _settle_read() -> None:
+def _wait_durable_read() -> None:
     with durability.reading():
         statements.run("select settle_read()")
 
@@ -230,10 +230,10 @@ def read_last(text: str, params: Params) -> Rows:
     mine = current()
     if not mine.read_only:
         return statements.run(text, params)
-    asked = statements.later(text, params)
-    statements.later("commit")
+    asked = statements.queue(text, params)
+    statements.queue("commit")
     rows = asked.rows()
-    mine.enter()
+    mine.set_viewer_context()
     return rows
 
 

@@ -106,7 +106,7 @@ def test_as_of_reads_a_few_of_many_versions(api: Api, owner_sql: Any, analysed: 
     viewer, now = api.agent.viewer, datetime.now(UTC)
     (last,) = owner_sql.execute("select max(seq) from event_seq where team_id = %s", [viewer.team]).fetchone()
     with viewer_transaction(viewer, read_only=True):
-        task = task_selectors.ref(viewer, "t").id
+        task = task_selectors.ref_by_key(viewer, "t").id
         assert facts.as_of(viewer, "k", seq=last - 1000).version == 4000
         assert facts.as_of(viewer, "k", time=now).version == 5000
         assert [row.version for row in facts.of_task(viewer, task, seq=last - 1000, time=now, most_bytes=2**20)[0]] == [

@@ -194,7 +194,7 @@ def rows_read(team: Team, status: str | None) -> int:
     statement, *_ = [query["sql"] for query in sent if query["sql"].lstrip().startswith("with free")]
     asked = {**label_params(viewer), "holder": viewer.membership, "seconds": 60}
     with viewer_transaction(viewer):
-        statements.later(leases.IN_ORDER)
+        statements.queue(leases.IN_ORDER)
         ((told,),) = statements.run(f"explain (analyze, format json) {statement}", asked)
         transaction.set_rollback(True)
     return sum(_read(told[0]["Plan"] if isinstance(told, list) else json.loads(told)[0]["Plan"]))

@@ -37,12 +37,12 @@ def test_a_resolution_becomes_a_learning_by_keyboard(new_page: NewPage, desk: De
 def test_what_became_of_a_decision_is_marked_where_it_stands(new_page: NewPage, desk: Desk):
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.memory.actions import decisions
-    from memoryhub.memory.selectors.tasks import ref
+    from memoryhub.memory.selectors.tasks import ref_by_key
 
     viewer = desk.agent.viewer
     made = desk.escalate("marked")
     with viewer_transaction(viewer):
-        first, _ = decisions.record(viewer, task=ref(viewer, "marked"), decision="wait", reasoning="Perhaps.")
+        first, _ = decisions.record(viewer, task=ref_by_key(viewer, "marked"), decision="wait", reasoning="Perhaps.")
     page = case(sign_in(new_page(), desk.sam), made)
     old = page.locator(f"#i-{first}")
     expect(old).not_to_contain_text("superseded")

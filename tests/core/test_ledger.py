@@ -20,7 +20,7 @@ from memoryhub.core.actions import memberships
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
 from memoryhub.core.models import Event, EventSeq, Outbox, Sensitivity
-from memoryhub.core.transactions import settle, viewer_transaction
+from memoryhub.core.transactions import viewer_transaction, wait_durable
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
@@ -246,11 +246,11 @@ def test_nothing_is_announced_before_it_is_on_disk(monkeypatch: pytest.MonkeyPat
     def watched(event: UUID) -> int:
         committed = lsn("pg_current_wal_insert_lsn")
         unflushed.append(committed - lsn("pg_current_wal_flush_lsn"))
-        seq = settle(event)
+        seq = wait_durable(event)
         late.append(committed - lsn("pg_current_wal_flush_lsn"))
         return seq
 
-    monkeypatch.setattr(transactions, "settle", watched)
+    monkeypatch.setattr(transactions, "wait_durable", watched)
     for _ in range(50):
         make_task(viewer)
     assert max(late) <= 0
@@ -259,7 +259,7 @@ def test_nothing_is_announced_before_it_is_on_disk(monkeypatch: pytest.MonkeyPat
 
 def test_settle_answers_only_for_what_is_committed() -> None:
     with pytest.raises(RuntimeError, match="was not committed"):
-        settle(new_id())
+        wait_durable(new_id())
 
 
 def test_the_clock_is_not_written_by_hand() -> None:

@@ -17,7 +17,7 @@ from memoryhub.interface.live.reader import MAX_BEHIND, check_cursor
 from memoryhub.memory.actions import leases, observations
 from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.search import indexer
-from memoryhub.memory.selectors.tasks import ref
+from memoryhub.memory.selectors.tasks import ref_by_key
 from tests.support.api import make_api
 from tests.support.factories import make_agent, make_team
 from tests.support.labelled_world import make_task
@@ -129,7 +129,7 @@ def test_tokens_are_of_their_life_and_only_grow(agent: Viewer) -> None:
 
     def claim() -> int:
         with viewer_transaction(agent):
-            found = ref(agent, task.key)
+            found = ref_by_key(agent, task.key)
             token = leases.claim(agent, task=found).token
             leases.release(agent, task=found, token=token)
         return token

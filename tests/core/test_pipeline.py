@@ -43,15 +43,15 @@ def together(*pairs: tuple[str, list[Any]]) -> None:
     """Send the statements in one trip, in a transaction."""
     with transaction.atomic():
         for text, params in pairs:
-            statements.later(text, params)
-        statements.send()
+            statements.queue(text, params)
+        statements.flush()
 
 
 def test_each_statement_sees_what_those_before_it_did(trips: list[list[str]]):
     with transaction.atomic():
-        statements.later("create temporary table seen (n int) on commit drop")
-        statements.later("insert into seen select generate_series(1, %(n)s::int)", {"n": 3})
-        counted = statements.later("select count(*) from seen")
+        statements.queue("create temporary table seen (n int) on commit drop")
+        statements.queue("insert into seen select generate_series(1, %(n)s::int)", {"n": 3})
+        counted = statements.queue("select count(*) from seen")
         assert statements.run("select sum(n) from seen where n <> %s", [2]) == [(4,)]
         assert counted.rows() == [(3,)]
     assert len(trips) == 1

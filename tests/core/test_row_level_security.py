@@ -14,7 +14,7 @@ from psycopg import errors, sql
 
 from agents.api.doors import Answer, Reading
 from memoryhub.core.access.labels import ensure_label
-from memoryhub.core.db.statements import send
+from memoryhub.core.db.statements import flush
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import EventSeq, Sensitivity
 from memoryhub.core.secrecy.sealing import read_text
@@ -41,7 +41,7 @@ def trial() -> Trial:
 
 def raw() -> Connection:
     """The app role's connection inside this transaction, with the viewer's settings, which wait to be sent."""
-    send()
+    flush()
     made: Connection = connection.connection
     return made
 

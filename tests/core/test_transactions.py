@@ -209,7 +209,7 @@ def write_for(other: Viewer) -> None:
             " values (%s, %s, %s, 'x', %s, 'x', '{}')",
             [new_id(), other.team, label, other.membership],
         )
-    current().enter()
+    current().set_viewer_context()
 
 
 def test_announced_is_what_others_can_see(viewer: Viewer, owner_sql: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 
 from escalations.actions import claims, drafts
 from escalations.models import Draft
-from memoryhub.core.db.statements import send
+from memoryhub.core.db.statements import flush
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
@@ -63,7 +63,7 @@ def high_agent(desk: Desk) -> Any:
 def rows(viewer: Viewer) -> int:
     """How many drafts the database shows this viewer, without any filter of ours."""
     with viewer_transaction(viewer, read_only=True):
-        send()
+        flush()
         return int(connection.connection.execute("select count(*) from escalation_draft").fetchone()[0])
 
 

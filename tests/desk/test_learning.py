@@ -11,7 +11,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions
 from memoryhub.memory.models import Learning
-from memoryhub.memory.selectors.tasks import ref
+from memoryhub.memory.selectors.tasks import ref_by_key
 from tests.desk.test_verbs import act, events
 from tests.support.api import Api, at_once
 from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
@@ -159,7 +159,7 @@ def test_what_became_of_a_decision_is_on_the_timeline(desk: Desk, sam: Client):
     viewer = desk.agent.viewer
     row = desk.escalate(key="t")
     with viewer_transaction(viewer):
-        task = ref(viewer, "t")
+        task = ref_by_key(viewer, "t")
         first, _ = decisions.record(viewer, task=task, decision="wait", reasoning="Perhaps.")
         second, _ = decisions.supersede(viewer, decision_id=first, decision="refund", reasoning="It is late.")
         decisions.outcome(viewer, decision_id=second, outcome="failed", note="The bank said no.")

@@ -76,7 +76,7 @@ def ensure_label(viewer: Viewer, sensitivity: int, compartments: Iterable[str] =
         row = Label.objects.filter(**values).first()
         found = _remember(row) if row is not None else _make(viewer, values)
     if found.id not in visible:
-        current().enter()
+        current().set_viewer_context()
     return found
 
 

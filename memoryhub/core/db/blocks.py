@@ -28,13 +28,13 @@ def block() -> Iterator[None]:
     wrapper.ensure_connection()
     wrapper.in_atomic_block, wrapper.autocommit, wrapper.needs_rollback = True, False, False
     wrapper.commit_on_exit = True
-    wrapper.execute_wrappers.append(statements.send_first)
+    wrapper.execute_wrappers.append(statements.flush_first)
     is_whole = False
     try:
         yield
         is_whole = not wrapper.needs_rollback
     finally:
-        statements.forget()
+        statements.discard()
         wrapper.execute_wrappers.pop()
         wrapper.in_atomic_block = False
         if not is_whole:

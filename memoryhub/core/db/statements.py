@@ -1,7 +1,7 @@
 """The statements of the hot paths: prepared once a connection, bound by the server, as many as may in one round trip.
 
-`later()` leaves a statement for the next trip; `run()` sends it with all that wait, in order. A statement whose
-rows nobody needs at once costs no trip of its own. What waits when a transaction fails is forgotten.
+`queue()` leaves a statement for the next trip; `run()` sends it with all that wait, in order. A statement whose
+rows nobody needs at once costs no trip of its own. What waits when a transaction fails is discarded.
 """
 
 import threading
@@ -30,8 +30,8 @@ class Statement:
     def rows(self) -> Rows:
         """What it found; sends it, and all that waits, unless that was done. Raises Django's database errors."""
         if self.found is None:
-            send()
-        assert self.found is not None, "it was forgotten with its transaction"
+            flush()
+        assert self.found is not None, "discarded: its transaction ended"
         return self.found
 
 
@@ -48,31 +48,31 @@ _here = _Here()
 
 def run(text: str, params: Params = ()) -> Rows:
     """Send one statement, after all that wait, and return its rows. Raises Django's database errors, of those too."""
-    return later(text, params).rows()
+    return queue(text, params).rows()
 
 
-def later(text: str, params: Params = ()) -> Statement:
+def queue(text: str, params: Params = ()) -> Statement:
     """Leave a statement for the next round trip; its errors are raised then."""
-    return leave(Statement(text, params))
+    return enqueue(Statement(text, params))
 
 
-def leave(statement: Statement) -> Statement:
-    """As later(), for a statement that was made before."""
+def enqueue(statement: Statement) -> Statement:
+    """As queue(), for a statement that was made before."""
     _here.waiting.append(statement)
     return statement
 
 
-def waits_only_for(statement: Statement | None) -> bool:
+def only_pending(statement: Statement | None) -> bool:
     """Whether this statement, and no other, waits to be sent."""
     return _here.waiting == [statement]
 
 
-def forget() -> None:
+def discard() -> None:
     """Never send what still waits: its transaction is over."""
     _here.waiting.clear()
 
 
-def send() -> None:
+def flush() -> None:
     """Send all that waits. Raises Django's database errors: that of the first to fail.
 
     Raises Unconfirmed when all of it was done, but a wait for a synchronous standby was given up.
@@ -109,7 +109,7 @@ def send() -> None:
             statement.heard(rows)
 
 
-def send_first(execute: Callable[..., Any], text: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def flush_first(execute: Callable[..., Any], text: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Django's execute wrapper: what waits comes before a statement of the ORM, too."""
-    send()
+    flush()
     return execute(text, params, many, context)

@@ -75,7 +75,7 @@ def work_one(job_id: UUID | None = None) -> bool:
 def _claim(job_id: UUID | None) -> Rows:
     # Its own COMMIT waits for the standbys: what a job was made for is durable before anything is done about it.
     with durability.waiting():
-        statements.later("select set_config('synchronous_commit', 'on', true)")
+        statements.queue("select set_config('synchronous_commit', 'on', true)")
         return statements.run(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
 
 

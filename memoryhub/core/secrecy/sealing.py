@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 from memoryhub.core.access.labels import LabelRef, label_by_id
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import AccessLog, Labelled, TeamKey
@@ -147,7 +147,7 @@ def text_columns(table: str, row_id: UUID, label: LabelRef, text: dict[str, Any]
     transaction = current()
     if key_id not in transaction.sealed_by:
         transaction.sealed_by.add(key_id)
-        later(_REQUIRE, {"key": key_id})
+        queue(_REQUIRE, {"key": key_id})
     nonce = os.urandom(12)
     sealed = key.encrypt(nonce, msgspec.json.encode(text), _associated(table, row_id, label.team, label.id, version))
     return {"body": None, "sealed": bytes([_FORMAT]) + key_id.to_bytes(4) + nonce + sealed}

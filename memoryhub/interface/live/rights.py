@@ -79,7 +79,9 @@ class Sweeper:
             await asyncio.sleep(SWEEP_SECONDS)
             watched = list(self.connections)
             try:
-                gone = await in_thread(functools.partial(lost, {found.rights for found in watched}), first=True)
+                gone = await in_thread(
+                    functools.partial(revoked_among, {found.rights for found in watched}), first=True
+                )
             except Exception as error:
                 # Nothing can be read or written either while the database is away.
                 log.warning("rights_not_checked", error=type(error).__name__)
@@ -89,7 +91,7 @@ class Sweeper:
                     connection.revoke()
 
 
-def lost(asked: Iterable[Rights]) -> set[Rights]:
+def revoked_among(asked: Iterable[Rights]) -> set[Rights]:
     """Those that no longer hold. At most three queries, however many are asked."""
     asked = set(asked)
     members = {row[0]: row[1:] for row in _rows(_MEMBERS, {rights.viewer.membership for rights in asked})}

@@ -93,7 +93,7 @@ def head(viewer: Viewer) -> int:
     `seq` is missed for a label that was made in between.
     """
     last = EventSeq.objects.filter(team_id=viewer.team).order_by("-seq").values_list("seq", flat=True).first()
-    current().enter()
+    current().set_viewer_context()
     return last or 0
 
 

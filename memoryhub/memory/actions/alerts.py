@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.labels import LabelRef
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, Invalid, NotAllowed, TooLarge
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
@@ -90,7 +90,7 @@ def send(
         repeated = _repeated(viewer, label, client_ref)
         assert repeated is not None, "nothing removes it meanwhile"
         return repeated, False
-    later(_DELIVER, {"id": row_id, "recipients": recipients})
+    queue(_DELIVER, {"id": row_id, "recipients": recipients})
     events.append(
         viewer,
         "alert.send",
@@ -124,7 +124,7 @@ def _may_see(member: Membership, label: LabelRef) -> bool:
 def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
     asked = {"author": viewer.membership, "label": label.id, "client_ref": client_ref}
     for found, event_id in run(_REPEATED, asked):
-        current().settled = event_id
+        current().depends_on_event = event_id
         return UUID(str(found))
     return None
 
@@ -149,7 +149,7 @@ def acknowledge(viewer: Viewer, *, alert_id: UUID) -> None:
     event_id = new_id()
     own = {"id": alert_id, "own": viewer.membership, "event": event_id}
     if not run(_ACKNOWLEDGE, own):
-        ((current().settled,),) = run(_ACKNOWLEDGED, own)
+        ((current().depends_on_event,),) = run(_ACKNOWLEDGED, own)
         return
     events.append(
         viewer,

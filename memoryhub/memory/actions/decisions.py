@@ -21,7 +21,7 @@ from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.observations import label_for
 from memoryhub.memory.models import Decision, DecisionStatus, Observation, Task
-from memoryhub.memory.selectors.tasks import TaskRef, refs_of
+from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
 
 _COLUMNS = (
     "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, status, based_on, action_key,"
@@ -246,7 +246,7 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
     _refuse_others(viewer, row)
     text = _text(row)
     if row.outcome == outcome and text.get("outcome_note", "") == note:
-        current().settled = row.clock_id
+        current().depends_on_event = row.clock_id
         return row.id
     row.outcome = outcome
     _set_text(row, {**text, "outcome_note": note})
@@ -258,7 +258,7 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
 
 def _task(viewer: Viewer, row: Decision) -> TaskRef:
     """The decision's task. Raises NotFound where only the decision may be seen."""
-    found = refs_of(viewer, [row.task_id]).get(row.task_id)
+    found = refs_by_id(viewer, [row.task_id]).get(row.task_id)
     if found is None:
         raise NotFound()
     return found
@@ -373,7 +373,7 @@ def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
     mine = Decision.objects.filter(author_id=viewer.membership, label_id=label.id, client_ref=client_ref).first()
     if mine is None:
         return None
-    current().settled = mine.clock_id
+    current().depends_on_event = mine.clock_id
     return mine.id
 
 

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.access.labels import LabelRef, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
 from memoryhub.core.ids import mark_of, new_id
 from memoryhub.core.ledger import events
@@ -20,7 +20,7 @@ from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.observations import label_for
-from memoryhub.memory.selectors.tasks import TaskRef, choose
+from memoryhub.memory.selectors.tasks import TaskRef, dominating_row
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ def _lock(viewer: Viewer, key: str) -> list[_Locked]:
 
 def _addressed(rows: list[_Locked], label: str | None) -> _Locked:
     """The row that a change is for."""
-    return choose([row for row in rows if row.is_live], label)
+    return dominating_row([row for row in rows if row.is_live], label)
 
 
 def _compare(found: _Locked, seen: Seen | None) -> None:
@@ -162,7 +162,7 @@ def _place(viewer: Viewer, rows: list[_Locked], item: NewFact, label: str | None
         raise Invalid(errors=(FieldError("?label", Code.BAD_CHOICE, f"The body names another label: {target}."),))
     live = [row for row in rows if row.is_live]
     if live and not item.has_label:
-        return choose(live, None), target
+        return dominating_row(live, None), target
     return next((row for row in rows if row.label_id == target.id), None), target
 
 
@@ -178,7 +178,7 @@ def _repeated(viewer: Viewer, key: str, client_ref: str) -> Made | None:
     for fact, found_key, version, event_id in run(_REPEATED, label_params(viewer) | asked):
         if found_key != key:
             raise Conflict(Code.ALREADY_EXISTS, "You have used this client_ref for another fact.", key=found_key)
-        current().settled = event_id
+        current().depends_on_event = event_id
         return Made(fact, version, created=False)
     return None
 
@@ -247,7 +247,7 @@ def _write(viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, ite
         "client_ref": item.client_ref,
     }
     if found is not None:
-        later(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
+        queue(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
     elif not run(_MAKE, params):
         return None
     events.append(

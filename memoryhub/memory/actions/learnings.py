@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.labels import LabelRef, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Unavailable
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
@@ -106,7 +106,7 @@ def add(
     }
     if not run(_MAKE, params):
         ((found, made_by),) = run(_EXISTING, params)
-        current().settled = made_by
+        current().depends_on_event = made_by
         return found, False
     _put_keys(_ADD_KEYS, row_id, label, text)
     data = {"signal_type": signal_type, **({"source": str(source)} if source else {})}
@@ -125,7 +125,7 @@ def add(
 
 def _put_keys(statement: str, row_id: UUID, label: LabelRef, text: dict[str, Any]) -> None:
     found = similarity.features(text.get("context") or {}, text.get("details"))
-    later(statement, {"label": label.id, "id": row_id, "tokens": _tokens(label, found)})
+    queue(statement, {"label": label.id, "id": row_id, "tokens": _tokens(label, found)})
 
 
 def _tokens(label: LabelRef, found: Iterable[str]) -> list[int]:

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.ledger import events
 from memoryhub.core.ledger.lives import NOW, TOKEN_BITS
@@ -124,7 +124,7 @@ def claim_next(
     asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
     # Nobody's first: all that are held at this moment would have to be passed over to find one that has run out, and
     # the sweep puts that back into its place within moments.
-    later(IN_ORDER)
+    queue(IN_ORDER)
     for free, order in (_NOBODYS, _RUN_OUT_BY_NOW):
         found = (
             f"{_OF_TEAM} and {free} and {states[status]}{contains}"

@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 from memoryhub.core import work
 from memoryhub.core.access.labels import LabelRef, ensure_label, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
@@ -193,7 +193,7 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     events: defaultdict[tuple[int, bool], UUID] = defaultdict(new_id)
     values = msgspec.json.encode([_values(viewer, row, events) for row in rows]).decode()
     if not any(row.is_unique for row in rows):
-        later(_INSERT, {"rows": values})  # nothing can stand in the way, so nobody waits to hear of it
+        queue(_INSERT, {"rows": values})  # nothing can stand in the way, so nobody waits to hear of it
         made = {row.id for row in rows}
     else:
         made = {found for (found,) in run(_INSERT_UNIQUE, {"rows": values})}
@@ -291,6 +291,6 @@ def _unique(viewer: Viewer, row: _Row) -> dict[str, Any]:
 def _existing(viewer: Viewer, row: _Row) -> Logged | None:
     """The row that stands in the way and has not expired."""
     for found, event_id in run(_EXISTING, _unique(viewer, row)):
-        current().settled = event_id
+        current().depends_on_event = event_id
         return Logged(found, created=False)
     return None

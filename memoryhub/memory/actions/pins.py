@@ -41,7 +41,7 @@ def _set(viewer: Viewer, verb: str, observation_id: UUID, *, pinned: bool) -> No
         raise NotFound()
     ((event_id, label_id, task_id, audience, changed),) = found
     if not changed:
-        current().settled = event_id
+        current().depends_on_event = event_id
         return
     events.append(
         viewer,

@@ -17,7 +17,7 @@ from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, choose
+from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, dominating_row
 
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
@@ -44,7 +44,7 @@ def create(
     )
     twins = [] if explicit else list(visible_to(viewer, Task.objects.filter(key=key)))
     if twins:
-        return _existing(choose(twins, None))
+        return _existing(dominating_row(twins, None))
     task = Task(id=new_id(), team_id=viewer.team, label_id=label.id, sensitivity=label.sensitivity, key=key)
     text = {"title": title, "requester": requester, "metadata": metadata or {}}
     for column, value in text_columns("task", task.id, label, text).items():
@@ -75,7 +75,7 @@ def create(
 
 
 def _existing(task: Task) -> tuple[Task, bool]:
-    current().settled = task.clock_id
+    current().depends_on_event = task.clock_id
     return task, False
 
 

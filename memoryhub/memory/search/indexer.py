@@ -67,7 +67,7 @@ def follow(team: int, *, wait: bool = False) -> bool:
         if last <= after:
             return False
         # The labels anew, now that the last event is known: each event up to it has a label that is listed (ADR 2).
-        current().enter()
+        current().set_viewer_context()
         events = run(_EVENTS, {"team": team, "after": after, "last": last, "size": BATCH})
         due, reached = _due(events)
         for kind, rows in due.items():

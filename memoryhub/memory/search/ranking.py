@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.core.viewers import Viewer
@@ -137,7 +137,7 @@ def look_up(viewer: Viewer, asked: Asked, filters: Filters) -> Index:
         hashes = blind(viewer.team, words)
         index.hashes = {word: blinded(value) for word, value in zip(words, hashes or (), strict=bool(hashes))}
     when = {"since": filters.since, "until": filters.until}
-    cells = later(_CELLS, label_params(viewer) | {"own": viewer.membership} | when)
+    cells = queue(_CELLS, label_params(viewer) | {"own": viewer.membership} | when)
     _count(index, index.terms(words) + _filter_terms(viewer, filters))
     index.cells = [Cell(*row) for row in cells.rows()]
     return index

@@ -40,7 +40,7 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
             with viewer_transaction(viewer):
                 # Nobody follows the ledger meanwhile, who would count the same rows.
                 run("select from search_state where team_id = %(team)s::int for update", {"team": team})
-                current().enter()
+                current().set_viewer_context()
                 rows = _next(kind, last)
                 index(viewer, kind, rows)
             if not rows:

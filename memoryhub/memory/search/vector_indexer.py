@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from memoryhub.core.db.statements import later, run
+from memoryhub.core.db.statements import queue, run
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import current, viewer_transaction
@@ -86,9 +86,9 @@ def follow(team: int) -> int:
     known = run(_STATE, params)
     if known:
         return int(known[0][0])
-    later(_LOCK, {"team": team})  # nobody indexes a row meanwhile that would be missed
-    current().enter()
-    later(_FOLLOW, params)
+    queue(_LOCK, {"team": team})  # nobody indexes a row meanwhile that would be missed
+    current().set_viewer_context()
+    queue(_FOLLOW, params)
     run(_ALL_DUE, params)
     return 0
 
@@ -179,16 +179,16 @@ def embed(team: int) -> Outcome:
 
 
 def _keep(team: int, claim: UUID, ids: Sequence[UUID], vectors: Sequence[str]) -> None:
-    later(_HOLD, {"ids": sorted(ids)})
-    later(_KEEP, {"claim": claim, "model": settings.EMBEDDINGS_MODEL, "ids": list(ids), "vectors": list(vectors)})
+    queue(_HOLD, {"ids": sorted(ids)})
+    queue(_KEEP, {"claim": claim, "model": settings.EMBEDDINGS_MODEL, "ids": list(ids), "vectors": list(vectors)})
     run(_WELL, {"team": team})
 
 
 def _put_back(team: int, claim: UUID, error: Exception, *, alone: bool) -> None:
     if isinstance(error, embeddings.Refused):
-        later(_REFUSED, {"claim": claim, "alone": alone})
+        queue(_REFUSED, {"claim": claim, "alone": alone})
     else:
-        later(_LATER, {"claim": claim})
+        queue(_LATER, {"claim": claim})
     wait = error.retry_after if isinstance(error, embeddings.Away) else 0
     run(_ILL, {"team": team, "wait": wait, "most": MAX_REST_SECONDS})
 
@@ -205,7 +205,7 @@ def begin(team: int) -> int:
     """Forget a team's vectors of other models, and make due at once what has none; how many rows that are."""
     with viewer_transaction(system_viewer(team)):
         params = {"team": team, "model": settings.EMBEDDINGS_MODEL}
-        later(_FORGET, params)
+        queue(_FORGET, params)
         follow(team)
         run(_AT_ONCE, {"team": team})
         return sum(_left(team))

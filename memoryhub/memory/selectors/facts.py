@@ -18,7 +18,7 @@ from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.transactions import current, read_after
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
-from memoryhub.memory.selectors.tasks import choose
+from memoryhub.memory.selectors.tasks import dominating_row
 
 MOST_IN_A_PACKAGE = 200
 
@@ -147,9 +147,9 @@ def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
     """As by_key(), but one that is deleted or past its time to live is found when there is no other."""
     rows = _of_key(viewer, key)
     try:
-        return choose([row for row in rows if row.is_live], label)
+        return dominating_row([row for row in rows if row.is_live], label)
     except NotFound:
-        return choose(rows, label)
+        return dominating_row(rows, label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,12 +350,12 @@ def _settle(rows: Sequence[FactRow]) -> None:
     young = [row for row in rows if row.fresh and row.seq is not None]
     fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
-        current().settled = fresh.event_id
+        current().depends_on_event = fresh.event_id
 
 
 def _choose(viewer: Viewer, rows: Sequence[FactRow], label: str | None) -> FactRow:
     """Of the rows of _twins(), the one with its text."""
-    row = choose(rows, label)
+    row = dominating_row(rows, label)
     if row.body is not None or row.sealed is not None:
         return row
     table = f"{_FACT} where {_FACT_IS_MINE}" if row.text_id == row.id else f"{_VERSION} where {_VERSION_IS_MINE}"

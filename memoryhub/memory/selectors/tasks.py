@@ -94,8 +94,8 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> TaskRow:
     """
     rows = [TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})]
     if len(rows) > _FEW_TWINS:  # their texts can be large
-        return find_task(viewer, ref(viewer, key, label).id)
-    return choose(rows, label, NoSuchTask)
+        return find_task(viewer, ref_by_key(viewer, key, label).id)
+    return dominating_row(rows, label, NoSuchTask)
 
 
 def find_task(viewer: Viewer, task_id: UUID | str) -> TaskRow:
@@ -165,7 +165,7 @@ class Ref(NamedTuple):
 _REFS = f"select id, key, label_id from task where team_id = %(team)s and key = any (%(keys)s::varchar[]) and {VISIBLE}"
 
 
-def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
+def refs_by_key(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
     """The tasks of these keys, in one query and without their text; a missing or ambiguous key is left out."""
     twins: dict[str, list[Ref]] = {}
     for row in run(_REFS, {**label_params(viewer), "keys": list(keys)}):
@@ -173,14 +173,14 @@ def refs(viewer: Viewer, keys: Iterable[str]) -> dict[str, Ref]:
     found = {}
     for key, rows in twins.items():
         with suppress(Conflict):
-            found[key] = choose(rows, None)
+            found[key] = dominating_row(rows, None)
     return found
 
 
-def ref(viewer: Viewer, key: str, label: str | None = None) -> Ref:
+def ref_by_key(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     """As by_key(), for writes. Raises NotFound, Conflict (ambiguous_key)."""
     rows = run(_REFS, {**label_params(viewer), "keys": [key]})
-    return choose([Ref(*row) for row in rows], label, NoSuchTask)
+    return dominating_row([Ref(*row) for row in rows], label, NoSuchTask)
 
 
 # int4eq: as in the policies (core.access.rls), a row is found by its id and never by reading its team.
@@ -189,20 +189,20 @@ select id, key, label_id from task where id = any (%(ids)s::uuid[]) and int4eq(t
 """
 
 
-def refs_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, Ref]:
+def refs_by_id(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, Ref]:
     """Id -> task, of those that the viewer may see."""
     return {row[0]: Ref(*row) for row in run(_BY_ID, {**label_params(viewer), "ids": list(ids)})}
 
 
-def keys_of(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
+def keys_by_id(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     """Id -> key of those of the tasks that the viewer may see."""
-    return {task.id: task.key for task in refs_of(viewer, set(ids)).values()}
+    return {task.id: task.key for task in refs_by_id(viewer, set(ids)).values()}
 
 
 MOST_LABELS = 1000  # are told of an ambiguous key
 
 
-def choose(rows: Iterable[Found], label: str | None, absent: type[NotFound] = NotFound) -> Found:
+def dominating_row(rows: Iterable[Found], label: str | None, absent: type[NotFound] = NotFound) -> Found:
     """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key();
     `absent`, where there is none.
     """

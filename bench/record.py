@@ -36,12 +36,11 @@ def _script(member: UUID, *, ledger: bool) -> str:
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.actions import observations
-    from memoryhub.memory.actions.observations import NewObservation
-    from memoryhub.memory.selectors import tasks
+    from memoryhub.memory.schemas.observations import NewObservation
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
     with viewer_transaction(viewer, read_only=True):
-        item = NewObservation(**OBSERVATION, task=tasks.ref_by_key(viewer, "bench"))
+        item = NewObservation(**OBSERVATION, task="bench")
     sent: list[str] = []
     exchange = Pipeline.exchange
 

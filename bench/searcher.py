@@ -56,7 +56,7 @@ def _serve(member: str) -> None:
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
     from memoryhub.memory.search.query import read as read_query
-    from memoryhub.memory.search.ranking import Filters, find
+    from memoryhub.memory.search.ranking import SearchFilters, find
     from memoryhub.memory.search.results import show
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=UUID(member)))
@@ -67,7 +67,7 @@ def _serve(member: str) -> None:
             begun = time.perf_counter()
             with viewer_transaction(viewer, read_only=True):
                 wanted = read_query(query)
-                hits = find(viewer, wanted, Filters(), mode="hybrid", limit=30)
+                hits = find(viewer, wanted, SearchFilters(), mode="hybrid", limit=30)
                 found = show(viewer, hits, wanted, 10, most_bytes=8 << 20)
             taken.append(time.perf_counter() - begun)
             assert found, query

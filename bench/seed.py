@@ -75,17 +75,14 @@ def _agent(admin: Any, name: str) -> tuple[Any, str]:
 
 
 def _fill(viewer: Any, key: str, count: int) -> None:
-    from memoryhub.core.transactions import viewer_transaction
     from memoryhub.memory.actions import observations, tasks
-    from memoryhub.memory.actions.observations import NewObservation
-    from memoryhub.memory.selectors import tasks as selectors
+    from memoryhub.memory.schemas.observations import NewObservation
+    from memoryhub.memory.schemas.tasks import NewTask
 
-    tasks.create(viewer, key=key, title=f"Task {key}")
-    with viewer_transaction(viewer, read_only=True):
-        task = selectors.ref_by_key(viewer, key)
+    tasks.create(viewer, item=NewTask(key=key, title=f"Task {key}"))
     while count:
         size = min(count, 1000)
-        observations.log_batch(viewer, items=[NewObservation(**OBSERVATION, task=task)] * size)
+        observations.log_batch(viewer, items=[NewObservation(**OBSERVATION, task=key)] * size)
         count -= size
 
 

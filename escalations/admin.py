@@ -1,4 +1,4 @@
-"""Admin pages of the desk: queues, and escalations for looking."""
+"""Admin pages of the desk: queues, and escalations (read-only)."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class QueueAdmin(HubAdmin):
 
 
 class StateFilter(admin.SimpleListFilter):
-    """By state, which is data and no column's choices."""
+    """By state: states are data, not the choices of a column."""
 
     title, parameter_name = "state", "state"
 
@@ -49,7 +49,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(Escalation)
 class EscalationAdmin(LabelledAdmin):
-    """Escalations, newest first. Answered on the desk, not here."""
+    """Escalations, newest first. They are answered on the desk, not here."""
 
     fields = (
         *("task", "state_name", "priority", "reason_code", "allowed", "label_text", "author", "created_at", "seq"),

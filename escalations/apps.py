@@ -9,3 +9,6 @@ class EscalationsConfig(AppConfig):
 
     def ready(self) -> None:
         from escalations import metrics  # noqa: F401  (registers what /metrics tells)
+        from escalations.kinds import register_kinds
+
+        register_kinds()

@@ -1,7 +1,7 @@
-"""How long a claim stands: by the database's clock, and while its owner may work on the escalation.
+"""How long a claim holds: until its end by the database's clock, and while its owner may work on the escalation.
 
-What is over is over for everybody at once, whoever writes it down first: reads show it as queued, and whatever changes
-the escalation ends the claim before anything else (actions.common.lock). No worker need be there.
+A claim that is over is over for everybody at once, before anybody has written it down: reads show the escalation as
+queued, and whatever changes it ends the claim first (actions.common.lock). No worker is needed for it.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,9 +26,9 @@ class _MayWorkOn(Func):
 IS_OVER = Q(state__in=HELD) & (
     Q(state=CLAIMED, claim_expires_at__lte=Now()) | ~Q(_MayWorkOn(F("owner_id"), F("label_id")))
 )
-# Until COMMIT nobody takes the owner's rights away, and who is about to is waited for. The rights are read by the next
-# statement, since this one sees what was there before it waited. The account first, as in people.change. No change of
-# rights takes a task or an escalation, so nobody waits in a circle.
+# Until COMMIT nobody can take the owner's rights away; a change that is under way is waited for. The next statement
+# reads the rights, since the snapshot of this one is older than its wait. The account first, as in people.change. No
+# change of rights locks a task or an escalation, so there is no deadlock.
 _KEEP = "select from actor a join membership m on m.actor_id = a.id where m.id = %(owner)s::uuid for share of a, m"
 _ENDS = """
 select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::timestamptz <= clock_timestamp(), false)
@@ -36,7 +36,7 @@ select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::tim
 
 
 def as_they_are_now(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
-    """The rows with `over`, whether their claim is; those whose is are shown as queued and nobody's."""
+    """The rows, annotated with `over`, whether their claim is over; if so, they come as queued and without an owner."""
     rows = rows.annotate(over=Case(When(IS_OVER, then=Value(True)), default=Value(False)))
     rows._iterable_class = _AsTheyAreNow
     return rows
@@ -59,7 +59,7 @@ class _AsTheyAreNow(ModelIterable):
 
 
 def ended_by(escalation: Escalation) -> str | None:
-    """The verb that ends a locked escalation's claim at this moment; None while it stands, or where there is none."""
+    """The verb that ends a locked escalation's claim at this moment; None while it holds, or where there is none."""
     if escalation.state not in HELD:
         return None
     asked = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}

@@ -1,4 +1,4 @@
-"""What time does to escalations, and what follows from a member's rights. Outbox handlers: `handler(viewer, job)`."""
+"""What time and changed rights do to escalations. Outbox handlers: `handler(viewer, job)`."""
 
 from datetime import datetime
 
@@ -14,10 +14,10 @@ from memoryhub.memory.actions.leases import now
 
 
 def run_out(viewer: Viewer, job: Outbox) -> datetime | None:
-    """End a claim whose lease has run out; due again at its new end when it was prolonged.
+    """End a claim whose lease has run out; due again at its new end if it was prolonged.
 
-    What was decided and not handed back goes to the agent now: it waits for nothing else. Where it cannot reach the
-    agent it is withdrawn, and somebody else finishes the work.
+    An answer that was not handed back goes to the agent now. Where it cannot reach the agent it is withdrawn, and
+    somebody else finishes the work.
     """
     assert job.row_id is not None
     escalation, task = lock(viewer, job.row_id)  # which ends a claim that is over
@@ -34,7 +34,7 @@ def run_out(viewer: Viewer, job: Outbox) -> datetime | None:
 
 
 def close_unacknowledged(viewer: Viewer, job: Outbox) -> None:
-    """Close and mark an answer that its agent did not take in time."""
+    """Close and mark an escalation whose answer the agent did not take in time."""
     assert job.row_id is not None
     escalation, _ = lock(viewer, job.row_id)
     if escalation.generation != job.generation or escalation.state != HANDED_BACK:
@@ -52,9 +52,9 @@ def release_claims_of_person(viewer: Viewer, job: Outbox) -> None:
 
 
 def release_claims_of_member(viewer: Viewer, job: Outbox) -> None:
-    """Put back what a member has and may no longer work on (reaction to membership.change).
+    """Release what a member has claimed and may no longer work on (reaction to membership.change).
 
-    It is free at once anyway (escalations.standing); this writes it down, so that desks and agents hear of it.
+    It is free at once anyway (escalations.standing); this writes it down, and so notifies desks and agents.
     """
     assert job.row_id is not None
     held = Escalation.objects.filter(team_id=viewer.team, owner_id=job.row_id, state__in=HELD)

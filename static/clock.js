@@ -1,7 +1,7 @@
-// The server's clock, whatever this machine's shows. It is counted by the time that passes here, which nobody sets.
+// The server's clock, whatever this machine's shows. It advances with performance.now(), which nobody sets.
 let offset = -Infinity; // of the server's clock to performance.now(), in ms
 
-// A time that the server told. A telling that took long only seems early, so the latest of all is the nearest.
+// A time that the server has sent. A slow message only seems early, so the latest of all is the nearest.
 export function heard(at) {
   const time = typeof at === "number" ? at : Date.parse(at);
   if (Number.isFinite(time)) offset = Math.max(offset, time - performance.now());

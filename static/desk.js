@@ -1,16 +1,15 @@
-// What all of the desk's pages share: people's verbs, what is said back, the keyboard, the clocks.
+// What all of the desk's pages share: messages, people's verbs, clocks, the keyboard.
 import { heard, now } from "./clock.js";
 import { bar, goOn, settle } from "./drafts.js";
 import { bodyOf, hasUnsent } from "./forms.js";
 import { ask, signInLink, words as wordsOf } from "./http.js";
+import { emit, main, on } from "./page.js";
 import { isCommand, isComposing } from "./typing.js";
 
-const main = document.getElementById("main");
 const announcer = document.getElementById("announcer");
 const toasts = document.getElementById("toasts");
-const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 
-// ---- what is said
+// ---- messages
 
 let waiting = [];
 function announce(text) {
@@ -37,10 +36,10 @@ function fade(line) {
 }
 toasts.querySelectorAll(".toast-line").forEach(fade);
 
-document.addEventListener("hub:say", (event) => toast(event.detail));
-document.addEventListener("hub:announce", (event) => announce(event.detail));
+on("say", toast);
+on("announce", announce);
 
-// What is to be said on the next page, for a verb that leads to one.
+// What is shown on the next page, of a verb that leads to one.
 const LATER = "say-later";
 try {
   const said = sessionStorage.getItem(LATER);
@@ -55,28 +54,18 @@ function sayLater(text) {
   try {
     sessionStorage.setItem(LATER, text);
   } catch {
-    // then it is not said
+    // then it is not shown
   }
 }
 
 // ---- people's verbs
 
-const DONE = {
-  claim: "It is yours.",
-  release: "It is back in the queue.",
-  keep: "You keep it.",
-  note: "The note is on the timeline.",
-  decide: "Your answer is with the agent.",
-  "hand-back": "Your answer is with the agent.",
-  finish: "Finished. The agents are told.",
-  cancel: "Cancelled. The agent is told.",
-  learning: "Learning saved. Agents find it by its context.",
-};
-
-function confirmed(question) {
+// Whether the person says yes; `act`: the words of the button that was pressed.
+function confirmed(question, act) {
   if (!question) return Promise.resolve(true);
   const dialog = document.getElementById("confirm");
   document.getElementById("confirm-words").textContent = question;
+  document.getElementById("confirm-yes").textContent = act ? `Yes, ${act.toLowerCase()}` : "Yes";
   dialog.returnValue = "no";
   dialog.showModal(); // the focus is on "no": a key held too long confirms nothing
   return new Promise((resolve) => {
@@ -93,7 +82,7 @@ document.addEventListener("submit", async (event) => {
   await submit(verb, button?.hasAttribute("formaction") ? button.formAction : form.action, form, button);
 });
 
-// One verb of a form at a time; its button says so for as long as that takes.
+// One verb of a form at a time; its button shows it for as long as that takes.
 async function submit(verb, address, form, button = null) {
   if (form.dataset.sending) return;
   if (form.hasAttribute("data-locked")) {
@@ -103,7 +92,7 @@ async function submit(verb, address, form, button = null) {
   }
   form.dataset.sending = verb;
   try {
-    if (!(await confirmed(button?.dataset.confirm ?? form.dataset.confirm))) return;
+    if (!(await confirmed(button?.dataset.confirm ?? form.dataset.confirm, button?.firstChild.textContent.trim()))) return;
     button?.setAttribute("aria-busy", "true");
     await send(verb, address, form);
   } finally {
@@ -112,10 +101,10 @@ async function submit(verb, address, form, button = null) {
   }
 }
 
-// What was asked and not answered, by form. It has a key, by which the server does it once however often it is sent
+// The requests without a response, by form. Each has a key, by which the server does it once however often it is sent
 // (browsers, too, send again what a broken connection may have lost).
 const unanswered = new Map();
-const LATELY = 60_000; // ms; what no words were written for is meant anew after so long
+const LATELY = 60_000; // ms; after so long a verb without words is a new request
 
 function keyOf(verb, address, form, body) {
   const asked = `${address} ${body}`;
@@ -126,7 +115,7 @@ function keyOf(verb, address, form, body) {
   return key;
 }
 
-// The answer and its data; asked once more when none comes, or only a part of it.
+// The response and its data; requested once more when none comes, or only a part of it.
 async function insist(address, options) {
   for (let isLast = false; ; isLast = true) {
     try {
@@ -141,7 +130,7 @@ async function insist(address, options) {
 }
 
 // The case has been answered by this person while an answer of theirs was under way: most likely it is that one.
-document.addEventListener("hub:answered", async ({ detail: form }) => {
+on("answered", async (form) => {
   const known = unanswered.get(form);
   if (!known || form.dataset.sending || known.asked !== `${known.address} ${bodyOf(form)}`) return; // what nobody has sent
   form.dataset.sending = known.verb;
@@ -153,7 +142,7 @@ async function send(verb, address, form) {
   const body = bodyOf(form); // what is typed from here on is not sent
   const focused = document.activeElement;
   if (!(await settle(form))) {
-    refused(form, "What you wrote here before is still to be loaded: sending would lose it. Try again in a moment.");
+    refused(form, "Your draft is still loading: to send now would lose it. Try again in a moment.");
     goOn(form);
     return;
   }
@@ -162,9 +151,9 @@ async function send(verb, address, form) {
   try {
     ({ answer, data } = await insist(address, { method: "POST", body, headers }));
   } catch {
-    refused(form, `No answer came: it may not have arrived.${form.matches("form.act") ? " What you wrote stays here." : ""}`);
+    refused(form, `The server did not respond: this may not have arrived.${form.matches("form.act") ? " What you wrote stays here." : ""}`);
     goOn(form);
-    emit("hub:unanswered");
+    emit("unanswered");
     return;
   }
   if (answer.status < 500) unanswered.delete(form);
@@ -178,28 +167,22 @@ async function send(verb, address, form) {
     const isAway = document.activeElement !== focused || String(bodyOf(form)) !== String(body);
     refused(form, wordsOf(answer.status, data), data?.errors, { isAway });
     goOn(form);
-    emit("hub:refused", { verb, status: answer.status, problem: data });
+    emit("refused", { verb, status: answer.status });
     return;
   }
-  const here = main.dataset.escalation;
-  if (verb === "next" && !data) {
-    const held = Number(answer.headers.get("X-Held"));
-    toast(held ? `Nothing is free; ${held} in somebody's hands.` : "Nothing waits.");
-  } else if (verb === "next" || (verb === "claim" && data.id !== here)) {
-    sayLater(DONE.claim);
-    location.assign(`/escalations/${data.id}/`);
-  } else {
-    emit("hub:done", { verb, data, form, hasMore: String(bodyOf(form)) !== String(body) });
-    if (verb === "release") {
-      sayLater(DONE.release);
-      location.assign("/");
-    } else {
-      toast(DONE[verb]);
-    }
+  const done = answer.headers.get("X-Done");
+  const next = answer.headers.get("X-Leads-To");
+  const leaves = Boolean(next) && next !== location.pathname;
+  if (data) emit("done", { verb, form, leaves, hasMore: String(bodyOf(form)) !== String(body) });
+  if (leaves) {
+    sayLater(done);
+    location.assign(next);
+  } else if (done) {
+    toast(done);
   }
 }
 
-// Said beside the first input that is wrong, which is led to, else beside the form's button: either may be out of sight.
+// Shown beside the first input that is wrong, which gets the focus, else beside the form's button: either may be out of sight.
 // `isAway`: somebody goes on typing, and the focus stays there.
 function refused(form, words, faults = [], { more = null, isAway = false } = {}) {
   const place = form.querySelector(".act-error");
@@ -268,8 +251,8 @@ tick();
 setInterval(() => {
   if (!document.hidden) tick();
 }, 1_000);
-document.addEventListener("hub:tick", () => tick());
-document.addEventListener("hub:frame", ({ detail: frame }) => heard(frame.at));
+on("tick", () => tick());
+on("frame", (frame) => heard(frame.at));
 document.addEventListener("htmx:afterSettle", () => tick());
 
 // ---- the keyboard
@@ -292,7 +275,7 @@ keysOn.addEventListener("change", () => {
 });
 document.getElementById("keys-button").addEventListener("click", () => keysDialog.showModal());
 
-const SHEETS = "details.menu[open], details.more-filters[open]"; // they lie above the page
+const SHEETS = "details.menu[open], details.more-filters[open]"; // they cover the page
 
 document.addEventListener("keydown", (event) => {
   if (isComposing(event)) return;
@@ -300,7 +283,7 @@ document.addEventListener("keydown", (event) => {
   const form = event.target.closest?.("form.act");
   if (form && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    form.requestSubmit(form.querySelector(".act-send button")); // which says that it is under way
+    form.requestSubmit(form.querySelector(".act-send button")); // which shows that it is under way
     return;
   }
   // It would send the form, and may be a key of what somebody types.
@@ -318,13 +301,13 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "/") document.getElementById("search")?.focus();
   else if (event.key === "n") next(event);
   else {
-    emit("hub:key", event);
+    emit("key", event);
     return;
   }
   event.preventDefault();
 });
 
-// Once a press, and through the form, which sends one thing at a time: two would take two.
+// Once per press, and through the form, which sends one request at a time: two would claim two.
 function next(event) {
   if (main.dataset.role === "reader") return;
   const button = document.querySelector("[data-verb=next]");
@@ -341,11 +324,11 @@ document.addEventListener("click", (event) => {
     if (!sheet.contains(event.target)) sheet.open = false;
   }
 });
-// htmx would follow to the sign-in page, and what is typed would be gone.
+// htmx would follow to the sign-in page, and what was typed would be lost.
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (event.detail.xhr.status !== 401 || !hasUnsent()) return;
   event.preventDefault();
-  emit("hub:ended");
+  emit("ended");
 });
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {
@@ -355,6 +338,6 @@ for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
     } catch {
       words = "It could not be loaded.";
     }
-    emit("hub:failed", words);
+    emit("failed", words);
   });
 }

@@ -1,12 +1,13 @@
-// Drafts: what is typed into the case's forms is kept on the server, its author's alone. Nothing of it stays in this browser.
+// Drafts: what is typed into the case's forms is kept on the server, for its author alone. Nothing of it stays in this browser.
 import { FORMS, fieldsOf, hasText, isChanged } from "./forms.js";
 import { ask, signInLink, words } from "./http.js";
+import { on, say } from "./page.js";
 
 const OFTEN = 2_000; // ms between two savings of a form
 const SOON = 500; // ms after a keystroke
-const FIRST = 2_000; // ms from one attempt to load what was kept to the next; each time twice as long
+const FIRST = 2_000; // ms between attempts to load the drafts; each time twice as long
 const SLOWEST = 30_000;
-const PATIENCE = 5_000; // ms that a sending waits for it
+const PATIENCE = 5_000; // ms that sending a form waits for them
 
 const states = new Map(); // form id -> { timer, saving, savedAt, isWaiting, isBarred, isTouched }
 const stateOf = (form) => states.get(form.id) ?? states.set(form.id, { savedAt: -Infinity }).get(form.id);
@@ -14,7 +15,7 @@ const nameOf = (form) => form.id.slice("form-".length);
 
 let hasOpened;
 const opened = new Promise((resolve) => (hasOpened = resolve));
-let address = ""; // none until what was kept is there: to save before that would replace it
+let address = ""; // none until the drafts are loaded: saving before that would overwrite them
 const apart = new Map(); // form name -> { fields, at }: what was kept and stands in no field of the page
 
 function tell(form, text, isFault = false, more = null) {
@@ -34,7 +35,7 @@ function changedFields(form) {
   return found;
 }
 
-// What stands in the form, and what was kept and does not: under another name where its field has other words.
+// The fields of the form, and what was kept beside them: under another name where the field has other words.
 function fieldsToKeep(form) {
   const found = changedFields(form);
   const { fields = {}, at } = apart.get(nameOf(form)) ?? {};
@@ -49,14 +50,14 @@ function later(form) {
   const state = stateOf(form);
   state.isWaiting = state.isTouched = true;
   if (!address) {
-    tell(form, "not kept yet: what you may have written here before is still to be loaded.", true);
+    tell(form, "not kept yet: your earlier draft is still loading.", true);
     return;
   }
   clearTimeout(state.timer);
   state.timer = setTimeout(() => save(form), Math.max(SOON, state.savedAt + OFTEN - performance.now()));
 }
 
-// One saving of a form at a time, as the later one has the newer text; but a page that ends waits for none.
+// A form is saved once at a time, as the later one has the newer text; but a page that ends does not wait.
 async function save(form, options = {}) {
   const state = stateOf(form);
   clearTimeout(state.timer);
@@ -100,7 +101,7 @@ document.addEventListener("input", (event) => {
   if (form) later(form);
 });
 // Signed in again: what could not be kept meanwhile is kept now.
-document.addEventListener("hub:ready", () => {
+on("ready", () => {
   for (const form of document.querySelectorAll(FORMS)) {
     if (!stateOf(form).isBarred) continue;
     stateOf(form).isBarred = false;
@@ -108,7 +109,7 @@ document.addEventListener("hub:ready", () => {
   }
 });
 addEventListener("online", () => document.querySelectorAll(FORMS).forEach((form) => stateOf(form).isWaiting && save(form)));
-// A page that ends takes along what is under way, too: it may not have arrived.
+// A page that ends also saves again what is under way: it may not have arrived.
 function flush({ type }) {
   for (const form of document.querySelectorAll(FORMS)) {
     if (stateOf(form).isWaiting || (type === "pagehide" && stateOf(form).saving)) save(form, { keepalive: true });
@@ -116,11 +117,11 @@ function flush({ type }) {
 }
 addEventListener("pagehide", flush);
 document.addEventListener("visibilitychange", (event) => document.hidden && flush(event));
-// A page that comes back as it was may have been somebody else's.
+// A page that comes back from the browser's cache may have been somebody else's.
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-// Before a form is sent: nothing of it may be kept afterwards, and the server forgets what was. Gives back whether that
-// is known here.
+// Before a form is sent: nothing of it may be kept afterwards, and the server deletes its draft. Returns whether the
+// draft is known here.
 export async function settle(form) {
   if (!form.matches(`${FORMS}[data-drafts]`)) return true;
   const state = stateOf(form);
@@ -134,19 +135,19 @@ export async function settle(form) {
 // Whether something was typed since it was settled.
 export const isTouched = (form) => Boolean(stateOf(form).isTouched);
 
-// It was sent. What was typed meanwhile may have been kept before or after the server forgot the rest, and is kept as it
-// stands there now; what was kept apart at once, since the form may go.
+// It was sent. What was typed meanwhile may have been kept before or after the server deleted the rest, and is kept as it
+// is now; what was kept apart, at once, since the form may go.
 export function sent(form) {
   if (apart.has(nameOf(form))) save(form, { keepalive: true });
   else if (isTouched(form)) later(form);
 }
 
-// It was not sent after all, or the server has gone back: it is kept as before.
+// It was not sent after all, or the server was restored: it is kept as before.
 export function goOn(form) {
   if (form.matches(`${FORMS}[data-drafts]`) && (hasText(form) || apart.has(nameOf(form)))) later(form);
 }
 
-// The server has gone back: what it had kept may be gone, also of forms that are no more here.
+// The server was restored: its drafts may be gone, also those of forms that are no longer here.
 export function keepAnew() {
   for (const form of document.querySelectorAll(FORMS)) goOn(form);
   for (const [name, { fields }] of apart) {
@@ -154,13 +155,13 @@ export function keepAnew() {
   }
 }
 
-// Nor is it sent or kept while its person is signed out: it is kept when they are back.
+// While its person is signed out it is neither sent nor kept: it is kept when they are back.
 export function bar(form) {
   Object.assign(stateOf(form), { isBarred: true, isWaiting: true });
   tell(form, "");
 }
 
-// Throws away what was kept and stands in no field.
+// Discards what was kept and stands in no field.
 export async function drop(name) {
   apart.delete(name);
   const form = document.getElementById(`form-${name}`);
@@ -171,8 +172,8 @@ export async function drop(name) {
   await post({ form: name, fields: {} }).catch(() => null);
 }
 
-// Fills the forms with what was kept, where nothing was typed meanwhile. Gives back what has no place here (any more),
-// and the form of the newest that has one.
+// Fills the forms with their drafts, where nothing was typed meanwhile. Returns what has no place here (any more), and the
+// form of the newest draft that has one.
 export async function open(path) {
   const orphans = [];
   let newest = null;
@@ -193,14 +194,14 @@ export async function open(path) {
   return { orphans, form: newest?.form ?? null };
 }
 
-const NOT_LOADED = "What you may have written here before could not be loaded. It is tried again; until then nothing is kept.";
+const NOT_LOADED = "Your drafts of this case could not be loaded. Until they are, nothing that you write is kept; the page keeps trying.";
 async function load(path) {
   for (let wait = FIRST; ; wait = Math.min(2 * wait, SLOWEST)) {
     const answer = await ask(path).catch(() => null);
     const data = answer?.ok ? await answer.json().catch(() => null) : null;
     if (data) return data.drafts;
-    if (answer?.status === 403 || answer?.status === 404) return []; // nor is anything kept then, which is said
-    if (wait === FIRST) document.dispatchEvent(new CustomEvent("hub:say", { detail: NOT_LOADED }));
+    if (answer?.status === 403 || answer?.status === 404) return []; // then nothing can be kept either, which is shown
+    if (wait === FIRST) say(NOT_LOADED);
     await new Promise((resolve) => {
       setTimeout(resolve, wait);
       document.addEventListener("hub:ready", resolve, { once: true });
@@ -209,7 +210,7 @@ async function load(path) {
   }
 }
 
-// Gives back what it could not fill: its field is not there, or has other words by now.
+// Returns what it could not fill: its field is not there, or has other words by now.
 async function fill(form, fields) {
   const missing = {};
   await unfold(form, Object.keys(fields).filter((name) => name.startsWith("arguments/")));
@@ -224,12 +225,12 @@ async function fill(form, fields) {
   return missing;
 }
 
-// An action's further inputs are loaded on request: here, until those of these names are there.
+// The rest of an action's inputs is loaded on request: here, until those of these names are there.
 async function unfold(form, names) {
   for (;;) {
     const button = form.querySelector(".more-fields button") ?? form.querySelector(".field button[hx-get]");
     if (!button || names.every((name) => form.elements.namedItem(name))) return;
-    const headers = { Accept: "text/html", "HX-Request": "true" }; // signed out, it is no sign-in page
+    const headers = { Accept: "text/html", "HX-Request": "true" }; // so that a sign-in page is no answer
     const answer = await ask(button.getAttribute("hx-get"), { headers }).catch(() => null);
     const html = answer?.ok ? await answer.text().catch(() => null) : null;
     const place = button.closest(".more-fields, .field");

@@ -1,4 +1,4 @@
-// What stands in the page's forms: what was typed into them, and whether it may be changed and sent.
+// The page's forms: what was typed into them, and whether it may be changed and sent.
 export const FORMS = "form.act";
 
 const isField = (field) => field.name && !["hidden", "fieldset", "submit", "button"].includes(field.type);
@@ -46,7 +46,7 @@ function mark(element, isOff) {
   else element.removeAttribute("aria-disabled");
 }
 
-// In a field that can only be read, a space scrolls the page away under who types on.
+// In a read-only field, a space would scroll the page away under somebody who types on.
 document.addEventListener(
   "keydown",
   (event) => {
@@ -55,7 +55,7 @@ document.addEventListener(
   true,
 );
 
-// What has no `readonly` of its own: a choice.
+// Choices have no `readonly` of their own.
 for (const name of ["mousedown", "click", "keydown"]) {
   document.addEventListener(
     name,

@@ -1,9 +1,9 @@
-// The live connection: resumes by seq, says how it stands, and hands each frame to the page as the event `hub:frame`.
+// The live connection: resumes by seq, shows its state, and passes each frame to the page as the event `frame`.
 import { heard as heardAt, now } from "./clock.js";
 import { hasUnsent } from "./forms.js";
 import { ask } from "./http.js";
+import { emit, main, say as show } from "./page.js";
 
-const main = document.getElementById("main");
 const badge = document.getElementById("live");
 const words = badge.querySelector(".live-words");
 
@@ -11,7 +11,7 @@ const SILENCE = 25_000; // the server beats every 10 s
 const SLOWEST = 15_000;
 const NOT_ALLOWED = 4403;
 
-// A server that was restored numbers anew, from a life of its own on.
+// A restored server numbers from the start of a new life.
 const lifeOf = (number) => Math.floor(number / 2 ** 40);
 
 let seq = Number(main.dataset.seq);
@@ -51,24 +51,24 @@ function connect() {
 function take(frame) {
   if (frame.now) heardAt(frame.now);
   if (frame.type === "ready") {
-    if (wasLive && failures) document.dispatchEvent(new CustomEvent("hub:say", { detail: "Connected again, and caught up." }));
+    if (wasLive && failures) show("Connected again and up to date.");
     failures = 0;
     wasLive = true;
     seq = Math.max(seq, frame.seq);
     say("live");
-    document.dispatchEvent(new CustomEvent("hub:ready"));
+    emit("ready");
     // Tests and scripts wait for this.
     main.dataset.live = "ready";
   } else if (frame.type === "event") {
     seq = Math.max(seq, frame.seq);
-    document.dispatchEvent(new CustomEvent("hub:frame", { detail: frame }));
+    emit("frame", frame);
   } else if (frame.type === "beat") {
     seq = Math.max(seq, frame.seq);
   } else if (frame.type === "resync") {
     const isBack = frame.life > lifeOf(seq);
-    const why = isBack ? "The server went back to an earlier state" : "Away for long";
-    seq = 0; // the "ready" that follows tells where the fresh page goes on
-    document.dispatchEvent(new CustomEvent("hub:resync", { detail: { why, isBack } }));
+    const why = isBack ? "The server was restored to an earlier state" : "This page was away for too long";
+    seq = 0; // the "ready" that follows says where the fresh page continues
+    emit("resync", { why, isBack });
   }
 }
 
@@ -89,15 +89,15 @@ function lost(code) {
   timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
 }
 
-// Rights have changed, or the session has ended: the page, loaded anew, says which. Not while it holds what somebody
-// types: then it says so, and goes on when the same person is signed in again.
+// Rights have changed, or the session has ended: the page, reloaded, says which. Not while it holds what somebody types:
+// then it says so, and continues when the same person is signed in again.
 function end() {
   if (!hasUnsent()) {
     location.reload();
     return;
   }
   say("ended");
-  document.dispatchEvent(new CustomEvent("hub:ended"));
+  emit("ended");
   timer = setTimeout(checkSession, 3_000);
 }
 
@@ -126,7 +126,7 @@ function drop() {
 setInterval(() => {
   if (performance.now() - heard > SILENCE) drop();
 }, 5_000);
-addEventListener("offline", drop); // a socket says nothing of a network that has gone
+addEventListener("offline", drop); // a socket fires nothing when the network is gone
 addEventListener("online", reconnectNow);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();

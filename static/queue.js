@@ -1,7 +1,7 @@
 // The queue: rows come, change and go by themselves, but never under the pointer or the focus.
-const main = document.getElementById("main");
+import { emit, main, me, on, say } from "./page.js";
+
 const newer = document.getElementById("newer");
-const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 const title = document.title;
 
 let pending = new Map(); // what would move rows that somebody is pointing at: id -> row, or null for one to remove
@@ -27,13 +27,13 @@ function fits(row, asked) {
   if (asked.agent && agent !== asked.agent) return false;
   if (asked.sensitivity && sensitivity !== asked.sensitivity) return false;
   if (asked.reason && reason !== asked.reason) return false;
-  if (asked.owner === "me" && owner !== main.dataset.me) return false;
+  if (asked.owner === "me" && owner !== me) return false;
   if (asked.owner === "none" && owner) return false;
   if (asked.owner && !["me", "none"].includes(asked.owner) && ownerName !== asked.owner) return false;
   return !asked.q || row.querySelector(".need").textContent.toLowerCase().includes(asked.q.toLowerCase());
 }
 
-// The queue's one order: the most urgent first, the oldest of equals first (ids are in order of time).
+// The order of the queue: the most urgent first, of equals the oldest first (ids are in order of time).
 function before(a, b) {
   const difference = Number(b.dataset.priority) - Number(a.dataset.priority);
   return difference ? difference < 0 : a.dataset.order < b.dataset.order;
@@ -51,7 +51,7 @@ function mark(row, how) {
 }
 
 function own(row) {
-  row.classList.toggle("is-mine", row.dataset.owner === main.dataset.me && row.dataset.state !== "queued");
+  row.classList.toggle("is-mine", row.dataset.owner === me && row.dataset.state !== "queued");
 }
 
 function apply(frame, quiet = false) {
@@ -73,7 +73,7 @@ function apply(frame, quiet = false) {
   states();
 }
 
-// ---- crowds: from ten rows of one agent on, the server folds the rest into one line
+// ---- crowds: after ten rows of one agent, the server folds the rest into one line
 
 const FOLD_AT = 10;
 function isCrowded(row) {
@@ -83,7 +83,7 @@ function isCrowded(row) {
   return Boolean(crowdOf(agent)) || others.length >= FOLD_AT;
 }
 
-// What is folded is not here, so who stands in front of the fold is asked of the server; but not once a row that comes.
+// What is folded is not here, so the server is asked which rows stand before the fold; but not for each row that comes.
 let folding = null;
 let isStale = false;
 function refold() {
@@ -132,8 +132,8 @@ function change(standing, row, frame, quiet) {
   if (pending.get(row.id) === null) pending.delete(row.id);
   if (changed && !quiet) {
     mark(now, "is-changed");
-    if (frame.event === "escalation.claim" && row.dataset.owner !== main.dataset.me) {
-      emit("hub:announce", `${row.dataset.ownerName} has taken ${row.querySelector(".task-key").textContent}`);
+    if (frame.event === "escalation.claim" && row.dataset.owner !== me) {
+      emit("announce", `${row.dataset.ownerName} has claimed ${row.querySelector(".task-key").textContent}`);
     }
   }
   if (hasMoved && !busy()) place(now);
@@ -143,7 +143,7 @@ function arrive(row, quiet) {
   const known = pending.has(row.id);
   if (!known && !quiet) {
     const asked = row.querySelector(".need a").textContent;
-    emit("hub:announce", `New, ${row.querySelector(".pri").textContent}: ${asked}, from ${row.dataset.agent}`);
+    emit("announce", `New, ${row.querySelector(".pri").textContent}: ${asked}, from ${row.dataset.agent}`);
   }
   if (busy()) {
     pending.set(row.id, row);
@@ -153,16 +153,16 @@ function arrive(row, quiet) {
   }
 }
 
-// Empty, all taken, and how many are new: said by what stands in the table.
+// Empty, all claimed, and how many are new: shown from what stands in the table.
 function states() {
   const rows = rowsOf().filter((row) => !row.classList.contains("is-gone"));
   const folded = [...body().querySelectorAll("tr.crowd")].reduce((sum, line) => sum + Number(line.dataset.free), 0);
   const free = rows.filter((row) => row.dataset.state === "queued").length + folded;
   const mine = rows.some((row) => row.classList.contains("is-mine"));
-  const held = rows.some((row) => ["claimed", "waiting"].includes(row.dataset.state));
+  const held = rows.some((row) => "held" in row.dataset);
   const fresh = [...pending.values()].filter(Boolean).length;
   document.getElementById("nothing").hidden = rows.length > 0 || fresh > 0;
-  // It would push the list down: not while somebody points at it.
+  // It would push the list down, so not while somebody points at it.
   if (!busy()) document.getElementById("taken-notice").hidden = free > 0 || mine || !held || fresh > 0;
   document.getElementById("newer-count").textContent = fresh;
   newer.hidden = !fresh;
@@ -185,7 +185,7 @@ function settle() {
   }
   pending = new Map();
   states();
-  emit("hub:tick");
+  emit("tick");
 }
 
 let quiet = null;
@@ -196,24 +196,24 @@ function settleWhenQuiet() {
   }, 300);
 }
 
-document.addEventListener("hub:frame", ({ detail: frame }) => {
+on("frame", (frame) => {
   recent = [...recent.slice(-499), frame];
   apply(frame);
 });
-document.addEventListener("hub:resync", async ({ detail: { why } }) => {
+on("resync", async ({ why }) => {
   recent = []; // perhaps of a history that is lost
-  emit("hub:say", `${why}: the list is loaded anew.`);
+  say(`${why}: the list was reloaded.`);
   await reload();
 });
 newer.addEventListener("click", settle);
 main.addEventListener("pointerout", settleWhenQuiet);
 main.addEventListener("focusout", settleWhenQuiet);
 
-// ---- loading anew: by the filters, or since too much was missed
+// ---- reloading: by the filters, or because too much was missed
 
 async function fetchPage() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+  if (!answer.ok) throw new Error(`The server responded with ${answer.status}.`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
@@ -234,11 +234,11 @@ async function reload() {
 function loaded() {
   pending = new Map();
   for (const row of rowsOf()) own(row);
-  // What came while the page was on its way may be newer than the page; applied twice it does no harm.
+  // What came while the page was loading may be newer than the page; applying it twice does no harm.
   const known = Number(queue().dataset.seq);
   for (const frame of recent) if (frame.seq > known) apply(frame, true);
   states();
-  emit("hub:tick");
+  emit("tick");
 }
 
 function failed(words) {
@@ -246,22 +246,20 @@ function failed(words) {
   error.querySelector(".words").textContent = words;
   error.hidden = false;
 }
-// By the filters as they stand, which the address may not have yet.
+// By the filters as they are, which the address may not have yet.
 document.getElementById("retry").addEventListener("click", () => document.getElementById("filters").requestSubmit());
-document.addEventListener("hub:failed", ({ detail }) => failed(detail));
+on("failed", failed);
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "queue" && event.detail.elt.id !== "queue") return;
   document.getElementById("error-notice").hidden = true;
   loaded();
 });
-document.addEventListener("hub:refused", ({ detail }) => {
-  if (detail.status === 409) reload();
-});
+on("refused", ({ status }) => status === 409 && reload());
 
 // ---- keys
 
-// Who comes back from a case goes on where they were, not at the top. The row is not focused by itself: nothing may move
-// while one is.
+// Those who come back from a case continue where they were, not at the top. The row gets no focus by itself: nothing may
+// move while one has it.
 const PLACE = "queue-place";
 main.addEventListener("focusin", (event) => {
   const row = event.target.closest("#rows tr");
@@ -279,7 +277,7 @@ function lastRow() {
   }
 }
 
-document.addEventListener("hub:key", ({ detail: event }) => {
+on("key", (event) => {
   const rows = [...body().children];
   const at = rows.indexOf(document.activeElement.closest("tr"));
   const row = rows[at];

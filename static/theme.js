@@ -16,13 +16,13 @@
   apply();
   dark.addEventListener("change", apply);
   addEventListener("storage", apply);
-  // Where one script is lost on the way, none of the page's works; without a word its buttons and keys would be dead.
+  // If one script fails to load, none of the page's works; without a notice its buttons and keys would just be dead.
   const say = () => {
     if (document.getElementById("not-loaded")) return;
     const notice = document.createElement("p");
     const again = document.createElement("a");
-    Object.assign(notice, { id: "not-loaded", className: "notice notice-error", textContent: "This page did not load as a whole, and does not work. " });
-    Object.assign(again, { href: location.pathname + location.search, textContent: "Load it again" });
+    Object.assign(notice, { id: "not-loaded", className: "notice notice-error", textContent: "This page did not load completely and does not work. " });
+    Object.assign(again, { href: location.pathname + location.search, textContent: "Reload" });
     notice.setAttribute("role", "alert");
     notice.append(again);
     document.getElementById("main")?.prepend(notice);

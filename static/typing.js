@@ -1,9 +1,11 @@
-// Whether a key is a command. A key that is part of what somebody types never is, whatever became of the field.
+// Whether a key is a command. A key that is part of what somebody types never is, whatever happens to the field.
 //
 // A field can lose the focus without its person's doing: it was removed or disabled, a script took the focus, the page
-// was loaded anew. Then single-key commands are dead until no key was pressed for QUIET, or until the person does
-// something that is no typing: a click, Tab, Escape, or going into a field. What takes a case waits for that alone:
-// somebody who has paused to think goes on typing with any letter.
+// was reloaded. Then single-key commands are off until no key was pressed for QUIET, or until the person does something
+// other than typing: a click, Tab, Escape, or going into a field. Commands that claim a case wait for the latter:
+// somebody who has paused to think may continue with any letter.
+import { say } from "./page.js";
+
 const QUIET = 10_000; // ms
 const TAKING = "cn";
 const FIELDS = "input, textarea, select, [contenteditable]";
@@ -79,7 +81,7 @@ document.addEventListener("pointerdown", leave, true);
 addEventListener(
   "keydown",
   (event) => {
-    // A field that was removed says nothing of it.
+    // A field that was removed fires no event.
     if (field && !field.isConnected) lose();
     const isLeft = event.key === "Tab" || event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey));
     if (isLeft && !isComposing(event)) leave();
@@ -102,8 +104,7 @@ export function isCommand(event, repeats = false) {
     isDead = false;
   }
   if (isUnsure && TAKING.includes(event.key)) {
-    const words = `“${event.key}” did nothing: it may have been part of what you were writing. Press Esc, then it takes a case.`;
-    document.dispatchEvent(new CustomEvent("hub:say", { detail: words }));
+    say(`“${event.key}” did nothing, as it may have been part of what you were writing. Press Esc, then it claims a case.`);
     return false;
   }
   if (event.repeat) return repeats && commanded === event.key;

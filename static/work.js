@@ -1,10 +1,10 @@
 // Working on a case keeps its claim: keys, pointer and scrolling in a visible tab are work, an open tab alone is not.
 import { now } from "./clock.js";
 
-const OFTEN = 120_000; // ms: the longest time from a piece of work to the keeping of the claim
+const OFTEN = 120_000; // ms: the longest time from a piece of work until the claim is kept
 const LEAST = 5_000; // and the shortest between two attempts
 
-let worked = -Infinity; // when it was worked last, by performance.now()
+let worked = -Infinity; // when there was work last, by performance.now()
 let kept = -Infinity;
 let changed = -Infinity; // when the page itself changed, which may scroll it
 let tried = -Infinity;
@@ -17,7 +17,7 @@ for (const name of ["keydown", "pointerdown", "wheel", "touchmove", "input"]) ad
 addEventListener(
   "pointermove",
   (event) => {
-    // A page that changes under a resting pointer sends these, too.
+    // A page that changes under a resting pointer fires these, too.
     const place = `${event.screenX} ${event.screenY}`;
     if (pointer && pointer !== place) work();
     pointer = place;
@@ -31,8 +31,8 @@ for (const name of ["hub:frame", "hub:tick", "htmx:afterSettle"]) {
   });
 }
 
-// Keeps the claim of the panel's case while it is worked on. `panel`: gives the element that tells of the claim;
-// `me`: whose page it is; `keep`: asks the server, and tells how that went (true, or why not); `say`: shows a fault.
+// Keeps the claim of the panel's case while somebody works on it. `panel`: returns the element with the claim's data;
+// `me`: whose page it is; `keep`: requests it, and returns true, or why not; `say`: shows a fault.
 export function keepWhileWorking({ panel, me, keep, say }) {
   changed = performance.now();
   setInterval(async () => {
@@ -41,7 +41,7 @@ export function keepWhileWorking({ panel, me, keep, say }) {
     const length = Number(lease) * 60_000;
     const interval = Math.min(OFTEN, length / 4);
     const moment = performance.now();
-    // When it was kept last, here or elsewhere, by the end that it has.
+    // When it was kept last, here or elsewhere, worked out from its end.
     const since = now() - (Date.parse(until) - length);
     kept = Math.max(kept, moment - since);
     if (worked <= kept || moment - kept < interval || moment - tried < Math.min(LEAST, interval / 2)) return;

@@ -2,10 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,11 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from memoryhub.run.launch import beat_command, web_command, worker_command
+from memoryhub.run.launch import beat_command, worker_command
 from tests.support import servers
+from tests.support.web import Server, web
 
 RUN = pytest.StashKey[Path]()
-APPLICATION = "memoryhub.config.asgi:application"
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
@@ -81,32 +78,6 @@ def app_sql() -> Iterator[psycopg.Connection[Any]]:
     """A bare connection as the app role, without any viewer's settings; autocommit."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         yield connection
-
-
-@dataclass(frozen=True)
-class Server:
-    """The web process under test."""
-
-    url: str
-    process: servers.Process
-
-
-@contextmanager
-def web(
-    name: str, *, environment: Mapping[str, str] | None = None, files: int | None = None, application: str = APPLICATION
-) -> Iterator[Server]:
-    """A web process of the product on a free port, with this worker's database; `name` is its log's.
-
-    `files`: how many it may open; `application`: a control's, in place of the product's.
-    """
-    port = servers.free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [application if word == APPLICATION else word for word in web_command(port)]
-    if files is not None:
-        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
-    ready = partial(servers.answers, f"{url}/readyz")
-    with servers.started(name, command, lambda _: ready(), environment=environment) as process:
-        yield Server(url, process)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@ import os
 import stat
 import subprocess
 import sys
-from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,16 +14,10 @@ from memoryhub.core.errors import Unauthorized
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Event, Membership, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from tests.support.commands import run
 from tests.support.factories import make_agent, make_person, make_team, unique
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def run(name, *args, **options):
-    """What the command says on standard output and on standard error."""
-    out, err = StringIO(), StringIO()
-    call_command(name, *args, stdout=out, stderr=err, **options)
-    return out.getvalue(), err.getvalue()
+from tests.support.ledger import events_of
+from tests.support.servers import ROOT
 
 
 def test_add_team_makes_a_team_once():
@@ -92,8 +84,8 @@ def test_a_superuser_is_an_administrator_of_the_installation_too():
 
 def newest(team, kind):
     """What the newest event of this type says, and who did it."""
-    with viewer_transaction(system_viewer(team.id)):
-        return Event.objects.filter(team=team, type=kind).order_by("-clock__seq").values_list("data", "actor__name")[0]
+    event = events_of(team.id, kind)[-1]
+    return event.data, event.actor.name
 
 
 def test_a_superuser_of_the_installations_own_team_is_added_at_once():

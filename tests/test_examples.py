@@ -12,10 +12,10 @@ from django.db import connection
 
 from agents.models import DEFAULT_SCOPES, Scope
 from memoryhub.core.models import Sensitivity, Team
-from tests.conftest import Server
 from tests.support import servers
 from tests.support.desk_world import browser_of, post
 from tests.support.factories import make_agent, make_person, make_team
+from tests.support.web import Server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "examples"))
 

@@ -18,6 +18,7 @@ import pytest
 from memoryhub.run import embedded, frontend, processes
 from memoryhub.run.supervisor import Supervisor
 from tests.support import servers
+from tests.support.timing import wait_until
 
 LAUNCH = [sys.executable, "-m", "memoryhub.run.launch"]
 # Empty is as good as unset: a launcher of these tests starts servers of its own and makes secrets of its own.
@@ -79,13 +80,6 @@ def refusal(data: Path, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 def nothing_runs(data: Path) -> bool:
     home = (data / "servers").resolve()
     left = [
@@ -133,12 +127,12 @@ def test_it_comes_up_mends_what_dies_and_stops_whole(launch: Starter, data: Path
             before = running.part(words)
             assert before is not None, words
             before.kill()
-            wait_until(lambda words=words, pid=before.pid: (now := running.part(words)) is not None and now.pid != pid)
+            wait_until(lambda words=words, pid=before.pid: (now := running.part(words)) and now.pid != pid, 30)
         cluster = (data / "servers").resolve() / "postgres"
         processes.heads(processes.working_in(cluster, "postgres"))[0].kill()
         processes.working_in(cluster.parent / "valkey", "valkey-server")[0].kill()
-        wait_until(lambda: "Valkey had ended and was started again" in running.log.read_text())
-        wait_until(running.ready)
+        wait_until(lambda: "Valkey had ended and was started again" in running.log.read_text(), 30)
+        wait_until(running.ready, 30)
 
         begun = time.monotonic()
         running.popen.send_signal(signal.SIGINT)

@@ -26,12 +26,18 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 from memoryhub.interface.pages import demo
 from memoryhub.memory.actions import alerts, decisions, facts, learnings, leases, tasks
-from memoryhub.memory.actions.facts import NewFact, Seen
+from memoryhub.memory.actions.facts import Seen
+from memoryhub.memory.schemas.alerts import NewAlert
+from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.facts import NewFact
+from memoryhub.memory.schemas.learnings import NewLearning
+from memoryhub.memory.schemas.tasks import NewTask
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 from tests.support.api import Api, make_api
 from tests.support.factories import make_agent, make_person, make_team, unique
+from tests.support.signing_in import client_of
 
 LEVEL = Sensitivity.CONFIDENTIAL
 BASELINE = Path(__file__).with_name("query_counts.json")
@@ -86,8 +92,7 @@ def make_world() -> World:
     """Everything in it is confidential, so that reading costs what it can cost."""
     team = make_team()
     api = make_api(team, LEVEL, scopes=Scope.values)
-    desk = Client()
-    desk.force_login(make_person(team, clearance=LEVEL).actor, backend="memoryhub.core.people.PeopleBackend")
+    desk = client_of(make_person(team, clearance=LEVEL).actor)
     world = World(team, api, desk, {"task": "t"})
     add_tasks(world, ["t"])
     grow(world, 1)
@@ -120,14 +125,16 @@ def remember(world: World, count: int) -> None:
     with viewer_transaction(world.agent):
         task = task_selectors.ref_by_key(world.agent, "t")
         for _ in range(count):
-            decisions.record(world.agent, task=task, decision={"do": "x"}, reasoning="y")
-            learnings.log(world.agent, task=task, signal_type="pattern", details="x", context={"a": "b"})
-            facts.put(world.agent, key=unique("f"), item=NewFact("x", task=task), seen=None)
+            decisions.record(world.agent, item=NewDecision(task=task.key, decision={"do": "x"}, reasoning="y"))
+            learnings.log(
+                world.agent, item=NewLearning(task=task.key, signal_type="pattern", details="x", context={"a": "b"})
+            )
+            facts.put(world.agent, key=unique("f"), item=NewFact(value="x", task=task.key), seen=None)
     with viewer_transaction(world.agent):
         seen = world.fact
         for _ in range(count):
-            made = facts.put(world.agent, key="f", item=NewFact("x", task=task), seen=seen)
-            seen = Seen(made.fact, made.version, mark_of(fact_selectors.by_key(world.agent, "f").event_id))
+            made = facts.put(world.agent, key="f", item=NewFact(value="x", task=task.key), seen=seen)
+            seen = Seen(made.fact, made.version, mark_of(fact_selectors.by_key(world.agent, "f").change))
     world.fact = seen
 
 
@@ -135,20 +142,23 @@ def alert(world: World, count: int) -> None:
     """So many alerts to the API's agent, and from it."""
     if "other" not in world.rows:
         world.rows["other"] = make_agent(world.team, LEVEL, name="other").name
-    other, sent = Membership.objects.get(team=world.team, name="other"), {"insight": "x", "sensitivity": LEVEL}
+    other, sent = (
+        Membership.objects.get(team=world.team, name="other"),
+        NewAlert(to="all", insight="x", sensitivity=LEVEL),
+    )
     sender = viewer_of(Membership.objects.select_related("actor", "team").get(id=other.id))
     with viewer_transaction(sender):
         for _ in range(count):
-            alerts.send(sender, to=[Membership.objects.get(id=world.agent.membership)], **sent)
+            alerts.send(sender, to=[Membership.objects.get(id=world.agent.membership)], item=sent)
     with viewer_transaction(world.agent):
         for _ in range(count):
-            alerts.send(world.agent, to=[other], **sent)
+            alerts.send(world.agent, to=[other], item=sent)
 
 
 def add_tasks(world: World, keys: list[str], *, escalated: bool = False) -> None:
     with viewer_transaction(world.agent):
         for key in keys:
-            task, _ = tasks.create(world.agent, key=key, title="Task", sensitivity=LEVEL)
+            task, _ = tasks.create(world.agent, item=NewTask(key=key, title="Task", sensitivity=LEVEL))
             if escalated:
                 escalate_action(world.agent, task=task, reason_code="other", reason="r", question="q")
                 leases.claim(world.agent, task=task)

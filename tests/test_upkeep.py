@@ -1,5 +1,6 @@
 """What keeps the project in order: imports, style, types, templates, migrations, settings, dependencies."""
 
+import ast
 import json
 import os
 import re
@@ -39,6 +40,45 @@ def test_imports_go_down_only() -> None:
     run(str(BIN / "lint-imports"), "--no-cache")
 
 
+TEST_MODULE = re.compile(r"tests\.(\w+\.)*(test_\w+|conftest)(\.|$)")
+
+
+def imports_of_tests(source: str) -> list[str]:
+    """The test modules and conftests that a module imports, wherever it does so."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module or "", *(f"{node.module}.{name.name}" for name in node.names)]
+    return [name for name in found if TEST_MODULE.match(name)]
+
+
+def test_no_test_imports_another_test() -> None:
+    """What tests share stands in tests/support: the test that it came from can then be changed or removed."""
+    sources = {path.relative_to(ROOT): path.read_text() for path in ROOT.glob("tests/**/*.py")}
+    assert len(sources) > 100
+    found = {str(path): names for path, source in sources.items() if (names := imports_of_tests(source))}
+    assert not found, "move what they share to tests/support"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.api.test_facts_put import put",
+        "from tests.api import test_facts_put",
+        "import tests.api.test_facts_put as facts",
+        "from tests.conftest import web",
+        "from tests import conftest",
+        "def fixture():\n    from tests.desk.conftest import desk",
+    ],
+)
+def test_an_import_of_a_test_is_found(source: str) -> None:
+    """The control of the test before."""
+    assert imports_of_tests(source)
+    assert not imports_of_tests("from tests.support.facts import make\nfrom tests.proofs import i01_facts")
+
+
 def test_style() -> None:
     run(str(BIN / "ruff"), "check", ".")
     run(str(BIN / "ruff"), "format", "--check", ".")
@@ -51,6 +91,12 @@ def test_types() -> None:
 def test_templates_are_formatted() -> None:
     templates = [str(path) for path in ROOT.glob("**/templates/**/*.html") if ".venv" not in path.parts]
     run(str(BIN / "djade"), "--check", "--target-version", "5.2", *templates)
+
+
+def test_no_line_of_a_template_is_longer_than_120_characters() -> None:
+    for template in (ROOT / "templates").glob("**/*.html"):
+        for number, line in enumerate(template.read_text().split("\n"), 1):
+            assert len(line) <= 120, f"{template}:{number}"
 
 
 def test_models_and_migrations_agree() -> None:
@@ -152,10 +198,10 @@ def test_every_dependency_is_pinned_by_hash_and_explained(name: str) -> None:
 
 
 def test_front_end_packages_are_pinned_and_explained() -> None:
-    manifest = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    manifest = json.loads((ROOT / "package.json").read_text())
     locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     explained = (ROOT / "docs" / "dependencies.md").read_text()
-    for package, version in manifest.items():
+    for package, version in (manifest["dependencies"] | manifest["devDependencies"]).items():
         assert locked[f"node_modules/{package}"]["version"] == version
         assert f"| {package} |" in explained
     for name, entry in locked.items():

@@ -1,18 +1,16 @@
 """Agents: add, change. An agent is a member of one team; what it may do and see is its membership's."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from agents.models import Agent
-from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import memberships
+from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Invalid
 from memoryhub.core.ids import new_id
-from memoryhub.core.ledger import events
-from memoryhub.core.models import Actor, Kind, Role, Sensitivity
+from memoryhub.core.models import Actor, Kind, Role
 from memoryhub.core.viewers import Viewer
 
 
@@ -43,7 +41,7 @@ def add(
     agent = Agent(membership=member, group=group, description=description)
     _check(agent)
     agent.save(force_insert=True)
-    _record(viewer, "agent.add", agent, group=group)
+    record(viewer, "agent.add", member.id, name=member.name, group=group)
     return agent
 
 
@@ -78,10 +76,11 @@ def change(
     _check(agent)
     agent.save(update_fields=["group", "description"])
     before = {"group": was["group"]} if was["group"] != agent.group else {}
-    _record(
+    record(
         viewer,
         "agent.change",
-        agent,
+        member.id,
+        name=member.name,
         group=agent.group,
         description_changed=agent.description != was["description"],
         before=before,
@@ -94,15 +93,3 @@ def _check(agent: Agent) -> None:
         agent.clean_fields(exclude=["membership"])
     except ValidationError as error:
         raise Invalid(" ".join(error.messages)) from error
-
-
-def _record(viewer: Viewer, verb: str, agent: Agent, **data: Any) -> None:
-    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    events.append(
-        viewer,
-        verb,
-        label=label.id,
-        row_type="agent",
-        row_id=agent.membership_id,
-        data={"name": agent.membership.name, **data},
-    )

@@ -1,50 +1,59 @@
 """/api/v1/tasks/{key}/context: what an agent that takes a task up should know, within a budget of tokens."""
 
-from typing import Any, ClassVar
+from typing import Annotated
 
-from agents.api.doors import Answer, Reading
-from memoryhub.core.secrecy.sealing import read_text
-from memoryhub.memory import answers
+from msgspec import Meta
+
+from agents.api.doors import ReadEndpoint, label_text
+from agents.api.memories import AfterSeq, ExcludeOwn, Tags, TagsMode
+from memoryhub.interface.http.queries import LabelQuery, about
+from memoryhub.memory.schemas.context import Context
 from memoryhub.memory.selectors import context, facts, learnings, memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
 
-class TaskContext(Reading):
-    """The most useful rows of a task that fit into `budget` tokens, and how many were left out.
+class ContextQuery(LabelQuery, kw_only=True):
+    tags: Tags = None
+    tags_mode: TagsMode = "all"
+    exclude_own: ExcludeOwn = False
+    after_seq: AfterSeq = None
+    budget: Annotated[
+        int,
+        Meta(ge=context.MIN_BUDGET, le=context.MAX_BUDGET),
+        about("How many tokens the answer may be worth, as estimated here."),
+    ] = context.DEFAULT_BUDGET
+
+
+class TaskContext(ReadEndpoint):
+    """Read the most useful rows of a task that fit into `budget` tokens, and how many were left out.
 
     Active decisions first, then what is pinned, facts, what is important, relevant learnings, and the newest
-    observations; each kind in the order of its use. It is one snapshot, and waits for nobody.
+    observations; each kind in the order of its use. It reads one snapshot and takes no locks.
     """
 
-    shows = answers.Context
-    parameters: ClassVar[frozenset[str]] = frozenset(
-        {"tags", "tags_mode", "exclude_own", "after_seq", "budget", "label"}
-    )
-
-    def read(self, **url: Any) -> Answer:
-        viewer, params = self.viewer, self.params
-        budget = params.integer("budget", low=context.MIN_BUDGET, high=context.MAX_BUDGET) or context.DEFAULT_BUDGET
-        task = task_selectors.by_key(viewer, url["key"], self.label_param())
-        filters = memories.Filters(
+    def read(self, key: str, query: ContextQuery) -> Context:
+        viewer = self.viewer
+        task = task_selectors.by_key(viewer, key, label_text(query.label))
+        filters = memories.MemoryFilters(
             task=task.id,
             task_key=task.key,
-            tags=params.words("tags") or (),
-            tags_mode=params.choice("tags_mode", ("all", "any")) or "all",
-            exclude_own=params.boolean("exclude_own") or False,
-            after_seq=params.integer("after_seq"),
+            tags=query.tags or (),
+            tags_mode=query.tags_mode,
+            exclude_own=query.exclude_own,
+            after_seq=query.after_seq,
         )
         memories.narrow_since(viewer, filters)
-        about = read_text(task, "task")
+        about_task = task.read()
         found = learnings.relevant(
             viewer,
-            about.get("metadata", {}),
-            text=about.get("title", ""),
+            about_task.get("metadata", {}),
+            text=about_task.get("title", ""),
             exclude_own=filters.exclude_own,
             limit=context.LEARNINGS,
             most_bytes=context.MOST_BYTES,
         )
-        of_task = facts.Filters(task=task.id)
+        of_task = facts.FactFilters(task=task.id)
         known = facts.page(
             viewer, of_task, position=None, backwards=False, limit=context.CANDIDATES, most_bytes=context.MOST_BYTES
         )
-        return Answer(context.of_task(viewer, filters, facts=known, learnings=found, budget=budget))
+        return context.of_task(viewer, filters, facts=known, learnings=found, budget=query.budget)

@@ -1,80 +1,150 @@
 """What every endpoint of the API does around its one action or selector.
 
-Read:  key -> viewer -> scope -> parameters -> one transaction that also makes the answer.
-Ask:   the same by POST, where what is asked is a document.
-Write: key -> viewer -> scope -> body -> one transaction (idempotency record, action, ledger) -> on disk ->
-       a second, read-only transaction of the same viewer that makes the answer, through the label.
+A door says by its signature what it takes and returns: `read(query, key)`, `write(body, key)`. The parts of its address
+are parameters by their names; one whose type is a Query or a Shape is the query or the body; what is returned is the
+answer, or a WriteResult that names the row to be shown. The API's description reads the same signatures
+(agents.openapi). Key, rate and scope are checked by Django REST framework's own hooks (agents.api.guards).
+
+Read:  key -> viewer -> scope -> query -> one transaction that also makes the answer. By POST, with a body: the same.
+Write: key -> viewer -> scope -> body -> one transaction with the idempotency record; the row that it names is read
+anew, through the label, in a second.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from inspect import signature
+from operator import methodcaller
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse
+from msgspec import Raw
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from agents.api.guards import HasScope, KeyAuthentication, KeyThrottle, viewer_of
 from agents.api.withheld import withhold
-from agents.authentication import authenticate
-from agents.limits import spend
 from memoryhub.core import idempotency, work
-from memoryhub.core.access.permissions import VERBS, require_scope
+from memoryhub.core.access.permissions import VERBS
 from memoryhub.core.db.fitting import BYTES, Fitted
-from memoryhub.core.errors import FieldError, Invalid, NotFound, TooLarge
-from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.errors import FieldError, Invalid, TooLarge
+from memoryhub.core.fields import NOT_A_KEY, Shape
+from memoryhub.core.transactions import Question, viewer_transaction
 from memoryhub.core.viewers import Viewer
+from memoryhub.interface.http.etags import make_tag
 from memoryhub.interface.http.headers import check_address, check_media_type, idempotency_key
 from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.http.pagination import Page, page, read_window
-from memoryhub.interface.http.params import Params
-from memoryhub.interface.http.shapes import NOT_A_KEY, Shape, convert
+from memoryhub.interface.http.params import Label, Params
+from memoryhub.interface.http.queries import NoQuery, Query, params_of, read_query
+from memoryhub.interface.http.shapes import convert
+from memoryhub.memory.schemas.rows import Row, Stored
 
+SHOW = methodcaller("show")  # of a Stored row
 T = TypeVar("T")
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(slots=True)
-class Answer:
-    """What is sent back: a value, as JSON; or bytes, whose Content-Type is among the headers."""
-
-    data: Any
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Outcome:
+class WriteResult(Generic[T]):
     """What a write did: the status of its answer, and the ids that the answer is made of (kept for a replay)."""
 
+    statuses: ClassVar[tuple[int, ...]] = (200,)
     status: int
     result: Any
-    ahead: Callable[[], Any] | None = None  # gives what the answer is made of, where the write's own trip has read it
+
+
+class Made(WriteResult[T]):
+    """A row of this id, which was made now (201) or was there already (200)."""
+
+    statuses: ClassVar[tuple[int, ...]] = (200, 201)
+
+    def __init__(self, row: Any, created: bool) -> None:
+        super().__init__(201 if created else 200, str(row) if isinstance(row, UUID) else row)
+
+
+class Changed(WriteResult[T]):
+    """The row of this id, which is shown as it is now."""
+
+    def __init__(self, row: UUID) -> None:
+        super().__init__(200, str(row))
+
+
+class Kept(WriteResult[T]):
+    """What has no row to be read again: kept as it is, in JSON without content."""
+
+    def __init__(self, result: Any, status: int = 200) -> None:
+        super().__init__(status, result)
+
+
+class Batch(Kept[T]):
+    """A result for each item: 207 when any failed."""
+
+    statuses: ClassVar[tuple[int, ...]] = (200, 207)
+
+
+class Nothing(WriteResult[None]):
+    """There is nothing to be shown (204)."""
+
+    statuses: ClassVar[tuple[int, ...]] = (204,)
+
+    def __init__(self) -> None:
+        super().__init__(204, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a door's function takes and returns."""
+
+    returns: Any
+    query: type[Query] = NoQuery
+    query_name: str | None = None
+    body: Any = None  # a Shape, perhaps annotated
+    body_name: str | None = None
+    is_body_optional: bool = False
+
+
+@cache
+def signature_of(function: Callable[..., Any]) -> Signature:
+    """The signature of a door's `read`, `write`, `remove`."""
+    hints = get_type_hints(function, include_extras=True)
+    made: dict[str, Any] = {}
+    for name, parameter in signature(function).parameters.items():
+        kind = hints.get(name)
+        bare = getattr(kind, "__origin__", kind)
+        if isinstance(bare, type) and issubclass(bare, Query):
+            made |= {"query": bare, "query_name": name}
+        elif isinstance(bare, type) and issubclass(bare, Shape):
+            is_optional = parameter.default is not parameter.empty
+            made |= {"body": kind, "body_name": name, "is_body_optional": is_optional}
+    return Signature(returns=hints.get("return"), **made)
 
 
 class Endpoint(APIView):
     """Key, rate, method and scope are checked in this order, before anything that was sent is looked at.
 
-    Afterwards `viewer` and `params` are there.
+    Afterwards `viewer` is there, and `headers`, those of the answer.
     """
+
+    authentication_classes = (KeyAuthentication,)
+    throttle_classes = (KeyThrottle,)
+    permission_classes = (HasScope,)
 
     # What a key needs for what is read, or asked; None: any key may.
     scope: ClassVar[str | None] = "memory:read"
-
-    # Of the query, for reads and writes.
-    parameters: ClassVar[frozenset[str]] = frozenset()
-    # For the API's description (agents.openapi): status -> the type of its answer.
-    answers: ClassVar[Mapping[int, Any]] = {}
-    # What may be refused besides what the description works out for every door of its kind.
+    # For the API's description: what may be refused besides what it works out for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()
     # Where the address ends in a reserved word: what a key there would be of, and the methods that it would have.
     in_place_of: ClassVar[tuple[str, frozenset[str]]] = ("", frozenset())
-    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
+    http_method_names: Sequence[str] = ("get", "head", "post", "put", "patch", "delete")
     limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
     viewer: Viewer
+    headers_out: dict[str, str]
     params: Params
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -91,19 +161,26 @@ class Endpoint(APIView):
         """The scope that a key needs for a method of this door."""
         return cls.scope
 
+    @classmethod
+    def function_of(cls, method: str) -> Callable[..., Any]:
+        """The function whose signature is that of a method (GET, POST ...)."""
+        raise NotImplementedError
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         meta = request.META
         check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
-        self.viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
-        self.limits = spend(self.viewer)
+        self.perform_authentication(request)
+        self.viewer = viewer_of(request)
+        self.check_throttles(request)
         if request.method not in self.allowed_methods:
             noun, methods = self.in_place_of
             if request.method in methods:
                 raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
             self.http_method_not_allowed(request)  # whatever else is wrong
-        require_scope(self.viewer, self.scope_of(str(request.method)))
-        allowed = self.parameters if request.method in ("GET", "HEAD") else self.parameters & {"label"}
-        self.params = Params(request.META.get("QUERY_STRING", ""), allowed)
+        self.check_permissions(request)
+        self.headers_out = {}
+        told = signature_of(self.function_of(str(request.method)))
+        self.params = params_of(meta.get("QUERY_STRING", ""), told.query)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
@@ -111,49 +188,75 @@ class Endpoint(APIView):
             answer.headers[name] = value
         return answer
 
-    def label_param(self) -> str | None:
-        """`?label=`, which chooses among twins of a key."""
-        label = self.params.label()
-        return "+".join([label.sensitivity, *sorted(label.compartments)]) if label else None
+    def call(self, method: str, url: Mapping[str, Any], body: Shape | None = None) -> Any:
+        """Call the method's function with what its signature names."""
+        function = self.function_of(method)
+        told = signature_of(function)
+        named: dict[str, Any] = dict(url)
+        if told.query_name is not None:
+            named[told.query_name] = read_query(self.params, told.query)
+        if told.body_name is not None:
+            named[told.body_name] = body
+        return function(self, **named)
+
+    def show(self, stored: Stored[R]) -> R:
+        """A row as it is returned; its version is the answer's ETag."""
+        shown = stored.show()
+        if (version := getattr(shown, "version", None)) is not None:
+            self.headers_out["ETag"] = make_tag(stored.id, version, stored.change)
+        return shown
+
+    def respond(self, data: Any, status: int = 200) -> HttpResponse:
+        """What no cache keeps. `data`: bytes, whose Content-Type is among the headers, or what is made JSON."""
+        if status == 204:
+            empty = HttpResponse(status=204, headers={"Cache-Control": "no-store", **self.headers_out})
+            del empty["Content-Type"]  # Django's default, of nothing
+            return empty
+        headers = {"Cache-Control": "no-store", "Content-Type": "application/json", **self.headers_out}
+        return HttpResponse(data if isinstance(data, bytes) else dump(data), status=status, headers=headers)
 
 
-class Reading(Endpoint):
-    """GET: a subclass's `read(**url)` runs, and its answer is made, in one read-only transaction."""
+class ReadEndpoint(Endpoint):
+    """GET: a subclass's `read` runs, and its answer is made, in one read-only transaction."""
 
-    # The type of what GET answers, where the door also writes and `answers` are those of its write.
-    shows: ClassVar[Any] = None
     # Whether who has the version already (If-None-Match) is answered with 304.
     conditional: ClassVar[bool] = False
 
+    @classmethod
+    def function_of(cls, method: str) -> Callable[..., Any]:
+        if method in ("GET", "HEAD"):
+            return cls.read
+        return super().function_of(method)
+
     def get(self, request: Request, **url: Any) -> HttpResponse:
         with viewer_transaction(self.viewer, read_only=True):
-            return respond(self.read(**url))
+            return self.respond(self.call("GET", url))
 
-    def read(self, **url: Any) -> Answer:
-        """The answer."""
-        raise NotImplementedError
+    read: Callable[..., Any]
 
-    def paged(
+    def page(
         self,
-        fetch: Callable[[Any, bool, int], Sequence[Any]],
-        render: Callable[[Any], Any],
+        fetch: Callable[[Any, bool, int], Question[Any] | Sequence[Any]],
         place: Callable[[Any], Any] = lambda row: str(row.id),
-    ) -> Answer:
-        """A page of rows, each shown by `render`: as many of those asked for as an answer holds.
+        render: Callable[[Any], Any] = SHOW,
+    ) -> Page[Any]:
+        """A page of rows: as many of those requested as an answer holds.
 
         `fetch(position, backwards, limit)` gives them, newest first or in the list's own order; it may end earlier
-        (Fitted). `place`: of a row in the list, for the cursors.
+        (Fitted). `place`: of a row in the list, for the cursors; `render`: what it is shown as.
         """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        found = fetch(window.position, window.backwards, window.limit + 1)
+        asked = fetch(window.position, window.backwards, window.limit + 1)
+        found = asked.ask_last() if isinstance(asked, Question) else asked
         shown = _shown(found[: getattr(found, "at_most", None)][: window.limit], render)
         raw = dump(shown[::-1] if window.backwards else shown)
-        results: Any = orjson.Fragment(raw)
+        results: Any = Raw(raw)
         if len(raw) > room():
             shown = _fitted(shown, room())
             results = shown[::-1] if window.backwards else shown
-        made: Page[Any] = page(window, found, place, at_most=len(shown))
-        return Answer({"results": results, "next": made.next, "previous": made.previous}, headers=made.headers)
+        made = page(window, found, place, at_most=len(shown))
+        self.headers_out |= made.headers
+        return Page(results, made.next, made.previous)
 
 
 def room() -> int:
@@ -161,14 +264,14 @@ def room() -> int:
     return int(settings.ANSWER_BYTES) - 256 * 1024
 
 
-def fitting(rows: Iterable[T], render: Callable[[T], Any], most_bytes: int | None = None) -> list[Any]:
+def fitting(rows: Iterable[Any], render: Callable[[Any], Any] = SHOW, most_bytes: int | None = None) -> list[Any]:
     """The rows as they are shown, as many as an answer holds (or `most_bytes`), at least one."""
     most = room() if most_bytes is None else most_bytes
     shown = _shown(rows, render)
     return shown if len(dump(shown)) <= most else _fitted(shown, most)
 
 
-def _shown(rows: Iterable[T], render: Callable[[T], Any]) -> list[Any]:
+def _shown(rows: Iterable[Any], render: Callable[[Any], Any]) -> list[Any]:
     shown = []
     for row in rows:
         work.check()
@@ -185,12 +288,12 @@ def _fitted(shown: list[Any], most_bytes: int) -> list[Any]:
         most_bytes -= len(raw) + 1
         if most_bytes < 0 and fitted:
             break
-        fitted.append(orjson.Fragment(raw))
+        fitted.append(Raw(raw))
     return fitted
 
 
 def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
-    """How paged() fetches labelled rows from a queryset: measured first, so that no more is read than is shown."""
+    """How page() fetches labelled rows from a queryset: measured first, so that no more is read than is shown."""
     size = RawSQL(BYTES.replace("r.", f"{rows.model._meta.db_table}."), ())  # noqa: S611  (a text of ours)
 
     def fetch(position: Any, backwards: bool, limit: int) -> Sequence[Any]:
@@ -211,52 +314,62 @@ def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
     return fetch
 
 
-class Taking(Endpoint):
+class BodyEndpoint(Endpoint):
     """What takes a body of one shape."""
 
-    shape: ClassVar[type[Shape]]
-    # The shape that the description tells, where the door takes apart by itself what `shape` leaves open.
-    told: ClassVar[Any] = None
     max_bytes: ClassVar[int] = MAX_BYTES
-    body_optional: ClassVar[bool] = False  # nothing need be said: an absent body is an empty object
+    # The shape that a body is read as, where the door takes apart by itself what its signature tells.
+    shape: ClassVar[type[Shape] | None] = None
 
     def _raw(self, request: HttpRequest) -> bytes:
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if length == "0" and self.body_optional:
+        if length == "0" and signature_of(self.function_of(str(request.method))).is_body_optional:
             return b""
         check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
         if length.isdecimal() and int(length) > self.max_bytes:
             raise TooLarge(f"A body may have at most {self.max_bytes} bytes here.")
         return request.body
 
-    def _parse(self, raw: bytes) -> Any:
-        data = parse_object(raw, max_bytes=self.max_bytes) if raw or not self.body_optional else {}
-        return convert(data, self.shape)
+    def _parse(self, method: str, raw: bytes) -> Shape:
+        told = signature_of(self.function_of(method))
+        data = parse_object(raw, max_bytes=self.max_bytes) if raw or not told.is_body_optional else {}
+        shape: Any = self.shape or getattr(told.body, "__origin__", told.body)
+        found: Shape = convert(data, shape)
+        return found
 
 
-class Asking(Taking):
-    """A POST that changes nothing: a subclass's `read(body, **url)`, in one read-only transaction, is the answer.
+class QueryByPost(BodyEndpoint):
+    """A POST that changes nothing: a subclass's `read` with a body, in one read-only transaction, is the answer.
 
     It needs no Idempotency-Key, and pays no heed to one.
     """
 
+    @classmethod
+    def function_of(cls, method: str) -> Callable[..., Any]:
+        return cls.read
+
+    read: Callable[..., Any]
+
     def post(self, request: Request, **url: Any) -> HttpResponse:
-        body = self._parse(self._raw(request._request))
+        body = self._parse("POST", self._raw(request._request))
         with viewer_transaction(self.viewer, read_only=True):
-            return respond(self.read(body, **url))
-
-    def read(self, body: Any, **url: Any) -> Answer:
-        """The answer."""
-        raise NotImplementedError
+            return self.respond(self.call("POST", url, body))
 
 
-class Writing(Taking):
-    """POST: a subclass's `write(body, **url)` is one transaction; `render(outcome)` makes the answer in a second.
+class WriteEndpoint(BodyEndpoint):
+    """POST: a subclass's `write` is one transaction; the row that it names is shown in a second.
 
-    Of a row it tells a key that may not read it no more than shown() leaves.
+    Of a row it shows a key that may not read it no more than withhold() leaves.
     """
 
     verb: ClassVar[str]  # the action's: a key needs its scope
+    write: Callable[..., Any]
+
+    @classmethod
+    def function_of(cls, method: str) -> Callable[..., Any]:
+        if method in ("POST", "PUT", "PATCH"):
+            return cls.write
+        return super().function_of(method)
 
     @classmethod
     def scope_of(cls, method: str) -> str | None:
@@ -264,57 +377,67 @@ class Writing(Taking):
 
     def post(self, request: Request, **url: Any) -> HttpResponse:
         raw = self._raw(request._request)
-        body = self._parse(raw)
-        outcome = self._run(request, raw, body, url)
+        body = self._parse(str(request.method), raw)
+        outcome, ahead = self._run(request, raw, body, url)
+        if outcome.status == 204:
+            return self.respond(None, 204)
         with viewer_transaction(self.viewer, read_only=True):
-            answer = self.render(outcome)
-        answer.data = self.shown(answer.data, body)
-        return respond(answer)
+            shown = self.render(outcome, ahead)
+        if shown is None:
+            return self.respond(None, 204)
+        return self.respond(self.withheld(shown, body), outcome.status)
 
-    def shown(self, data: Any, sent: Shape | None = None) -> Any:
+    def withheld(self, data: Any, sent: Shape | None = None) -> Any:
         """A row, or another answer, as far as the key may have it (withhold)."""
         return withhold(self.viewer, self.scope_of("POST"), data, sent)
 
-    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
+    def _run(
+        self, request: Request, raw: bytes, body: Shape | None, url: dict[str, Any]
+    ) -> tuple[WriteResult[Any], Callable[[], Any] | None]:
+        """What was done, and what its own trip has read of the row, where it was done now."""
+        method = str(request.method)
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         with viewer_transaction(self.viewer):
             if key is None:
-                return self.write(body, **url)
-            asked = self._asked(request._request, key, raw)
-            if (known := idempotency.replay(asked)) is not None:
-                return Outcome(*known)
-            outcome = self.write(body, **url)
-            idempotency.remember(asked, [outcome.status, outcome.result])
-            return outcome
+                outcome = self.call(method, url, body)
+            else:
+                asked = self._asked(request._request, key, raw)
+                if (known := idempotency.replay(asked)) is not None:
+                    return WriteResult(*known), None
+                outcome = self.call(method, url, body)
+                idempotency.remember(asked, [outcome.status, outcome.result])
+            question = self.row(outcome.result) if outcome.status != 204 else None
+            return outcome, question.ask_after() if question is not None else None
 
     def _asked(self, request: HttpRequest, key: str, raw: bytes) -> idempotency.Request:
         assert self.viewer.credential is not None
         return idempotency.Request.of(self.viewer.credential, key, request.method or "", request.get_full_path(), raw)
 
-    def write(self, body: Any, **url: Any) -> Outcome:
-        """Call the one action."""
-        raise NotImplementedError
+    def row(self, result: Any) -> Question[Any] | None:
+        """How the row is read that a write's result names; None where render() is a subclass's own."""
+        return None
 
-    def render(self, outcome: Outcome) -> Answer:
-        """The answer, read anew."""
-        raise NotImplementedError
-
-
-@contextmanager
-def not_found_at(pointer: str) -> Iterator[None]:
-    """What is not found in this block is named by this field of the body."""
-    try:
-        yield
-    except NotFound as error:
-        raise type(error)(pointer) from None
+    def render(self, outcome: WriteResult[Any], ahead: Callable[[], Any] | None) -> Any:
+        """The answer, read anew, unless the write's own trip has read it; None: there is nothing left to be shown."""
+        question = self.row(outcome.result)
+        assert question is not None
+        shown = self.show(ahead() if ahead is not None else question.ask_last())
+        made = shown_type(self.function_of(str(self.request.method)))
+        if "duplicate" in getattr(made, "__struct_fields__", ()):
+            members = {name: getattr(shown, name) for name in type(shown).__struct_fields__}
+            return made(duplicate=outcome.status == 200, **members)
+        return shown
 
 
-def respond(answer: Answer) -> HttpResponse:
-    """What no cache keeps."""
-    if answer.status == 204:
-        empty = HttpResponse(status=204, headers={"Cache-Control": "no-store", **answer.headers})
-        del empty["Content-Type"]  # Django's default, of nothing
-        return empty
-    headers = {"Cache-Control": "no-store", "Content-Type": "application/json", **answer.headers}
-    body = answer.data if isinstance(answer.data, bytes) else dump(answer.data)
-    return HttpResponse(body, status=answer.status, headers=headers)
+@cache
+def shown_type(function: Callable[..., Any]) -> Any:
+    """The type that the WriteResult of a `write` stands for."""
+    returns = signature_of(function).returns
+    results = get_args(returns) if get_origin(returns) in (Union, UnionType) else (returns,)
+    (result,) = (part for part in results if part is not NoneType)
+    return get_args(result)[0]
+
+
+def label_text(label: Label | None) -> str | None:
+    """`?label=`, which chooses among twins of a key, as text."""
+    return "+".join([label.sensitivity, *label.compartments]) if label else None

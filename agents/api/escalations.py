@@ -1,100 +1,101 @@
-"""/api/v1/escalations: ask for a person, read the package, acknowledge, cancel. `answer` waits: agents.waiting."""
+"""/api/v1/escalations: questions to a person, and their answers. `answer` waits: agents.waiting."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, fitting, keyset, not_found_at, room
-from agents.api.tasks import Reason
-from escalations import answers as answered
+from agents.api.doors import Changed, Made, ReadEndpoint, WriteEndpoint, fitting, keyset, room
+from agents.api.memories import OfTask
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
-from escalations.models import Escalation, Priority
+from escalations.models import Escalation as EscalationRow
+from escalations.models import Priority
+from escalations.schemas import (
+    Action,
+    Escalation,
+    EscalationWithPackage,
+    NewEscalation,
+    Note,
+    Package,
+    PackagePage,
+    made_schema,
+    page_schema,
+)
 from escalations.selectors import escalations, packages
 from escalations.standing import in_states
 from escalations.states import STATES
 from memoryhub.core.access.permissions import has_scope
+from memoryhub.core.errors import not_found_at
+from memoryhub.core.fields import Derived, EmptyBody, Shape, Text
 from memoryhub.interface.http.etags import make_tag
 from memoryhub.interface.http.json import dump, member_text
-from memoryhub.interface.http.pagination import Listed, page, read_window
-from memoryhub.interface.http.shapes import JsonObject, Key, Line, Shape, TaskKey, Text
-from memoryhub.interface.http.shapes import Priority as PriorityName
-from memoryhub.memory import rendering
+from memoryhub.interface.http.pagination import DEFAULT_LIMIT, Page, page, read_window
+from memoryhub.interface.http.queries import Choices, Cursor, PageQuery, Query, about
+from memoryhub.memory.kinds import KINDS
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
 FIRST_PAGE = 50
 
-ReasonCode = Literal[
-    "policy_exception",
-    "missing_information",
-    "low_confidence",
-    "tool_failure",
-    "customer_request",
-    "approval_required",
-    "conflict",
-    "safety",
-    "other",
-]
-Verdict = Literal["approve", "edit", "respond", "reject", "ignore"]
+
+class EscalationQuery(PageQuery, kw_only=True):
+    task: OfTask = None
+    state: Annotated[str | None, Choices(lambda: STATES), about("Only escalations in this state.")] = None
 
 
-class Action(Shape, kw_only=True):
-    """`schema`: what an edit's arguments must fit, in the subset of JSON Schema that docs/action-schemas.md tells.
-
-    `pattern` and `format` are taken, not applied; a keyword outside of the subset is refused (400).
-    """
-
-    name: Line
-    arguments: JsonObject
-    schema: JsonObject | None = None
+class PackageQuery(Query, kw_only=True):
+    limit: Annotated[
+        int,
+        Meta(ge=1, le=packages.MOST_ROWS),
+        about("How many rows a page has at most; it ends earlier where they are more than 8 MiB."),
+    ] = DEFAULT_LIMIT
+    cursor: Cursor = None
 
 
-class NewEscalation(Shape, kw_only=True):
-    task: TaskKey
-    reason_code: ReasonCode
+class Cancellation(Shape, kw_only=True):
     reason: Text
-    question: Text
-    allowed: Annotated[list[Verdict], Meta(min_length=1, max_length=5)] = field(default_factory=lambda: ["respond"])
-    action: Action | None = None
-    recommendation: Text | None = None
-    priority: PriorityName = "normal"
-    assigned_to: Line | None = None
-    client_ref: Key | None = None
 
 
-class Escalations(Reading, Writing):
-    """What was asked of people."""
+class EscalationEndpoint(WriteEndpoint):
+    """A verb on an escalation that is answered with the escalation."""
+
+    def render(self, outcome: Any, ahead: Any) -> Any:
+        return self.escalation(UUID(outcome.result))
+
+    def escalation(self, escalation_id: UUID) -> Escalation:
+        """One escalation, with its ETag."""
+        return escalations.show(self.found(escalation_id))
+
+    def found(self, escalation_id: UUID) -> EscalationRow:
+        """Its row. Raises NotFound."""
+        row = escalations.escalation(self.viewer, escalation_id)
+        self.headers_out["ETag"] = make_tag(row.id, row.version, row.change)
+        return row
+
+
+class Escalations(ReadEndpoint, EscalationEndpoint):
+    """What was requested of people."""
 
     verb = "escalation.escalate"
     scope = "escalations"
-    shape = NewEscalation
-    shows = Listed[answered.Escalation]
-    answers: ClassVar[Mapping[int, Any]] = {
-        200: answered.EscalationWithPackage,
-        201: answered.EscalationWithPackage,
-    }
-    parameters: ClassVar[frozenset[str]] = frozenset({"task", "state", "limit", "cursor"})
 
-    def read(self, **url: Any) -> Answer:
+    def read(self, query: EscalationQuery) -> Page[Escalation]:
         """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
         rows = escalations.escalations(self.viewer)
-        if key := self.params.task_key("task"):
-            rows = rows.filter(task_id=task_selectors.ref_by_key(self.viewer, key).id)
-        if state := self.params.choice("state", STATES):
-            rows = in_states(rows, [state])
-        return self.paged(keyset(rows), escalations.render)
+        if query.task:
+            rows = rows.filter(task_id=task_selectors.ref_by_key(self.viewer, query.task).id)
+        if query.state:
+            rows = in_states(rows, [query.state])
+        return self.page(keyset(rows), render=escalations.show)
 
-    def write(self, body: NewEscalation, **url: Any) -> Outcome:
+    def write(self, body: NewEscalation) -> Made[Annotated[EscalationWithPackage, Derived(made_schema)]]:
         """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
 
-        At most one is open a task: of two requests at once one makes it and the other is added to it as a note. Where
-        that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package it
-        holds what the key's scopes may read; `omitted` names those that are missing.
+        At most one is open a task: of two concurrent requests one makes it and the other is added to it as a note.
+        Where that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package
+        it holds what the key's scopes may read; `omitted` names those that are missing.
         """
-        action = body.action
         with not_found_at("/task"):
             task = task_selectors.ref_by_key(self.viewer, body.task)
         made, created = escalate(
@@ -104,13 +105,13 @@ class Escalations(Reading, Writing):
             reason=body.reason,
             question=body.question,
             allowed=body.allowed,
-            action=self._action(action) if action else None,
+            action=self._action(body.action) if body.action else None,
             recommendation=body.recommendation or "",
             priority=Priority[body.priority.upper()].value,
             assigned_to=body.assigned_to,
             client_ref=body.client_ref,
         )
-        return Outcome(201 if created else 200, str(made.id))
+        return Made(made.id, created)
 
     def _action(self, action: Action) -> dict[str, Any]:
         """With the arguments as the text that came, too: so they are kept, shown and given back."""
@@ -122,33 +123,44 @@ class Escalations(Reading, Writing):
             "schema": action.schema,
         }
 
-    def render(self, outcome: Outcome) -> Answer:
-        row = escalations.escalation(self.viewer, UUID(outcome.result))
+    def render(self, outcome: Any, ahead: Any) -> EscalationWithPackage:
+        row = self.found(UUID(outcome.result))
         filters, part = escalations.frozen(row), room() // 4
         most = FIRST_PAGE if has_scope(self.viewer, escalations.MEMORY) else 0
         first = escalations.package(self.viewer, row, most_bytes=part)
-        observations = memories.observations(self.viewer, filters, limit=most, most_bytes=part)
-        decisions = memories.decisions(self.viewer, filters, limit=most, most_bytes=part)
-        _add(first, fitting(observations, rendering.observation, part), fitting(decisions, rendering.decision, part))
-        data = {**escalations.render(row), "package": first}
-        if row.author_id != self.viewer.membership:
-            data["joined"] = True
-        return Answer(data, outcome.status, {"ETag": make_tag(row.id, row.version, row.change)})
+        for kind in KINDS.values():
+            if kind.in_package:
+                found = memories.rows(self.viewer, kind.schema, filters, limit=most, most_bytes=part)
+                first.full_context[kind.plural] = fitting(found, most_bytes=part)
+        joined = True if row.author_id != self.viewer.membership else UNSET
+        return EscalationWithPackage(package=first, joined=joined, **escalations.members(row))
 
 
-class OneEscalation(Reading):
-    """State, owner and version, as they are at one moment, with the ETag."""
+class OneEscalation(ReadEndpoint):
+    """Read an escalation's state, owner and version, as they are at one moment, with the ETag."""
 
     scope = "escalations"
-    answers: ClassVar[Mapping[int, Any]] = {200: answered.Escalation}
 
-    def read(self, **url: Any) -> Answer:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
-        return Answer(escalations.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
+    def read(self, escalation_id: UUID) -> Escalation:
+        row = escalations.escalation(self.viewer, escalation_id)
+        self.headers_out["ETag"] = make_tag(row.id, row.version, row.change)
+        return escalations.show(row)
 
 
-class Package(Reading):
-    """The task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
+class EscalationNotes(ReadEndpoint):
+    """List the notes on an escalation that agents may read, newest first.
+
+    A page is one snapshot; the next skip and repeat nothing made meanwhile.
+    """
+
+    def read(self, escalation_id: UUID, query: PageQuery) -> Page[Note]:
+        row = escalations.escalation(self.viewer, escalation_id)
+        filters = memories.MemoryFilters(task=row.task_id, escalation=row.id)
+        return self.page(memories.lister(self.viewer, Note, filters, most_bytes=room()))
+
+
+class ReadPackage(ReadEndpoint):
+    """Read the task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
     Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
     `tasks`. Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no
@@ -156,16 +168,14 @@ class Package(Reading):
     """
 
     scope = "escalations"
-    answers: ClassVar[Mapping[int, Any]] = {200: answered.PackagePage}
-    parameters: ClassVar[frozenset[str]] = frozenset({"limit", "cursor"})
 
-    def read(self, **url: Any) -> Answer:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
+    def read(self, escalation_id: UUID, query: PackageQuery) -> Annotated[PackagePage, Derived(page_schema)]:
+        row = escalations.escalation(self.viewer, escalation_id)
         window = read_window(
             self.params, address=self.request.path, owner=self.viewer.membership, most=packages.MOST_ROWS
         )
-        data = escalations.package(self.viewer, row, most_bytes=room() // 4)
-        left = room() - len(dump(data))
+        package = escalations.package(self.viewer, row, most_bytes=room() // 4)
+        left = room() - len(dump(package))
         rows = packages.rows(
             self.viewer,
             row,
@@ -174,66 +184,42 @@ class Package(Reading):
             limit=window.limit + 1,
             most_bytes=left,
         )
-        shown = fitting(rows[: window.limit], _rendered, left)
+        shown = fitting(rows[: window.limit], most_bytes=left)
         made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
-        of_kind: dict[type, list[Any]] = {memories.ObservationRow: [], memories.DecisionRow: []}
+        self.headers_out |= made.headers
         for found, one in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
-            of_kind[type(found)].append(one)
-        _add(data, *of_kind.values())
-        return Answer({**data, "next": made.next, "previous": made.previous}, headers=made.headers)
+            kind = next(kind for kind in KINDS.values() if kind.schema is type(found.answer))
+            package.full_context[kind.plural].append(one)
+        return paged(package, made)
 
 
-def _rendered(row: memories.ObservationRow | memories.DecisionRow) -> Any:
-    return rendering.observation(row) if isinstance(row, memories.ObservationRow) else rendering.decision(row)
+def paged(package: Package, made: Page[Any]) -> PackagePage:
+    """A package as a page of it."""
+    members = {name: getattr(package, name) for name in Package.__struct_fields__}
+    return PackagePage(next=made.next, previous=made.previous, **members)
 
 
-def _add(package: answered.Package, observations: list[Any], decisions: list[Any]) -> None:
-    package["full_context"] |= {"observations": observations, "decisions": decisions}
+class Acknowledge(EscalationEndpoint):
+    """Take the answer and resume. 409 wrong_state while there is no answer.
 
-
-class Nothing(Shape, kw_only=True):
-    pass
-
-
-class EscalationVerb(Writing):
-    """A verb on an escalation that is answered with the escalation."""
-
-    answers: ClassVar[Mapping[int, Any]] = {200: answered.Escalation}
-
-    def write(self, body: Any, **url: Any) -> Outcome:
-        return Outcome(200, str(self.act(url["escalation_id"], body).id))
-
-    def act(self, escalation_id: UUID, body: Any) -> Escalation:
-        """Call the action."""
-        raise NotImplementedError
-
-    def render(self, outcome: Outcome) -> Answer:
-        row = escalations.escalation(self.viewer, UUID(outcome.result))
-        return Answer(escalations.render(row), headers={"ETag": make_tag(row.id, row.version, row.change)})
-
-
-class Acknowledge(EscalationVerb):
-    """The agent has the answer and resumes. 409 wrong_state while there is no answer.
-
-    Repeating it is fine, and of several at once one changes something.
+    Repeating it is fine, and of concurrent requests one changes something.
     """
 
     verb = "escalation.acknowledge"
-    shape = Nothing
-    body_optional = True
 
-    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
-        return answers.acknowledge(self.viewer, escalation_id=escalation_id)
+    def write(self, escalation_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Escalation]:
+        return Changed(answers.acknowledge(self.viewer, escalation_id=escalation_id).id)
 
 
-class Cancel(EscalationVerb):
-    """It is no longer needed. 409 not_owner for another agent's, wrong_state when it was answered meanwhile.
+class Cancel(EscalationEndpoint):
+    """Cancel an escalation that is no longer needed.
 
-    Of a cancellation and an answer at once one counts.
+    409 not_owner for another agent's, wrong_state when it was answered meanwhile.
+
+    Of a concurrent cancellation and answer one counts.
     """
 
     verb = "escalation.cancel"
-    shape = Reason
 
-    def act(self, escalation_id: UUID, body: Reason) -> Escalation:
-        return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)
+    def write(self, escalation_id: UUID, body: Cancellation) -> Changed[Escalation]:
+        return Changed(answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason).id)

@@ -1,52 +1,46 @@
-"""/api/v1/facts: read, put, delete, list, history, many at once."""
+"""/api/v1/facts: shared values by key, each with its history."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpResponse
-from msgspec import Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Asking, Outcome, Reading, Writing, fitting, not_found_at, respond, room
-from agents.api.tasks import level_value, none_if_unset
+from agents.api.doors import Made, Nothing, QueryByPost, ReadEndpoint, WriteEndpoint, fitting, label_text, room
+from agents.api.memories import OfTask
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
+from memoryhub.core.fields import Key, When
 from memoryhub.core.ids import mark_of
-from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.transactions import Question, viewer_transaction
 from memoryhub.interface.http.etags import fits_none, if_match, make_tag, must_be_new
-from memoryhub.interface.http.shapes import FactKey, JsonValue, NewRow, Shape, TaskKey, When
-from memoryhub.memory import rendering
+from memoryhub.interface.http.pagination import Page
+from memoryhub.interface.http.params import Label
+from memoryhub.interface.http.queries import LabelQuery, PageQuery, Seq, about
 from memoryhub.memory.actions import facts
-from memoryhub.memory.actions.facts import NewFact, Seen, Stale
-from memoryhub.memory.answers import Fact, FactHistory, FactPage, FactsRead
+from memoryhub.memory.actions.facts import Seen, Stale
+from memoryhub.memory.schemas.facts import Fact, FactKeys, FactsRead, FactVersion, NewFact
 from memoryhub.memory.selectors import facts as selectors
 from memoryhub.memory.selectors import tasks as task_selectors
-from memoryhub.memory.selectors.facts import FactRow
-
-MOST_KEYS = 200
-TEN_YEARS = 315_360_000  # seconds
+from memoryhub.memory.selectors.facts import FactFilters, StoredFact
 
 
-def fact_answer(row: FactRow, status: int = 200) -> Answer:
-    """A version of a fact with its ETag."""
-    return Answer(rendering.fact(row), status, {"ETag": make_tag(row.id, row.version, row.event_id)})
+class FactQuery(PageQuery, kw_only=True):
+    prefix: Annotated[Key | None, about("Only keys that begin with this.")] = None
+    task: OfTask = None
+    valid_at: Annotated[When | None, about("Only facts that are valid at this time.")] = None
 
 
-class Facts(Reading):
+class Facts(ReadEndpoint):
     """List facts by key, from one snapshot a page. Deleted ones, and those past their time to live, are not there."""
 
-    parameters: ClassVar[frozenset[str]] = frozenset({"prefix", "task", "valid_at", "limit", "cursor"})
-    answers: ClassVar[Mapping[int, Any]] = {200: FactPage}
-
-    def read(self, **url: Any) -> Answer:
-        task = self.params.task_key("task")
-        filters = selectors.Filters(
-            prefix=self.params.key("prefix"),
-            task=task_selectors.ref_by_key(self.viewer, task).id if task else None,
-            valid_at=self.params.when("valid_at"),
+    def read(self, query: FactQuery) -> Page[Fact]:
+        filters = FactFilters(
+            prefix=query.prefix,
+            task=task_selectors.ref_by_key(self.viewer, query.task).id if query.task else None,
+            valid_at=query.valid_at,
         )
 
-        def fetch(position: Any, backwards: bool, limit: int) -> list[FactRow]:
+        def fetch(position: Any, backwards: bool, limit: int) -> list[StoredFact]:
             # A cursor points to a key and an id: keys have no spaces.
             key, _, last = str(position or "").partition(" ")
             return selectors.page(
@@ -58,32 +52,24 @@ class Facts(Reading):
                 most_bytes=room(),
             )
 
-        return self.paged(fetch, rendering.fact, lambda row: f"{row.key} {row.id}")
+        return self.page(fetch, lambda row: f"{row.answer.key} {row.id}")
 
 
-class FactBody(NewRow, kw_only=True):
-    value: JsonValue
-    task: TaskKey | None = None
-    ttl_seconds: Annotated[int, Meta(ge=1, le=TEN_YEARS)] | None = None
-    valid_from: When | None = None
-    valid_to: When | None = None
+class FactAsOfQuery(LabelQuery, kw_only=True):
+    as_of_seq: Annotated[Seq | None, about("As it was at this `seq`.")] = None
+    as_of_time: Annotated[When | None, about("As it was at this time. Not with `as_of_seq`.")] = None
 
 
-class OneFact(Reading, Writing):
-    """Read a fact, also as it was (`as_of_seq` or `as_of_time`); put it; delete it.
-
-    Linearizable per fact: PUT with `If-None-Match: *` makes it (201; 412 where there is one); PUT and DELETE with
-    `If-Match` change the version that was read (412 with the `current` and the `expected` one, where it is not the
-    newest); and a read sees every write that was answered before it began. PUT replaces the whole fact but its label.
-    """
+class OneFact(ReadEndpoint, WriteEndpoint):
+    """One fact: read it, put it, delete it."""
 
     verb = "fact.put"
-    shape = FactBody
-    parameters: ClassVar[frozenset[str]] = frozenset({"label", "as_of_time", "as_of_seq"})
-    http_method_names = ["get", "head", "put", "delete"]
-    shows = Fact
+    http_method_names = ("get", "head", "put", "delete")
     conditional = True
-    answers: ClassVar[Mapping[int, Any]] = {200: Fact, 201: Fact, 204: None}
+
+    @classmethod
+    def function_of(cls, method: str) -> Any:
+        return cls.remove if method == "DELETE" else super().function_of(method)
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         """304 for who has this version already (RFC 9110, 13.1.2)."""
@@ -94,14 +80,18 @@ class OneFact(Reading, Writing):
         del unchanged["Content-Type"]  # Django's default, of nothing
         return unchanged
 
-    def read(self, **url: Any) -> Answer:
-        seq, time = self.params.integer("as_of_seq"), self.params.when("as_of_time")
+    def read(self, key: str, query: FactAsOfQuery) -> Fact:
+        """Read a fact, also as it was (`as_of_seq` or `as_of_time`).
+
+        Linearizable per fact: a read sees every write that was answered before it began.
+        """
+        seq, time, label = query.as_of_seq, query.as_of_time, label_text(query.label)
         if seq is None and time is None:
-            return fact_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
+            return self.show(selectors.by_key(self.viewer, key, label))
         if seq is not None and time is not None:
             text = "A fact is read as of a time or as of a seq, not both."
             raise Invalid(errors=(FieldError("?as_of_time", Code.INVALID, text),))
-        return fact_answer(selectors.as_of(self.viewer, url["key"], seq=seq, time=time, label=self.label_param()))
+        return self.show(selectors.as_of(self.viewer, key, seq=seq, time=time, label=label))
 
     def put(self, request: Request, **url: Any) -> HttpResponse:
         try:
@@ -114,35 +104,31 @@ class OneFact(Reading, Writing):
             self._run(request, b"", None, url)
         except Stale as stale:
             raise self._failed(stale) from stale
-        return respond(Answer(None, 204))
+        return self.respond(None, 204)
 
-    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Outcome:
+    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Any:
         # What it rests on is part of what is asked: under one Idempotency-Key another ETag is another request.
         match = request.META.get("HTTP_IF_MATCH", "").encode("latin-1")
         return super()._run(request, match + b"\n" + raw, body, url)
 
-    def write(self, body: FactBody | None, **url: Any) -> Outcome:
-        key, label = url["key"], self.label_param()
-        if body is None:
-            tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
-            facts.delete(self.viewer, key=key, seen=Seen(*tag), label=label)
-            return Outcome(204, None)
-        seen = self._seen()
-        with not_found_at("/task"):
-            task = task_selectors.ref_by_key(self.viewer, body.task) if body.task else None
-        item = NewFact(
-            value=body.value,
-            task=task,
-            ttl_seconds=body.ttl_seconds,
-            valid_from=body.valid_from,
-            valid_to=body.valid_to,
-            client_ref=body.client_ref,
-            sensitivity=level_value(body.sensitivity),
-            compartments=none_if_unset(body.compartments),
-        )
-        made = facts.put(self.viewer, key=key, item=item, seen=seen, label=label)
-        ahead = selectors.version_after(self.viewer, made.fact, made.version)
-        return Outcome(201 if made.created else 200, [str(made.fact), made.version], ahead)
+    def write(self, key: str, query: LabelQuery, body: NewFact) -> Made[Fact]:
+        """Put a fact, whole but for its label.
+
+        Linearizable per fact: with `If-None-Match: *` it is made (201; 412 where there is one); with `If-Match` the
+        version that was read is replaced (412 with the `current` and the `expected` one, where it is not the newest).
+        """
+        made = facts.put(self.viewer, key=key, item=body, seen=self._seen(), label=label_text(query.label))
+        return Made([str(made.fact), made.version], made.created)
+
+    def remove(self, key: str, query: LabelQuery) -> Nothing:
+        """Delete a fact; its history stays.
+
+        Linearizable per fact: `If-Match` names the version that was read (412 with the `current` and the `expected`
+        one, where it is not the newest).
+        """
+        tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
+        facts.delete(self.viewer, key=key, seen=Seen(*tag), label=label_text(query.label))
+        return Nothing()
 
     def _seen(self) -> Seen | None:
         """What the write rests on; None: on there being no such fact."""
@@ -153,77 +139,77 @@ class OneFact(Reading, Writing):
             raise Invalid("If-None-Match makes a fact and If-Match changes one: send one of them.")
         return None
 
-    def render(self, outcome: Outcome) -> Answer:
+    def row(self, result: Any) -> Question[StoredFact]:
         # The very version that was made, whatever has been put since.
-        row = outcome.ahead() if outcome.ahead else selectors.version(self.viewer, *outcome.result)
-        return fact_answer(row, outcome.status)
+        return selectors.version(self.viewer, *result)
 
     def _failed(self, stale: Stale) -> PreconditionFailed:
-        """The refusal with the newest version, and the one that was expected to be it, for who merges the two."""
+        """The refusal with the newest version, and the one that was expected to be it, for merging the two."""
         newest, seen = stale.newest, stale.seen
         wanted = [newest.version, *([seen.version] if seen is not None and seen.id == newest.id else [])]
         with viewer_transaction(self.viewer, read_only=True):
             rows = selectors.versions(self.viewer, newest.id, wanted)
-            shown = {version: rendering.fact_version(row) for version, row in rows.items()}
+            shown = {version: row.show_version() for version, row in rows.items()}
         if newest.version not in shown:  # no longer to be seen
             raise NotFound()
         # One of the same number in a history that is lost is not what the writer has seen.
         was = rows.get(seen.version) if seen is not None and seen.id == newest.id else None
-        is_seen = seen is not None and was is not None and mark_of(was.event_id) == seen.mark
+        is_seen = seen is not None and was is not None and mark_of(was.change) == seen.mark
         return PreconditionFailed(
             stale.detail,
-            headers={"ETag": make_tag(newest.id, newest.version, rows[newest.version].event_id)},
-            current=self.shown(shown[newest.version]),
-            expected=self.shown(shown[was.version]) if was is not None and is_seen else None,
+            headers={"ETag": make_tag(newest.id, newest.version, rows[newest.version].change)},
+            current=self.withheld(shown[newest.version]),
+            expected=self.withheld(shown[was.answer.version]) if was is not None and is_seen else None,
         )
 
 
-class History(Reading):
-    """A fact's versions, newest first, each with its author and `seq`, also of a deleted one. None ever changes."""
+class HistoryQuery(PageQuery, kw_only=True):
+    label: Annotated[
+        Label | None, about("Which of several rows of one key: `confidential+finance`, the plus percent-encoded.")
+    ] = None
 
-    parameters: ClassVar[frozenset[str]] = frozenset({"label", "limit", "cursor"})
-    answers: ClassVar[Mapping[int, Any]] = {200: FactHistory}
 
-    def read(self, **url: Any) -> Answer:
-        fact = selectors.with_history(self.viewer, url["key"], self.label_param())
+class History(ReadEndpoint):
+    """List a fact's versions, newest first.
 
-        def fetch(position: Any, backwards: bool, limit: int) -> list[FactRow]:
+    Each has its author and `seq`, also that of a deleted one. None ever changes.
+    """
+
+    def read(self, key: str, query: HistoryQuery) -> Page[FactVersion]:
+        fact = selectors.with_history(self.viewer, key, label_text(query.label))
+
+        def fetch(position: Any, backwards: bool, limit: int) -> list[Any]:
             below = None if position is None else int(position)
             return selectors.history(
                 self.viewer, fact.id, position=below, backwards=backwards, limit=limit, most_bytes=room()
             )
 
-        return self.paged(fetch, rendering.fact_version, lambda row: row.version)
+        return self.page(fetch, lambda row: row.answer.version, StoredFact.show_version)
 
 
-class Keys(Shape, kw_only=True):
-    keys: Annotated[list[FactKey], Meta(min_length=1, max_length=MOST_KEYS)]
+class ReadFacts(QueryByPost):
+    """Read up to 200 facts by their keys, from one snapshot.
 
+    An ambiguous key is shown with its labels and fails no other.
 
-class ReadFacts(Asking):
-    """Up to 200 facts by their keys, from one snapshot; an ambiguous key is told with its labels and fails no other.
-
-    What finds no room in one answer (8 MiB) is named in `unread`: ask for those keys again.
+    What finds no room in one answer (8 MiB) is named in `unread`: request those keys again.
     """
 
-    shape = Keys
     in_place_of = ("fact", frozenset({"GET", "HEAD", "PUT", "DELETE"}))
-    answers: ClassVar[Mapping[int, Any]] = {200: FactsRead}
 
-    def read(self, body: Keys, **url: Any) -> Answer:
+    def read(self, body: FactKeys) -> FactsRead:
         keys = list(dict.fromkeys(body.keys))
         many = selectors.many(self.viewer, keys, most_bytes=room())
         there = [key for key in keys if key in many.found or key in many.ambiguous]
 
-        def tell(key: str) -> Any:
-            return rendering.fact(many.found[key]) if key in many.found else many.ambiguous[key]
+        def show(key: str) -> Any:
+            return many.found[key].show() if key in many.found else many.ambiguous[key]
 
-        told = dict(zip(there, fitting(there, tell), strict=False))
-        unread = {*many.unread, *there[len(told) :]}
-        data = {
-            "facts": {key: shown for key, shown in told.items() if key in many.found},
-            "missing": [key for key in keys if key not in there and key not in unread],
-            "ambiguous": {key: labels for key, labels in told.items() if key in many.ambiguous},
-            "unread": [key for key in keys if key in unread],
-        }
-        return Answer(data)
+        shown = dict(zip(there, fitting(there, show), strict=False))
+        unread = {*many.unread, *there[len(shown) :]}
+        return FactsRead(
+            facts={key: row for key, row in shown.items() if key in many.found},
+            missing=[key for key in keys if key not in there and key not in unread],
+            ambiguous={key: labels for key, labels in shown.items() if key in many.ambiguous},
+            unread=[key for key in keys if key in unread],
+        )

@@ -7,7 +7,7 @@ import orjson
 from msgspec import Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Outcome, Writing
+from agents.api.doors import Batch, WriteEndpoint, WriteResult
 from agents.api.observations import refuse
 from agents.imports.runs import run_of
 from agents.imports.steps import HANDOFF, Rules
@@ -15,10 +15,10 @@ from agents.imports.store import Options, Report, import_run
 from agents.models import Scope
 from memoryhub.core import idempotency, work
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
+from memoryhub.core.fields import Key, Line, Shape
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.headers import idempotency_key
 from memoryhub.interface.http.json import MAX_BATCH_BYTES, dump
-from memoryhub.interface.http.shapes import Key, Line, Shape
 
 MAX_RUNS = 100
 # What an import makes; its own scope is enough for all of it.
@@ -34,7 +34,7 @@ class NewTrajectories(Shape, kw_only=True):
     handoff_tool: Line = HANDOFF
 
 
-class Made(TypedDict):
+class ImportedCounts(TypedDict):
     """How many rows were made."""
 
     tasks: int
@@ -49,7 +49,7 @@ class ImportedRun(TypedDict):
     index: int
     status: Literal["created", "duplicate", "error"]
     task: NotRequired[str]
-    made: Made
+    made: ImportedCounts
     error: NotRequired[dict[str, Any]]
 
 
@@ -57,10 +57,10 @@ class Imported(TypedDict):
     """A result for each run, in order, and what was made in all."""
 
     results: list[ImportedRun]
-    made: Made
+    made: ImportedCounts
 
 
-class Trajectories(Writing):
+class Trajectories(WriteEndpoint):
     """Store 1..100 recorded runs as what this agent did: a result for each, in order; 207 when any failed.
 
     Each run is a transaction of its own, stored whole or not at all; a run that is sent again, alone or at once, adds
@@ -68,37 +68,35 @@ class Trajectories(Writing):
     10,000 calls, and may become four times its bytes, or 256 KiB where that is more; 413 names what is beyond.
     """
 
-    shape = NewTrajectories
     max_bytes = MAX_BATCH_BYTES
-    answers = {200: Imported, 207: Imported}
 
     @classmethod
     def scope_of(cls, method: str) -> str:
         return Scope.IMPORT.value
 
-    def _run(self, request: Request, raw: bytes, body: NewTrajectories, url: dict[str, Any]) -> Outcome:
+    def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> tuple[WriteResult[Any], None]:
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         if key is None:
-            return self.write(body)
+            return self.write(body), None
         asked = self._asked(request._request, key, raw)
         with idempotency.alone(asked):
             with viewer_transaction(self.viewer, read_only=True):
                 known = idempotency.recall(asked)
             if known is not None:
-                return Outcome(*known)
+                return WriteResult(*known), None
             outcome = self.write(body)
             with viewer_transaction(self.viewer):
                 idempotency.replay(asked)
                 idempotency.remember(asked, [outcome.status, outcome.result])
-            return outcome
+            return outcome, None
 
-    def write(self, body: NewTrajectories, **url: Any) -> Outcome:
+    def write(self, body: NewTrajectories) -> Batch[Imported]:
         options = Options(Rules(_patterns(body.acting_tools), body.handoff_tool), body.prefix or "")
         first: dict[str, int] = {}
         results = [self._import(index, run, options, first) for index, run in enumerate(body.runs)]
         status = 207 if any(result["status"] == "error" for result in results) else 200
         # A refusal's state may hold times and ids, which the record of a repeated request cannot.
-        return Outcome(status, orjson.loads(dump(results)))
+        return Batch(orjson.loads(dump(results)), status)
 
     def _import(self, index: int, run: Any, options: Options, first: dict[str, int]) -> ImportedRun:
         work.check()  # each run is a transaction: what is stored stays, and the rest waits for who asks again
@@ -121,13 +119,13 @@ class Trajectories(Writing):
         result["made"] = _made(made)
         return result  # type: ignore[return-value]  # filled bit by bit
 
-    def render(self, outcome: Outcome) -> Answer:
+    def render(self, outcome: Any, ahead: Any) -> Any:
         results: list[ImportedRun] = outcome.result
-        made: Any = {name: sum(result["made"][name] for result in results) for name in Made.__annotations__}  # type: ignore[literal-required]
-        return Answer({"results": results, "made": made}, outcome.status)
+        made: Any = {name: sum(result["made"][name] for result in results) for name in ImportedCounts.__annotations__}  # type: ignore[literal-required]
+        return {"results": results, "made": made}
 
 
-def _made(report: Report) -> Made:
+def _made(report: Report) -> ImportedCounts:
     return {
         "tasks": report.tasks,
         "observations": report.observations,

@@ -4,24 +4,39 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, TypedDict
+from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from django.utils import timezone
 
-from agents.api.doors import Answer, Reading
+from agents.api.doors import ReadEndpoint
 from escalations.reports import insights
 from memoryhub.core import work
+from memoryhub.core.fields import Schema, When
 from memoryhub.interface.http.json import dump
-
-BY = ("agent", "week")
-
-
-# `from` and `to`: the period that was asked for, or that is meant where none was.
-Insight = TypedDict("Insight", {"from": datetime, "to": datetime, "by": list[str], "results": list[insights.Row]})
+from memoryhub.interface.http.queries import Query, about
 
 
-class Insights(Reading):
+class Insight(Schema, rename={"from_": "from"}):
+    """`from` and `to`: the period that was requested, or that is meant where none was."""
+
+    from_: datetime
+    to: datetime
+    by: list[str]
+    results: list[insights.InsightRow]
+
+
+class InsightQuery(Query, kw_only=True, rename={"from_": "from"}):
+    from_: Annotated[When | None, about("When the period begins.")] = None
+    to: Annotated[When | None, about("When the period ends.")] = None
+    by: Annotated[
+        list[Literal["agent", "week"]] | None,
+        about("What the figures are told apart by, repeated, or with commas between."),
+    ] = None
+    format: Annotated[Literal["json", "csv"], about("Of the answer.")] = "json"
+
+
+class Insights(ReadEndpoint):
     """Completion time, rework rate and escalation rate of a period: in all, by agent, by ISO week (UTC), or by both.
 
     Counted from the ledger as it is at this moment, within the tasks that the caller may see; changes nothing, and
@@ -29,36 +44,31 @@ class Insights(Reading):
     """
 
     scope = "insights:read"
-    parameters: ClassVar[frozenset[str]] = frozenset({"from", "to", "by", "format"})
-    answers = {200: Insight}
 
-    def read(self, **url: Any) -> Answer:
-        period = insights.read_period(self.params.when("from"), self.params.when("to"), timezone.now())
-        by = self.params.words("by", BY) or []
+    def read(self, query: InsightQuery) -> Insight:
+        made: Insight = self._figures(query)
+        return made
+
+    def _figures(self, query: InsightQuery) -> Any:
+        period = insights.read_period(query.from_, query.to, timezone.now())
+        by = query.by or []
         rows = insights.measure(self.viewer, period, by_agent="agent" in by, by_week="week" in by)
-        if self.params.choice("format", ("json", "csv")) == "csv":
+        if query.format == "csv":
             name = f"insights-{self.viewer.team_slug}-{period.start:%Y-%m-%d}-{period.end:%Y-%m-%d}.csv"
-            return _whole(
-                as_csv(rows),
-                headers={
-                    "Content-Type": "text/csv; charset=utf-8; header=present",
-                    "Content-Disposition": f'attachment; filename="{name}"',
-                },
-            )
-        return _whole(
-            dump({"from": period.start, "to": period.end, "by": by, "results": rows}),
-            headers={"Content-Type": "application/json"},
-        )
+            self.headers_out["Content-Type"] = "text/csv; charset=utf-8; header=present"
+            self.headers_out["Content-Disposition"] = f'attachment; filename="{name}"'
+            return _whole(as_csv(rows))
+        return _whole(dump({"from": period.start, "to": period.end, "by": by, "results": rows}))
 
 
-def _whole(body: bytes, headers: dict[str, str]) -> Answer:
+def _whole(body: bytes) -> Any:
     """Raises Invalid for more than an answer holds: figures of a part of the period would pass for those of all."""
     if len(body) > settings.ANSWER_BYTES:
         raise insights.too_much(f"{settings.ANSWER_BYTES} bytes")
-    return Answer(body, headers=headers)
+    return body
 
 
-def as_csv(rows: Sequence[insights.Row]) -> bytes:
+def as_csv(rows: Sequence[insights.InsightRow]) -> bytes:
     """The rows as a table with a head (RFC 4180). What a spreadsheet would take for a formula begins with a quote."""
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=insights.COLUMNS, lineterminator="\r\n")

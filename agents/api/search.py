@@ -1,21 +1,25 @@
 """/api/v1/search: the memory by words, and by what they mean where an embeddings endpoint is configured."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from msgspec import UNSET, Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Reading, fitting, room
+from agents.api.doors import ReadEndpoint, fitting, room
+from agents.api.memories import Agent, ExcludeOwn, MinImportance, OfTask, Since, Tags, TagsMode, Until
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, Unavailable
+from memoryhub.core.fields import Derived
 from memoryhub.core.models import Membership
 from memoryhub.interface.http.pagination import MAX_LIMIT
-from memoryhub.memory.answers import Hits
+from memoryhub.interface.http.queries import Choices, Query, Words, about, read_query
+from memoryhub.memory.schemas.search import Hits, hits_schema
 from memoryhub.memory.search import embeddings, vector_indexer
-from memoryhub.memory.search.query import Asked, meant, read
-from memoryhub.memory.search.ranking import MODES, Filters, Hit, find
+from memoryhub.memory.search.query import ParsedQuery, meant, read
+from memoryhub.memory.search.ranking import MODES, Hit, SearchFilters, find
 from memoryhub.memory.search.results import show
-from memoryhub.memory.search.sources import TYPES
+from memoryhub.memory.search.sources import searched_types
 from memoryhub.memory.search.vectors import fuse, near
 from memoryhub.memory.selectors import tasks
 
@@ -23,71 +27,79 @@ DEFAULT_LIMIT = 20
 MORE = 20  # hits beyond the limit, in place of rows that are gone since they were indexed
 
 
-class Search(Reading):
+class SearchQuery(Query, kw_only=True):
+    q: Annotated[
+        str | None, Meta(max_length=1000), about('What to look for: a question, words, a "phrase", `-word`.')
+    ] = None
+    types: Annotated[
+        Words | None, Choices(searched_types), about("Only rows of these types, repeated, or with commas between.")
+    ] = None
+    task: OfTask = None
+    agent: Agent = None
+    exclude_own: ExcludeOwn = False
+    tags: Tags = None
+    tags_mode: TagsMode = "all"
+    since: Since = None
+    until: Until = None
+    min_importance: MinImportance = None
+    mode: Annotated[
+        str,
+        Choices(lambda: (*MODES, "semantic")),
+        about("How words are looked for; `semantic` needs an embeddings endpoint, which `hybrid` makes use of, too."),
+    ] = "hybrid"
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("How many hits are returned at most.")] = DEFAULT_LIMIT
+
+
+class Search(ReadEndpoint):
     """Find rows by a question, names, identifiers, half words, "phrases" and -words; the best first, at most `limit`.
 
     There is no further page: where `more` is true, narrow the query or the filters. The index follows writes within
     seconds; rows that were changed, hidden or removed meanwhile are shown as they are now, or not at all.
     """
 
-    parameters: ClassVar[frozenset[str]] = frozenset(
-        {"q", "types", "task", "agent", "exclude_own", "tags", "tags_mode", "since", "until", "min_importance"}
-        | {"mode", "limit"}
-    )
-    answers: ClassVar = {200: Hits}
     meaning: str | None = None  # the query's vector
     is_degraded = False  # words only, since the endpoint is away
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         if settings.EMBEDDINGS_URL:
-            self._ask_endpoint()  # before the transaction: none is open while somebody else's server thinks
+            # Before the transaction: none is open while somebody else's server thinks.
+            self._ask_endpoint(read_query(self.params, SearchQuery))
         return super().get(request, **url)
 
-    def _mode(self) -> str:
-        return self.params.choice("mode", (*MODES, "semantic")) or "hybrid"
-
-    def _query(self) -> str | None:
-        return self.params.text("q", longest=1000)
-
-    def _ask_endpoint(self) -> None:
-        query, mode = self._query(), self._mode()
-        if mode not in ("hybrid", "semantic") or query is None or read(query).is_empty:
+    def _ask_endpoint(self, query: SearchQuery) -> None:
+        if query.mode not in ("hybrid", "semantic") or query.q is None or read(query.q).is_empty:
             return
         try:
             if vector_indexer.are_made():
-                self.meaning = embeddings.of_query(self.viewer.membership, meant(query))
+                self.meaning = embeddings.of_query(self.viewer.membership, meant(query.q))
         except embeddings.Away:
-            if mode == "semantic":
+            if query.mode == "semantic":
                 raise Unavailable(
                     "The embeddings endpoint is not to be had just now; other modes are.", retry_after=5
                 ) from None
             self.is_degraded = True
 
-    def read(self, **url: Any) -> Answer:
-        query, mode = self._query(), self._mode()
-        limit = self.params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
-        agent = self.params.text("agent", longest=100)
-        filters = self._filters()
-        if query is None:
+    def read(self, query: SearchQuery) -> Annotated[Hits, Derived(hits_schema)]:
+        filters = self._filters(query)
+        if query.q is None:
             raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
-        if mode == "semantic" and not (settings.EMBEDDINGS_URL and vector_indexer.are_made()):
+        if query.mode == "semantic" and not (settings.EMBEDDINGS_URL and vector_indexer.are_made()):
             raise Conflict(
                 Code.NOT_CONFIGURED,
                 "Searching by meaning needs an embeddings endpoint and pgvector, and that is not set up here.",
             )
-        if agent is not None:
-            filters.author = (
-                Membership.objects.filter(team_id=self.viewer.team, name=agent).values_list("id", flat=True).first()
-            )
-        wanted = read(query)
-        if wanted.is_empty or (agent is not None and filters.author is None):
-            return Answer(self._told([], more=False))
-        hits = self._find(wanted, filters, mode, limit + MORE)
-        shown, more = show(self.viewer, hits, wanted, limit, most_bytes=room())
+        if query.agent is not None:
+            named = Membership.objects.filter(team_id=self.viewer.team, name=query.agent)
+            filters.author = named.values_list("id", flat=True).first()
+        wanted = read(query.q)
+        if wanted.is_empty or (query.agent is not None and filters.author is None):
+            return self._hits([], more=False)
+        hits = self._find(wanted, filters, query.mode, query.limit + MORE)
+        shown, more = show(self.viewer, hits, wanted, query.limit, most_bytes=room())
         fit = fitting(shown, lambda hit: hit)
-        return Answer(self._told(fit, more=more or len(fit) < len(shown)))
+        return self._hits(fit, more=more or len(fit) < len(shown))
 
-    def _find(self, wanted: Asked, filters: Filters, mode: str, limit: int) -> list[Hit]:
+    def _find(self, wanted: ParsedQuery, filters: SearchFilters, mode: str, limit: int) -> list[Hit]:
         if self.meaning is None:
             return [] if mode == "semantic" else find(self.viewer, wanted, filters, mode=mode, limit=limit)
         if mode == "semantic":
@@ -97,19 +109,17 @@ class Search(Reading):
         by_words = find(self.viewer, wanted, filters, mode=mode, limit=deep)
         return fuse(by_words, near(self.viewer, wanted, filters, self.meaning, limit=deep))[:limit]
 
-    def _told(self, results: list[Any], *, more: bool) -> Hits:
-        told: Hits = {"results": results, "more": more}
-        return {**told, "degraded": True} if self.is_degraded else told
+    def _hits(self, results: list[Any], *, more: bool) -> Hits:
+        return Hits(results, more, True if self.is_degraded else UNSET)
 
-    def _filters(self) -> Filters:
-        key = self.params.task_key("task")
-        return Filters(
-            types=self.params.words("types", TYPES) or (),
-            task=tasks.ref_by_key(self.viewer, key).id if key else None,
-            exclude_own=self.params.boolean("exclude_own") or False,
-            tags=self.params.words("tags") or (),
-            tags_mode=self.params.choice("tags_mode", ("all", "any")) or "all",
-            since=self.params.when("since"),
-            until=self.params.when("until"),
-            min_importance=self.params.fraction("min_importance"),
+    def _filters(self, query: SearchQuery) -> SearchFilters:
+        return SearchFilters(
+            types=query.types or (),
+            task=tasks.ref_by_key(self.viewer, query.task).id if query.task else None,
+            exclude_own=query.exclude_own,
+            tags=query.tags or (),
+            tags_mode=query.tags_mode,
+            since=query.since,
+            until=query.until,
+            min_importance=query.min_importance,
         )

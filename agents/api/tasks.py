@@ -1,216 +1,110 @@
-"""/api/v1/tasks: make, list, change, lease."""
+"""/api/v1/tasks: the work, and who holds its lease."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypedDict
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpResponse
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 from rest_framework.request import Request
 
-from agents.api.doors import Answer, Outcome, Reading, Writing, room
+from agents.api.doors import Changed, Kept, Made, ReadEndpoint, WriteEndpoint, label_text, room
 from memoryhub.core.errors import PreconditionFailed
-from memoryhub.core.models import Sensitivity
-from memoryhub.interface.http.etags import if_match, make_tag
+from memoryhub.core.fields import Content, JsonObject, Schema, Shape, Text, Token
+from memoryhub.core.transactions import Question
+from memoryhub.core.viewers import Viewer
+from memoryhub.interface.http.etags import if_match
 from memoryhub.interface.http.json import format_when
-from memoryhub.interface.http.pagination import Listed
-from memoryhub.interface.http.shapes import Content, JsonObject, Line, NewRow, Shape, TaskKey, Text
-from memoryhub.memory import answers, rendering
+from memoryhub.interface.http.pagination import Page
+from memoryhub.interface.http.queries import LabelQuery, Name, PageQuery, about
+from memoryhub.memory import models
 from memoryhub.memory.actions import leases, tasks
-from memoryhub.memory.actions.leases import Lease
-from memoryhub.memory.models import Task, TaskStatus
+from memoryhub.memory.schemas.tasks import Lease, NewTask, Task, TaskChange
 from memoryhub.memory.selectors import tasks as selectors
+from memoryhub.memory.selectors.tasks import Ref, StoredTask, TaskFilters
 
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
-Token = Annotated[int, Meta(ge=1, le=2**53)]
-STATUSES = tuple(TaskStatus.values)
 
 
-def level_value(name: str | UnsetType) -> int | None:
-    """The number of a sensitivity that a body named; None when it did not."""
-    return None if isinstance(name, UnsetType) else Sensitivity[name.upper()].value
+class TaskQuery(PageQuery, kw_only=True):
+    status: Annotated[models.TaskStatus | None, about("Only tasks in this status.")] = None
+    held_by: Annotated[Name | None, about("Only tasks whose live lease this agent, or person, holds; by name.")] = None
+    q: Annotated[str | None, Meta(max_length=200), about("Only tasks with this in key or title.")] = None
 
 
-def none_if_unset(value: Any) -> Any:
-    """The value of a body's member; None when it was not sent."""
-    return None if value is UNSET else value
-
-
-def task_answer(task: selectors.TaskRow, status: int = 200) -> Answer:
-    """A task with its ETag."""
-    return Answer(rendering.task(task), status, {"ETag": make_tag(task.id, task.version, task.change_id)})
-
-
-class NewTask(NewRow, kw_only=True):
-    key: TaskKey
-    title: Line
-    requester: Annotated[str, Meta(max_length=200)] = ""
-    metadata: JsonObject = {}
-
-
-class Tasks(Reading, Writing):
+class Tasks(ReadEndpoint, WriteEndpoint):
     """The team's tasks."""
 
     verb = "task.create"
     scope = "tasks"
-    shape = NewTask
-    shows = Listed[answers.Task]
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task, 201: answers.Task}
-    parameters: ClassVar[frozenset[str]] = frozenset({"status", "held_by", "q", "limit", "cursor"})
 
-    def read(self, **url: Any) -> Answer:
+    def read(self, query: TaskQuery) -> Page[Task]:
         """List tasks, newest first. A page is one snapshot; following pages skip and repeat nothing meanwhile made."""
-        filters = selectors.Filters(
-            status=self.params.choice("status", STATUSES),
-            held_by=self.params.text("held_by", longest=100),
-            text=self.params.text("q", longest=200),
-        )
+        filters = TaskFilters(status=query.status, held_by=query.held_by, text=query.q)
 
-        def fetch(position: Any, backwards: bool, limit: int) -> list[selectors.TaskRow]:
+        def fetch(position: Any, backwards: bool, limit: int) -> list[StoredTask]:
             return selectors.tasks(
                 self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
             )
 
-        return self.paged(fetch, rendering.task)
+        return self.page(fetch)
 
-    def write(self, body: NewTask, **url: Any) -> Outcome:
+    def write(self, body: NewTask) -> Made[Task]:
         """Make a task: 201; a key that exists is answered with 200 and the existing task.
 
-        Of several requests at once with one key, one makes the task and the others are answered with it.
+        Of concurrent requests with one key, one makes the task and the others are answered with it.
         """
-        task, created = tasks.create(
-            self.viewer,
-            key=body.key,
-            title=body.title,
-            requester=body.requester,
-            metadata=body.metadata,
-            sensitivity=level_value(body.sensitivity),
-            compartments=none_if_unset(body.compartments),
-            client_ref=body.client_ref,
-        )
-        return Outcome(201 if created else 200, str(task.id))
+        task, created = tasks.create(self.viewer, item=body)
+        return Made(task.id, created)
 
-    def render(self, outcome: Outcome) -> Answer:
-        return task_answer(selectors.find_task(self.viewer, outcome.result), outcome.status)
+    def row(self, result: Any) -> Question[StoredTask]:
+        return selectors.one(self.viewer, result)
 
 
-class TaskChange(Shape, kw_only=True):
-    # The status is what this is about, so here it is no read-only member.
-    read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
-    title: Line | UnsetType = UNSET
-    requester: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
-    metadata: JsonObject | UnsetType = UNSET
-    status: Literal["open", "blocked", "cancelled"] | UnsetType = UNSET
+def named_task(viewer: Viewer, key: str, query: LabelQuery) -> Ref:
+    """The task of an address. Raises NoSuchTask, Conflict (ambiguous_key)."""
+    return selectors.ref_by_key(viewer, key, label_text(query.label))
 
 
-class OneTask(Reading, Writing):
+class TaskEndpoint(WriteEndpoint):
+    """A verb on a task that is answered with the task."""
+
+    def row(self, result: Any) -> Question[StoredTask]:
+        return selectors.one(self.viewer, result)
+
+
+class OneTask(ReadEndpoint, TaskEndpoint):
     """One task."""
 
     verb = "task.update"
     scope = "tasks"
-    shape = TaskChange
-    shows = answers.Task
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task}
-    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
-    http_method_names = ["get", "head", "patch"]
+    http_method_names = ("get", "head", "patch")
 
-    def read(self, **url: Any) -> Answer:
+    def read(self, key: str, query: LabelQuery) -> Task:
         """Read a task, as it is at one moment, with its ETag."""
-        return task_answer(selectors.by_key(self.viewer, url["key"], self.label_param()))
+        return self.show(selectors.by_key(self.viewer, key, label_text(query.label)))
 
     def patch(self, request: Request, **url: Any) -> HttpResponse:
         return self.post(request, **url)
 
-    def write(self, body: TaskChange, **url: Any) -> Outcome:
+    def write(self, key: str, query: LabelQuery, body: TaskChange) -> Changed[Task]:
         """Change a task, with If-Match: 428 without; 412, with the current one, when it was changed meanwhile.
 
-        Of several changes of one version at once, one is made.
+        Of concurrent changes of one version, one is made.
         """
-        task = selectors.by_key(self.viewer, url["key"], self.label_param())
+        task = selectors.by_key(self.viewer, key, label_text(query.label))
         tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
         if tag.id != task.id:
-            raise PreconditionFailed("The task was changed meanwhile.", current=rendering.task(task))
+            raise PreconditionFailed("The task was changed meanwhile.", current=task.show())
         try:
-            tasks.update(
-                self.viewer,
-                task=task,
-                expected=(tag.version, tag.mark),
-                title=none_if_unset(body.title),
-                requester=none_if_unset(body.requester),
-                metadata=none_if_unset(body.metadata),
-                status=none_if_unset(body.status),
-            )
+            tasks.update(self.viewer, task=task, expected=(tag.version, tag.mark), change=body)
         except PreconditionFailed as error:
             now = selectors.find_task(self.viewer, task.id)
-            raise PreconditionFailed(error.detail, current=rendering.task(now)) from error
-        return Outcome(200, str(task.id))
-
-    def render(self, outcome: Outcome) -> Answer:
-        return task_answer(selectors.find_task(self.viewer, outcome.result))
+            raise PreconditionFailed(error.detail, current=now.show()) from error
+        return Changed(task.id)
 
 
 class Claim(Shape, kw_only=True):
     ttl_seconds: Seconds = 600
-
-
-class ClaimTask(Writing):
-    """Take the task's lease: a fencing token that grows with every claim. The database's clock says when it ends.
-
-    Of several claims at once one wins; the others get 409 lease_held, or human_owned while a person has the task, with
-    `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
-    """
-
-    verb = "task.claim"
-    shape: ClassVar[type[Shape]] = Claim
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.Lease}
-    body_optional = True
-    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
-
-    def write(self, body: Claim, **url: Any) -> Outcome:
-        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
-        return lease_outcome(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds))
-
-    def render(self, outcome: Outcome) -> Answer:
-        return Answer({**outcome.result, "held_by": self.viewer.name})
-
-
-def lease_outcome(lease: Lease) -> Outcome:
-    """What a claim or renewal returned."""
-    return Outcome(200, {"token": lease.token, "expires_at": format_when(lease.expires_at)})
-
-
-class Claimed(TypedDict):
-    task: answers.Task
-    lease: answers.Lease
-
-
-class ClaimNextBody(Claim, kw_only=True):
-    read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
-    status: Literal["open", "in_progress", "blocked"] | None = None
-    metadata: JsonObject | None = None
-
-
-class ClaimNext(Writing):
-    """Claim the oldest free task that fits; 204 when there is none. Of several callers at once no two get the same."""
-
-    in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
-    verb = "task.claim_next"
-    answers: ClassVar[Mapping[int, Any]] = {200: Claimed, 204: None}
-    shape = ClaimNextBody
-    body_optional = True
-
-    def write(self, body: ClaimNextBody, **url: Any) -> Outcome:
-        lease = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
-        if lease is None:
-            return Outcome(204, None)
-        result = {"task": str(lease.id), "lease": lease_outcome(lease).result}
-        return Outcome(200, result, ahead=selectors.task_after(self.viewer, lease.id))
-
-    def render(self, outcome: Outcome) -> Answer:
-        if outcome.status == 204:
-            return Answer(None, 204)
-        lease = {**outcome.result["lease"], "held_by": self.viewer.name}
-        task = outcome.ahead() if outcome.ahead else selectors.find_task(self.viewer, outcome.result["task"])
-        return Answer({"task": rendering.task(task), "lease": lease})
 
 
 class Held(Shape, kw_only=True):
@@ -221,86 +115,122 @@ class HeldFor(Held, kw_only=True):
     ttl_seconds: Seconds = 600
 
 
+class ClaimTask(WriteEndpoint):
+    """Take the task's lease: a fencing token that grows with every claim. The database's clock says when it ends.
+
+    Of concurrent claims one wins; the others get 409 lease_held, or human_owned while a person has the task, with
+    `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
+    """
+
+    verb = "task.claim"
+
+    def write(self, key: str, query: LabelQuery, body: Claim = Claim()) -> Kept[Lease]:
+        task = named_task(self.viewer, key, query)
+        return Kept(kept_lease(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds)))
+
+    def render(self, outcome: Any, ahead: Any) -> dict[str, Any]:
+        return shown_lease(self.viewer, outcome.result)
+
+
 class RenewTask(ClaimTask):
     """Prolong one's lease, from now. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
     verb = "task.renew"
-    shape = HeldFor
-    body_optional = False
 
-    def write(self, body: HeldFor, **url: Any) -> Outcome:  # type: ignore[override]
-        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
-        return lease_outcome(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds))
+    def write(self, key: str, query: LabelQuery, body: HeldFor) -> Kept[Lease]:  # type: ignore[override]
+        task = named_task(self.viewer, key, query)
+        return Kept(kept_lease(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds)))
 
 
-class TaskVerb(Writing):
-    """A verb on a task that is answered with the task."""
-
-    answers: ClassVar[Mapping[int, Any]] = {200: answers.Task}
-    parameters: ClassVar[frozenset[str]] = frozenset({"label"})
-
-    def write(self, body: Any, **url: Any) -> Outcome:
-        task = selectors.ref_by_key(self.viewer, url["key"], self.label_param())
-        return Outcome(200, str(self.act(task, body).id))
-
-    def act(self, task: selectors.TaskRef, body: Any) -> Task:
-        """Call the action."""
-        raise NotImplementedError
-
-    def render(self, outcome: Outcome) -> Answer:
-        return task_answer(selectors.find_task(self.viewer, outcome.result))
+def kept_lease(lease: leases.Lease) -> dict[str, Any]:
+    """What a claim or renewal returned, as it is kept."""
+    return {"token": lease.token, "expires_at": format_when(lease.expires_at)}
 
 
-class ReleaseTask(TaskVerb):
+def shown_lease(viewer: Viewer, kept: dict[str, Any]) -> dict[str, Any]:
+    """The same with its holder, who requests it."""
+    return {**kept, "held_by": viewer.name}
+
+
+class Claimed(Schema):
+    task: Task
+    lease: Lease
+
+
+class ClaimNextBody(Claim, kw_only=True):
+    read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
+    status: Literal["open", "in_progress", "blocked"] | None = None
+    metadata: JsonObject | None = None
+
+
+class ClaimNext(WriteEndpoint):
+    """Claim the oldest free task that fits; 204 when there is none. Of concurrent callers no two get the same."""
+
+    in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
+    verb = "task.claim_next"
+
+    def write(self, body: ClaimNextBody = ClaimNextBody()) -> Kept[Claimed] | None:
+        lease = leases.claim_next(self.viewer, status=body.status, metadata=body.metadata, ttl_seconds=body.ttl_seconds)
+        if lease is None:
+            return Kept(None, 204)
+        return Kept({"task": str(lease.id), "lease": kept_lease(lease)})
+
+    def row(self, result: Any) -> Question[StoredTask]:
+        return selectors.one(self.viewer, result["task"])
+
+    def render(self, outcome: Any, ahead: Callable[[], StoredTask] | None) -> dict[str, Any]:
+        task = ahead() if ahead is not None else self.row(outcome.result).ask()
+        return {"task": task.show(), "lease": shown_lease(self.viewer, outcome.result["lease"])}
+
+
+class ReleaseTask(TaskEndpoint):
     """Give the task back unfinished. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
 
     verb = "task.release"
-    shape = Held
 
-    def act(self, task: selectors.TaskRef, body: Held) -> Task:
-        return leases.release(self.viewer, task=task, token=body.token)
+    def write(self, key: str, query: LabelQuery, body: Held) -> Changed[Task]:
+        return Changed(leases.release(self.viewer, task=named_task(self.viewer, key, query), token=body.token).id)
 
 
 class Ended(Held, kw_only=True):
     outcome: Content | None = None
 
 
-class CompleteTask(TaskVerb):
+class CompleteTask(TaskEndpoint):
     """Finish the task as done. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
 
-    Of several that end it at once one does; its event follows all that was written with the lease.
+    Of concurrent requests that end it one does; its event follows all that was written with the lease.
     """
 
     verb = "task.complete"
-    shape = Ended
-    end: Callable[..., Task] = staticmethod(leases.complete)
+    end: Callable[..., models.Task] = staticmethod(leases.complete)
 
-    def act(self, task: selectors.TaskRef, body: Ended) -> Task:
-        return type(self).end(self.viewer, task=task, token=body.token, outcome=body.outcome)
+    def write(self, key: str, query: LabelQuery, body: Ended) -> Changed[Task]:
+        task = named_task(self.viewer, key, query)
+        return Changed(type(self).end(self.viewer, task=task, token=body.token, outcome=body.outcome).id)
 
 
 class FailTask(CompleteTask):
     """Finish the task as failed. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
 
-    Of several that end it at once one does; its event follows all that was written with the lease.
+    Of concurrent requests that end it one does; its event follows all that was written with the lease.
     """
 
     verb = "task.fail"
     end = staticmethod(leases.fail)
 
 
-class Reason(Shape, kw_only=True):
+class Reopening(Shape, kw_only=True):
     reason: Text
 
 
-class ReopenTask(TaskVerb):
+class ReopenTask(TaskEndpoint):
     """Open a task that was over; counts as rework. 409 wrong_state for one that is not.
 
-    Of several reopenings at once one counts.
+    Of concurrent reopenings one counts.
     """
 
     verb = "task.reopen"
-    shape = Reason
 
-    def act(self, task: selectors.TaskRef, body: Reason) -> Task:
-        return leases.reopen(self.viewer, task=task, reason=body.reason)
+    def write(self, key: str, query: LabelQuery, body: Reopening) -> Changed[Task]:
+        return Changed(leases.reopen(self.viewer, task=named_task(self.viewer, key, query), reason=body.reason).id)

@@ -18,7 +18,7 @@ from agents.api import (
     search,
     tasks,
 )
-from memoryhub.interface.http.shapes import in_address
+from memoryhub.core.fields import in_address
 
 
 class _KeyConverter:
@@ -66,7 +66,7 @@ urlpatterns = [
     path("decisions/<uuid:decision_id>/revoke", decisions.RevokeDecision.as_view()),
     path("decisions/<uuid:decision_id>/outcome", decisions.DecisionOutcome.as_view()),
     path("learnings", learnings.Learnings.as_view()),
-    path("learnings/relevant", learnings.RelevantLearnings.as_view()),
+    path("learnings/relevant", learnings.FindRelevant.as_view()),
     path("learnings/<uuid:learning_id>", learnings.OneLearning.as_view()),
     path("alerts", alerts.Alerts.as_view()),
     path("alerts/<uuid:alert_id>", alerts.OneAlert.as_view()),
@@ -78,7 +78,8 @@ urlpatterns = [
     path("search", search.Search.as_view()),
     path("escalations", escalations.Escalations.as_view()),
     path("escalations/<uuid:escalation_id>", escalations.OneEscalation.as_view()),
-    path("escalations/<uuid:escalation_id>/package", escalations.Package.as_view()),
+    path("escalations/<uuid:escalation_id>/notes", escalations.EscalationNotes.as_view()),
+    path("escalations/<uuid:escalation_id>/package", escalations.ReadPackage.as_view()),
     path("escalations/<uuid:escalation_id>/acknowledge", escalations.Acknowledge.as_view()),
     path("escalations/<uuid:escalation_id>/cancel", escalations.Cancel.as_view()),
     path("insights", insights.Insights.as_view()),

@@ -8,8 +8,9 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
+from memoryhub.core.fields import has_visible
 from memoryhub.interface.http.json import parse_object
-from memoryhub.interface.http.shapes import fault_of, has_visible, parse_task_key
+from memoryhub.interface.http.shapes import fault_of, parse_task_key
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_MESSAGES = 10_000

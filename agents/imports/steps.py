@@ -12,8 +12,9 @@ import orjson
 from agents.imports.runs import Message, Run, ToolCall, one_line
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
+from memoryhub.core.fields import MAX_CONTENT_BYTES, has_visible
 from memoryhub.interface.http.json import parse_object
-from memoryhub.interface.http.shapes import MAX_CONTENT_BYTES, has_visible, parse_key
+from memoryhub.interface.http.shapes import parse_key
 
 READING_TOOLS = ("get_*", "list_*", "search_*", "find_*", "calculate")
 THINK = "think"

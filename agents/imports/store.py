@@ -22,8 +22,11 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import decisions, leases, observations, tasks
 from memoryhub.memory.actions.leases import Lease
-from memoryhub.memory.actions.observations import Logged, NewObservation
+from memoryhub.memory.actions.observations import Logged
 from memoryhub.memory.models import OVER, Decision, Observation, Task
+from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 
 BATCH = 500
 LEASE_SECONDS = 600
@@ -107,7 +110,7 @@ def explain(error: HubError) -> str:
 
 def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:
     """Do what is missing of a run, and count it in `made`. Raises HubError."""
-    task, created = tasks.create(viewer, key=run.key, title=run.title, metadata={"imported": run.source})
+    task, created = tasks.create(viewer, item=NewTask(key=run.key, title=run.title, metadata={"imported": run.source}))
     made.tasks += created
     known = set() if created else _known(viewer, run, task, steps)
     missing = [step for step in steps if step.ref not in known]
@@ -187,9 +190,10 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
                     raise logged
                 made.observations += logged.created
         case Decide() as step:
-            _, created = decisions.record(
-                viewer, task=task, decision=step.decision, reasoning=step.reasoning, token=token, client_ref=step.ref
+            item = NewDecision(
+                task=task.key, decision=step.decision, reasoning=step.reasoning, token=token, client_ref=step.ref
             )
+            _, created = decisions.record(viewer, item=item, task=task)
             made.decisions += created
         case Ask() as step:
             _, created = escalate(
@@ -205,4 +209,6 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
 
 
 def _observation(task: Task, step: Observe) -> NewObservation:
-    return NewObservation(step.content, task=task, tags=step.tags, private=step.private, client_ref=step.ref)
+    return NewObservation(
+        content=step.content, task=task.key, tags=list(step.tags), private=step.private, client_ref=step.ref
+    )

@@ -4,11 +4,14 @@ docs/openapi.json is what it makes; `UPDATE_OPENAPI=1 pytest tests/api/test_open
 """
 
 import importlib
+import inspect
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,9 +20,9 @@ from agents.api.withheld import READS
 from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
-from agents.openapi.parameters import Undocumented, header_parameter, query_parameter
+from agents.openapi.parameters import Undocumented, header_parameter, query_parameters
+from memoryhub.core.fields import FactKey, TaskKey
 from memoryhub.interface.http.problems import CONTENT_TYPE
-from memoryhub.interface.http.shapes import FactKey, TaskKey
 
 Json = dict[str, Any]
 
@@ -47,10 +50,11 @@ def document() -> Json:
     if len({operation.id for operation in found}) < len(found):
         raise Undocumented(f"two operations have one name: {sorted(operation.id for operation in found)}")
     schemas, components = _schemas(found)
+    components |= _PROBLEM | _messages(found, schemas)
     examples = json.loads(EXAMPLES.read_text()) if EXAMPLES.exists() else {}
     paths: Json = {}
     for operation in found:
-        made = _operation(operation, schemas, examples.get(operation.id, {}))
+        made = _operation(operation, schemas, components, examples.get(operation.id, {}))
         paths.setdefault(operation.path, {})[operation.method.lower()] = made
     statuses = sorted({status for operation in found for status in operation.refusals})
     return {
@@ -60,6 +64,8 @@ def document() -> Json:
             "version": "1",
             "summary": "A team's agents, one memory.",
             "description": _ABOUT,
+            "contact": {"name": "The operator of this installation"},
+            "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
@@ -69,7 +75,7 @@ def document() -> Json:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": _KEYS}},
             "headers": _HEADERS,
             "responses": {_name_of(status): _refusal(status) for status in statuses},
-            "schemas": dict(sorted({**components, **_PROBLEM}.items())),
+            "schemas": dict(sorted(components.items())),
         },
     }
 
@@ -83,7 +89,7 @@ def _tags(found: Iterable[Operation]) -> list[Json]:
     made: dict[str, Json] = {}
     for operation in found:
         words = importlib.import_module(operation.module).__doc__ or ""
-        about = words.partition("\n")[0].partition(": ")[2].removesuffix(".")
+        about = re.split(r"\.(?:\s|$)", words.partition("\n")[0].partition(": ")[2])[0]
         made.setdefault(operation.noun, {"name": operation.noun, "description": f"{about[:1].upper()}{about[1:]}."})
     return list(made.values())
 
@@ -94,43 +100,69 @@ def _tags(found: Iterable[Operation]) -> list[Json]:
 def _schemas(found: Iterable[Operation]) -> tuple[dict[str, Json], dict[str, Json]]:
     """Schema of each type by its representation, and the components that they refer to."""
     types = {str(kind): kind for operation in found for kind in _types_of(operation)}
-    made, components = msgspec.json.schema_components(types.values(), ref_template=_REFERENCE)
-    tidy = {name: _tidy(schema) for name, schema in components.items()}
-    for name, schema in tidy.items():
+    made, components = msgspec.json.schema_components(types.values(), schema_hook=_choice, ref_template=_REFERENCE)
+    for name, schema in components.items():
         _refuse_bare_times(name, schema)
-    names = {name: _page_name(name) for name in tidy}
+    names = {name: _class_name(name, schema) for name, schema in components.items()}
+    if len(set(names.values())) < len(names):
+        raise Undocumented(f"two schemas have one name: {sorted(names.values())}")
+    references = {_REFERENCE.format(name=name): _REFERENCE.format(name=better) for name, better in names.items()}
     return (
-        dict(zip(types, (_renamed(_tidy(schema), names) for schema in made), strict=True)),
-        {names[name]: _renamed(schema, names) for name, schema in tidy.items()},
+        dict(zip(types, (_tidy(schema, references) for schema in made), strict=True)),
+        {names[name]: _tidy(schema, references) for name, schema in components.items()},
     )
+
+
+def _choice(kind: Any) -> Json:
+    """A choice of a model's, which msgspec does not describe: Django's enums are of a metaclass of their own."""
+    if not issubclass(kind, Enum):
+        raise NotImplementedError
+    return {"type": "string", "enum": [choice.value for choice in kind]}
 
 
 def _types_of(operation: Operation) -> list[Any]:
     return [kind for kind in (operation.shape, *operation.answers.values(), *operation.events) if kind is not None]
 
 
-def _page_name(name: str) -> str:
-    """`Listed_Task_`, as msgspec has it, is a TaskPage."""
-    return re.sub(r"^Listed_(\w+)_$", r"\1Page", name)
+def _class_name(name: str, schema: Json) -> str:
+    """A component's name, as a generated client has it for a class: `Listed_Task_`, as msgspec has it, is a TaskPage.
+
+    A class whose name another module has, too, comes with its module's. What has a property of its own name is an
+    Object by name: not every language has classes with a member of their name (C#: CS0542).
+    """
+    name = re.sub(r"^(?:Listed|Page)_(.+)_$", r"\1Page", ".".join(name.split(".")[-2:]))
+    name = "".join(word[:1].upper() + word[1:] for word in re.split(r"[._]", name))
+    members = {member.replace("_", "") for member in schema.get("properties", {})}
+    return f"{name}Object" if name.lower() in members else name
 
 
-def _renamed(schema: Json, names: dict[str, str]) -> Json:
-    text = json.dumps(schema)
-    for name, better in names.items():
-        text = text.replace(f'"{_REFERENCE.format(name=name)}"', f'"{_REFERENCE.format(name=better)}"')
-    renamed: Json = json.loads(text)
-    return renamed
+def _tidy(node: Any, references: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """A schema as every generator reads it, with the references renamed.
 
-
-def _tidy(node: Any) -> Any:
-    """Without msgspec's titles, and with patterns that ECMA-262 reads, too."""
+    Arrays say what is in them, choices of texts that they are texts, and patterns are ECMA-262's. A choice of one is
+    no `const`, which some do not take in a header. `default: null` is not there: clients would send it.
+    """
     if isinstance(node, list):
-        return [_tidy(item) for item in node]
+        return [_tidy(item, references) for item in node]
+    if isinstance(node, str):
+        return references.get(node, node)
     if not isinstance(node, dict):
         return node
-    made = {name: _tidy(value) for name, value in node.items() if not (name == "title" and isinstance(value, str))}
+    made = {name: _tidy(value, references) for name, value in node.items()}
+    if isinstance(made.get("title"), str):
+        del made["title"]
+    if isinstance(made.get("description"), str):
+        made["description"] = inspect.cleandoc(made["description"])
+    if made.get("default", ...) is None:
+        del made["default"]
     if isinstance(made.get("pattern"), str):
         made["pattern"] = portable(made["pattern"])
+    if isinstance(made.get("const"), str):
+        made["enum"] = [made.pop("const")]
+    if isinstance(made.get("enum"), list) and all(isinstance(word, str) for word in made["enum"]):
+        made["type"] = "string"
+    if made.get("type") == "array":
+        made.setdefault("items", {})
     return made
 
 
@@ -146,13 +178,13 @@ def _refuse_bare_times(name: str, schema: Json) -> None:
     for field, kind in schema.get("properties", {}).items():
         kinds = kind.get("anyOf", [kind])
         if field.endswith("_at") and {"type": "string"} in kinds:
-            raise Undocumented(f"{name}.{field} is a time without its offset: use Instant of memoryhub.memory.answers")
+            raise Undocumented(f"{name}.{field} is a time without its offset: use Instant of memory.schemas.rows")
 
 
 # Operations
 
 
-def _operation(operation: Operation, schemas: dict[str, Json], example: Json) -> Json:
+def _operation(operation: Operation, schemas: dict[str, Json], components: dict[str, Json], example: Json) -> Json:
     summary = re.split(r"(?<=[.])\s|:\s|;\s", operation.description, maxsplit=1)[0].rstrip(".:;").replace("\n", " ")
     scope = f"\n\nScope: `{operation.scope}`." if operation.scope else ""
     if operation.scope in READS:
@@ -170,7 +202,7 @@ def _operation(operation: Operation, schemas: dict[str, Json], example: Json) ->
         if "body" in example:
             content["example"] = example["body"]
         made["requestBody"] = {"required": operation.body_required, "content": {"application/json": content}}
-    made["responses"] = _responses(operation, schemas, example)
+    made["responses"] = _responses(operation, schemas, components, example)
     return made
 
 
@@ -191,25 +223,27 @@ def _path_parameters(operation: Operation, example: Json) -> Iterable[Json]:
 
 
 def _parameters(operation: Operation) -> Iterable[Json]:
-    for name in sorted(operation.parameters):
-        yield _tidy(query_parameter(operation.noun, name))
+    for parameter in query_parameters(operation.noun, operation.query):
+        yield _tidy(parameter)
     for name, required in operation.headers:
-        yield header_parameter(operation.method, name, required=required)
+        yield _tidy(header_parameter(operation.method, name, required=required))
 
 
-def _responses(operation: Operation, schemas: dict[str, Json], example: Json) -> Json:
+def _responses(operation: Operation, schemas: dict[str, Json], components: dict[str, Json], example: Json) -> Json:
     made: Json = {}
     for status, kind in sorted(operation.answers.items()):
         headers: Json = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
         answer: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         if kind is not None:
-            fields = getattr(kind, "__annotations__", {})
-            if "version" in fields:
-                headers["ETag"] = {"$ref": "#/components/headers/ETag"}
             schema = schemas[str(kind)]
-            if schema.get("$ref", "").endswith("Page"):
+            members = components.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {}).keys()
+            if "version" in members:
+                headers["ETag"] = {"$ref": "#/components/headers/ETag"}
+            if {"next", "previous"} <= members:
                 headers["Link"] = {"$ref": "#/components/headers/Link"}
-            content: Json = {"schema": _event(operation, schemas) if operation.events else schema}
+            if operation.events:
+                schema = {"$ref": _REFERENCE.format(name=_message_of(operation))}
+            content: Json = {"schema": schema}
             if str(status) in example.get("answers", {}):
                 content["example"] = example["answers"][str(status)]
             answer["content"] = {operation.media_type: content}
@@ -221,18 +255,37 @@ def _responses(operation: Operation, schemas: dict[str, Json], example: Json) ->
     return made
 
 
-def _event(operation: Operation, schemas: dict[str, Json]) -> Json:
-    """One event of a stream: before OpenAPI 3.2 the schema of a stream is that of each event."""
-    held = {"anyOf": [schemas[str(kind)] for kind in operation.events]}
-    return {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
-            "event": {"type": "string"},
-            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": held},
-        },
-        "required": ["event", "data"],
-    }
+def _message_of(operation: Operation) -> str:
+    return f"{operation.noun.title()}Message"
+
+
+def _messages(found: Iterable[Operation], schemas: dict[str, Json]) -> dict[str, Json]:
+    """The components of streams. Before OpenAPI 3.2 nothing says what the schema of a stream is of.
+
+    Generators of clients that read server-sent events (hey-api's) take it for that of each event's `data`, parsed;
+    those that compare answers with it (schemathesis), for that of each event. So it is either.
+    """
+    made: dict[str, Json] = {}
+    for operation in found:
+        if not operation.events:
+            continue
+        name, sent = _message_of(operation), f"{operation.noun.title()}ServerSentEvent"
+        kinds = [schemas[str(kind)] for kind in operation.events]
+        made[name] = {
+            "description": f"The `data` of an event of the stream, parsed; or the whole event as it is sent ({sent}).",
+            "anyOf": [*kinds, {"$ref": _REFERENCE.format(name=sent)}],
+        }
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": kinds}}
+        made[sent] = {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+                "event": {"type": "string"},
+                "data": data,
+            },
+            "required": ["event", "data"],
+        }
+    return made
 
 
 # What all have in common
@@ -295,10 +348,8 @@ def _refusal(status: int) -> Json:
     for name, statuses in (("WWW-Authenticate", (401,)), ("Retry-After", (429, 503))):
         if status in statuses:
             headers[name] = {"$ref": f"#/components/headers/{name}"}
-    problem = {"$ref": _REFERENCE.format(name="Problem")}
-    schema = {"allOf": [problem, {"properties": {"status": {"const": status}}}]}
     return {
         "description": problems.STATUSES[status],
         "headers": headers,
-        "content": {CONTENT_TYPE: {"schema": schema}},
+        "content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}},
     }

@@ -4,15 +4,18 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
-from agents.api.doors import Asking, Endpoint, Reading, Taking, Writing
+from agents.api.doors import Endpoint, Nothing, QueryByPost, Signature, WriteEndpoint, WriteResult, signature_of
 from agents.api.urls import urlpatterns
 from agents.openapi.parameters import Undocumented
 from agents.waiting import answer, feed, stream
 from agents.waiting.frames import FeedEvent, FeedEvents
-from escalations.answers import Answer
-from memoryhub.memory.answers import PushedAlert
+from escalations.schemas import Answer
+from memoryhub.core.fields import Derived
+from memoryhub.interface.http.queries import Query, parameters
+from memoryhub.memory.schemas.alerts import PushedAlert
 
 ROOT = "/api/v1/"
 
@@ -33,14 +36,14 @@ _METHODS = {"GET": "get", "PUT": "put", "PATCH": "update", "DELETE": "delete"}
 
 
 @dataclass(frozen=True)
-class Native:
+class Waiting:
     """A door that the event loop serves by itself, outside agents.api.urls."""
 
     route: str
     application: Callable[..., Any]
     module: str
     scope: str
-    parameters: frozenset[str]
+    query: type[Query]
     answers: Mapping[int, Any]
     refusals: frozenset[int]
     headers: tuple[str, ...] = ()
@@ -48,31 +51,31 @@ class Native:
     events: tuple[Any, ...] = ()  # what the events of a stream may hold
 
 
-NATIVE = (
-    Native(
+WAITING = (
+    Waiting(
         answer.DOOR.removeprefix(ROOT[1:]),
         answer.answer,
         "agents.api.escalations",
         answer.NEEDED,
-        frozenset({"wait", "dialect"}),
+        answer.AnswerQuery,
         {200: Answer, 204: None},
         frozenset({404}),
     ),
-    Native(
+    Waiting(
         feed.DOOR.removeprefix(ROOT[1:]),
         feed.feed,
         feed.__name__,
         feed.NEEDED,
-        feed.PARAMETERS,
+        feed.FeedQuery,
         {200: FeedEvents},
         frozenset({404, 409, 410}),
     ),
-    Native(
+    Waiting(
         stream.DOOR.removeprefix(ROOT[1:]),
         stream.stream,
         feed.__name__,
         feed.NEEDED,
-        stream.PARAMETERS,
+        feed.EventsQuery,
         {200: str},
         frozenset({404, 409, 410}),
         ("Last-Event-ID",),
@@ -84,7 +87,7 @@ NATIVE = (
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one address, as the description tells it."""
+    """One method of one address, as the description shows it."""
 
     method: str
     route: str  # as in urls.py: tasks/<key:key>/claim
@@ -92,14 +95,14 @@ class Operation:
     module: str  # its docstring is the tag's
     description: str
     scope: str | None
-    parameters: frozenset[str]
+    query: type[Query]
     headers: tuple[tuple[str, bool], ...]  # of the request, and whether it must be there
     shape: Any
     body_required: bool
     answers: Mapping[int, Any]
     refusals: frozenset[int]
     media_type: str = "application/json"
-    events: tuple[Any, ...] = ()  # as of Native
+    events: tuple[Any, ...] = ()  # as of Waiting
 
     @property
     def path(self) -> str:
@@ -108,6 +111,10 @@ class Operation:
     @property
     def noun(self) -> str:
         return self.route.partition("/")[0]
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        return frozenset(one.name for one in parameters(self.query))
 
     @property
     def path_parameters(self) -> list[tuple[str, str]]:
@@ -122,7 +129,7 @@ def operations() -> list[Operation]:
         view = getattr(pattern.callback, "view_class", None)
         if view is not None and issubclass(view, Endpoint):
             found += list(_of_door(str(pattern.pattern), view))
-    return found + [_of_native(door) for door in NATIVE]
+    return found + [_of_waiting(door) for door in WAITING]
 
 
 def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
@@ -132,31 +139,23 @@ def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
 
 
 def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
-    reads = method == "GET"
-    name = name_of(method, route)
-    answers = _answers(method, view)
-    if not answers:
-        raise Undocumented(
-            f"{view.__qualname__} does not say what {method} answers: see `answers` in agents/api/doors.py"
-        )
-    shape: Any = None
-    body_required = False
-    if not reads and method != "DELETE" and issubclass(view, Taking):
-        shape, body_required = view.told or view.shape, not view.body_optional
-    asks = issubclass(view, Asking)
+    function = view.function_of(method)
+    told = signature_of(function)
+    if told.returns is None:
+        raise Undocumented(f"{view.__qualname__}.{function.__name__} does not say what it returns")
     return Operation(
         method=method,
         route=route,
-        id=name,
+        id=name_of(method, route),
         module=view.__module__,
-        description=_words_of(view, "read" if reads or asks else "write"),
+        description=_words_of(view, function.__name__),
         scope=view.scope_of(method),
-        parameters=view.parameters if reads else view.parameters & {"label"},
+        query=told.query,
         headers=_headers(method, view),
-        shape=shape,
-        body_required=body_required,
-        answers=answers,
-        refusals=frozenset(_refusals(method, route, view, shape)) | view.refusals,
+        shape=told.body,
+        body_required=told.body is not None and not told.is_body_optional,
+        answers=_answers(method, view, told.returns),
+        refusals=frozenset(_refusals(method, route, view, told)) | view.refusals,
     )
 
 
@@ -173,21 +172,35 @@ def name_of(method: str, route: str) -> str:
     return f"{singular}_{_METHODS.get(method, 'create')}"
 
 
-def _answers(method: str, view: type[Endpoint]) -> Mapping[int, Any]:
-    """Of a door that reads and writes, `answers` are its write's; of one that also deletes, 204 is that."""
-    if method == "GET" and issubclass(view, Reading):
-        found = view.answers if view.shows is None else {200: view.shows}
-        return {**found, 304: None} if view.conditional else found
-    if hasattr(view, "delete"):
-        return {status: kind for status, kind in view.answers.items() if (kind is None) == (method == "DELETE")}
-    return view.answers
+def _answers(method: str, view: type[Endpoint], returns: Any) -> Mapping[int, Any]:
+    """Status -> the type of its answer, of what the door's function returns."""
+    made: dict[int, Any] = {}
+    for part in get_args(returns) if get_origin(returns) in (Union, UnionType) else (returns,):
+        known = _known(part)
+        kind = get_origin(known) or known
+        if part is NoneType or kind is Nothing:
+            made[204] = None
+        elif isinstance(kind, type) and issubclass(kind, WriteResult):
+            (shown,) = get_args(known)
+            made |= dict.fromkeys(kind.statuses, _known(shown))
+        else:
+            made[200] = known
+    if method == "GET" and getattr(view, "conditional", False):
+        made[304] = None
+    return made
+
+
+def _known(kind: Any) -> Any:
+    """The schema itself, where it is derived from the kinds that there are."""
+    found = next((mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Derived)), None)
+    return found.of() if found else kind
 
 
 def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
     """PATCH and DELETE name the version that they change; PUT does, or says that there is none."""
     if method == "GET":
-        return (("If-None-Match", False),) if issubclass(view, Reading) and view.conditional else ()
-    made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if issubclass(view, Writing) else []
+        return (("If-None-Match", False),) if getattr(view, "conditional", False) else ()
+    made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if issubclass(view, WriteEndpoint) else []
     if method in ("PATCH", "DELETE"):
         made.append(("If-Match", True))
     if method == "PUT":
@@ -195,14 +208,14 @@ def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
     return tuple(made)
 
 
-def _refusals(method: str, route: str, view: type[Endpoint], shape: Any) -> Iterator[int]:
+def _refusals(method: str, route: str, view: type[Endpoint], told: Signature) -> Iterator[int]:
     """The statuses that a door of this kind may refuse with."""
     yield from (400, 401, 403, 408, 414, 429, 431, 503)
-    names_rows = "<" in route or bool(view.parameters & {"task", "label"})
-    writes = method != "GET" and not issubclass(view, Asking)
+    names_rows = "<" in route or bool({"task", "label"} & {one.name for one in parameters(told.query)})
+    writes = method != "GET" and not issubclass(view, QueryByPost)
     if writes or names_rows:
         yield from (404, 409)
-    if shape is not None:
+    if told.body is not None:
         yield from (413, 415)
     if writes:
         yield 422
@@ -222,7 +235,7 @@ def _words_of(view: type[Endpoint], function: str) -> str:
     raise Undocumented(f"{view.__qualname__} has no docstring")
 
 
-def _of_native(door: Native) -> Operation:
+def _of_waiting(door: Waiting) -> Operation:
     return Operation(
         method="GET",
         route=door.route,
@@ -230,7 +243,7 @@ def _of_native(door: Native) -> Operation:
         module=door.module,
         description=inspect.cleandoc(door.application.__doc__ or ""),
         scope=door.scope,
-        parameters=door.parameters,
+        query=door.query,
         headers=tuple((name, False) for name in door.headers),
         shape=None,
         body_required=False,

@@ -1,15 +1,28 @@
 """GET /api/v1/escalations/{id}/answer: a long poll for what a person answers."""
 
 from functools import partial
+from typing import Annotated, Literal
 from uuid import UUID
 
+from msgspec import Meta
+
 from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
-from escalations.answers import Answer
+from escalations.schemas import Answer
 from escalations.selectors import escalations
 from memoryhub.core.transactions import viewer_transaction
+from memoryhub.interface.http.queries import Query, about
 
 DOOR = "api/v1/escalations/<uuid:escalation_id>/answer"
 NEEDED = "escalations"
+
+
+class AnswerQuery(Query, kw_only=True):
+    wait: Annotated[
+        int,
+        Meta(ge=0, le=MAX_WAIT_SECONDS),
+        about("Seconds to wait for the answer, on an event loop: nothing is held meanwhile."),
+    ] = 0
+    dialect: Annotated[Literal["hub"], about("How the answer is put.")] = "hub"
 
 
 async def answer(request: Request, receive: Receive, send: Send, escalation_id: UUID) -> None:
@@ -24,9 +37,7 @@ async def answer(request: Request, receive: Receive, send: Send, escalation_id: 
 
 async def _answer(escalation_id: UUID, request: Request) -> Answer | None:
     viewer = await request.read(lambda: request.admit(NEEDED))
-    params = request.params({"wait", "dialect"})
-    seconds = params.integer("wait", low=0, high=MAX_WAIT_SECONDS) or 0
-    params.choice("dialect", ("hub",))
+    seconds = request.query(AnswerQuery).wait
 
     async def look() -> Answer | None:
         # The key is asked again each time, as for any request: what was taken away meanwhile is gone.

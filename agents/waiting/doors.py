@@ -6,7 +6,7 @@ frees what it held.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,8 +24,8 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.headers import check_address
 from memoryhub.interface.http.json import dump
 from memoryhub.interface.http.metrics import count
-from memoryhub.interface.http.params import Params
 from memoryhub.interface.http.problems import error_of, problem
+from memoryhub.interface.http.queries import Query, params_of, read_query
 from memoryhub.interface.http.request_ids import request_id_from
 from memoryhub.interface.live.reader import LiveEvent, live
 from memoryhub.interface.live.rights import Rights, sweeper
@@ -37,6 +37,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reply = tuple[int, dict[str, str], bytes]
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Query)
 
 MAX_WAIT_SECONDS = 60
 PLACES_PER_KEY = 8  # long polls and streams at once
@@ -88,9 +89,9 @@ class Request:
         require_scope(viewer, needed)
         return viewer
 
-    def params(self, allowed: Collection[str]) -> Params:
-        """The query. Raises Invalid."""
-        return Params(self.scope["query_string"], allowed)
+    def query(self, kind: type[Q]) -> Q:
+        """The query. Raises Invalid, UriTooLong."""
+        return read_query(params_of(self.scope["query_string"], kind), kind)
 
     def refusal(self, error: BaseException) -> Reply:
         """The problem that answers an exception; what no action refused is logged."""

@@ -3,26 +3,56 @@
 import re
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
 
 from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
 from agents.waiting.frames import ADMINISTRATION, FeedEvents, page_of
 from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.fields import TaskKey
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from memoryhub.interface.http.params import Params
+from memoryhub.interface.http.queries import Query, Seq, about
 from memoryhub.interface.live.reader import Wanted, check_cursor, read_events, read_head
 from memoryhub.memory.selectors import tasks as task_selectors
 
 DOOR = "api/v1/feed"
 NEEDED = "memory:read"
-PARAMETERS = frozenset({"after", "types", "task", "limit", "wait"})
 _TYPE = re.compile(r"[a-z_]{1,30}(\.[a-z_]{1,30})?")
 
 
+class EventsQuery(Query, kw_only=True):
+    types: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[a-z_]{1,30}(\.[a-z_]{1,30})?$")]] | None,
+        about(
+            "Only events of these types, repeated, or with commas between: of rows (`observation`) or of events"
+            " (`observation.log`)."
+        ),
+    ] = None
+    task: Annotated[TaskKey | None, about("Only of this task; 404 when there is none that one may see.")] = None
+    after: Annotated[
+        Seq | None, about("The `seq` after which to begin: `next` of the last page. Without it the feed begins now.")
+    ] = None
+
+
+class FeedQuery(EventsQuery, kw_only=True):
+    limit: Annotated[
+        int,
+        Meta(ge=1, le=MAX_LIMIT),
+        about("How many events a page has at most."),
+    ] = DEFAULT_LIMIT
+    wait: Annotated[
+        int,
+        Meta(ge=0, le=MAX_WAIT_SECONDS),
+        about("Seconds to wait for the first event, on an event loop: nothing is held meanwhile."),
+    ] = 0
+
+
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a long poll asks for."""
+class FeedRequest:
+    """What a long poll asks for, and for whom."""
 
     viewer: Viewer
     wanted: Wanted
@@ -32,7 +62,7 @@ class Asked:
 
 
 async def feed(request: Request, receive: Receive, send: Send) -> None:
-    """Events after `after` in commit order, and the cursor `next` to go on from.
+    """Read the events after `after`, in commit order, and the cursor `next` to go on from.
 
     `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
     `after` again when nothing has happened meanwhile. Without `after` the feed begins now. With `wait` an empty page
@@ -55,31 +85,29 @@ async def _page(request: Request) -> FeedEvents:
     return await waiter.until(look, lambda page: bool(page["events"]), asked.wait)
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request) -> FeedRequest:
     viewer = request.admit(NEEDED)
-    params = request.params(PARAMETERS)
-    limit = params.integer("limit", low=1, high=MAX_LIMIT) or DEFAULT_LIMIT
-    wait = params.integer("wait", high=MAX_WAIT_SECONDS) or 0
-    after = params.integer("after")
-    wanted = wanted_of(viewer, params)
-    return Asked(viewer, wanted, read_head(viewer) if after is None else after, limit, wait)
+    query = request.query(FeedQuery)
+    wanted = wanted_of(viewer, query)
+    after = read_head(viewer) if query.after is None else query.after
+    return FeedRequest(viewer, wanted, after, query.limit, query.wait)
 
 
-def wanted_of(viewer: Viewer, params: Params) -> Wanted:
+def wanted_of(viewer: Viewer, query: EventsQuery) -> Wanted:
     """The filters `types` and `task`. Raises Invalid; NotFound for a task that is hidden."""
-    types = params.words("types")
+    types = query.types
     for word in types or ():
         if not _TYPE.fullmatch(word):
             words = "A type is that of a row, such as observation, or of an event, such as observation.log."
             raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
     task = None
-    if key := params.task_key("task"):
+    if query.task is not None:
         with viewer_transaction(viewer, read_only=True):
-            task = task_selectors.ref_by_key(viewer, key).id
+            task = task_selectors.ref_by_key(viewer, query.task).id
     return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
 
 
-def _look(request: Request, asked: Asked) -> FeedEvents:
+def _look(request: Request, asked: FeedRequest) -> FeedEvents:
     # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
     viewer = request.enter(NEEDED)
     ledger = check_cursor(viewer, asked.after)

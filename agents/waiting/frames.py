@@ -15,8 +15,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.json import dump
 from memoryhub.interface.live.reader import LiveEvent
-from memoryhub.memory import rendering
-from memoryhub.memory.answers import Instant
+from memoryhub.memory.schemas.rows import Instant
 from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -99,12 +98,12 @@ def is_alert(event: LiveEvent) -> bool:
     return event.type == "alert.send"
 
 
-def push(row: alert_selectors.AlertRow) -> bytes:
+def push(row: alert_selectors.StoredAlert) -> bytes:
     """An alert as a stream pushes it; no place to resume from, since it comes again until it is acknowledged."""
-    return block("alert", rendering.pushed_alert(row))
+    return block("alert", row.show_pushed())
 
 
-def block(event: str, data: Mapping[str, Any], *, seq: int | None = None) -> bytes:
+def block(event: str, data: Any, *, seq: int | None = None) -> bytes:
     """One event of a stream (WHATWG HTML, 9.2.6). Without `seq` it is no place to resume from."""
     place = b"" if seq is None else b"id: %d\n" % seq
     return place + b"event: %s\ndata: %s\n\n" % (event.encode(), dump(data))

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge
 from agents.api.doors import room
 from agents.waiting import frames
 from agents.waiting.doors import Receive, Request, Send, connected, disconnected, encode, noted, place, send_whole
-from agents.waiting.feed import NEEDED, wanted_of
+from agents.waiting.feed import NEEDED, EventsQuery, wanted_of
 from memoryhub.core.errors import Code, FieldError, Invalid, describe
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
@@ -25,7 +25,6 @@ from memoryhub.interface.live.rights import Rights
 from memoryhub.memory.selectors import alerts as alert_selectors
 
 DOOR = "api/v1/feed/stream"
-PARAMETERS = frozenset({"after", "types", "task"})
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MAX_WAITING_BYTES = 1024 * 1024
 SEND_BYTES = 64 * 1024  # at once
@@ -44,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 async def stream(request: Request, receive: Receive, send: Send) -> None:
-    """The feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
+    """Follow the feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
 
     `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event comes at least
     once, in commit order, whatever is written meanwhile; an id without an event says how far everything was sent. To a
@@ -110,9 +109,9 @@ class Stream:
         self.viewer = self.request.admit(NEEDED)
         self.rights = Rights(self.viewer)
         self._takes_alerts = self.viewer.scopes is None or "alerts" in self.viewer.scopes
-        params = self.request.params(PARAMETERS)
-        self.wanted = wanted_of(self.viewer, params)
-        after = params.integer("after")
+        query = self.request.query(EventsQuery)
+        self.wanted = wanted_of(self.viewer, query)
+        after = query.after
         if (last := self.request.headers.get("last-event-id")) is not None:
             if not _SEQ.fullmatch(last):
                 words = "This must be the id of an event of the stream."
@@ -246,7 +245,8 @@ class Stream:
         if not self._takes_alerts or not self.wanted.takes_kind("alert.send", "alert"):
             return b""
         with viewer_transaction(self.viewer, read_only=True):
-            rows = alert_selectors.alerts(self.viewer, alert_selectors.Filters(), limit=MOST_ALERTS, most_bytes=room())
+            filters = alert_selectors.AlertFilters()
+            rows = alert_selectors.alerts(self.viewer, filters, limit=MOST_ALERTS, most_bytes=room())
             wanted = [row for row in reversed(rows[: rows.at_most]) if self.wanted.task in (None, row.task_id)]
             return b"".join(frames.push(row) for row in wanted)
 

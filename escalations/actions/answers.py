@@ -1,4 +1,4 @@
-"""Answers: what a person decides, how it goes back to the agent, and how the agent takes it."""
+"""Answers: what a person decides, how it is handed back to the agent, and how the agent takes it."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from escalations.action_schemas import documents
-from escalations.actions.common import free, let_go, lock, require_owner, save, withdraw_answer, write_answer
-from escalations.models import Escalation, Verdict
+from escalations.actions.common import free, let_go, lock, save, withdraw_answer, write_answer
+from escalations.models import Answer, Escalation, Verdict
+from escalations.permissions import VERBS, require
 from escalations.selectors.escalations import unreachable
 from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, next_state
-from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.access.permissions import AGENTS, action
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
 from memoryhub.core.outbox import jobs
 from memoryhub.core.secrecy.sealing import read_text
@@ -25,7 +26,7 @@ from memoryhub.memory.models import Task, TaskStatus
 CLOSE_UNACKNOWLEDGED = "escalation.close_unacknowledged"
 
 
-@action("escalation.decide", roles=DESK)
+@action("escalation.decide", roles=VERBS["decide"].roles)
 def decide(
     viewer: Viewer,
     *,
@@ -38,11 +39,11 @@ def decide(
     next: str = "",
     hand_back: bool = True,
 ) -> Escalation:
-    """Answer as the agent allowed, and hand back in the same click unless told otherwise.
+    """Answer as the agent allows, and hand back in the same transaction unless `hand_back` is false.
 
-    `arguments_json`: the arguments as JSON text, which is what is kept of them and given to the agent, byte by byte.
-    Raises Conflict: already_decided, not_owner, wrong_state; NotAllowed (422) for a verdict that the agent did not
-    allow, a rejection or response without words, arguments that do not fit the action's schema, or an agent that is
+    `arguments_json`: the arguments as JSON text, which is stored and returned to the agent byte by byte.
+    Raises Conflict: already_decided, not_owner, wrong_state; NotAllowed (422) for a verdict that the agent does not
+    allow, a rejection or response without a message, arguments that do not fit the action's schema, or an agent that is
     deactivated or may no longer read the answer.
     """
     escalation, task = lock(viewer, escalation_id)
@@ -54,20 +55,20 @@ def decide(
             state=escalation.state,
             version=escalation.version,
         )
-    require_owner(viewer, escalation)
+    after = require(viewer, escalation, "decide")
     _check_verdict(escalation, verdict, message, arguments)
     _check_reader(escalation)
-    escalation.state = next_state("decide", escalation.state)
-    # The verdict is in the answer, not in the event, which agents hear of before it is handed back.
+    escalation.state = after
+    # The verdict is in the answer, not in the event: agents read the event before the answer is handed back.
     event = save(viewer, "decide", escalation)
     text = {"message": message, "done": done, "next": next}
     if verdict == Verdict.EDIT:
         text["arguments_json"] = arguments_json or dump(arguments).decode()
-    write_answer(viewer, escalation, Verdict(verdict), text, event)
+    write_answer(viewer, escalation, Verdict(verdict), text, event, is_given=False)
     if hand_back:
         give_back(viewer, escalation, task)
     else:
-        task.lease_expires_at = None  # what is decided is not taken back by the claim's end
+        task.lease_expires_at = None  # the end of the claim does not undo what is decided
         save_task(task)
     return escalation
 
@@ -77,7 +78,7 @@ def _check_verdict(escalation: Escalation, verdict: str, message: str, arguments
         allowed = ", ".join(escalation.allowed)
         raise NotAllowed(f"The agent can take only: {allowed}.", allowed=escalation.allowed)
     if verdict in (Verdict.REJECT, Verdict.RESPOND) and not message.strip():
-        raise NotAllowed(errors=(FieldError("/message", "missing", f"To {verdict}, write what the agent is to know."),))
+        raise NotAllowed(errors=(FieldError("/message", "missing", f"To {verdict}, write a message to the agent."),))
     if verdict != Verdict.EDIT:
         if arguments is not None:
             raise NotAllowed(errors=(FieldError("/arguments", "unexpected", "Only edit takes arguments."),))
@@ -94,29 +95,30 @@ def _check_reader(escalation: Escalation) -> None:
         raise NotAllowed(why)
 
 
-@action("escalation.hand_back", roles=DESK)
+@action("escalation.hand_back", roles=VERBS["hand_back"].roles)
 def hand_back(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Give the decided escalation back to the agent: the owner, or a lead, who sends the owner's answer.
+    """Hand the decided escalation back to the agent: the owner, or a lead, who sends the owner's answer.
 
     Raises Conflict: not_owner, wrong_state; NotAllowed where the answer cannot reach the agent.
     """
     escalation, task = lock(viewer, escalation_id)
-    next_state("hand_back", escalation.state)
-    require_owner(viewer, escalation, or_lead=True)
+    require(viewer, escalation, "hand_back")
     _check_reader(escalation)
     give_back(viewer, escalation, task)
     return escalation
 
 
 def give_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
-    """Hand a locked, decided escalation back: the task is open and free, and the agent is told."""
+    """Hand a locked, decided escalation back: the task is open and free, and the agent can read the answer."""
     escalation.state = next_state("hand_back", escalation.state)
     escalation.handed_back_at = now()
     escalation.claim_expires_at = None
     let_go(task)
     task.status = TaskStatus.IN_PROGRESS if task.holder_id else TaskStatus.OPEN
     save_task(task)
-    save(viewer, "hand_back", escalation)
+    event = save(viewer, "hand_back", escalation)
+    answers = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round, withdrawn_at__isnull=True)
+    answers.update(given_id=event)
     jobs.schedule(
         viewer,
         CLOSE_UNACKNOWLEDGED,
@@ -126,21 +128,21 @@ def give_back(viewer: Viewer, escalation: Escalation, task: Task) -> None:
     )
 
 
-@action("escalation.finish", roles=DESK)
+@action("escalation.finish", roles=VERBS["finish"].roles)
 def finish(viewer: Viewer, *, escalation_id: UUID, done: str, outcome: str = "done") -> Escalation:
-    """The person has done the work: record it and end the task as done or failed.
+    """The person has done the work: record it, and end the task as done or failed.
 
-    Raises Conflict: not_owner, wrong_state; NotAllowed without words on what was done.
+    Raises Conflict: not_owner, wrong_state; NotAllowed for a blank `done`.
     """
     escalation, task = lock(viewer, escalation_id)
-    require_owner(viewer, escalation)
+    after = require(viewer, escalation, "finish")
     if not done.strip():
         raise NotAllowed(errors=(FieldError("/done", "missing", "Say what was done."),))
-    escalation.state = next_state("finish", escalation.state)
+    escalation.state = after
     escalation.closed_at = now()
     escalation.claim_expires_at = None
     event = save(viewer, "finish", escalation, outcome=outcome)
-    write_answer(viewer, escalation, Verdict.FINISH, {"message": "", "done": done, "next": ""}, event)
+    write_answer(viewer, escalation, Verdict.FINISH, {"message": "", "done": done, "next": ""}, event, is_given=True)
     finish_task(task, TaskStatus(outcome), {"done_by_a_person": done})
     save_task(task)
     return escalation
@@ -148,7 +150,7 @@ def finish(viewer: Viewer, *, escalation_id: UUID, done: str, outcome: str = "do
 
 @action("escalation.acknowledge", roles=AGENTS, scope="escalations")
 def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """The agent that escalated has the answer and resumes; repeating it is fine.
+    """The agent that escalated has the answer and resumes. Repeating it is a no-op.
 
     Raises Conflict: not_owner, wrong_state.
     """
@@ -164,28 +166,26 @@ def acknowledge(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
     return escalation
 
 
-@action("escalation.cancel", roles=AGENTS | DESK, scope="escalations")
+@action("escalation.cancel", roles=AGENTS | VERBS["cancel"].roles, scope="escalations")
 def cancel(viewer: Viewer, *, escalation_id: UUID, reason: str) -> Escalation:
-    """It is no longer needed. An agent cancels only its own; a person whom the claim or the lead's role allows.
+    """End an escalation that is no longer needed: an agent its own; a person one that is free or theirs, a lead any.
 
-    What was decided and not handed back is withdrawn, and never sent.
+    An answer that was not handed back is withdrawn, and never sent.
     Raises Conflict: not_owner, wrong_state.
     """
     escalation, task = lock(viewer, escalation_id)
-    state = next_state("cancel", escalation.state)
+    after = require(viewer, escalation, "cancel")
     if viewer.is_agent and escalation.author_id != viewer.membership:
         raise Conflict(Code.NOT_OWNER, "Only the agent that escalated may cancel.", state=escalation.state)
     if viewer.is_agent and escalation.state == RESOLVED:
         raise Conflict(Code.WRONG_STATE, "A person has decided this: wait for the answer.", state=escalation.state)
-    if viewer.is_human and escalation.owner_id is not None:
-        require_owner(viewer, escalation, or_lead=True)
     if escalation.state == RESOLVED:
         withdraw_answer(escalation)
-    escalation.state, escalation.closed_at = state, now()
+    escalation.state, escalation.closed_at = after, now()
     free(escalation)
     end_lease(task)
     task.status = TaskStatus.OPEN
     save_task(task)
     event = save(viewer, "cancel", escalation)
-    write_answer(viewer, escalation, Verdict.IGNORE, {"message": reason, "done": "", "next": ""}, event)
+    write_answer(viewer, escalation, Verdict.IGNORE, {"message": reason, "done": "", "next": ""}, event, is_given=True)
     return escalation

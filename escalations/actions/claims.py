@@ -5,12 +5,13 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from escalations.actions.common import lock, requeue, require_owner, save
+from escalations.actions.common import lock, requeue, save
 from escalations.models import Escalation
+from escalations.permissions import VERBS, require
 from escalations.standing import IS_OVER
-from escalations.states import CLAIMED, QUEUED, WAITING, next_state
+from escalations.states import IN_PROGRESS, QUEUED
 from memoryhub.core.access.clearance import visible_to
-from memoryhub.core.access.permissions import DESK, action
+from memoryhub.core.access.permissions import action
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import current
@@ -22,16 +23,16 @@ from memoryhub.memory.models import Task
 RUN_OUT = "escalation.run_out"
 
 
-@action("escalation.claim", roles=DESK)
+@action("escalation.claim", roles=VERBS["claim"].roles)
 def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Take the escalation, and its task's lease from the agent; repeating one's own claim is fine.
+    """Take the escalation, and its task's lease from the agent. Repeating one's own claim is a no-op.
 
-    A claim of somebody else's that is over, by the database's clock or by their rights, does not stand in the way.
-    Of several people at once exactly one succeeds. Raises Conflict: already_claimed with owner, since when and
-    version; wrong_state when it is over; NotFound.
+    Somebody else's claim that is over, by the database's clock or by their rights, is no obstacle. Of concurrent claims
+    exactly one succeeds. Raises Conflict: already_claimed with owner, since when and version; wrong_state when the
+    escalation is over; NotFound.
     """
     escalation, task = lock(viewer, escalation_id)
-    if escalation.state in (CLAIMED, WAITING):
+    if escalation.state in IN_PROGRESS:
         if escalation.owner_id == viewer.membership:
             current().depends_on_event = escalation.change
             return escalation
@@ -43,19 +44,19 @@ def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
             state=escalation.state,
             version=escalation.version,
         )
-    escalation.state = next_state("claim", escalation.state)
+    escalation.state = require(viewer, escalation, "claim")
     return _take(viewer, escalation, task)
 
 
-@action("escalation.next", roles=DESK)
+@action("escalation.next", roles=VERBS["next"].roles)
 def next_free(viewer: Viewer) -> Escalation | None:
     """Claim the most urgent free one, the oldest of equals; None when there is none.
 
-    One that somebody is taking at this moment is passed over, not waited for. What somebody had, and no longer has by
-    the database's clock or by their rights, is free.
+    One that somebody is claiming at this moment is skipped, not waited for. One whose claim is over, by the database's
+    clock or by its owner's rights, is free.
     """
     queued = Escalation.objects.filter(Q(state=QUEUED) | IS_OVER).order_by("-priority", "id")
-    # The task first, as everywhere: who claims this very one at this moment must not wait for us in a circle.
+    # The task first, as everywhere, against a deadlock with somebody who claims this very one at this moment.
     free_task = Task.objects.select_for_update(no_key=True, skip_locked=True)
     for escalation_id, task_id in visible_to(viewer, queued).values_list("id", "task_id")[:50]:
         if not visible_to(viewer, free_task).filter(id=task_id).exists():
@@ -63,7 +64,7 @@ def next_free(viewer: Viewer) -> Escalation | None:
         escalation, task = lock(viewer, escalation_id)
         if escalation.state != QUEUED:
             continue
-        escalation.state = next_state("claim", escalation.state)
+        escalation.state = require(viewer, escalation, "claim")
         return _take(viewer, escalation, task)
     return None
 
@@ -88,26 +89,24 @@ def _prolong(escalation: Escalation, task: Task, at: datetime) -> None:
     task.lease_expires_at = escalation.claim_expires_at
 
 
-@action("escalation.keep", roles=DESK)
+@action("escalation.keep", roles=VERBS["keep"].roles)
 def keep(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Prolong one's claim: a keystroke, or the key that says "still here". Raises Conflict (not_owner)."""
+    """Prolong one's own claim, while working or by a key. Raises Conflict: not_owner, wrong_state."""
     escalation, task = lock(viewer, escalation_id)
-    require_owner(viewer, escalation)
-    next_state("keep", escalation.state)
+    require(viewer, escalation, "keep")
     _prolong(escalation, task, now())
     task.save(update_fields=["lease_expires_at"])
     save(viewer, "keep", escalation)
     return escalation
 
 
-@action("escalation.release", roles=DESK)
+@action("escalation.release", roles=VERBS["release"].roles)
 def release(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
-    """Put it back into the queue: the owner, or a lead. What was decided and not handed back is never sent then.
+    """Put it back into the queue: the owner, or a lead. An answer that was not handed back is never sent.
 
     Raises Conflict: not_owner, wrong_state.
     """
     escalation, task = lock(viewer, escalation_id)
-    next_state("release", escalation.state)
-    require_owner(viewer, escalation, or_lead=True)
+    require(viewer, escalation, "release")
     requeue(viewer, escalation, task, "release")
     return escalation

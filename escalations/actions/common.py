@@ -5,30 +5,31 @@ from uuid import UUID
 
 from django.conf import settings
 
-from escalations.models import Answer, Escalation, Note, Verdict
+from escalations.models import Answer, Audience, Escalation, Note, Verdict
 from escalations.standing import ended_by
 from escalations.states import RESOLVED, next_state
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.labels import label_by_id
-from memoryhub.core.errors import Code, Conflict, NotFound, RateLimited
+from memoryhub.core.db.statements import queue
+from memoryhub.core.errors import NotFound, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
 from memoryhub.core.models import Role
 from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import end_lease, now
+from memoryhub.memory.actions.leases import end_lease
 from memoryhub.memory.actions.tasks import lock as lock_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
 
-RETRY_SECONDS = 60  # people answer within minutes at best
+RETRY_SECONDS = 60  # people answer within minutes, at best
 
 
 def lock(viewer: Viewer, escalation_id: UUID) -> tuple[Escalation, Task]:
     """The visible escalation and its task, locked until COMMIT. Raises NotFound.
 
-    The task first: so does everything that changes both, and so nobody waits in a circle. A claim that is over is ended
-    here, before anybody acts on it.
+    The task first, as in everything that changes both: so there is no deadlock. A claim that is over is ended here,
+    before anybody acts on it.
     """
     found = visible_to(viewer, Escalation.objects.filter(id=escalation_id)).values_list("task_id", flat=True).first()
     if found is None:
@@ -57,37 +58,14 @@ def requeue(viewer: Viewer, escalation: Escalation, task: Task, verb: str) -> No
 
 
 def let_go(task: Task) -> None:
-    """End a person's hold on a locked task; an agent's lease, taken since that hold was over, goes on."""
+    """End a person's hold on a locked task; an agent's lease that began after that hold was over continues."""
     if task.human_owned:
         end_lease(task)
 
 
 def withdraw_answer(escalation: Escalation) -> None:
     """Keep this round's answer from ever being sent."""
-    given = Answer.objects.filter(escalation_id=escalation.id, round=escalation.round, withdrawn_at__isnull=True)
-    given.update(withdrawn_at=now())
-
-
-def require_owner(viewer: Viewer, escalation: Escalation, *, or_lead: bool = False) -> None:
-    """Raises Conflict (not_owner) unless the viewer holds the claim, or leads where that is enough."""
-    if escalation.owner_id == viewer.membership or viewer.is_system:
-        return
-    if or_lead and viewer.role in (Role.LEAD, Role.ADMIN):
-        return
-    owner = escalation.owner.name if escalation.owner else None
-    words = "Claim this escalation first."
-    if owner is not None:
-        words = f"{owner} has claimed this escalation."
-    elif escalation.ended_for == viewer.membership:
-        words = "Your claim has ended, and the escalation is back in the queue. Claim it again to go on."
-    raise Conflict(
-        Code.NOT_OWNER,
-        words,
-        owner=owner,
-        since=escalation.claimed_at,
-        state=escalation.state,
-        version=escalation.version,
-    )
+    queue("select withdraw_answer(%(id)s::uuid, %(round)s::int)", {"id": escalation.id, "round": escalation.round})
 
 
 def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID:
@@ -98,8 +76,16 @@ def save(viewer: Viewer, verb: str, escalation: Escalation, **data: Any) -> UUID
     return record(viewer, verb, escalation, event_id=escalation.change_id, **data)
 
 
-def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID | None = None, **data: Any) -> UUID:
-    """Append the event of an escalation's change."""
+def record(
+    viewer: Viewer,
+    verb: str,
+    escalation: Escalation,
+    *,
+    event_id: UUID | None = None,
+    people: bool = False,
+    **data: Any,
+) -> UUID:
+    """Append the event of an escalation's change; `people`: no agent hears of it."""
     return events.append(
         viewer,
         f"escalation.{verb}",
@@ -109,46 +95,53 @@ def record(viewer: Viewer, verb: str, escalation: Escalation, *, event_id: UUID 
         task_id=escalation.task_id,
         data={"state": escalation.state, "version": escalation.version, **data},
         event_id=event_id,
+        people=people,
     )
 
 
 def refuse_more_notes(viewer: Viewer, escalation: Escalation) -> None:
-    """Raises RateLimited for an agent where agents have written ESCALATION_NOTES on a locked escalation already."""
+    """Raises RateLimited for an agent where agents have already written ESCALATION_NOTES on a locked escalation."""
     if not viewer.is_agent:
         return
     written = Note.objects.filter(escalation_id=escalation.id, author__role=Role.AGENT).count()
     if written >= settings.ESCALATION_NOTES:
         raise RateLimited(
-            f"Agents have written {written} notes on this escalation, which is all that it takes: wait for its answer.",
+            f"Agents have written {written} notes on this escalation, and it accepts no more: wait for its answer.",
             retry_after=RETRY_SECONDS,
         )
 
 
-def write_note(viewer: Viewer, escalation: Escalation, text: str, *, client_ref: str | None = None) -> Note:
+def write_note(
+    viewer: Viewer, escalation: Escalation, text: str, *, audience: Audience, client_ref: str | None = None
+) -> Note:
     """Add a note under the escalation's label, with its event."""
-    note = Note(id=new_id(), escalation=escalation, client_ref=client_ref)
-    label = label_by_id(escalation.label_id)
-    note.team_id, note.label_id, note.sensitivity = label.team, label.id, label.sensitivity
-    note.author_id = viewer.membership
-    columns = text_columns("escalation_note", note.id, label, {"text": text})
-    note.body, note.sealed = columns["body"], columns["sealed"]
-    note.clock_id = record(viewer, "note", escalation, note=str(note.id))
+    note = Note(id=new_id(), escalation=escalation, audience=audience, client_ref=client_ref)
+    _place(viewer, note, escalation, {"text": text})
+    note.clock_id = record(viewer, "note", escalation, people=audience == Audience.PEOPLE, note=str(note.id))
     note.save(force_insert=True)
     return note
 
 
-def write_answer(viewer: Viewer, escalation: Escalation, verdict: Verdict, text: dict[str, Any], event: UUID) -> Answer:
-    """Store the person's verdict of this round."""
+def write_answer(
+    viewer: Viewer, escalation: Escalation, verdict: Verdict, text: dict[str, Any], event: UUID, *, is_given: bool
+) -> Answer:
+    """Store the person's verdict of this round. `is_given`: with this event, agents may read it at once."""
     answer = Answer(id=new_id(), escalation=escalation, round=escalation.round, verdict=verdict, clock_id=event)
-    label = label_by_id(escalation.label_id)
-    answer.team_id, answer.label_id, answer.sensitivity = label.team, label.id, label.sensitivity
-    answer.author_id = viewer.membership
-    columns = text_columns("escalation_answer", answer.id, label, text)
-    answer.body, answer.sealed = columns["body"], columns["sealed"]
+    answer.given_id = event if is_given else None
+    _place(viewer, answer, escalation, text)
     answer.save(force_insert=True)
     return answer
 
 
+def _place(viewer: Viewer, row: Note | Answer, escalation: Escalation, text: dict[str, Any]) -> None:
+    """Give a row its author, and the escalation's task and label."""
+    label = label_by_id(escalation.label_id)
+    row.team_id, row.label_id, row.sensitivity = label.team, label.id, label.sensitivity
+    row.task_id, row.author_id = escalation.task_id, viewer.membership
+    columns = text_columns(row._meta.db_table, row.id, label, text)
+    row.body, row.sealed = columns["body"], columns["sealed"]
+
+
 def free(escalation: Escalation) -> None:
-    """Nobody holds the claim any more."""
+    """Leave it without an owner."""
     escalation.owner, escalation.claimed_at, escalation.claim_expires_at = None, None, None

@@ -1,4 +1,4 @@
-"""Drafts: what a person has typed on an escalation and not sent. Nobody else's, no event, no part of the memory."""
+"""Drafts: what a person has typed on an escalation and not sent. Private, without events, outside the memory."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,26 +16,24 @@ from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.leases import now
 
-FORMS = ("approve", "edit", "respond", "reject", "ignore", "finish", "cancel", "note", "learning")
-
 
 @action("draft.keep", roles=READERS)
 def keep(viewer: Viewer, *, escalation_id: UUID, form: str, fields: Mapping[str, str]) -> datetime | None:
-    """Keep what stands in a form's fields, in the place of what was kept of it before; when that was. Empty: none.
+    """Store a form's fields in place of its earlier draft; without fields, delete it. Returns when it was stored.
 
-    It is on disk when this returns. Raises NotFound, and NotAllowed past DRAFTS_PER_PERSON.
+    It is durable when this returns. Raises NotFound, and NotAllowed past DRAFTS_PER_PERSON.
     """
     escalation = find(viewer, Escalation.objects.all(), escalation_id)
     mine = Draft.objects.filter(team_id=viewer.team, author_id=viewer.membership)
-    # No event is settled after this transaction, and its COMMIT is asynchronous otherwise.
+    # There is no event whose durability is waited for afterwards, and COMMIT is asynchronous otherwise.
     run("set local synchronous_commit = local")
     if not fields:
         mine.filter(escalation=escalation, form=form).delete()
         return None
-    # Of two tabs that keep the same form at once the later one counts: both write the one row of this id.
+    # Two tabs that save the same form write one row, which has this id: the later one wins.
     draft_id = uuid5(escalation.id, f"{viewer.membership} {form}")
     if mine.exclude(id=draft_id).count() >= settings.DRAFTS_PER_PERSON:
-        raise NotAllowed(f"{settings.DRAFTS_PER_PERSON} drafts of yours are kept already: send or throw away some.")
+        raise NotAllowed(f"You have {settings.DRAFTS_PER_PERSON} drafts already: send or discard some.")
     label = label_by_id(escalation.label_id)
     columns = text_columns("escalation_draft", draft_id, label, {"fields": dict(fields)})
     kept_at = now()
@@ -52,13 +50,13 @@ def keep(viewer: Viewer, *, escalation_id: UUID, form: str, fields: Mapping[str,
 
 @action("draft.drop", roles=READERS)
 def drop(viewer: Viewer, *, escalation_id: UUID, form: str) -> None:
-    """Forget a draft: it was sent, or thrown away. There need be none."""
+    """Delete a draft that was sent or discarded, if there is one."""
     mine = Draft.objects.filter(team_id=viewer.team, author_id=viewer.membership)
     mine.filter(escalation_id=escalation_id, form=form).delete()
 
 
 @action("draft.prune", roles=())
 def prune(viewer: Viewer) -> int:
-    """Forget the team's drafts that nobody has touched for DRAFT_DAYS; how many. For the system only."""
+    """Delete the team's drafts that were not changed for DRAFT_DAYS. Returns how many. For the system only."""
     old = "delete from escalation_draft where team_id = %s and kept_at < clock_timestamp() - make_interval(days => %s)"
     return len(run(f"{old} returning 1", [viewer.team, settings.DRAFT_DAYS]))

@@ -9,7 +9,7 @@ from django.conf import settings
 from escalations.action_schemas import documents
 from escalations.actions.common import RETRY_SECONDS, record, refuse_more_notes, write_note
 from escalations.json_text import keep
-from escalations.models import Escalation, Note, Priority, Queue, Verdict
+from escalations.models import Audience, Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
@@ -44,15 +44,15 @@ def escalate(
     assigned_to: str | None = None,
     client_ref: str | None = None,
 ) -> tuple[Escalation, bool]:
-    """Ask for a person; the escalation, and whether it was made now.
+    """Ask for a person. Returns the escalation, and whether this call made it.
 
-    A task has at most one open escalation: a second request gets that one, with what it asks added as a note (a
-    repeated `client_ref` adds nothing). `action`: its `arguments_json`, the text that came, is what is kept of its
-    `arguments`. The package is the task's memory as of this event, so nothing is copied.
-    Raises Conflict: wrong_state when the task is over, already_exists for a `client_ref` of another task's; Invalid for
-    an `allowed` that does not fit the `action`; NotAllowed for an `assigned_to` who may not see the task or is no
-    active person; RateLimited beyond OPEN_ESCALATIONS open ones of one's own, or ESCALATION_NOTES of agents' notes on
-    one. Beyond URGENT_ESCALATIONS open ones of one's own that are urgent, an urgent one is taken as high.
+    A task has at most one open escalation: a second request returns that one, and its question is added as a note (a
+    repeated `client_ref` adds nothing). Of an `action`, its `arguments_json`, the text as it was received, is stored in
+    place of `arguments`. The package is the task's memory as of this event, so nothing is copied.
+    Raises Conflict: wrong_state when the task is over, already_exists for a `client_ref` used for another task; Invalid
+    for an `allowed` that does not fit the `action`; NotAllowed for an `assigned_to` who may not see the task or is not
+    an active person; RateLimited beyond OPEN_ESCALATIONS open ones of the caller, or ESCALATION_NOTES notes by agents
+    on one. Beyond URGENT_ESCALATIONS urgent open ones of the caller, an urgent one is stored as high.
     """
     _check_request(allowed, action)
     locked = lock_task(viewer, task.id)
@@ -62,7 +62,8 @@ def escalate(
     standing = Escalation.objects.select_for_update(no_key=True).filter(task_id=locked.id, state__in=OPEN).first()
     if standing is not None:
         refuse_more_notes(viewer, standing)
-        write_note(viewer, standing, f"{reason}\n\n{question}".strip(), client_ref=client_ref)
+        request = f"{reason}\n\n{question}".strip()
+        write_note(viewer, standing, request, audience=Audience.EVERYONE, client_ref=client_ref)
         return standing, False
     if locked.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {locked.status} cannot be escalated.", state=locked.status)
@@ -94,12 +95,12 @@ _OPEN_OF_MINE = f"""
 select count(*), count(*) filter (where priority = {Priority.URGENT.value}) from escalation
 where author_id = %(me)s::uuid and state in {OPEN}
 """
-# Of one's own requests at once each counts those before it.
+# Of the caller's concurrent requests, each counts those before it.
 _ONE_BY_ONE = "select from membership where id = %(me)s::uuid for no key update"
 
 
 def _priority(viewer: Viewer, asked: int) -> int:
-    """The priority that a new one of the viewer's is given. Raises RateLimited when too many of theirs are open."""
+    """The priority of the viewer's new escalation. Raises RateLimited when too many of theirs are open."""
     mine = {"me": viewer.membership}
     queue(_ONE_BY_ONE, mine)
     ((count, urgent),) = run(_OPEN_OF_MINE, mine)
@@ -112,7 +113,7 @@ def _priority(viewer: Viewer, asked: int) -> int:
 
 
 def _repeated(viewer: Viewer, task: Task, client_ref: str) -> Escalation | None:
-    """What this author's earlier request with the same `client_ref` made, or was added to as a note."""
+    """The escalation that the author's earlier request with this `client_ref` made, or was added to as a note."""
     mine: dict[str, Any] = {"author_id": viewer.membership, "label_id": task.label_id, "client_ref": client_ref}
     found: Escalation | Note | None = Escalation.objects.filter(**mine).first()
     found = found or Note.objects.select_related("escalation").filter(**mine).first()
@@ -148,6 +149,6 @@ def _assignee(task: Task, name: str) -> Membership:
         or not (found.is_active and found.actor.is_active)
         or not viewer_of(found).dominates(label.sensitivity, label.compartments)
     ):
-        # One text, whether there is no such person or they lack the clearance.
+        # The same text whether there is no such person or they lack the clearance.
         raise NotAllowed(f"{name!r} cannot take this escalation.")
     return found

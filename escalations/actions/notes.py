@@ -3,14 +3,16 @@
 from uuid import UUID
 
 from escalations.actions.common import lock, refuse_more_notes, write_note
-from escalations.models import Note
-from memoryhub.core.access.permissions import AGENTS, READERS, action
+from escalations.models import Audience, Note
+from escalations.permissions import VERBS, require
+from memoryhub.core.access.permissions import AGENTS, action
 from memoryhub.core.viewers import Viewer
 
 
-@action("escalation.note", roles=READERS | AGENTS, scope="escalations")
-def note(viewer: Viewer, *, escalation_id: UUID, text: str) -> Note:
-    """Add a note under the escalation's label. Raises NotFound; RateLimited beyond the budget of agents' notes."""
+@action("escalation.note", roles=AGENTS | VERBS["note"].roles, scope="escalations")
+def note(viewer: Viewer, *, escalation_id: UUID, text: str, audience: Audience = Audience.PEOPLE) -> Note:
+    """Add a note under the escalation's label. Raises NotFound; RateLimited beyond the agents' budget of notes."""
     escalation, _ = lock(viewer, escalation_id)
+    require(viewer, escalation, "note")
     refuse_more_notes(viewer, escalation)
-    return write_note(viewer, escalation, text)
+    return write_note(viewer, escalation, text, audience=Audience.EVERYONE if viewer.is_agent else audience)

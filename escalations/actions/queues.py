@@ -11,11 +11,9 @@ from memoryhub.core.viewers import Viewer
 
 @action("queue.change", roles=ADMINS)
 def change(viewer: Viewer, *, queue: Queue, claim_minutes: int | None = None) -> Queue:
-    """Set how long a claim holds without an action or keystroke: 1..1440 minutes; for escalations from now on.
+    """Set how long a claim holds without work: 1 to 1440 minutes, for escalations from now on. None: no change.
 
-    What is not given stays as it is.
-
-    Raises Invalid past the bounds and for a queue of another team.
+    Raises Invalid out of bounds, and for a queue of another team.
     """
     if queue.team_id != viewer.team:
         raise Invalid("This queue is not of this team.")

@@ -1,4 +1,4 @@
-"""A person's account: signing in and out, and changing one's own password."""
+"""A person's account: signing in and out, and changing the password."""
 
 from typing import Any, ClassVar, cast
 
@@ -30,13 +30,13 @@ from memoryhub.interface.pages.browsers import address_of, known_as, remember
 log = structlog.get_logger(__name__)
 Kind = SignInRecord.Kind
 
-# What Clear-Site-Data (W3C) removes at sign-out: what pages have kept in the browser. The session's cookie goes anyway;
-# those of a known browser stay, or its person would be delayed by strangers again.
+# What Clear-Site-Data (W3C) removes at sign-out: what pages have stored in the browser. The session's cookie goes
+# anyway; those of a known browser stay, or strangers' failures would delay its person again.
 FORGET = '"cache", "storage"'
 
 
 def check(request: HttpRequest, username: str, password: str) -> Actor | None:
-    """The person whose name and password these are, or None. Raises RateLimited, before anything is hashed."""
+    """The person with this name and password, or None. Raises RateLimited before anything is hashed."""
     address = address_of(request)
     try:
         attempt = guessing.begin(username, address, browser=known_as(request, username))
@@ -52,7 +52,7 @@ def check(request: HttpRequest, username: str, password: str) -> Actor | None:
 
 
 class SignInForm(AuthenticationForm):
-    """Django's, whose attempts are counted before they are looked at."""
+    """Django's, which counts each attempt before it checks it."""
 
     def clean(self) -> dict[str, Any]:
         username, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -92,7 +92,7 @@ class SignIn(LoginView):
         return super().get_context_data(**kwargs) | {"username": typed, "longest": settings.SIGNIN_LONGEST_DELAY}
 
     def _delayed(self, error: RateLimited) -> HttpResponse:
-        """The page again, with what was typed as the name, and how long to wait."""
+        """The page again, with the name that was typed, and how long to wait."""
         context = self.get_context_data(form=SignInForm(self.request), delayed=error.detail)
         response = self.render_to_response(context, status=error.status)
         response.render()  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ class SignIn(LoginView):
 
 
 class SignOut(LogoutView):
-    """Ends the session, and what the browser keeps of it."""
+    """Ends the session, and clears what the browser has stored of it."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> TemplateResponse:
         if request.user.is_authenticated:
@@ -112,7 +112,7 @@ class SignOut(LogoutView):
 
 
 class PasswordForm(forms.Form):
-    """One's present password, and a new one twice."""
+    """The present password, and the new one twice."""
 
     MOST: ClassVar[int] = 200
 
@@ -130,7 +130,7 @@ class PasswordForm(forms.Form):
 
 @method_decorator(sensitive_post_parameters(), name="dispatch")
 class ChangePassword(FormView):
-    """One's own password: also for people without a team, and with a first password the only page that is open."""
+    """One's own password: also for people without a team; with a first password, the only page that is open."""
 
     form_class = PasswordForm
     template_name = "registration/password.html"
@@ -165,7 +165,7 @@ class ChangePassword(FormView):
             accounts.change_own_password(_installation(), person=self.person, password=new)
         except Invalid as error:
             return self._refused(form, "new_password1", error)
-        # A session rests on the hash of the password: this one goes on with the new hash, all others have ended.
+        # A session is bound to the hash of the password: this one continues with the new hash, all others have ended.
         update_session_auth_hash(self.request, self.person)
         messages.success(self.request, "Your password is changed. Other sessions of yours have ended.")
         response = redirect(self._next() or settings.LOGIN_REDIRECT_URL)
@@ -188,7 +188,7 @@ class ChangePassword(FormView):
         return response
 
     def _next(self) -> str:
-        """Where to go afterwards; only an address of ours."""
+        """Where to go afterwards, on this host only."""
         wanted = self.request.POST.get("next", self.request.GET.get("next", ""))
         host = {self.request.get_host()}
         is_ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=host, require_https=self.request.is_secure())
@@ -196,5 +196,5 @@ class ChangePassword(FormView):
 
 
 def _installation() -> Viewer:
-    """The system's viewer in the installation's own team, to whose ledger the accounts belong."""
+    """The system's viewer in the installation's own team, whose ledger records the accounts."""
     return system_viewer(Team.objects.get(slug=SYSTEM_TEAM).id)

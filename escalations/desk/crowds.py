@@ -1,4 +1,4 @@
-"""The queue without crowds: from ten rows of one agent on, the rest is one line, which opens on request."""
+"""The queue without crowds: after ten rows of one agent the rest is one line, which unfolds on request."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from escalations.desk import queue
 from escalations.models import Escalation
 from memoryhub.core.viewers import Viewer
 
-FOLD_AT = 10  # rows of one agent, besides those that the viewer holds
+FOLD_AT = 10  # rows of one agent, besides those that the viewer has claimed
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The rows of an agent that are not shown. `free`: how many of them nobody holds."""
+    """The rows of an agent that are not shown. `free`: how many of them nobody has claimed."""
 
     author: UUID
     agent: str
@@ -27,7 +27,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """`entries`: rows and folds as they stand on the page; `cut`: whether rows follow."""
+    """`entries`: rows and folds, in the order of the page; `cut`: whether rows follow."""
 
     entries: list[Escalation | Fold]
     cut: bool
@@ -38,14 +38,14 @@ class Shown:
 
     @property
     def has_free(self) -> bool:
-        """Whether there is one to claim, shown or not."""
+        """Whether there is one to claim, visible or folded."""
         return any(entry.free if isinstance(entry, Fold) else entry.owner_id is None for entry in self.entries)
 
 
 def fold_crowds(viewer: Viewer, filters: queue.Filters, *, limit: int = queue.ROWS, unfold: str | None = None) -> Shown:
-    """Up to `limit` rows that fit, in the queue's one order, each crowd behind its first ten.
+    """Up to `limit` rows that match the filters, in the queue's order, each crowd folded after its first ten.
 
-    `unfold`: the agent of whom all are shown; who filters by an agent has asked for all of them, too.
+    `unfold`: the agent whose rows are all shown; so are those of an agent that the queue is filtered by.
     """
     ranked = _ranked(viewer, queue.matching(viewer, filters), unfold or filters.agent)
     found = list(
@@ -57,7 +57,7 @@ def fold_crowds(viewer: Viewer, filters: queue.Filters, *, limit: int = queue.RO
 
 
 def _ranked(viewer: Viewer, rows: QuerySet[Escalation], whole: str | None) -> QuerySet[Any]:
-    """With `place`: among its agent's, in the queue's order; 1 for what is never folded."""
+    """The rows with `place`: each one's among its agent's, in the queue's order; 1 for those that are never folded."""
     apart = Q(owner_id=viewer.membership, over=False)
     if whole:
         apart |= Q(author__name=whole)
@@ -67,7 +67,7 @@ def _ranked(viewer: Viewer, rows: QuerySet[Escalation], whole: str | None) -> Qu
 
 
 def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -> list[Escalation | Fold]:
-    """The rows, with a line behind the last that is shown of each crowd."""
+    """The rows, with a fold after the last one that is shown of each crowd."""
     counts: dict[UUID, int] = {}
     made: list[Escalation | Fold] = []
     hidden = _hidden(ranked) if rows else {}
@@ -82,7 +82,7 @@ def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -
 
 
 def _hidden(ranked: QuerySet[Any]) -> dict[UUID, tuple[int, int]]:
-    """Author -> how many are not shown, and how many of these are free."""
+    """Author -> how many of theirs are folded, and how many of these are free."""
     inner, params = ranked.values("author_id", "owner_id", "over", "place").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(

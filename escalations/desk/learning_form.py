@@ -1,4 +1,4 @@
-"""What a resolution teaches, as a form on the desk: filled from the escalation, read back as a learning."""
+"""The form of a learning on the desk: filled from the escalation and its answer, read back as a learning."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ _SIGNALS = {Verdict.REJECT: Signal.FAILURE, Verdict.IGNORE: Signal.PATTERN}
 def proposed(
     row: Escalation, text: Mapping[str, Any], answer: Answer, given: Mapping[str, Any], task: Mapping[str, Any]
 ) -> dict[str, str]:
-    """What the form shows at first: `signal_type`, `details` and, a line a member, `context`.
+    """What the form is filled with: `signal_type`, `details` and `context`, one line per member.
 
     `text`: of the escalation; `given`: of the answer; `task`: as it is rendered.
     """
@@ -43,7 +43,7 @@ def _answer(answer: Answer, given: Mapping[str, Any]) -> str:
 
 
 def _lines(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
-    """The members that a line can tell, with a dot between levels, as relevance compares them."""
+    """The members that fit on a line, with a dot between levels, as relevance compares them."""
     for name, value in node.items():
         path = f"{above}{name}"
         if isinstance(value, dict):
@@ -60,7 +60,7 @@ def _is_line(text: str) -> bool:
 
 
 def read_context(text: str) -> dict[str, str]:
-    """The context of `name: value` lines. Raises Invalid for a line that is none, or a name that stands twice."""
+    """The context of `name: value` lines. Raises Invalid for any other line, and for a repeated name."""
     made: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -69,7 +69,7 @@ def read_context(text: str) -> dict[str, str]:
         if not name or not colon or not value:
             _refuse(Code.BAD_FORMAT, f"Line {number} is not of the form “name: value”.")
         if name in made:
-            _refuse(Code.REPEATED, f"Line {number}: {name[:60]} stands there twice.")
+            _refuse(Code.REPEATED, f"Line {number}: {name[:60]} appears twice.")
         made[name] = value
     return made
 

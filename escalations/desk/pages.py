@@ -13,27 +13,18 @@ from escalations.desk.summary import summary
 from escalations.desk.verbs import form_fields, see
 from escalations.json_text import arguments_of, has_arguments
 from escalations.models import Answer, Escalation, Priority, ReasonCode
+from escalations.permissions import OFFERS, PLACES, VERBS, offered
 from escalations.selectors import escalations
-from memoryhub.core.access.permissions import DESK, LEADS
+from memoryhub.core.access.permissions import DESK
 from memoryhub.core.errors import NotFound
+from memoryhub.core.fields import LEVELS
 from memoryhub.core.models import Role
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.json import dump
-from memoryhub.interface.http.shapes import LEVELS
 from memoryhub.interface.pages.base import Page, SessionView
 from memoryhub.interface.pages.sessions import TEAM_KEY
-from memoryhub.memory import rendering
-from memoryhub.memory.models import Signal
 from memoryhub.memory.selectors import tasks as task_selectors
-
-# What a learning may be, with the words of the desk.
-SIGNALS = (
-    (Signal.SUCCESS.value, "this worked"),
-    (Signal.FAILURE.value, "this does not work"),
-    (Signal.PATTERN.value, "a pattern"),
-    (Signal.RECOMMENDATION.value, "advice"),
-)
 
 
 class SwitchTeam(SessionView):
@@ -49,7 +40,7 @@ class SwitchTeam(SessionView):
 
 
 class QueuePage(Page):
-    """What waits for a person, the most urgent first."""
+    """The escalations that wait for a person, the most urgent first."""
 
     parameters = queue.PARAMETERS
 
@@ -82,7 +73,7 @@ class QueuePage(Page):
         return self.render("escalations/queue.html", context)
 
     def _address(self, without: str) -> str:
-        """This queue's address without a parameter, ready to take it."""
+        """The address of this queue without a parameter, ready to append it."""
         asked = urlencode(self.params.without(without))
         return f"/?{asked}&" if asked else "/?"
 
@@ -91,12 +82,12 @@ class QueuePage(Page):
 
 
 TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
-# Of a page of the timeline; of the request on a case and two such pages, which share what it leaves.
+# The bytes of a page of the timeline; and of a case: its panel and two such pages, which share what the panel leaves.
 PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
 
 
 class CasePage(Page):
-    """An escalation: what is asked, what was done, what one may answer; and its timeline's first page."""
+    """An escalation: the question, what was done, what one can answer, and the first page of its timeline."""
 
     parameters = TIMELINE
 
@@ -120,7 +111,8 @@ class CasePage(Page):
             "wanted": wanted,
             "asked": asked_again(wanted),
             "narrowed": wanted != timeline.Wanted(),
-            "kinds": timeline.KINDS,
+            "kinds": timeline.filters(),
+            "keys": [offer for offer in OFFERS.values() if offer.key],
             "agents": [*agents, *people],
             "withheld": escalations.withheld(self.viewer, row),
             "summary": summary(self.viewer, row, newest),
@@ -128,55 +120,53 @@ class CasePage(Page):
         return self.render("escalations/case.html", context)
 
     def panel(self, row: Escalation) -> dict[str, Any]:
-        """What the upper part of the page shows: the request, the claim, the answers."""
+        """What the upper part of the page shows: the request, the claim, the answers, what the viewer can do."""
         viewer, text = self.viewer, read_text(row)
         action = text.get("action") or None
-        mine = row.owner_id == viewer.membership
-        held = row.state in (states.CLAIMED, states.WAITING)
         answer, unsent = escalations.answers_given(viewer, row)
-        task = rendering.task(task_selectors.find_task(viewer, row.task_id))
+        task = task_selectors.find_task(viewer, row.task_id).as_dict()
         given = read_text(answer) if answer else {}
+        unreachable = escalations.unreachable(row) if row.state in states.OPEN else None
+        learning, proposed = self.learning(row, text, answer, given, task)
+        without = {verb.name for verb in VERBS.values() if verb.answers_agent} if unreachable else set()
+        without |= set() if proposed else {"learn"}
+        offers = offered(viewer, row, without=without, values={"learning": proposed or {}})
         return {
-            **self.lesson(row, text, answer, given, task),
             "row": row,
             "text": text,
             "action": action,
             "proposed": argument_fields.rows(arguments_of(action)) if action else None,
             "fields": argument_fields.fields(arguments_of(action), action.get("schema")) if action else None,
             "task": task,
-            "mine": mine,
-            "may_answer": mine and held and viewer.role in DESK,
-            "unreachable": escalations.unreachable(row) if row.state in states.OPEN else None,
-            "unsent": [(given, read_text(given)) for given in unsent],
-            "may_claim": row.state == states.QUEUED and viewer.role in DESK,
-            "may_release": row.state in states.HELD and (mine or viewer.role in LEADS) and viewer.role in DESK,
-            "may_cancel": row.state in states.OPEN
-            and viewer.role in DESK
-            and (mine or row.owner_id is None or viewer.role in LEADS),
-            "may_hand_back": row.state == states.RESOLVED and (mine or viewer.role in LEADS),
-            "is_reader": viewer.role == Role.READER,
+            "mine": row.owner_id == viewer.membership,
+            "is_held": row.state in states.IN_PROGRESS,
             "is_open": row.state in states.OPEN,
+            "is_reader": viewer.role == Role.READER,
+            "offers": offers,
+            "places": {place: [one for one in offers if one.offer.place == place] for place in PLACES},
+            "opens_private": escalations.may_open_private(viewer, row),
+            "unreachable": unreachable,
+            "unsent": [(given, read_text(given)) for given in unsent],
             "answer": answer,
             "answer_text": given,
             "approved": argument_fields.rows(arguments_of(given)) if has_arguments(given) else None,
+            "learning": learning,
         }
 
-    def lesson(
+    def learning(
         self, row: Escalation, text: dict[str, Any], answer: Answer | None, given: dict[str, Any], task: Any
-    ) -> dict[str, Any]:
-        """What a resolved one taught, or the form to say it."""
-        if answer is None or row.state not in (states.HANDED_BACK, states.CLOSED):
-            return {}
+    ) -> tuple[Any, dict[str, str] | None]:
+        """The learning that was made of the answer; or what the form for one is filled with."""
+        if answer is None or row.state not in states.TRANSITIONS["learn"]:
+            return None, None
         learned = escalations.learning_of(self.viewer, row.id)
         if learned is not None:
-            return {"learning": rendering.learning(learned)}
-        if self.viewer.role not in DESK:
-            return {}
-        return {"lesson": learning_form.proposed(row, text, answer, given, task), "signals": SIGNALS}
+            return learned.as_dict(), None
+        return None, learning_form.proposed(row, text, answer, given, task)
 
 
 class CasePanel(CasePage):
-    """The upper part alone, for a page that hears that something changed."""
+    """The upper part alone, for a page on which something has changed."""
 
     parameters: ClassVar[frozenset[str]] = frozenset()
 
@@ -186,7 +176,7 @@ class CasePanel(CasePage):
 
 
 class ArgumentsPage(Page):
-    """What the case's page folds of an action's arguments: more of them, or one whole. `of`: the action or the answer.
+    """The arguments of an action that the case page folds: more of them, or one whole. `of`: the action or the answer.
 
     `inputs`: as inputs of the form; `whole`: the number of the value that was cut.
     """
@@ -218,11 +208,11 @@ class ArgumentsPage(Page):
 
 
 class TaskDataPage(Page):
-    """All of the data that the case's task carries."""
+    """All of the data of the case's task."""
 
     def show(self, **url: Any) -> HttpResponse:
         row = escalations.escalation(self.viewer, url["escalation_id"])
-        task = rendering.task(task_selectors.find_task(self.viewer, row.task_id))
+        task = task_selectors.find_task(self.viewer, row.task_id).as_dict()
         return self.render("escalations/_task_data.html", {"task": task})
 
 
@@ -258,10 +248,10 @@ class ItemPage(Page):
 
 
 def read_wanted(page: Page) -> timeline.Wanted:
-    """What the timeline's filters ask. Raises Invalid."""
+    """The filters of the timeline, from the query. Raises Invalid."""
     params = page.params
     return timeline.Wanted(
-        kind=params.choice("kind", timeline.KINDS),
+        kind=params.choice("kind", timeline.filters()),
         agent=params.text("agent", longest=100),
         tag=params.text("tag", longest=100),
         q=params.text("q", longest=200),

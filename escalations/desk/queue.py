@@ -15,10 +15,10 @@ from escalations.selectors.escalations import escalations
 from escalations.standing import as_they_are_now, in_states
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import DESK
+from memoryhub.core.fields import LEVELS
 from memoryhub.core.models import Membership, Role, Sensitivity
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.params import Params
-from memoryhub.interface.http.shapes import LEVELS
 
 # What `status` may be, and the states that it stands for.
 STATUSES: dict[str, tuple[str, ...]] = {
@@ -28,6 +28,27 @@ STATUSES: dict[str, tuple[str, ...]] = {
     "all": states.STATES,
 }
 DEFAULT_STATUS = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the queue. `cell`: the template of a `row`'s cell; `style`: the cells' class."""
+
+    name: str
+    cell: str
+    style: str = ""
+
+
+COLUMNS = (
+    Column("Waiting", "escalations/cells/waiting.html"),
+    Column("Priority", "escalations/cells/priority.html"),
+    Column("What is needed", "escalations/cells/need.html", "need"),
+    Column("Agent", "escalations/cells/agent.html"),
+    Column("Reason", "escalations/cells/reason.html"),
+    Column("Sensitivity", "escalations/cells/sensitivity.html"),
+    Column("Owner", "escalations/cells/owner.html", "owner"),
+    Column("Last event", "escalations/cells/last_event.html", "last"),
+)
 ROWS, MOST_ROWS = 200, 1000
 NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
 PARAMETERS = frozenset((*NAMES, "show", "unfold"))
@@ -60,16 +81,16 @@ class Filters:
 
     @property
     def narrowed(self) -> bool:
-        """Whether anything but what is there by default was asked."""
+        """Whether any filter is set."""
         return self != Filters()
 
     @property
     def folded(self) -> int:
-        """How many of the filters that the page folds away are set."""
+        """How many of the folded filters are set."""
         return sum(value is not None for value in (self.agent, self.sensitivity, self.reason))
 
     def as_dict(self) -> dict[str, Any]:
-        """What the browser tells rows by that arrive live."""
+        """What the browser filters live rows by."""
         asked = {name: value for name in NAMES if (value := getattr(self, name)) is not None}
         return asked | {"states": STATUSES[self.status]}
 
@@ -86,7 +107,7 @@ def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
     if filters.reason:
         rows = rows.filter(reason_code=filters.reason)
     if filters.q:
-        # The words of confidential rows are sealed and not looked into; their task's key is plain.
+        # The text of confidential rows is sealed and not searched; their task's key is plain.
         words = ("body__question", "body__reason", "task__key")
         rows = rows.filter(_any_of({f"{word}__icontains": filters.q} for word in words))
     return _of_owner(viewer, rows, filters.owner)
@@ -110,8 +131,8 @@ def _any_of(conditions: Any) -> Q:
     return made
 
 
-# What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed. The rest of a
-# row's text, and its task's, may be half a megabyte, and stands in no row.
+# What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed. The rest of
+# the text, and that of the task, may be half a megabyte, and is not loaded.
 _ASKED = Left(Coalesce(NullIf(KT("body__question"), Value("")), KT("body__reason")), 2_000)
 
 

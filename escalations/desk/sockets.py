@@ -10,10 +10,11 @@ from msgspec import Meta
 from escalations.desk.frames import Frame, render
 from memoryhub.core.db.clock import now_ms
 from memoryhub.core.errors import Gone, HubError
+from memoryhub.core.fields import Shape
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.json import dump, parse_object
-from memoryhub.interface.http.shapes import Shape, convert
+from memoryhub.interface.http.shapes import convert
 from memoryhub.interface.live.reader import LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.live.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 from memoryhub.interface.server.lookups import read_for

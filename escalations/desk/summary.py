@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from escalations.desk.timeline import SEQ, Item, items_of
+from escalations.desk.timeline import Item, items_of
 from escalations.models import Escalation
 from escalations.selectors.escalations import frozen
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.statements import run
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.schemas.decisions import Decision
+from memoryhub.memory.schemas.observations import Observation
+from memoryhub.memory.schemas.rows import SEQ, Stored
 from memoryhub.memory.selectors import memories
-from memoryhub.memory.selectors.memories import DecisionRow
 
 DECISIONS = 12
 TRIED, FOUND = 6, 4
@@ -46,7 +48,7 @@ select d.id, o.id from unnest(%(ids)s::uuid[], %(authors)s::uuid[]) d(id, author
 def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
     """The summary of what is frozen in the escalation. `newest`: the first page of its timeline."""
     filters = frozen(row)
-    decided = memories.decisions(viewer, filters, limit=DECISIONS)
+    decided = memories.rows(viewer, Decision, filters, limit=DECISIONS)
     decisions = items_of(viewer, decided, opened=True)
     results = _results(viewer, filters, decided[:TRIED])
     tried = [Tried(decision, results.get(decision.id)) for decision in reversed(decisions[:TRIED])]
@@ -63,7 +65,7 @@ def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
     return Summary(decisions, tried, worth[:FOUND])
 
 
-def _results(viewer: Viewer, filters: memories.Filters, decided: Sequence[DecisionRow]) -> dict[UUID, Item]:
+def _results(viewer: Viewer, filters: memories.MemoryFilters, decided: Sequence[Stored[Decision]]) -> dict[UUID, Item]:
     if not decided:
         return {}
     params = label_params(viewer) | {
@@ -73,8 +75,8 @@ def _results(viewer: Viewer, filters: memories.Filters, decided: Sequence[Decisi
         "up_to": filters.up_to_seq,
     }
     pairs = run(_RESULTS, params)
-    wanted = memories.Filters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
-    found = memories.observations(viewer, wanted, limit=TRIED)
+    wanted = memories.MemoryFilters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
+    found = memories.rows(viewer, Observation, wanted, limit=TRIED)
     items = {item.id: item for item in items_of(viewer, found, opened=True)}
     # Of several decisions before one observation, it is the last one's result.
     last = {result: decision for decision, result in sorted(pairs)}

@@ -5,7 +5,7 @@ page costs the same at 10 and at 10,000 items.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,12 +23,13 @@ from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Event, Membership, Role
 from memoryhub.core.secrecy.sealing import read_text, record_read
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.kinds import KINDS, Kind
 from memoryhub.memory.models import Decision
+from memoryhub.memory.schemas.rows import SEQ, Row, Stored
 from memoryhub.memory.selectors import memories
-from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
+from memoryhub.memory.selectors.memories import MemoryFilters
 
 PAGE, PAGE_BYTES = 50, 2 * 1024 * 1024
-KINDS = ("observation", "decision", "note", "state")
 SINCE, BEFORE = "since", "before"  # the escalation
 # What changes a state, without what only says that somebody is still there.
 _STATE_ROWS = ("escalation", "task")
@@ -102,7 +103,7 @@ def page(
     floor = memories.id_near(row.id, -_MARGIN) if part == SINCE else None
     if position is None and part == BEFORE:
         position = memories.id_near(row.id, _MARGIN)
-    filters = memories.Filters(
+    filters = MemoryFilters(
         task=row.task_id,
         after_seq=after,
         up_to_seq=up_to,
@@ -125,10 +126,9 @@ def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
     """One item of the escalation's task, opened. Raises NotFound."""
     if may_open_private(viewer, row):
         memories.open_private(row.task_id)
-    filters = memories.Filters(task=row.task_id, ids=[item_id], alive_at=alive_at(row))
+    filters = MemoryFilters(task=row.task_id, ids=[item_id], alive_at=alive_at(row))
     found: list[Any] = [
-        *memories.observations(viewer, filters, limit=1),
-        *memories.decisions(viewer, filters, limit=1),
+        *(row for kind in _kinds() for row in memories.rows(viewer, kind.schema, filters, limit=1)),
         *_changes(viewer).filter(task_id=row.task_id, id=item_id),
     ]
     if not found:
@@ -143,15 +143,23 @@ def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[
     """
     ids = [event.id for event in events]
     rows: list[Any] = [event for event in events if on_timeline(event)]
-    filters = memories.Filters(events=ids)
-    if any(event.type == "observation.log" for event in events):
-        rows += memories.observations(viewer, filters, limit=10_000)
-    if any(event.type.startswith("decision.") for event in events):
-        rows += memories.decisions(viewer, filters, limit=10_000)
+    filters = MemoryFilters(events=ids)
+    for kind in _kinds():
+        if any(event.row_type == kind.name for event in events):
+            rows += memories.rows(viewer, kind.schema, filters, limit=10_000)
     made: dict[UUID, list[Item]] = {}
     for found, entry in zip(rows, items_of(viewer, rows, opened=False), strict=True):
-        made.setdefault(found.id if isinstance(found, Event) else found.event_id, []).append(entry)
+        made.setdefault(found.id if isinstance(found, Event) else found.change, []).append(entry)
     return made
+
+
+def _kinds() -> list[Kind]:
+    return [kind for kind in KINDS.values() if kind.on_timeline]
+
+
+def filters() -> tuple[str, ...]:
+    """What the timeline can be narrowed to: its kinds of rows, notes, changes of state."""
+    return (*(kind.name for kind in _kinds()), "note", "state")
 
 
 def on_timeline(event: Event) -> bool:
@@ -160,16 +168,19 @@ def on_timeline(event: Event) -> bool:
 
 
 def _memory(
-    viewer: Viewer, filters: memories.Filters, wanted: Wanted, position: UUID | None, floor: UUID | None, limit: int
+    viewer: Viewer,
+    filters: MemoryFilters,
+    wanted: Wanted,
+    position: UUID | None,
+    floor: UUID | None,
+    limit: int,
 ) -> tuple[list[Any], UUID | None]:
     """Up to `limit` rows, newest first; and the id of the first that has no room on the page, where one has none."""
     found: list[Fitted[Any]] = []
-    if wanted.kind in (None, "observation"):
-        mine = _narrowed(viewer, "observation", filters, wanted, position, floor, limit)
-        found.append(memories.observations(viewer, mine, limit=limit, most_bytes=PAGE_BYTES))
-    if wanted.kind in (None, "decision") and not wanted.tag:
-        mine = _narrowed(viewer, "decision", filters, wanted, position, floor, limit)
-        found.append(memories.decisions(viewer, mine, limit=limit, most_bytes=PAGE_BYTES))
+    for kind in _kinds():
+        if wanted.kind in (None, kind.name) and (not wanted.tag or "tags" in kind.schema.__struct_fields__):
+            mine = _narrowed(viewer, kind.schema, filters, wanted, position, floor, limit)
+            found.append(memories.rows(viewer, kind.schema, mine, limit=limit, most_bytes=PAGE_BYTES))
     end = max((rows[-1].id for rows in found if rows.at_most is not None), default=None)
     merged = sorted((row for rows in found for row in rows), key=lambda row: row.id, reverse=True)
     return [row for row in merged if end is None or row.id >= end], end
@@ -177,13 +188,13 @@ def _memory(
 
 def _narrowed(
     viewer: Viewer,
-    table: str,
-    filters: memories.Filters,
+    schema: type[Row],
+    filters: MemoryFilters,
     wanted: Wanted,
     position: UUID | None,
     floor: UUID | None,
     limit: int,
-) -> memories.Filters:
+) -> MemoryFilters:
     """The ids of one page of a table, newest first. Sealed words are not looked into for what is searched."""
     params = label_params(viewer) | {
         "task": filters.task,
@@ -198,18 +209,18 @@ def _narrowed(
         "limit": limit,
     }
     conditions = "".join(f" and {condition}" for name, condition in _NARROWING.items() if params[name] is not None)
-    if table == "observation":
+    if memories.expires(schema):
         conditions += f" and {memories.live(filters)}"
+    table = schema.model._meta.db_table
     rows = run(
         f"select r.id from {table} r where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
         f" and r.{VISIBLE}{conditions} order by r.task_id desc, r.id desc limit %(limit)s::int",
         params,
     )
-    return memories.Filters(ids=[found for (found,) in rows], alive_at=filters.alive_at)
+    return MemoryFilters(ids=[found for (found,) in rows], alive_at=filters.alive_at)
 
 
 # No joins: a planner that begins with the events or the author reads the whole task for a page of it.
-SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
 _NARROWING = {
     "words": "r.body::text ilike %(words)s",
     "position": "r.id < %(position)s::uuid",
@@ -234,7 +245,12 @@ def _changes(viewer: Viewer) -> QuerySet[Event]:
 
 
 def _events(
-    viewer: Viewer, task: UUID, filters: memories.Filters, wanted: Wanted, position: UUID | None, floor: UUID | None
+    viewer: Viewer,
+    task: UUID,
+    filters: MemoryFilters,
+    wanted: Wanted,
+    position: UUID | None,
+    floor: UUID | None,
 ) -> QuerySet[Event]:
     rows = _changes(viewer).filter(task_id=task).order_by("-id")
     if wanted.tag or wanted.kind in ("observation", "decision"):
@@ -273,26 +289,33 @@ def items_of(viewer: Viewer, rows: Sequence[Any], *, opened: bool) -> list[Item]
     return made
 
 
-def _of_memory(row: ObservationRow | DecisionRow, role: str, *, opened: bool) -> Item:
-    kind = "observation" if isinstance(row, ObservationRow) else "decision"
-    made = Item(
+def _of_memory(row: Stored[Any], role: str, *, opened: bool) -> Item:
+    found: Any = row.answer
+    kind = found.model._meta.db_table
+    private = getattr(found, "private", False)
+    if private and opened:
+        record_read(kind, row.id, row.label_id, "private")
+    replaced = getattr(found, "supersedes", None)
+    return Item(
         id=row.id,
         kind=kind,
         seq=row.seq,
-        at=row.created_at,
-        author=row.author_name,
+        at=found.created_at,
+        author=found.author,
         author_id=row.author_id,
         role=role,
         label=str(label_by_id(row.label_id)),
         what=kind,
-        text=read_text(row, kind) if opened or row.sealed is None else None,
+        text=row.read() if opened or row.sealed is None else None,
+        tags=getattr(found, "tags", ()),
+        importance=getattr(found, "importance", None),
+        private=private,
+        pinned=getattr(found, "pinned", False),
+        status=getattr(found, "status", ""),
+        outcome=getattr(found, "outcome", None) or "",
+        about=replaced,
+        mark="superseded" if replaced else "",
     )
-    if isinstance(row, DecisionRow):
-        mark = "superseded" if row.supersedes else ""
-        return replace(made, status=row.status, outcome=row.outcome or "", about=row.supersedes, mark=mark)
-    if row.private and opened:
-        record_read("observation", row.id, row.label_id, "private")
-    return replace(made, tags=row.tags, importance=row.importance, private=row.private, pinned=row.pinned)
 
 
 def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:

@@ -1,7 +1,7 @@
 """People's verbs: `POST /escalations/{id}/{verb}` with a session and a CSRF token.
 
-Parse, call the one action, and answer in a second transaction: with the escalation for who speaks JSON, else with a
-redirect and a sentence on the next page.
+Each door parses, calls its action, and responds from a second transaction: to JSON clients with the escalation, else
+with a redirect and a sentence on the next page.
 """
 
 from collections.abc import Callable
@@ -13,31 +13,33 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from escalations import permissions
 from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.desk import argument_fields as forms
 from escalations.desk import learning_form
 from escalations.json_text import arguments_of, merge
 from escalations.models import Escalation, Verdict
+from escalations.permissions import Verb
 from escalations.selectors import escalations
 from escalations.standing import in_states
-from escalations.states import CLAIMED, WAITING
+from escalations.states import IN_PROGRESS
 from memoryhub.core import idempotency, unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
+from memoryhub.core.fields import Content, JsonObject, Shape, Text
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.etags import make_tag
 from memoryhub.interface.http.headers import check_media_type, idempotency_key
 from memoryhub.interface.http.json import dump, member_text, parse_object
-from memoryhub.interface.http.shapes import Content, JsonObject, Shape, Text, convert
+from memoryhub.interface.http.shapes import convert
 from memoryhub.interface.pages.base import SessionView, wants_json
-from memoryhub.memory import rendering
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "")
 _CSRF = "csrfmiddlewaretoken"
 
 
-class Nothing(Shape, kw_only=True):
+class EmptyBody(Shape, kw_only=True):
     pass
 
 
@@ -69,92 +71,91 @@ class LearnBody(Shape, kw_only=True):
     context: JsonObject = msgspec.field(default_factory=dict)
 
 
-class Verb(SessionView):
-    """One verb: a subclass's `act` calls the action. `said`: the sentence that a page shows when it is done."""
+class Door(SessionView):
+    """The door of one verb. `action`: takes the members of the body by name."""
 
-    shape: ClassVar[type[Shape]] = Nothing
-    said: ClassVar[str]
-    form_name: ClassVar[str | None] = None  # of the draft that is forgotten when it is done
-    leaves: ClassVar[bool] = False  # a page goes to the queue afterwards, not to the escalation
+    verb: ClassVar[Verb]
+    shape: ClassVar[type[Shape]] = EmptyBody
+    action: ClassVar[Callable[..., Escalation]]
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
         escalation_id: UUID = url["escalation_id"]
         try:
             body = convert(self.body(request, escalation_id), self.shape)
             done = once(self.viewer, request, lambda: self.act(escalation_id, body)) or Escalation(id=escalation_id)
-            if (form := getattr(body, "verdict", self.form_name)) is not None:
+            if (form := getattr(body, "verdict", self.verb.form)) is not None:
                 drafts.drop(self.viewer, escalation_id=escalation_id, form=form)
         except HubError as error:
             if wants_json(request) or error.status in (403, 404):
                 raise
             messages.error(request, error.detail)
             return see(escalation_id)
-        if wants_json(request):
-            return self.answer(done)
-        messages.success(request, self.said)
-        return see(None if self.leaves else done.id)
+        return self.reply(request, done)
 
     def act(self, escalation_id: UUID, body: Any) -> Escalation:
         """Call the action."""
-        raise NotImplementedError
+        return self.action(self.viewer, escalation_id=escalation_id, **msgspec.structs.asdict(body))
+
+    def reply(self, request: HttpRequest, done: Escalation) -> HttpResponse:
+        """JSON, whose headers say what a page shows and where it goes; or a redirect and that sentence there."""
+        if not wants_json(request):
+            messages.success(request, self.verb.done)
+            return see(None if self.verb.leads_to == "queue" else done.id)
+        response = self.answer(done)
+        response["X-Done"] = self.verb.done
+        if self.verb.leads_to:
+            response["X-Leads-To"] = address_of(None if self.verb.leads_to == "queue" else done.id)
+        return response
 
     def answer(self, done: Escalation) -> HttpResponse:
         """The escalation as it is now."""
         with viewer_transaction(self.viewer, read_only=True):
             row = escalations.escalation(self.viewer, done.id)
-            return respond(escalations.render(row), {"ETag": make_tag(row.id, row.version, row.change)})
+            return respond(escalations.show(row), {"ETag": make_tag(row.id, row.version, row.change)})
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
-        """What was sent, as JSON or as a form; an absent body is an empty one."""
+        """The body, from JSON or from a form; an absent one is empty."""
         if request.META.get("CONTENT_LENGTH") in ("", "0", None):
             return {}
         if (request.content_type or "") not in _FORMS:
             check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
             return parse_object(request.body)
         if "HTTP_CONTENT_ENCODING" in request.META or request.FILES:
-            raise UnsupportedMediaType("Send a plain form, or JSON.")
+            raise UnsupportedMediaType("Send JSON, or a form without files and without Content-Encoding.")
         return self.form(form_fields(request), escalation_id)
 
     def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
-        """The body that a form's fields stand for. What was left empty is not sent."""
+        """The body that a form's fields stand for, without empty ones."""
         return {name: text for name, text in fields.items() if text.strip()}
 
 
-class Claim(Verb):
-    said = "It is yours."
-
-    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
-        return claims.claim(self.viewer, escalation_id=escalation_id)
+class Claim(Door):
+    verb = permissions.VERBS["claim"]
+    action = staticmethod(claims.claim)
 
 
-class Release(Verb):
-    said = "It is back in the queue."
-    leaves = True
-
-    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
-        return claims.release(self.viewer, escalation_id=escalation_id)
+class Release(Door):
+    verb = permissions.VERBS["release"]
+    action = staticmethod(claims.release)
 
 
-class Keep(Verb):
-    said = "You keep it."
-
-    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
-        return claims.keep(self.viewer, escalation_id=escalation_id)
+class Keep(Door):
+    verb = permissions.VERBS["keep"]
+    action = staticmethod(claims.keep)
 
 
-class WriteNote(Verb):
+class WriteNote(Door):
+    verb = permissions.VERBS["note"]
     shape = NoteBody
-    said = "The note is on the timeline."
-    form_name = "note"
 
     def act(self, escalation_id: UUID, body: NoteBody) -> Escalation:
         return notes.note(self.viewer, escalation_id=escalation_id, text=body.text).escalation
 
 
-class Decide(Verb):
+class Decide(Door):
+    verb = permissions.VERBS["decide"]
     shape = DecideBody
-    said = "Your answer is with the agent."
-    arguments_json: str | None = None  # the edited arguments, as they are to be kept
+    arguments_json: str | None = None  # the edited arguments, as they are stored
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
         made = super().body(request, escalation_id)
@@ -185,37 +186,28 @@ class Decide(Verb):
         )
 
 
-class HandBack(Verb):
-    said = "Your answer is with the agent."
-
-    def act(self, escalation_id: UUID, body: Nothing) -> Escalation:
-        return answers.hand_back(self.viewer, escalation_id=escalation_id)
+class HandBack(Door):
+    verb = permissions.VERBS["hand_back"]
+    action = staticmethod(answers.hand_back)
 
 
-class Finish(Verb):
+class Finish(Door):
+    verb = permissions.VERBS["finish"]
     shape = FinishBody
-    said = "Finished. The agents are told."
-    form_name = "finish"
-
-    def act(self, escalation_id: UUID, body: FinishBody) -> Escalation:
-        return answers.finish(self.viewer, escalation_id=escalation_id, done=body.done, outcome=body.outcome)
+    action = staticmethod(answers.finish)
 
 
-class Cancel(Verb):
+class Cancel(Door):
+    verb = permissions.VERBS["cancel"]
     shape = CancelBody
-    said = "Cancelled. The agent is told."
-    form_name = "cancel"
-
-    def act(self, escalation_id: UUID, body: CancelBody) -> Escalation:
-        return answers.cancel(self.viewer, escalation_id=escalation_id, reason=body.reason)
+    action = staticmethod(answers.cancel)
 
 
-class Learn(Verb):
-    """What was resolved becomes a learning of the team; asked twice, the one that is there is answered."""
+class Learn(Door):
+    """The answer becomes a learning of the team; a second request returns the one that is there."""
 
+    verb = permissions.VERBS["learn"]
     shape = LearnBody
-    said = "Learning saved. Agents find it by its context."
-    form_name = "learning"
 
     def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
         made: dict[str, Any] = super().form(fields, escalation_id)
@@ -240,34 +232,39 @@ class Learn(Verb):
             found = escalations.learning_of(self.viewer, done.id)
             if found is None:
                 raise NotFound()
-            return respond(rendering.learning(found), {})
+            return respond(found.show(), {})
 
 
-class Next(Verb):
-    """Claim the most urgent free one: answered with it, or 204 with how many others hold."""
+class Next(Door):
+    """Claim the most urgent free one: responds with it, or with 204 and how many others have claimed."""
 
-    said = "It is yours."
+    verb = permissions.VERBS["next"]
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
-        convert(self.body(request, UUID(int=0)), Nothing)
+        convert(self.body(request, UUID(int=0)), self.shape)
         done = once(self.viewer, request, lambda: claims.next_free(self.viewer))
         if done is not None:
-            if wants_json(request):
-                return self.answer(done)
-            messages.success(request, self.said)
-            return see(done.id)
+            return self.reply(request, done)
         with viewer_transaction(self.viewer, read_only=True):
-            count = in_states(escalations.escalations(self.viewer), (CLAIMED, WAITING)).count()
+            count = in_states(escalations.escalations(self.viewer), IN_PROGRESS).count()
+        none = nothing_free(count)
         if wants_json(request):
-            return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count)})
-        messages.info(request, f"Nothing is free; {count} are in somebody's hands." if count else "Nothing waits.")
+            return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count), "X-Done": none})
+        messages.info(request, none)
         return see(None)
 
 
-def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | None]) -> Escalation | None:
-    """What the request with this Idempotency-Key has done, else what it does now; of the former the id alone.
+def nothing_free(held: int) -> str:
+    """What a page says where there is no escalation to claim."""
+    if not held:
+        return "Nothing is waiting."
+    return f"Nothing is free: {held} {'is' if held == 1 else 'are'} claimed."
 
-    A browser sends again what a broken connection may have lost, by itself, too. Raises NotAllowed as replay().
+
+def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | None]) -> Escalation | None:
+    """What the request with this Idempotency-Key has done, its id alone; else what it does now.
+
+    Browsers repeat a request that a broken connection may have lost, also on their own. Raises NotAllowed as replay().
     """
     key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
     if key is None:
@@ -285,17 +282,17 @@ def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | No
 
 
 def edited(viewer: Viewer, escalation_id: UUID, typed: dict[str, str]) -> str:
-    """The action's arguments with what a person changed in its inputs, as JSON text. Raises Invalid, NotFound."""
+    """The action's arguments with a person's changes, as JSON text. Raises Invalid, NotFound."""
     with viewer_transaction(viewer, read_only=True):
         action = read_text(escalations.escalation(viewer, escalation_id)).get("action")
     if not action:
-        return "{}"  # nothing is to be edited, which the action refuses
+        return "{}"  # there is nothing to edit, which the action refuses
     proposed = arguments_of(action)
     return merge(proposed, forms.changes(proposed, action.get("schema"), typed))
 
 
 def form_fields(request: HttpRequest) -> dict[str, str]:
-    """A form's fields, each sent once. Raises Invalid for one sent twice, and for NUL."""
+    """A form's fields. Raises Invalid for one sent twice, and for NUL."""
     found: dict[str, str] = {}
     for name, texts in request.POST.lists():
         if name == _CSRF:
@@ -303,30 +300,27 @@ def form_fields(request: HttpRequest) -> dict[str, str]:
         if len(texts) != 1:
             raise Invalid(errors=(FieldError(f"/{name[:100]}", Code.REPEATED, "This was sent twice."),))
         if "\0" in name or "\0" in texts[0]:
-            raise Invalid("There is a NUL in what was sent.")
+            raise Invalid("The form has a NUL character.")
         found[name] = texts[0].replace("\r\n", "\n")
     return found
 
 
 def see(escalation_id: UUID | None) -> HttpResponse:
     """303 to the escalation's page, or to the queue."""
-    return HttpResponse(status=303, headers={"Location": f"/escalations/{escalation_id}/" if escalation_id else "/"})
+    return HttpResponse(status=303, headers={"Location": address_of(escalation_id)})
+
+
+def address_of(escalation_id: UUID | None) -> str:
+    """The escalation's page, or the queue."""
+    return f"/escalations/{escalation_id}/" if escalation_id else "/"
 
 
 def respond(data: Any, headers: dict[str, str] | None = None) -> HttpResponse:
-    """JSON that no cache keeps."""
+    """JSON that is not cached."""
     headers = {"Cache-Control": "no-store", **(headers or {})}
     return HttpResponse(dump(data), content_type="application/json", headers=headers)
 
 
-VERBS: dict[str, Callable[..., HttpResponseBase]] = {
-    "claim": Claim.as_view(),
-    "release": Release.as_view(),
-    "keep": Keep.as_view(),
-    "note": WriteNote.as_view(),
-    "decide": Decide.as_view(),
-    "hand-back": HandBack.as_view(),
-    "finish": Finish.as_view(),
-    "cancel": Cancel.as_view(),
-    "learning": Learn.as_view(),
-}
+_DOORS = (Claim, Release, Keep, WriteNote, Decide, HandBack, Finish, Cancel, Learn)
+# By the last part of its address: what urls.py serves.
+VERBS: dict[str, Callable[..., HttpResponseBase]] = {door.verb.segment: door.as_view() for door in _DOORS}

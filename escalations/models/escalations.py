@@ -44,6 +44,13 @@ class Verdict(models.TextChoices):
     FINISH = "finish"
 
 
+class Audience(models.TextChoices):
+    """Whom a note is for: people alone, or agents, too."""
+
+    PEOPLE = "people"
+    EVERYONE = "everyone"
+
+
 class Queue(models.Model):
     """Where escalations wait. `claim_minutes`: how long a claim holds without an action or keystroke."""
 
@@ -121,6 +128,8 @@ class Note(Labelled):
     """What a person, or the agent that asked a second time, wrote on an escalation. Text: `text`."""
 
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="notes")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="+", db_index=False)
+    audience = models.CharField(max_length=10, choices=Audience.choices, default=Audience.PEOPLE)
     # Of the request that became this note, so that repeating it adds nothing.
     client_ref = models.CharField(max_length=200, null=True)
 
@@ -135,15 +144,19 @@ class Note(Labelled):
                 condition=Q(client_ref__isnull=False),
             ),
         ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["task", "-id"], name="escalation_note_of_task")]
 
 
 class Answer(Labelled):
     """A person's verdict on an escalation, one a round beside those withdrawn.
 
-    Text: `message`, `arguments`, `done`, `next`.
+    Text: `message`, `arguments`, `done`, `next`. Agents see none before it is given.
     """
 
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="answers", db_index=False)
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # The event by which it became the agents': it is memory from then on.
+    given_id = models.UUIDField(null=True)
     round = models.SmallIntegerField()
     verdict = models.CharField(max_length=10, choices=Verdict.choices)
     withdrawn_at = models.DateTimeField(null=True, help_text="It was never sent, and another one may be given.")
@@ -162,5 +175,9 @@ class Answer(Labelled):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
                 fields=["escalation"], name="escalation_answer_withdrawn", condition=Q(withdrawn_at__isnull=False)
+            ),
+            models.Index(fields=["given_id"], name="escalation_answer_given", condition=Q(given_id__isnull=False)),
+            models.Index(
+                fields=["task", "-id"], name="escalation_answer_of_task", condition=Q(given_id__isnull=False)
             ),
         ]

@@ -24,7 +24,7 @@ _SLACK = timedelta(hours=1)
 OUTCOMES = ("approve", "edit", "respond", "reject", "ignore", "finish", "cancel", "expire")
 
 
-class Times(TypedDict):
+class Durations(TypedDict):
     """Of `count` of them, in seconds; null without any."""
 
     count: int
@@ -32,7 +32,7 @@ class Times(TypedDict):
     p90: float | None
 
 
-class Row(TypedDict):
+class InsightRow(TypedDict):
     """The figures of one cell. `week` (ISO, such as 2026-W48), `agent` and `kind` are null where it is of all."""
 
     week: str | None
@@ -40,16 +40,16 @@ class Row(TypedDict):
     kind: str | None
     completed: int
     failed: int
-    completion_time: Times
-    working_time: Times
+    completion_time: Durations
+    working_time: Durations
     reworked: int
     rework_rate: float | None
     worked_on: int
     escalated: int
     escalation_rate: float | None
     outcomes: dict[str, int]
-    time_to_claim: Times
-    time_to_answer: Times
+    time_to_claim: Durations
+    time_to_answer: Durations
 
 
 # The words of the partial index event_of_work (migration 0005), which must hold each of these.
@@ -136,7 +136,7 @@ def read_period(start: datetime | None, end: datetime | None, now: datetime) -> 
     return Period(start, end)
 
 
-def measure(viewer: Viewer, period: Period, *, by_agent: bool = False, by_week: bool = False) -> list[Row]:
+def measure(viewer: Viewer, period: Period, *, by_agent: bool = False, by_week: bool = False) -> list[InsightRow]:
     """The figures of the period: one row for all, or one for each member, each ISO week (UTC), or each of both.
 
     Every week of the period has a row, also one in which nothing happened; a member only where they did something.
@@ -172,7 +172,7 @@ class _Count(NamedTuple):
     spans: str | list[float] | None
 
 
-def _row(week: date | None, name: str | None, kind: str | None, counts: dict[str, _Count]) -> Row:
+def _row(week: date | None, name: str | None, kind: str | None, counts: dict[str, _Count]) -> InsightRow:
     def number(what: str) -> int:
         return counts[what].number if what in counts else 0
 
@@ -195,7 +195,7 @@ def _row(week: date | None, name: str | None, kind: str | None, counts: dict[str
     }
 
 
-def _times(found: _Count | None) -> Times:
+def _times(found: _Count | None) -> Durations:
     if found is None or found.spans is None:
         return {"count": 0, "median": None, "p90": None}
     median, ninth = (round(seconds, 3) for seconds in found.spans)  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ def _iso(week: date) -> str:
     return f"{year}-W{number:02}"
 
 
-def flat(row: Row) -> dict[str, Any]:
+def flat(row: InsightRow) -> dict[str, Any]:
     """A row as the columns of a table: `completion_time_median`, `outcomes_approve`."""
     columns: dict[str, Any] = {}
     for name, value in row.items():

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
+from msgspec import UNSET
 
-from escalations import answers
+from escalations import schemas
 from escalations.json_text import arguments_of
 from escalations.models import Answer, Escalation, Priority, Verdict
 from escalations.standing import as_they_are_now
@@ -16,19 +16,22 @@ from memoryhub.core.access.clearance import find, visible_to
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.db import durability
+from memoryhub.core.db.statements import run
 from memoryhub.core.models import Event, EventSeq, Membership, Team, seq_of_row
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.interface.http.json import as_written
-from memoryhub.memory import rendering
+from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.schemas.learnings import Learning
+from memoryhub.memory.schemas.rows import Stored
 from memoryhub.memory.selectors import facts as fact_selectors
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
-from memoryhub.memory.selectors.facts import FactRow
-from memoryhub.memory.selectors.memories import LearningRow
+from memoryhub.memory.selectors.facts import StoredFact
 
 LEARNINGS = 50  # of the task itself, in a package
+SAID = 50  # answers, and as many notes
 MEMORY, TASKS = "memory:read", "tasks"  # the scopes that its parts need
 
 
@@ -52,11 +55,22 @@ def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:
     return find(viewer, escalations(viewer), escalation_id)
 
 
-def render(row: Escalation) -> answers.Escalation:
-    """An escalation as the API answers it."""
-    text = read_text(row)
-    made: answers.Escalation = {
-        **rendering.common(row, text),  # type: ignore[typeddict-item]  # mypy misses what is not required beside a **
+def show(row: Escalation) -> schemas.Escalation:
+    """An escalation as it is returned."""
+    return schemas.Escalation(**members(row))
+
+
+def members(row: Escalation) -> dict[str, Any]:
+    """The members of an escalation, by name."""
+    text, label = read_text(row), label_by_id(row.label_id)
+    return {
+        "id": row.id,
+        "seq": as_of(row),
+        "sensitivity": label.level,
+        "compartments": list(label.compartments),
+        "author": row.author.name,
+        "created_at": row.created_at,
+        "unavailable": True if "unavailable" in text else UNSET,
         "task": row.task.key,
         "state": row.state,
         "version": row.version,
@@ -76,62 +90,70 @@ def render(row: Escalation) -> answers.Escalation:
         "closed_at": row.closed_at,
         "unacknowledged": row.unacknowledged,
         "client_ref": row.client_ref,
+        "priority_lowered": True if "asked_priority" in row.policy else UNSET,
     }
-    if "asked_priority" in row.policy:
-        made["priority_lowered"] = True
-    return made
 
 
-def _action(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+def _action(kept: dict[str, Any] | None) -> schemas.ProposedAction | None:
     if kept is None:
         return None
-    return {"name": kept.get("name"), "arguments": as_written(arguments_of(kept)), "schema": kept.get("schema")}
+    return schemas.ProposedAction(kept.get("name"), as_written(arguments_of(kept)), kept.get("schema"))
 
 
-def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> answers.Package:
+def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> schemas.Package:
     """The hand-over of an escalation, to which a page of observations and decisions is added.
 
     Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named.
     What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
     """
     text = read_text(row)
-    facts: list[FactRow] = []
+    known: list[StoredFact] = []
     unread: list[str] = []
-    learned: list[LearningRow] = []
+    learned: list[Stored[Learning]] = []
     if has_scope(viewer, MEMORY):
         half = most_bytes // 2
-        facts, unread = fact_selectors.of_task(
+        known, unread = fact_selectors.of_task(
             viewer, row.task_id, seq=as_of(row), time=row.created_at, most_bytes=half
         )
-        found = memories.learnings(viewer, frozen(row), limit=LEARNINGS, most_bytes=half)
+        found = memories.rows(viewer, Learning, frozen(row), limit=LEARNINGS, most_bytes=half)
         learned = found[: found.at_most]
-    task = rendering.task(task_selectors.find_task(viewer, row.task_id)) if has_scope(viewer, TASKS) else None
-    made: answers.Package = {
-        "escalation": row.id,
-        "escalated_by_agent": row.author.name,
-        "reason": text.get("reason"),
-        "reason_code": row.reason_code,
-        "question": text.get("question"),
-        "assigned_to": row.assigned_to.name if row.assigned_to else None,
-        "escalation_time": row.created_at,
-        "as_of": as_of(row),
-        "task_id": row.task.key,
-        "full_context": {
-            "task": task,
-            "observations": [],
-            "decisions": [],
-            "facts": [rendering.fact(one) for one in facts],
-            "learnings": [rendering.learning(one) for one in learned],
+    omitted = [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]
+    count = withheld(viewer, row) if viewer.is_human else None
+    return schemas.Package(
+        escalation=row.id,
+        escalated_by_agent=row.author.name,
+        reason=text.get("reason"),
+        reason_code=row.reason_code,
+        question=text.get("question"),
+        assigned_to=row.assigned_to.name if row.assigned_to else None,
+        escalation_time=row.created_at,
+        as_of=as_of(row),
+        task_id=row.task.key,
+        full_context={
+            "task": task_selectors.find_task(viewer, row.task_id).show() if has_scope(viewer, TASKS) else None,
+            **{kind.plural: [] for kind in KINDS.values()},
+            "facts": [one.show() for one in known],
+            "learnings": [one.show() for one in learned],
+            **_said(viewer, row, most_bytes=most_bytes // 4),
             "status": row.state,
+            **({"unread": unread} if unread else {}),
         },
-    }
-    if unread:
-        made["full_context"]["unread"] = unread
-    if omitted := [scope for scope in (MEMORY, TASKS) if not has_scope(viewer, scope)]:
-        made["omitted"] = omitted
-    if viewer.is_human and (count := withheld(viewer, row)) is not None:
-        made["withheld"] = count
-    return made
+        omitted=omitted or UNSET,
+        withheld=UNSET if count is None else count,
+    )
+
+
+def _said(viewer: Viewer, row: Escalation, *, most_bytes: int) -> dict[str, list[Any]]:
+    """What people have said of the task before, by the plural of its kind: as many as fit, the newest first."""
+    if not has_scope(viewer, MEMORY):
+        return {}
+    said: dict[str, list[Any]] = {}
+    for kind in KINDS.values():
+        if kind.in_words:
+            found = memories.rows(viewer, kind.schema, frozen(row), limit=SAID, most_bytes=most_bytes)
+            said[kind.plural] = [one.show() for one in found[: found.at_most]]
+            most_bytes -= sum(len(one.body or one.sealed or "") for one in found[: found.at_most])
+    return said
 
 
 def as_of(row: Escalation) -> int:
@@ -140,12 +162,12 @@ def as_of(row: Escalation) -> int:
     return seq
 
 
-def frozen(row: Escalation) -> memories.Filters:
+def frozen(row: Escalation) -> memories.MemoryFilters:
     """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since.
 
     Who sees the escalation sees the task's key: both have one label.
     """
-    return memories.Filters(task=row.task_id, task_key=row.task.key, up_to_seq=as_of(row), alive_at=alive_at(row))
+    return memories.MemoryFilters(task=row.task_id, task_key=row.task.key, up_to_seq=as_of(row), alive_at=alive_at(row))
 
 
 def alive_at(row: Escalation) -> datetime | None:
@@ -153,9 +175,9 @@ def alive_at(row: Escalation) -> datetime | None:
     return row.created_at if row.state in OPEN else None
 
 
-def learning_of(viewer: Viewer, escalation_id: UUID) -> LearningRow | None:
+def learning_of(viewer: Viewer, escalation_id: UUID) -> Stored[Learning] | None:
     """The learning that a person has made of the escalation, if the viewer may see it."""
-    found = memories.learnings(viewer, memories.Filters(source=escalation_id), limit=1)
+    found = memories.rows(viewer, Learning, memories.MemoryFilters(source=escalation_id), limit=1)
     return found[0] if found else None
 
 
@@ -163,9 +185,10 @@ def withheld(viewer: Viewer, row: Escalation) -> int | None:
     """How many items of the package are above the viewer's clearance; None where the team does not tell."""
     if not Team.objects.get(id=viewer.team).tell_withheld:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute("select withheld(%s, %s)", [row.task_id, as_of(row)])
-        return int(cursor.fetchone()[0])
+    counted = [kind.withheld for kind in KINDS.values() if kind.withheld is not None]
+    total = " + ".join(f"withheld_{table}(%(task)s::uuid, %(up_to)s::bigint)" for table in counted)
+    ((count,),) = run(f"select {total}", {"task": row.task_id, "up_to": as_of(row)})
+    return int(count)
 
 
 def unreachable(row: Escalation) -> str | None:
@@ -197,7 +220,7 @@ def answers_given(viewer: Viewer, row: Escalation) -> tuple[Answer | None, list[
 OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 
 
-def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
+def answer_of(viewer: Viewer, escalation_id: UUID) -> schemas.Answer | None:
     """The answer as the agent gets it; None while there is none. Raises NotFound.
 
     What was decided is for who asked. Others who see the escalation, having joined it or not, get its words. An agent
@@ -213,25 +236,25 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> answers.Answer | None:
     answer = given.filter(escalation=row, round=row.round, withdrawn_at=None).first()
     text = read_text(answer) if answer else {}
     is_own = row.author_id == viewer.membership
-    made: answers.Answer = {
-        "escalation": row.id,
-        "task": row.task.key,
-        "state": row.state,
-        "outcome": OUTCOMES.get(row.state, "answered" if is_own else "answered_other"),
-        "decision": answer.verdict if answer and row.state not in OUTCOMES and is_own else None,
-        "by": answer.author.name if answer else None,
-        "done": text.get("done", ""),
-        "next": text.get("next", ""),
-        "at": answer.created_at if answer else row.closed_at,
-    }
+    made = schemas.Answer(
+        escalation=row.id,
+        task=row.task.key,
+        state=row.state,
+        outcome=OUTCOMES.get(row.state, "answered" if is_own else "answered_other"),
+        decision=answer.verdict if answer and row.state not in OUTCOMES and is_own else None,
+        by=answer.author.name if answer else None,
+        done=text.get("done", ""),
+        next=text.get("next", ""),
+        at=answer.created_at if answer else row.closed_at,
+    )
     if answer and answer.verdict == Verdict.FINISH:
-        made["outcome"] = "finished"
+        made.outcome = "finished"
     if text.get("message"):
-        made["message"] = text["message"]
+        made.message = text["message"]
     if answer and is_own and answer.verdict in (Verdict.APPROVE, Verdict.EDIT):
         action = read_text(row).get("action") or {}
         approved = arguments_of(text if answer.verdict == Verdict.EDIT else action)
-        made["action"] = {"name": action.get("name"), "arguments": as_written(approved)}
+        made.action = schemas.ActionTaken(action.get("name"), as_written(approved))
     return made
 
 

@@ -8,10 +8,11 @@ from escalations.selectors import escalations
 from memoryhub.core import work
 from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.schemas.rows import Row, Stored
 from memoryhub.memory.selectors import memories
-from memoryhub.memory.selectors.memories import DecisionRow, ObservationRow
 
-Rows = list[ObservationRow | DecisionRow]
+Rows = list[Stored[Any]]
 
 MOST_ROWS = 10_000
 STEP = 250  # rows a trip to the database, each of which is measured there, whether it is read or not
@@ -29,12 +30,13 @@ def rows(
     found: Rows = []
     size = 0
     beyond = gt if backwards else lt
-    sources: list[Any] = [memories.observations, memories.decisions]
+    sources: list[type[Row]] = [kind.schema for kind in KINDS.values() if kind.in_package]
     while sources and len(found) < limit and size <= most_bytes:
         work.check()
         step = min(STEP, limit - len(found))
         asked: Any = {"position": position, "backwards": backwards, "limit": step, "most_bytes": most_bytes}
-        fetched = [(fetch, fetch(viewer, escalations.frozen(escalation), **asked)) for fetch in sources]
+        frozen = escalations.frozen(escalation)
+        fetched = [(schema, memories.rows(viewer, schema, frozen, **asked)) for schema in sources]
         merged: Rows = sorted((row for _, some in fetched for row in some), key=_id, reverse=not backwards)[:step]
         if ends := [some[-1].id for _, some in fetched if some.at_most is not None]:
             # What is beyond the end of one that was cut is not known of it.
@@ -47,8 +49,8 @@ def rows(
         position = merged[-1].id
         # A source that had fewer than were asked for, none of them beyond this position, has no more.
         sources = [
-            fetch
-            for fetch, some in fetched
+            schema
+            for schema, some in fetched
             if len(some) == step or some.at_most is not None or (some and beyond(some[-1].id, position))
         ]
     return found
@@ -57,7 +59,7 @@ def rows(
 _id = attrgetter("id")
 
 
-def _size(row: ObservationRow | DecisionRow) -> int:
+def _size(row: Stored[Any]) -> int:
     text = row.body if row.sealed is None else row.sealed
-    tags = row.tags if isinstance(row, ObservationRow) else ()
+    tags = getattr(row.answer, "tags", ())
     return len(text.encode() if isinstance(text, str) else text) + sum(len(tag.encode()) for tag in tags)

@@ -1,4 +1,4 @@
-"""How the desk shows what agents wrote: as text, with everything made visible that could mislead the eye."""
+"""How the desk shows what agents wrote: as text, in which everything that could mislead the eye is visible."""
 
 import re
 from collections.abc import Iterable
@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from escalations.desk.timeline import Item
 from escalations.models import Escalation, Priority
+from escalations.permissions import OFFERS, VERBS
+from escalations.states import IN_PROGRESS
 from memoryhub.core import work
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.unseen import UNSEEN, number_of, show
@@ -21,8 +25,8 @@ _LONGEST = 4_000  # characters of one text in a list; the item itself, opened al
 _MOST_MEMBERS = 60
 _DEEPEST = 8
 _MOST_LEAVES = 200  # of one value in a list, over all its levels
-# Characters of HTML, of which a mark of what cannot be seen takes some seventy: of these marks in one text (in 20,000
-# characters every second may be one), of a value in a list, and of a value alone.
+# Characters of HTML, of which the mark of an invisible character takes some seventy: of these marks in one text (every
+# second of 20,000 characters may be invisible), of a value in a list, and of a value alone.
 _OF_MARKS, _OF_LISTED, _OF_WHOLE = 1024 * 1024, 512 * 1024, 5 * 1024 * 1024
 _MEMBER = len('<dl class="tree"><div><dt></dt><dd></dd></div></dl>')
 _EMPTY = mark_safe('<span class="text-secondary">empty</span>')
@@ -30,49 +34,33 @@ _RUN = re.compile(f"({UNSEEN.pattern})\\1*")
 _CALL = {"tool": 0, "arguments": 1, "result": 2}
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
-_PHRASES = {
+_PHRASES = {f"escalation.{verb.name}": verb.phrase for verb in VERBS.values()} | {
     "escalation.escalate": "escalated",
-    "escalation.claim": "took it over",
-    "escalation.release": "put it back into the queue",
-    "escalation.run_out": "found the claim over: back into the queue",
-    "escalation.withdraw": "found that it cannot be answered from there: back into the queue, nothing was sent",
-    "escalation.note": "noted",
-    "escalation.decide": "answered",
-    "escalation.hand_back": "handed it back to the agent",
-    "escalation.finish": "did the work and closed it",
-    "escalation.acknowledge": "has the answer and goes on",
+    "escalation.run_out": "found the claim expired: back in the queue",
+    "escalation.withdraw": "found that its owner can no longer answer: back in the queue, nothing was sent",
+    "escalation.acknowledge": "took the answer and continued",
     "escalation.close_unacknowledged": "closed it: the agent never took the answer",
-    "escalation.cancel": "cancelled it",
-    "escalation.keep": "is still on it",
-    "task.create": "made the task",
+    "task.create": "created the task",
     "task.claim": "claimed the task",
     "task.renew": "renewed the lease",
     "task.release": "released the task",
     "task.run_out": "ended the lease: its time had run out",
     "task.complete": "completed the task",
-    "task.fail": "gave the task up as failed",
+    "task.fail": "ended the task as failed",
     "task.reopen": "reopened the task",
     "task.update": "changed the task",
     "decision.revoke": "revoked",
-    "decision.outcome": "said what came of",
+    "decision.outcome": "reported the outcome of",
     "observation": "observed",
     "decision": "decided",
-}
-_VERDICTS = {
-    "approve": "approved",
-    "edit": "approved with changes",
-    "respond": "responded",
-    "reject": "rejected",
-    "ignore": "chose to ignore it",
-    "finish": "finished",
 }
 
 
 @register.filter
 def plain(text: object, room: int = _OF_MARKS) -> SafeString:
-    """Untrusted text, escaped, with control, bidi and invisible characters shown as their numbers (`U+200B ×300`).
+    """Untrusted text, escaped; control, bidi and invisible characters are shown as their numbers (`U+200B ×300`).
 
-    It ends where these marks have taken `room` characters of HTML, and says how much follows.
+    It is cut where these marks have taken `room` characters of HTML, and says how much follows.
     """
     return _beginning("" if text is None else str(text), None, room)
 
@@ -101,7 +89,7 @@ def _mark(found: re.Match[str]) -> str:
 
 @register.filter
 def in_input(text: str) -> str:
-    """Untrusted text for an input, its unseen characters as marks; what reads the form reads them back."""
+    """Untrusted text for an input, its invisible characters as marks, which are read back from the form."""
     return show(text)
 
 
@@ -123,7 +111,7 @@ def _flat(value: Any, depth: int = 0) -> str:
 
 
 def _call(value: dict[str, Any], depth: int) -> str:
-    """A tool call, and what it gave: `get_order(id: 7) → paid: 80`."""
+    """A tool call and its result: `get_order(id: 7) → paid: 80`."""
     arguments = value.get("arguments")
     if arguments is not None and not isinstance(arguments, dict):
         return _members(value, depth)
@@ -138,7 +126,7 @@ def _call(value: dict[str, Any], depth: int) -> str:
 
 @register.filter
 def outcome(content: Any, decision: Any) -> Any:
-    """What an observation says that the decision before it did not: of the same tool's call, only its result."""
+    """What an observation adds to the decision before it: of a call of the same tool, only the result."""
     if not isinstance(content, dict) or not isinstance(decision, dict) or not {"tool", "result"} <= content.keys():
         return content
     same = all(content.get(name) == decision.get(name) for name in ("tool", "arguments"))
@@ -163,20 +151,26 @@ def tree(value: Any) -> SafeString:
 
 @register.filter
 def whole_tree(value: Any) -> SafeString:
-    """The same, cut only where it takes more of the page than it may."""
+    """The same, cut only where it would exceed its share of the page."""
     return _tree(value, 0, _Room(_OF_WHOLE))
+
+
+@register.simple_tag(takes_context=True)
+def json_value(context: Context, value: Any) -> SafeString:
+    """A value as `tree`; as `whole_tree` where the template shows it alone (`whole`)."""
+    return whole_tree(value) if context.get("whole") else tree(value)
 
 
 @dataclass(slots=True)
 class _Room:
-    """What a value may still take: characters of HTML; in a list, so many members, and `longest` of a text."""
+    """What a value may still take: characters of HTML; in a list also members, and `longest` characters of a text."""
 
     html: int
     leaves: int | None = None
     longest: int | None = None
 
     def fit(self, text: str) -> SafeString:
-        """The text, or what finds room of it."""
+        """The text, as far as there is room."""
         shown = _beginning(text, self.longest, self.html)
         self.html -= len(shown)
         return shown
@@ -198,7 +192,7 @@ def _tree(value: Any, depth: int, room: _Room) -> SafeString:
 
 
 def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    """The members; of a tool call what was called with what before what it gave (the database keeps no order)."""
+    """The members; of a tool call in the order tool, arguments, result (the database keeps no order)."""
     if not isinstance(value.get("tool"), str):
         return value.items()
     return sorted(value.items(), key=lambda member: _CALL.get(member[0], len(_CALL)))
@@ -226,7 +220,7 @@ def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, room: _Roo
 
 @register.filter
 def need(row: Escalation) -> str | None:
-    """What a row of the queue asks, in one line; None when it is sealed."""
+    """What a row of the queue needs, in one line; None when it is sealed."""
     asked: str | None = row.asked  # type: ignore[attr-defined]  # of desk.rows_by_id
     return None if asked is None else one_line(asked, 220)
 
@@ -235,6 +229,12 @@ def need(row: Escalation) -> str | None:
 def priority_name(row: Escalation) -> str:
     """low, normal, high or urgent."""
     return Priority(row.priority).label
+
+
+@register.filter
+def is_held(row: Escalation) -> bool:
+    """Whether somebody works on the escalation."""
+    return row.state in IN_PROGRESS
 
 
 @register.filter
@@ -264,7 +264,13 @@ def phrase(event_type: str | None) -> str:
 @register.filter
 def verdict(name: str | None) -> str:
     """What a person answered, in words."""
-    return _VERDICTS.get(name or "", name or "")
+    return OFFERS[name].past if name in OFFERS else name or ""
+
+
+@register.filter
+def happened(item: Item) -> str:
+    """What an item of the timeline says happened."""
+    return verdict((item.data or {}).get("verdict")) if item.what == "escalation.decide" else phrase(item.what)
 
 
 @register.filter
@@ -275,7 +281,7 @@ def state(name: str) -> str:
 
 @register.filter
 def ago(moment: datetime | None) -> str:
-    """How long ago, in the largest fitting unit; the browser keeps it up to date."""
+    """How long ago, in the largest unit that fits; the browser keeps it up to date."""
     if moment is None:
         return ""
     return _length(int((datetime.now(UTC) - moment).total_seconds()))
@@ -305,5 +311,5 @@ def iso(moment: datetime | None) -> str:
 
 @register.filter
 def clock_time(moment: datetime) -> str:
-    """Day and time in UTC, until the browser shows it in the reader's own zone."""
+    """Day and time in UTC; the browser replaces it by the reader's own zone."""
     return moment.astimezone(UTC).strftime("%d %b %H:%M")

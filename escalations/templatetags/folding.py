@@ -1,4 +1,4 @@
-"""Long things on the desk: their beginning is shown, the rest is one press away, and no button moves."""
+"""Long texts on the desk: the beginning is shown, the rest is one click away, and no button moves."""
 
 import unicodedata
 from typing import Any
@@ -14,8 +14,8 @@ from memoryhub.core.unseen import UNSEEN
 
 register = template.Library()
 
-LINES, WIDTH = 6, 46  # as on a phone; on a wide screen they are fewer lines
-LEAST = 80  # characters: less is not worth a fold
+LINES, WIDTH = 6, 46  # as on a phone; a wide screen needs fewer lines
+LEAST = 80  # characters: a shorter rest is not worth a fold
 
 
 @register.simple_tag
@@ -40,7 +40,7 @@ def folded(text: object, tag: str = "p") -> SafeString:
 
 
 def beginning(text: str) -> int:
-    """How many characters take some six lines; cut between words where there are any."""
+    """How many characters take about six lines; cut between words where possible."""
     left, line = LINES, 0.0
     for at, character in enumerate(text):
         is_counted = at and character == text[at - 1] and UNSEEN.fullmatch(character)  # in the mark before it

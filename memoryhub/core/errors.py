@@ -1,6 +1,8 @@
 """What an action or a door refuses, as exceptions; every door renders them (RFC 9457 over HTTP)."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -133,6 +135,15 @@ class NotFound(HubError):
     def __init__(self, pointer: str | None = None) -> None:
         faults = (FieldError(pointer, Code.NOT_FOUND, self.text),) if pointer else ()
         super().__init__(self.text, errors=faults)
+
+
+@contextmanager
+def not_found_at(pointer: str) -> Iterator[None]:
+    """What is not found in this block is named by this field of the body."""
+    try:
+        yield
+    except NotFound as error:
+        raise type(error)(pointer) from None
 
 
 class NoSuchTask(NotFound):

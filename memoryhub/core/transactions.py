@@ -5,11 +5,11 @@ events last (ADR 1, rule 2), and after COMMIT waits until they are durable befor
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from memoryhub.core import metrics, wake
@@ -18,15 +18,18 @@ from memoryhub.core.db.blocks import block
 from memoryhub.core.db.pipeline import Params, Rows
 from memoryhub.core.errors import HubError, Unconfirmed
 from memoryhub.core.ledger import lives
-from memoryhub.core.models import AccessLog, Outbox
+from memoryhub.core.models import AccessLog, Outbox, Sensitivity
 from memoryhub.core.viewers import Viewer
 from memoryhub.core.work import stoppable
+
+T = TypeVar("T")
 
 # The visible labels are listed anew only when one was made since this process has listed them: a team may have many
 # that this viewer may not see, and listing passes over each. Version and list are of one snapshot (ADR 2).
 _ENTER = f"""
 select set_config('hub.team', %(team)s::int::text, true), set_config('hub.actor', %(actor)s::uuid::text, true),
        set_config('hub.system', case when %(all)s::bool then 'on' else '' end, true),
+       set_config('hub.agent', case when %(agent)s::bool then 'on' else '' end, true),
        pg_postmaster_start_time()::text, {lives.NOW}, version,
        case when set_config('hub.labels', labels, true) is distinct from %(known)s::text then labels end
 from (select version, case when version = %(version)s::uuid then %(known)s::text else coalesce((
@@ -36,9 +39,10 @@ from (select version, case when version = %(version)s::uuid then %(known)s::text
       from (select (select version from label_set where team_id = %(team)s::int) as version offset 0) v offset 0) l
 """
 _APPEND = """
-insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, data)
+insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, audience_id, recipients, people,
+                   data)
 values (%(id)s, %(team)s, %(label)s, %(type)s, %(actor)s, %(row_type)s, %(row_id)s, %(task)s, %(audience)s,
-        %(recipients)s, %(data)s)
+        %(recipients)s, %(people)s, %(data)s)
 """
 
 
@@ -82,6 +86,7 @@ class Transaction:
             "team": viewer.team,
             "actor": viewer.membership,
             "all": viewer.is_system,
+            "agent": viewer.is_agent,
             "clearance": viewer.clearance,
             "compartments": sorted(viewer.compartments),
             "version": self._known and self._known.version,
@@ -94,7 +99,7 @@ class Transaction:
     def life(self) -> int:
         """The ordinal of the ledger's life (ADR 10)."""
         assert self._entered is not None
-        return int(self._entered.rows()[0][4])
+        return int(self._entered.rows()[0][5])
 
     @property
     def _clearance(self) -> tuple[int, bool, int, frozenset[str]]:
@@ -124,7 +129,7 @@ class Transaction:
 
 def _notice(team: int, rows: Rows) -> None:
     # Before what a transaction reads is looked at with what was remembered of another history.
-    lives.notice(rows[0][3], team, rows[0][4])
+    lives.notice(rows[0][4], team, rows[0][5])
 
 
 _local = threading.local()
@@ -222,26 +227,38 @@ def _wait_durable_read() -> None:
         statements.run("select settle_read()")
 
 
-def read_last(text: str, params: Params) -> Rows:
-    """As statements.run(), for the last that a read-only transaction asks: COMMIT travels with it.
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """A statement, and what is made of its rows; when it is sent is its caller's choice, since each trip costs."""
 
-    What is asked after it all the same (a confidential reading is recorded, say) begins anew, as the same viewer.
-    """
-    mine = current()
-    if not mine.read_only:
-        return statements.run(text, params)
-    asked = statements.queue(text, params)
-    statements.queue("commit")
-    rows = asked.rows()
-    mine.set_viewer_context()
-    return rows
+    text: str
+    params: Params
+    make: Callable[[Rows], T]
 
+    def ask(self) -> T:
+        """Now."""
+        return self.make(statements.run(self.text, self.params))
 
-def read_after(text: str, params: Params) -> statements.Statement:
-    """Leave a question for a transaction of its own, of the same viewer, that follows this one's COMMIT in one trip.
+    def ask_last(self) -> T:
+        """As the last that a read-only transaction asks: COMMIT travels with it.
 
-    What a write is answered with is read anew, through the label, and costs no trip of its own.
-    """
-    statement = statements.Statement(text, params)
-    current().after.append(statement)
-    return statement
+        Not for a viewer whose readings of sealed rows are recorded. What is asked after it all the same begins anew, as
+        the same viewer.
+        """
+        mine = current()
+        if not mine.read_only or mine.viewer.clearance >= Sensitivity.CONFIDENTIAL:
+            return self.ask()
+        asked = statements.queue(self.text, self.params)
+        statements.queue("commit")
+        rows = asked.rows()
+        mine.set_viewer_context()
+        return self.make(rows)
+
+    def ask_after(self) -> Callable[[], T]:
+        """In a transaction of its own, of the same viewer, that follows this one's COMMIT in one trip.
+
+        What a write is answered with is read anew, through the label, and costs no trip of its own.
+        """
+        statement = statements.Statement(self.text, self.params)
+        current().after.append(statement)
+        return lambda: self.make(statement.rows())

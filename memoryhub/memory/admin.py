@@ -13,8 +13,8 @@ from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
 from memoryhub.memory.actions.leases import end_lease
 from memoryhub.memory.models import Alert, Decision, Fact, Learning, Observation, Task
+from memoryhub.memory.schemas.tasks import PERSONS
 from memoryhub.memory.selectors.alerts import open_all
-from memoryhub.memory.selectors.tasks import PERSONS
 
 _STANDS = f"({PERSONS} or not human_owned and lease_expires_at > clock_timestamp())"
 

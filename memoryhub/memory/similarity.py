@@ -38,18 +38,18 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Wanted:
     """What is to be matched: the pairs of a context, and words."""
 
     pairs: tuple[Pair, ...]
     words: tuple[str, ...]
 
 
-def ask(context: Mapping[str, Any], text: str = "") -> Asked:
+def ask(context: Mapping[str, Any], text: str = "") -> Wanted:
     """What a matching learning has: of the first 32 members, and the first 16 words of `text` and of them."""
     pairs = tuple(_pairs(context, near=True))
     words = dict.fromkeys([*_words([text]), *(word for pair in pairs for word in sorted(pair.words))])
-    return Asked(pairs, tuple(list(words)[:MOST_WORDS]))
+    return Wanted(pairs, tuple(list(words)[:MOST_WORDS]))
 
 
 def features(context: Mapping[str, Any], details: Any) -> set[str]:
@@ -75,7 +75,7 @@ class Found:
     words: list[str]
 
 
-def compare(asked: Asked, context: Mapping[str, Any], details: Any) -> Found:
+def compare(asked: Wanted, context: Mapping[str, Any], details: Any) -> Found:
     """The same comparison without features, of all of a learning's members and words."""
     wanted = {pair.key for pair in asked.pairs}
     members: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class Mask:
     words: int = 0
 
 
-def masks(asked: Asked) -> dict[str, Mask]:
+def masks(asked: Wanted) -> dict[str, Mask]:
     """Every feature that is asked for, with what it stands for."""
     made: dict[str, Mask] = {}
     for number, pair in enumerate(asked.pairs):

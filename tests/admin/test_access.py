@@ -16,8 +16,11 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import observations, tasks
 from memoryhub.memory.models import Decision, Observation, Task
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.admin_pages import LISTS, RECORDS, SECRET, address, events, fill, signed_in, text
 from tests.support.factories import join, make_agent, make_person, make_team
+from tests.support.signing_in import BACKEND
 
 
 def test_nobody_is_led_to_the_sign_in_page():
@@ -34,7 +37,7 @@ def test_no_agent_can_sign_in_or_use_its_key(team):
     assert "_auth_user_id" not in client.session
     answer = client.get("/admin/", headers=agent.headers)
     assert answer.status_code == 403
-    client.force_login(agent.membership.actor, "memoryhub.core.people.PeopleBackend")
+    client.force_login(agent.membership.actor, BACKEND)
     assert client.get("/admin/")["Location"].startswith("/login/")
 
 
@@ -151,9 +154,11 @@ def test_what_is_above_ones_clearance_is_absent(team, browser):
 
 def test_the_key_of_a_task_that_is_hidden_is_not_shown_beside_its_rows(team, browser):
     agent = make_agent(team, 2, ["finance"])
-    task, _ = tasks.create(agent.viewer, key="hidden-task", title="x", sensitivity=2, compartments=["finance"])
+    task, _ = tasks.create(
+        agent.viewer, item=NewTask(key="hidden-task", title="x", sensitivity=2, compartments=["finance"])
+    )
     low = {"sensitivity": 1, "compartments": []}
-    seen = observations.log(agent.viewer, item=observations.NewObservation(content="low", task=task, **low)).id
+    seen = observations.log(agent.viewer, item=NewObservation(content="low", task=task.key, **low)).id
     for page in (address("memory_observation"), address("memory_observation", "change", seen)):
         answer = text(browser.get(page))
         assert str(seen) in answer

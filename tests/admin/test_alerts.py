@@ -5,13 +5,16 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import alerts
 from memoryhub.memory.models import Alert
+from memoryhub.memory.schemas.alerts import NewAlert
 from tests.support.admin_pages import address, signed_in, text
 from tests.support.factories import make_agent, make_person
 
 
 def send(team, level: int, insight: str) -> str:
     sender, recipient = make_agent(team, level), make_agent(team, level)
-    made, _ = alerts.send(sender.viewer, to=[recipient.membership], insight=insight, sensitivity=level)
+    made, _ = alerts.send(
+        sender.viewer, to=[recipient.membership], item=NewAlert(to="all", insight=insight, sensitivity=level)
+    )
     return str(made)
 
 

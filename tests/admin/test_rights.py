@@ -15,8 +15,10 @@ from memoryhub.core.models import Compartment, Event, Label, Membership
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import tasks
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.admin_pages import account, address, events, signed_in, system, text
 from tests.support.factories import make_agent, make_person, make_team, unique
+from tests.support.ledger import events_of
 
 
 @pytest.fixture
@@ -214,8 +216,7 @@ def test_two_administrators_do_not_take_each_others_rights_away_at_once():
 
 def test_each_change_of_rights_is_told_with_what_was_before(head, team, head_browser, installer):
     def last(of, kind):
-        with viewer_transaction(system_viewer(of.id)):
-            return Event.objects.filter(team=of, type=kind).order_by("-clock__seq").values_list("data", flat=True)[0]
+        return events_of(of.id, kind)[-1].data
 
     agent, person = make_agent(team, 1, ["pii"]), make_person(team, "support")
     page = address("core_membership", "change", person.membership.id)
@@ -289,7 +290,7 @@ def test_what_is_told_of_rights_uses_up_nobodys_labels(team, settings):
 def test_a_key_reads_no_more_than_its_giver(team, low):
     """The case that was seen: an agent for confidential and finance made by an administrator cleared for public."""
     secret = make_agent(team, 2, ["finance"])
-    tasks.create(secret.viewer, key="hidden-task", title="x", sensitivity=2, compartments=["finance"])
+    tasks.create(secret.viewer, item=NewTask(key="hidden-task", title="x", sensitivity=2, compartments=["finance"]))
     client, name = signed_in(low), unique("spy")
     client.post(address("agents_agent", "add"), {"name": name, **HIGH})
     client.post(address("agents_agent", "add"), {"name": name, "clearance": 0})

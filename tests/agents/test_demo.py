@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from itertools import count
 
@@ -26,7 +25,9 @@ from memoryhub.interface.http.shapes import convert
 from memoryhub.memory.models import Decision, Observation, Task
 from memoryhub.run.launch import web_command
 from tests.support import servers
-from tests.support.factories import PASSWORD, make_agent, make_person, make_team
+from tests.support.factories import make_agent, make_person, make_team
+from tests.support.signing_in import post_login
+from tests.support.timing import wait_until
 
 FINANCE = (Sensitivity.CONFIDENTIAL, ["finance"])
 COMMAND = [sys.executable, "-m", "agents.demo"]
@@ -63,16 +64,6 @@ def demo(environment, ready=lambda words: True):
         yield process
 
 
-def until(check, seconds=60):
-    """What `check` gives as soon as it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it does not happen")
-
-
 def seen(team, model, **filters):
     with viewer_transaction(system_viewer(team.id)):
         found = model.objects.filter(team=team, **filters).select_related("author").order_by("id")
@@ -85,8 +76,7 @@ def desk(team, server):
     person = make_person(team, Role.LEAD, *FINANCE)
     with httpx.Client(base_url=server.url, follow_redirects=True, timeout=30) as client:
         client.get("/login/")
-        form = {"username": person.username, "password": PASSWORD, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
-        assert client.post("/login/", data=form).status_code == 200
+        assert post_login(client, person.username).status_code == 200
 
         def act(escalation, verb, **body):
             headers = {"X-CSRFToken": client.cookies["csrftoken"], "Accept": "application/json", "Referer": server.url}
@@ -108,14 +98,14 @@ def test_agents_ask_and_do_what_the_person_says(team, server, environment, desk)
     answered = {}
     with demo({**environment, "MEMORYHUB_URL": server.url}) as process:
         while VERDICTS.keys() - answered.keys():
-            asked, text = until(lambda: seen(team, Escalation, state="queued"))[0]
+            asked, text = wait_until(lambda: seen(team, Escalation, state="queued"), 60)[0]
             otherwise = ("respond" if "respond" in asked.allowed else "reject", "As you think.")
             verdict, message = VERDICTS.get(asked.reason_code, otherwise)
             desk(asked, "claim")
             desk(asked, "decide", verdict=verdict, message=message)
             answered[asked.reason_code] = asked, text
         for asked, _ in answered.values():
-            until(lambda: seen(team, Task, id=asked.task_id, status="done"))  # noqa: B023
+            wait_until(lambda: seen(team, Task, id=asked.task_id, status="done"), 60)  # noqa: B023
         process.popen.terminate()
         assert process.popen.wait(timeout=10) == 0
 
@@ -143,13 +133,14 @@ def test_agents_ask_and_do_what_the_person_says(team, server, environment, desk)
 def test_an_agent_that_was_killed_goes_on_and_doubles_nothing(team, server, environment, desk):
     environment |= {"MEMORYHUB_URL": server.url}
     with demo(environment) as process:
-        [(asked, _), *_] = until(lambda: seen(team, Escalation, state="queued", reason_code="missing_information"))
+        missing = {"state": "queued", "reason_code": "missing_information"}
+        [(asked, _), *_] = wait_until(lambda: seen(team, Escalation, **missing), 60)
         process.popen.kill()
         process.popen.wait()
     desk(asked, "claim")
     desk(asked, "decide", verdict="respond", message="It does.")
     with demo(environment):
-        until(lambda: seen(team, Task, id=asked.task_id, status="done"))
+        wait_until(lambda: seen(team, Task, id=asked.task_id, status="done"), 60)
     assert len(seen(team, Escalation, task=asked.task_id)) == 1
     tags = [row.tags[0] for row, _ in seen(team, Observation, task=asked.task_id)]
     assert sorted(tags) == ["looked-up", "reply", "user"]
@@ -162,7 +153,7 @@ def test_the_demo_waits_for_a_server_and_outlives_its_restart(team, environment)
         for _ in range(2):
             before = len(seen(team, Task))
             with servers.started("web-again", web_command(port), lambda words: servers.answers(f"{url}/readyz")):
-                until(lambda: len(seen(team, Task)) > before)  # noqa: B023
+                wait_until(lambda: len(seen(team, Task)) > before, 60)  # noqa: B023
 
 
 def test_refused_keys_end_it_with_a_sentence(team, server, environment, agents):

@@ -2,10 +2,10 @@
 
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
-from tests.conftest import Server
-from tests.live.test_queue_socket import head
 from tests.support.factories import make_agent, make_team, unique
+from tests.support.ledger import head
 from tests.support.streams import opened, poll
+from tests.support.web import Server
 
 
 def test_that_a_compartment_was_made_is_not_told_to_an_agent_that_has_it(server: Server):

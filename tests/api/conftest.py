@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from django.conf import LazySettings
+
     from memoryhub.core.models import Team
     from tests.support.api import Api
+    from tests.support.embeddings import Endpoint
     from tests.support.endpoints import World
     from tests.support.factories import Person
 
@@ -41,6 +44,13 @@ def person(team: Team) -> Person:
     return make_person(team)
 
 
+@pytest.fixture
+def task(api: Api) -> str:
+    """A task of the team, `t`."""
+    api.make("tasks", {"key": "t", "title": "T"})
+    return "t"
+
+
 @pytest.fixture(scope="module")
 def whole_world() -> World:
     """Made once a module: what is refused changes nothing."""
@@ -63,3 +73,27 @@ def world(whole_world: World, owner_sql: Any) -> Iterator[World]:
     before = stored()
     yield whole_world
     assert stored() == before
+
+
+@pytest.fixture(scope="module")
+def serving_endpoint() -> Iterator[Endpoint]:
+    """An embeddings endpoint."""
+    from tests.support.embeddings import serving
+
+    with serving() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def endpoint(serving_endpoint: Endpoint, settings: LazySettings) -> Iterator[Endpoint]:
+    """The endpoint, configured for this process, as new."""
+    from tests.support.embeddings import KEY, MODEL
+    from tests.support.searching import forget_endpoint
+
+    settings.EMBEDDINGS_URL, settings.EMBEDDINGS_MODEL = serving_endpoint.url, MODEL
+    settings.EMBEDDINGS_KEY = KEY
+    serving_endpoint.forget()
+    forget_endpoint()
+    yield serving_endpoint
+    serving_endpoint.forget()
+    forget_endpoint()

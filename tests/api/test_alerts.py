@@ -7,11 +7,12 @@ import pytest
 
 from agents.actions import agents
 from agents.models import Agent
-from memoryhub.core.models import AccessLog, Event, Sensitivity, Team
+from memoryhub.core.models import AccessLog, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from tests.support.api import Api, at_once, make_api
 from tests.support.factories import make_person, make_team
+from tests.support.ledger import events_of
 
 INSIGHT = "Client budget cut; all deals on hold for 30 days."
 
@@ -70,8 +71,7 @@ def test_of_several_acknowledgements_at_once_one_counts(team: Team) -> None:
 
 
 def events(team: Team, type: str) -> int:
-    with viewer_transaction(system_viewer(team.id), read_only=True):
-        return Event.objects.filter(team=team, type=type).count()
+    return len(events_of(team.id, type))
 
 
 def test_a_client_ref_sends_once_also_at_once(team: Team) -> None:

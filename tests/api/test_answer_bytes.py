@@ -14,8 +14,9 @@ from escalations.desk import timeline
 from escalations.selectors import escalations
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
-from tests.support.api import Api, Reply, make_api
+from tests.support.api import Api, make_api, size
 from tests.support.factories import make_person
+from tests.support.facts import make
 
 MOST, WHOLE = 1024 * 1024, 8 * 1024 * 1024
 LONG = "ä" * 60_000  # 120 kB
@@ -30,13 +31,6 @@ def _small(settings: LazySettings) -> None:
 @pytest.fixture
 def api(team: Team) -> Api:
     return make_api(team, Sensitivity.CONFIDENTIAL)
-
-
-def put(api: Api, key: str, value: Any, etag: str | None = None, **fields: Any) -> str:
-    headers = {"If-None-Match": "*"} if etag is None else {"If-Match": etag}
-    reply = api.send("PUT", f"facts/{key}", {"value": value, **fields}, headers=headers)
-    assert reply.status in (200, 201), reply
-    return reply.headers["ETag"]
 
 
 def observe(api: Api, number: int) -> None:
@@ -54,7 +48,7 @@ def learn(api: Api, number: int) -> None:
 
 def change(api: Api, number: int) -> None:
     reply = api.get("facts/changing")
-    put(api, "changing", f"{number} {LONG}", reply.headers["ETag"] if reply.status == 200 else None)
+    make(api, "changing", f"{number} {LONG}", reply.headers["ETag"] if reply.status == 200 else None)
 
 
 def escalate(api: Api, number: int) -> Any:
@@ -72,15 +66,10 @@ LISTS: dict[str, Callable[[Api, int], Any]] = {
         "tasks", {"key": f"k{number}", "title": "T", "metadata": {"a": LONG}}
     ),
     "alerts?sent=true&limit=100": lambda api, number: api.make("alerts", {"to": "all", "insight": "ä" * 20_000}),
-    "facts?limit=100": lambda api, number: put(api, f"k{number}", LONG),
+    "facts?limit=100": lambda api, number: make(api, f"k{number}", LONG),
     "facts/changing/history?limit=100": change,
     "escalations?limit=100": escalate,
 }
-
-
-def size(reply: Reply) -> int:
-    assert reply.status == 200, reply
-    return len(orjson.dumps(reply.data))
 
 
 def walk(api: Api, address: str | None, way: str) -> tuple[list[list[Any]], str]:
@@ -127,7 +116,7 @@ def test_what_is_confidential_and_left_for_the_next_page_is_not_recorded_as_read
 def test_facts_read_answers_what_fits_and_names_the_rest(api: Api) -> None:
     keys = [f"k{number:02}" for number in range(ROWS)]
     for key in keys:
-        put(api, key, f"{key} {LONG}")
+        make(api, key, f"{key} {LONG}")
     asked, found, trips = [*keys[:9], "absent", *keys[9:], "last"], {}, 0
     wanted, missing = asked, []
     while wanted:
@@ -148,8 +137,8 @@ def test_facts_read_goes_on_past_a_key_with_many_large_twins(team: Team) -> None
     words = [f"w{number}" for number in range(12)]
     wide = make_api(team, Sensitivity.INTERNAL, words)
     for word in words:
-        put(wide, "twins", LONG, compartments=[word])
-    put(wide, "other", 1)
+        make(wide, "twins", LONG, compartments=[word])
+    make(wide, "other", 1)
     reply = wide.post("facts/read", {"keys": ["twins", "other"]})
     assert size(reply) <= MOST
     assert len(reply.data["ambiguous"]["twins"]) == 12
@@ -158,7 +147,7 @@ def test_facts_read_goes_on_past_a_key_with_many_large_twins(team: Team) -> None
 
 
 def test_small_answers_say_that_nothing_is_missing(api: Api) -> None:
-    put(api, "a", 1)
+    make(api, "a", 1)
     assert api.post("facts/read", {"keys": ["a", "b"]}).data | {"facts": 0} == {
         "facts": 0,
         "missing": ["b"],
@@ -173,7 +162,7 @@ def test_a_package_of_large_rows_goes_on_and_names_the_facts_that_found_no_room(
         observe(api, number)
         decide(api, number)
         learn(api, number)
-        put(api, f"f{number}", LONG, task="t")
+        make(api, f"f{number}", LONG, task="t")
     body = {"task": "t", "reason_code": "other", "reason": "r", "question": "q"}
     made = api.post("escalations", body)
     assert made.status == 201

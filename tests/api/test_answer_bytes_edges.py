@@ -13,14 +13,13 @@ import pytest
 from django.conf import LazySettings
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.test_answer_bytes import put, size
-from tests.support.api import Api, make_api
+from tests.support.api import Api, make_api, size
+from tests.support.facts import make
 from tests.support.searching import ask, remember
 
 MIB = 1024 * 1024
 LARGE = "x" * 250_000
 WORDS = [f"{'w' * 37}{number:02}" for number in range(20)]
-NEW = {"If-None-Match": "*"}
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def peak(ask: Callable[[], Any]) -> tuple[Any, int]:
 def twins(api: Api, key: str, labels: list[list[str]], value: Any = LARGE) -> None:
     for number, words in enumerate(labels):
         level = "confidential" if number % 4 == 0 else "internal"
-        put(api, key, [number, value], compartments=words, sensitivity=level)
+        make(api, key, [number, value], compartments=words, sensitivity=level)
 
 
 # Facts with many twins
@@ -50,7 +49,7 @@ def twins(api: Api, key: str, labels: list[list[str]], value: Any = LARGE) -> No
 
 def test_a_fact_with_forty_large_twins_is_read_as_one(wide: Api) -> None:
     twins(wide, "k", [[word] for word in WORDS[:19]] + [[*pair] for pair in combinations(WORDS[:7], 2)])
-    etag = put(wide, "k", ["top", LARGE], sensitivity="confidential", compartments=WORDS)
+    etag = make(wide, "k", ["top", LARGE], sensitivity="confidential", compartments=WORDS)
     seq = wide.get("facts/k").data["seq"]
     for query in ("", f"?as_of_seq={seq}", f"?label={quote('+'.join(['confidential', *WORDS]), safe='')}"):
         reply, used = peak(lambda query=query: wide.get(f"facts/k{query}"))  # type: ignore[misc]
@@ -87,7 +86,7 @@ def test_the_labels_of_ambiguous_keys_count_as_what_is_read(wide: Api, settings:
     keys = [f"k{number}" for number in range(12)]
     for key in keys:
         twins(wide, key, [[word for word in WORDS if word != left] for left in WORDS[:10]], 1)
-    put(wide, "last", 1)
+    make(wide, "last", 1)
     settings.ANSWER_BYTES = 256 * 1024 + 30_000
     wanted, seen = [*keys, "last"], []
     while wanted:
@@ -108,7 +107,7 @@ def test_a_package_of_the_largest_rows_at_the_size_that_is_the_default(api: Api)
     api.make("observations/batch", {"items": [{"content": LARGE, "task": "t"}] * 25})
     api.make("observations/batch", {"items": [{"content": LARGE, "task": "t"}] * 15})
     for number in range(40):
-        put(api, f"f{number}", LARGE, task="t")
+        make(api, f"f{number}", LARGE, task="t")
         if number % 2:
             api.make("decisions", {"task": "t", "decision": LARGE, "reasoning": "ä" * 20_000})
             made = {"signal_type": "success", "details": LARGE, "context": {"a": LARGE}, "task": "t"}

@@ -15,6 +15,7 @@ from memoryhub.core.models import Membership, Team
 from memoryhub.core.viewers import system_viewer
 from tests.support.api import Api, make_api
 from tests.support.factories import make_person, make_team
+from tests.support.signing_in import BACKEND
 
 GET_ME = "me"
 UNAUTHORIZED = (401, "unauthorized")
@@ -152,7 +153,7 @@ def test_a_key_without_the_scope_is_refused(team: Team, api: Api, scope: str) ->
 def test_a_session_opens_no_api(team: Team) -> None:
     person = make_person(team)
     api = Api(None)
-    api._client.force_login(person.actor, backend="memoryhub.core.people.PeopleBackend")
+    api._client.force_login(person.actor, backend=BACKEND)
     assert api.get("tasks").refusal == UNAUTHORIZED
 
 

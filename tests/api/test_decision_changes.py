@@ -6,18 +6,15 @@ from typing import Any
 import pytest
 
 from escalations.actions import claims
-from memoryhub.core.models import Event, Sensitivity, Team
-from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.viewers import system_viewer
+from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.actions import decisions
-from tests.api.test_decisions import decide, make_stranger
-from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.api import Api, at_once, make_api
+from tests.support.decisions import NEW, WHY, decide, judge, make_stranger, revoke, supersede
 from tests.support.factories import Person
+from tests.support.ledger import events_of
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 NONE = "0198c0de-0000-7000-8000-000000000000"
-NEW = {"decision": {"do": "replace"}, "reasoning": "It was lost twice."}
-WHY = {"reason": "It was the wrong order."}
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +23,8 @@ def task(api: Api) -> str:
     return "t"
 
 
-def supersede(api: Api, old: str, **fields: Any) -> Reply:
-    return api.post(f"decisions/{old}/supersede", {**NEW, **fields})
-
-
-def revoke(api: Api, row: str) -> Reply:
-    return api.post(f"decisions/{row}/revoke", WHY)
-
-
-def judge(api: Api, row: str, outcome: str = "worked", **fields: Any) -> Reply:
-    return api.post(f"decisions/{row}/outcome", {"outcome": outcome, **fields})
-
-
 def events(team: Team, kind: str = "decision.") -> list[tuple[str, str, dict[str, Any]]]:
-    with viewer_transaction(system_viewer(team.id), read_only=True):
-        rows = Event.objects.filter(type__startswith=kind, team=team).order_by("id")
-        return [(row.type, str(row.row_id), row.data) for row in rows]
+    return [(event.type, str(event.row_id), event.data) for event in events_of(team.id, kind)]
 
 
 def listed(api: Api, row: str) -> Any:

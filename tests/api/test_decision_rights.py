@@ -10,9 +10,8 @@ from memoryhub.core.actions import teams
 from memoryhub.core.errors import Invalid
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.actions import decisions
-from tests.api.test_decision_changes import judge, revoke, supersede
-from tests.api.test_decisions import decide
 from tests.support.api import Api, Reply, make_api
+from tests.support.decisions import decide, judge, revoke, supersede
 from tests.support.factories import Person, installation, make_person
 
 VERBS: dict[str, Callable[[Api, str], Reply]] = {"supersede": supersede, "revoke": revoke, "outcome": judge}

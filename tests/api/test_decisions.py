@@ -4,20 +4,12 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.support.api import Api, Reply, at_once, make_api
-from tests.support.factories import make_team
+from tests.support.api import Api, at_once, make_api
+from tests.support.decisions import decide, make_stranger
+
+pytestmark = pytest.mark.usefixtures("task")
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
-
-
-def decide(api: Api, task: str = "t", **fields: Any) -> Reply:
-    return api.post("decisions", {"task": task, "decision": {"do": "refund"}, "reasoning": "It is due.", **fields})
-
-
-@pytest.fixture(autouse=True)
-def task(api: Api) -> str:
-    api.make("tasks", {"key": "t", "title": "T"})
-    return "t"
 
 
 def test_record_answers_the_row(api: Api) -> None:
@@ -56,12 +48,6 @@ def test_an_active_action_key_is_unique_in_the_team(team: Team, api: Api) -> Non
     assert (reply.data["decision"], reply.data["held_by"]) == (first["id"], api.name)
     assert decide(other, "u", action_key="refund:2").status == 201
     assert decide(make_stranger(), "t", action_key="refund:1").status == 201
-
-
-def make_stranger() -> Api:
-    stranger = make_api(make_team())
-    stranger.make("tasks", {"key": "t", "title": "T"})
-    return stranger
 
 
 def test_an_action_conflict_names_the_holder_only_to_who_may_see_it(team: Team, api: Api) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from escalations.actions import answers, claims
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.test_escalation_life import ACTION, answer
 from tests.support.api import Api, make_api
+from tests.support.escalations import ACTION, answer
 from tests.support.factories import Person
 
 ASKED = {"task": "t", "reason_code": "other", "reason": "r", "question": "q", "allowed": ["approve", "edit", "respond"]}

@@ -1,57 +1,22 @@
 """From the queue to the answer and back: people act by the actions that their doors call, the agent by its API."""
 
-import json
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from escalations.actions import answers, claims, notes
-from escalations.selectors.escalations import answer_of
 from memoryhub.core.actions import memberships
-from memoryhub.core.errors import Conflict, Forbidden, NotAllowed, NotFound
+from memoryhub.core.errors import Conflict, Forbidden, NotFound
 from memoryhub.core.models import Membership, Role, Sensitivity, Team
-from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.interface.http.json import dump
 from tests.support.api import Api, at_once, make_api
+from tests.support.escalations import ACTION, answer, escalate, refusal, shown
 from tests.support.factories import Person, make_person, make_team
 
-ACTION = {"name": "refund", "arguments": {"order": "o-1", "amount": 12.5}}
+pytestmark = pytest.mark.usefixtures("task")
+
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number", "maximum": 100}}, "required": ["order"]}
-
-
-@pytest.fixture(autouse=True)
-def task(api: Api) -> str:
-    api.make("tasks", {"key": "t", "title": "T"})
-    return "t"
-
-
-def escalate(api: Api, *allowed: str, task: str = "t", **fields: Any) -> UUID:
-    asked = {"task": task, "reason_code": "other", "reason": "No rule.", "question": "What now?", **fields}
-    if allowed:
-        asked["allowed"] = list(allowed)
-    if {"approve", "edit"} & set(allowed):
-        asked.setdefault("action", ACTION)
-    return UUID(api.make("escalations", asked)["id"])
-
-
-def shown(api: Api, row: UUID) -> Any:
-    return api.get(f"escalations/{row}").data
-
-
-def answer(api: Api, row: UUID) -> Any:
-    """As it is sent: None for 204."""
-    assert api.agent is not None
-    with viewer_transaction(api.agent.viewer, read_only=True):
-        return json.loads(dump(answer_of(api.agent.viewer, row)))
-
-
-def refusal(call: Callable[[], Any]) -> tuple[int, str]:
-    with pytest.raises((Conflict, NotAllowed)) as caught:
-        call()
-    return caught.value.status, str(caught.value.code)
 
 
 # The whole way

@@ -23,18 +23,15 @@ from memoryhub.core.models import Actor, Membership, Outbox, Role, Sensitivity, 
 from memoryhub.core.outbox.jobs import work_one
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from tests.api.test_escalation_life import answer, escalate, refusal, shown
 from tests.support.api import Api, at_once, make_api
 from tests.support.desk_world import JSON, browser_of, post
+from tests.support.escalations import answer, escalate, refusal, shown
 from tests.support.factories import Person, installation, make_person
 from tests.support.jobs import work
 
+pytestmark = pytest.mark.usefixtures("task")
+
 UNSENT = "Give her the money back."
-
-
-@pytest.fixture(autouse=True)
-def task(api: Api) -> None:
-    api.make("tasks", {"key": "t", "title": "T"})
 
 
 @pytest.fixture

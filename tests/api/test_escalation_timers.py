@@ -11,6 +11,7 @@ from memoryhub.core.models import Actor, Membership, Outbox, Role, Team
 from memoryhub.core.outbox import jobs
 from memoryhub.core.viewers import system_viewer
 from tests.support.api import Api
+from tests.support.escalations import shown
 from tests.support.factories import Person, installation, join, make_person, make_team
 
 
@@ -22,10 +23,6 @@ def row(api: Api, person: Person) -> UUID:
     made = UUID(api.make("escalations", asked)["id"])
     claims.claim(person.viewer, escalation_id=made)
     return made
-
-
-def shown(api: Api, row: UUID) -> Any:
-    return api.get(f"escalations/{row}").data
 
 
 def timer(row: UUID, handler: str, generation: int, owner_sql: Any) -> Outbox:

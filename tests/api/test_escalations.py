@@ -10,17 +10,13 @@ import pytest
 from escalations.actions import claims
 from memoryhub.core.models import Role, Sensitivity, Team
 from tests.support.api import Api, Reply, at_once, make_api
+from tests.support.escalations import ACTION
 from tests.support.factories import Person, make_person
+
+pytestmark = pytest.mark.usefixtures("task")
 
 CONFIDENTIAL = Sensitivity.CONFIDENTIAL
 ASKED = {"task": "t", "reason_code": "policy_exception", "reason": "Late by a day.", "question": "Refund anyway?"}
-ACTION = {"name": "refund", "arguments": {"order": "o-1", "amount": 12.5}}
-
-
-@pytest.fixture(autouse=True)
-def task(api: Api) -> str:
-    api.make("tasks", {"key": "t", "title": "T"})
-    return "t"
 
 
 def escalate(api: Api, **fields: Any) -> Reply:
@@ -252,7 +248,7 @@ def test_people_are_told_how_much_is_withheld(team: Team, api: Api, person: Pers
     for who, count in ((person, 1), (make_person(team, clearance=CONFIDENTIAL), 0)):
         with viewer_transaction(who.viewer, read_only=True):
             row = escalations.escalation(who.viewer, UUID(made))
-            assert escalations.package(who.viewer, row, most_bytes=2**20)["withheld"] == count
+            assert escalations.package(who.viewer, row, most_bytes=2**20).withheld == count
 
 
 # Lists, and who sees what

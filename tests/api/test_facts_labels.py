@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from memoryhub.core.models import Sensitivity, Team
-from tests.api.test_facts_put import delete, make, put
 from tests.support.api import Api, make_api
+from tests.support.facts import delete, make, put
 
 SECRET = {"sensitivity": "confidential", "compartments": ["finance"]}
 FINANCE = "confidential%2Bfinance"

@@ -10,26 +10,7 @@ import pytest
 from memoryhub.core.models import Sensitivity, Team
 from tests.support.api import Api, Reply, at_once, make_api
 from tests.support.factories import unique
-
-NEW = {"If-None-Match": "*"}
-
-
-def put(api: Api, at: str, value: Any, etag: str | None = None, **fields: Any) -> Reply:
-    """Make a fact; with an ETag: change it."""
-    headers = NEW if etag is None else {"If-Match": etag}
-    query = f"?label={fields.pop('label')}" if "label" in fields else ""
-    return api.send("PUT", f"facts/{at}{query}", {"value": value, **fields}, headers=headers)
-
-
-def make(api: Api, key: str, value: Any, **fields: Any) -> str:
-    """The ETag of a new fact."""
-    reply = put(api, key, value, **fields)
-    assert reply.status == 201, reply
-    return reply.headers["ETag"]
-
-
-def delete(api: Api, key: str, etag: str) -> Reply:
-    return api.send("DELETE", f"facts/{key}", headers={"If-Match": etag})
+from tests.support.facts import NEW, delete, make, put
 
 
 def versions(api: Api, key: str) -> list[int]:

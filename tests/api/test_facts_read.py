@@ -11,9 +11,9 @@ from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.selectors import facts
 from memoryhub.memory.selectors import tasks as task_selectors
-from tests.api.test_facts_put import delete, make, put
 from tests.support.api import Api, make_api
 from tests.support.factories import make_person
+from tests.support.facts import delete, make, put
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ def test_as_of_reads_a_few_of_many_versions(api: Api, owner_sql: Any, analysed: 
     (last,) = owner_sql.execute("select max(seq) from event_seq where team_id = %s", [viewer.team]).fetchone()
     with viewer_transaction(viewer, read_only=True):
         task = task_selectors.ref_by_key(viewer, "t").id
-        assert facts.as_of(viewer, "k", seq=last - 1000).version == 4000
-        assert facts.as_of(viewer, "k", time=now).version == 5000
-        assert [row.version for row in facts.of_task(viewer, task, seq=last - 1000, time=now, most_bytes=2**20)[0]] == [
-            4000
-        ]
+        assert facts.as_of(viewer, "k", seq=last - 1000).answer.version == 4000
+        assert facts.as_of(viewer, "k", time=now).answer.version == 5000
+        assert [
+            row.answer.version for row in facts.of_task(viewer, task, seq=last - 1000, time=now, most_bytes=2**20)[0]
+        ] == [4000]
         ((read,),) = run(
             "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'fact_version'"
         )

@@ -1,35 +1,17 @@
 """Non-interference, small (I11): what a low reader is answered is the same whether or not hidden rows exist."""
 
-import json
-import re
 from typing import Any
 
 from agents.models import Scope
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.search.indexer import catch_up
-from tests.support.api import Api, Reply, make_api
+from tests.support.api import Api, make_api
 from tests.support.factories import make_person, make_team
+from tests.support.facts import make
+from tests.support.hidden import plain
 
 HIGH = {"sensitivity": "confidential", "compartments": ["finance"]}
 NONE = "0198c0de-0000-7000-8000-000000000000"
-_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
-# A cursor's text is as long as what it points to, and signed; `seq` may have gaps (DESIGN, section 2).
-_CURSOR = re.compile(r"cursor=[A-Za-z0-9_-]+")
-_TAG = re.compile(r"(ID\.\d+)\.[0-9a-f]{8}")
-_SEQ = re.compile(r'"(seq|as_of)": \d+')
-
-
-def plain(reply: Reply, team: Team) -> str:
-    """The whole answer, with ids, times, cursors and the team's own name taken out."""
-    headers = {name: value for name, value in reply.headers.items() if name not in ("X-Request-Id", "Content-Length")}
-    data = {**reply.data} if isinstance(reply.data, dict) else reply.data
-    if isinstance(data, dict):
-        data.pop("request_id", None)
-    text = json.dumps([reply.status, data, headers], sort_keys=True).replace(team.slug, "TEAM")
-    for pattern, put in ((_ID, "ID"), (_TAG, r"\1"), (_TIME, "TIME"), (_CURSOR, "CURSOR"), (_SEQ, r'"\1": 0')):
-        text = pattern.sub(put, text)
-    return text
 
 
 def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
@@ -55,11 +37,11 @@ def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
         high.make("tasks/t/claim?label=confidential%2Bfinance")
     low.make("observations", {"task": "u", "content": "more", "tags": ["x"]})
     ids["decision"] = low.make("decisions", {"task": "t", "decision": "d", "reasoning": "r", "action_key": "k"})["id"]
-    fact(low, "k", 1)
-    fact(low, "l", 1, task="u")
+    make(low, "k", 1)
+    make(low, "l", 1, task="u")
     if hidden:
-        fact(high, "k", 2, **HIGH)
-        fact(high, "hid", 2, task="u", **HIGH)
+        make(high, "k", 2, **HIGH)
+        make(high, "hid", 2, task="u", **HIGH)
     low.make("learnings", {"signal_type": "pattern", "details": "seen", "context": {"a": "b"}})
     ids["escalation"] = low.make("escalations", {**ASKED, "task": "u"})["id"]
     hide(high, hidden, "after")
@@ -69,18 +51,13 @@ def make_world(team: Team, *, hidden: bool) -> tuple[Api, dict[str, str]]:
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
 
 
-def fact(api: Api, key: str, value: Any, **fields: Any) -> None:
-    reply = api.send("PUT", f"facts/{key}", {"value": value, **fields}, headers={"If-None-Match": "*"})
-    assert reply.status == 201, reply
-
-
 def hide(high: Api, hidden: bool, key: str) -> None:
     if not hidden:
         return
     high.make("tasks", {"key": key, "title": "Hidden", **HIGH})
     high.make("observations", {"task": key, "content": "x", "tags": ["x"]})
     high.make("decisions", {"task": key, "decision": "x", "reasoning": "y", "action_key": key})
-    fact(high, key, 1, task=key)
+    make(high, key, 1, task=key)
     high.make("learnings", {"signal_type": "success", "details": "seen x", "context": {"a": "b"}, **HIGH})
     made = high.make("escalations", {"task": key, **ASKED, "client_ref": key})["id"]
     high.make(f"escalations/{made}/cancel", {"reason": "x"})

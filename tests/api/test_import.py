@@ -7,9 +7,9 @@ import pytest
 
 from agents.models import DEFAULT_SCOPES, Scope
 from memoryhub.core.models import Sensitivity, Team
-from tests.agents.test_import_trajectories import BAD, DONE, HANDED, USER, assistant, call
 from tests.support.api import Api, Reply, at_once, make_api
 from tests.support.factories import unique
+from tests.support.runs import BAD, DONE, HANDED, USER, assistant, call
 
 WHERE = "import/trajectories"
 NOTHING = {"tasks": 0, "observations": 0, "decisions": 0, "escalations": 0}

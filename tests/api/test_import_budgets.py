@@ -12,9 +12,9 @@ import pytest
 
 from memoryhub.core.models import Team
 from memoryhub.core.work import doing
-from tests.agents.test_import_trajectories import USER
-from tests.api.test_leaving import Counting
 from tests.support.api import Api, Reply, make_api
+from tests.support.leaving import Counting
+from tests.support.runs import USER
 
 MIB = 1024 * 1024
 

@@ -231,7 +231,6 @@ def csv_of(api: Api, query: str) -> tuple[Any, str]:
         "to=9999-12-31T23:59:59Z&from=9998-12-31T23:59:59Z&by=month",
         "by=week,,agent",
         "format=xml",
-        "by=agent&by=week",
     ],
 )
 def test_what_makes_no_sense_is_refused(past: Past, query: str) -> None:

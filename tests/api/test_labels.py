@@ -19,6 +19,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from tests.support.api import Api, at_once, make_api
 from tests.support.factories import make_team, unique
+from tests.support.facts import put
 
 WORDS = [f"w{number}" for number in range(20)]
 REFUSED = (409, "too_many_labels")
@@ -48,9 +49,7 @@ DOORS: dict[str, Callable[[Api, dict[str, Any]], Any]] = {
     "decisions": lambda api, label: api.post("decisions", {"task": "t", "decision": "x", "reasoning": "y", **label}),
     "learnings": lambda api, label: api.post("learnings", {"signal_type": "success", "details": "x", **label}),
     "alerts": lambda api, label: api.post("alerts", {"to": "all", "insight": "x", **label}),
-    "facts": lambda api, label: api.send(
-        "PUT", f"facts/{unique('k')}", {"value": 1, **label}, headers={"If-None-Match": "*"}
-    ),
+    "facts": lambda api, label: put(api, unique("k"), 1, **label),
 }
 
 

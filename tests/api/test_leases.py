@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,15 @@ from escalations.actions import claims
 from memoryhub.core.access.clearance import label_params
 from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.db import statements
-from memoryhub.core.models import Event, Sensitivity, Team
+from memoryhub.core.models import Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory import tasks as sweeps
 from memoryhub.memory.actions import leases
 from tests.support.api import Api, at_once, make_api
 from tests.support.factories import Person, make_team
+from tests.support.ledger import events_of
+from tests.support.timing import wait_until
 
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
 
@@ -40,16 +42,7 @@ def run_out(team: Team, owner_sql: psycopg.Connection[Any], *keys: str) -> None:
 
 
 def events(team: Team, type: str = "task.run_out") -> list[dict[str, Any]]:
-    with viewer_transaction(system_viewer(team.id), read_only=True):
-        return list(Event.objects.filter(type=type).order_by("id").values_list("data", flat=True))
-
-
-def wait_until(true: Callable[[], object], seconds: float = 20) -> float:
-    begun = time.monotonic()
-    while not true():
-        assert time.monotonic() - begun < seconds, "it does not happen"
-        time.sleep(0.05)
-    return time.monotonic() - begun
+    return [event.data for event in events_of(team.id, type)]
 
 
 def test_a_lease_runs_out_by_itself(team: Team, api: Api, worker: object) -> None:

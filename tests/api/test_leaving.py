@@ -9,27 +9,15 @@ import pytest
 
 from agents.models import DEFAULT_SCOPES
 from memoryhub.core.models import Team
-from memoryhub.core.work import Work, doing
+from memoryhub.core.work import doing
 from memoryhub.memory.search.indexer import catch_up
-from tests.api.test_answer_bytes import put
 from tests.support.api import Api, Reply, make_api
 from tests.support.desk_world import browser_of
 from tests.support.factories import make_person
+from tests.support.facts import make
+from tests.support.leaving import Counting
 
 MANY = 24
-
-
-class Counting(Work):
-    """Counts how often it is asked for; with `most`, its client leaves then."""
-
-    def __init__(self, most: int | None = None) -> None:
-        super().__init__()
-        self.most, self.asked = most, 0
-
-    def check(self) -> None:
-        self.asked += 1
-        self.is_left = self.most is not None and self.asked > self.most
-        super().check()
 
 
 @pytest.fixture
@@ -43,7 +31,7 @@ def fill(api: Api) -> None:
     item = {"content": "a red kestrel", "task": "t"}
     api.make("observations/batch", {"items": [item] * MANY})
     for number in range(MANY):
-        put(api, f"f{number}", number)
+        make(api, f"f{number}", number)
         api.make("learnings", {"signal_type": "success", "details": f"n{number}", "context": {"kind": "mail"}})
     assert api.agent is not None
     catch_up(api.agent.membership.team_id)

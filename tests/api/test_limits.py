@@ -13,10 +13,10 @@ from agents.limits import SWEEP_AT, WINDOW_SECONDS, Buckets
 from memoryhub.core.errors import Invalid
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Team
-from tests.conftest import Server
 from tests.support.api import Api, Reply, make_api
 from tests.support.factories import make_agent, make_team
 from tests.support.labelled_world import ask, make_task
+from tests.support.web import Server
 
 PER_MINUTE = 60  # one a second, ten at once
 BURST = 10

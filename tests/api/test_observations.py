@@ -1,8 +1,6 @@
 from functools import partial
 from typing import Any
 
-import pytest
-
 from escalations.actions import claims
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.selectors import memories
@@ -19,12 +17,6 @@ def log(api: Api, content: Any = "seen", **fields: Any) -> dict[str, Any]:
 
 def contents(api: Api, query: str = "") -> list[Any]:
     return [row["content"] for row in api.results(f"observations?{query}")]
-
-
-@pytest.fixture
-def task(api: Api) -> str:
-    api.make("tasks", {"key": "t", "title": "T"})
-    return "t"
 
 
 # One

@@ -1,22 +1,21 @@
 """What expires: out of sight at once, removed later in small batches, kept while pinned or part of an open case."""
 
-import io
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.core.management import call_command
 
 from escalations.actions import answers, claims
 from memoryhub.core.models import Event, Sensitivity, Team
-from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory import tasks as sweeps
 from memoryhub.memory.actions import retention
-from tests.api.test_leases import wait_until
 from tests.support.api import Api, make_api
+from tests.support.commands import run
 from tests.support.factories import Person, make_team
+from tests.support.ledger import events_of
+from tests.support.timing import wait_until
 
 LATER = "2999-01-31T09:30:00Z"
 ASKED = {"reason_code": "other", "reason": "r", "question": "q"}
@@ -50,8 +49,7 @@ def contents(api: Api, query: str = "") -> list[Any]:
 
 
 def events(team: Team, type: str = "observation.expire") -> list[Event]:
-    with viewer_transaction(system_viewer(team.id), read_only=True):
-        return list(Event.objects.filter(type=type).order_by("id"))
+    return events_of(team.id, type)
 
 
 def sweep(team: Team, limit: int = 500) -> int:
@@ -202,9 +200,7 @@ def test_only_what_one_may_see_is_pinned(team: Team, api: Api) -> None:
 
 
 def command(*words: str) -> tuple[str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    call_command("expire_observations", *words, stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
+    return run("expire_observations", *words)
 
 
 def test_the_command_tells_what_would_go_and_then_removes_it(team: Team, api: Api, expire: Any, stored: Any) -> None:

@@ -12,9 +12,9 @@ from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.search import indexer, query
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.ranking import Filters, find
-from tests.api.test_hidden import plain
+from memoryhub.memory.search.ranking import SearchFilters, find
 from tests.support.api import Api
+from tests.support.hidden import plain
 from tests.support.searching import found, hits, indexed, remember
 
 WAIT_SECONDS = 20
@@ -107,7 +107,7 @@ def test_search_uses_its_index_where_row_level_security_would_hide_it(
     assert api.agent is not None
     with viewer_transaction(api.agent.viewer, read_only=True) as transaction:
         before = run(scans)
-        assert len(find(transaction.viewer, query.read("pump 7"), Filters(), mode="hybrid", limit=10)) == 10
+        assert len(find(transaction.viewer, query.read("pump 7"), SearchFilters(), mode="hybrid", limit=10)) == 10
         after = run(scans)
     ((uses, reads),), ((uses_then, reads_then),) = before, after
     assert uses_then > uses

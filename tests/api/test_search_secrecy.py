@@ -12,9 +12,9 @@ from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import fetch_plan, indexer
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.search.rebuild import rebuild
-from tests.api.test_hidden import plain
 from tests.support.api import Api, make_api
 from tests.support.factories import make_team, unique
+from tests.support.hidden import plain
 from tests.support.searching import ask, found, hits, indexed, remember
 
 SECRET = {"sensitivity": "confidential"}

@@ -1,68 +1,25 @@
 """Searching by meaning: what is found, in what order, and what it does while the endpoint is away."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 
 from memoryhub.core.db.statements import run
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.search import embeddings, indexer, vector_indexer
+from memoryhub.memory.search import embeddings, indexer, vector_indexer, vectors
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.search.vector_indexer import Outcome
-from tests.api.test_hidden import plain
 from tests.support.api import Api, at_once, make_api
-from tests.support.embeddings import KEY, Endpoint, serving, similarity
+from tests.support.embeddings import KEY, MODEL, Endpoint, similarity
 from tests.support.factories import make_team, unique
-from tests.support.searching import ask, found, hits, remember
+from tests.support.hidden import plain
+from tests.support.searching import ask, embed, forget_endpoint, found, hits, kept, remember
 
 SECRET = {"sensitivity": "confidential"}
 FINANCE = {"sensitivity": "internal", "compartments": ["finance"]}
-MODEL = "bag-of-meanings"
-
-
-@pytest.fixture(scope="module")
-def serving_endpoint() -> Iterator[Endpoint]:
-    with serving() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def endpoint(serving_endpoint: Endpoint, settings: LazySettings) -> Iterator[Endpoint]:
-    """The endpoint, configured for this process, as new."""
-    settings.EMBEDDINGS_URL, settings.EMBEDDINGS_MODEL = serving_endpoint.url, MODEL
-    settings.EMBEDDINGS_KEY = KEY
-    serving_endpoint.forget()
-    _wake()
-    yield serving_endpoint
-    serving_endpoint.forget()
-    _wake()
-
-
-def _wake() -> None:
-    """Forget what this process keeps of the endpoint."""
-    embeddings._away_until = 0.0
-    embeddings._kept.clear()
-    embeddings._client.cache_clear()
-
-
-def embed(team: Team) -> list[Outcome]:
-    """Index and embed all that there is; the outcomes of the batches."""
-    catch_up(team.id)
-    return list(
-        itertools.takewhile(lambda outcome: outcome is Outcome.SENT, iter(lambda: vector_indexer.embed(team.id), None))
-    )
-
-
-def kept(owner_sql: Any, team: Team) -> int:
-    ((count,),) = owner_sql.execute(
-        "select count(*) from search_vector v join search_shelf s on s.id = v.shelf_id where s.team_id = %s", [team.id]
-    ).fetchall()
-    return int(count)
 
 
 def test_meaning_finds_what_shares_no_word(team: Team, api: Api, endpoint: Endpoint) -> None:
@@ -139,10 +96,10 @@ def test_confidential_and_private_texts_never_reach_the_endpoint(
 @pytest.fixture
 def few() -> Iterator[None]:
     """Small cells, of which few rows are looked at, so that the bound is reached."""
-    before = indexer.CELL, vector_indexer.NEAREST
-    indexer.CELL, vector_indexer.NEAREST = 4, 6
+    before = indexer.CELL, vectors.NEAREST
+    indexer.CELL, vectors.NEAREST = 4, 6
     yield
-    indexer.CELL, vector_indexer.NEAREST = before
+    indexer.CELL, vectors.NEAREST = before
 
 
 @pytest.mark.usefixtures("few")
@@ -232,7 +189,7 @@ def test_an_endpoint_that_is_away_costs_nobody_more_than_the_meaning(
     assert vector_indexer.embed(team.id) is Outcome.FAILED
     assert team.id not in vector_indexer.behind()  # likewise
     endpoint.status = 200
-    _wake()
+    forget_endpoint()
     assert len(hits(api, "delayed", mode="semantic")) == 1
     assert "degraded" not in ask(api, "late").data
     assert endpoint.sizes[-1] == 1
@@ -287,7 +244,7 @@ def test_nonsense_from_the_endpoint_does_no_harm(
     assert vector_indexer.embed(team.id) is Outcome.FAILED
     assert kept(owner_sql, team) == 0
     assert ask(api, "late", mode="semantic").refusal == (503, "unavailable")
-    _wake()
+    forget_endpoint()
     reply = ask(api, "late")
     assert (reply.data["degraded"], len(reply.data["results"])) == (True, 1)
 
@@ -300,7 +257,7 @@ def test_vectors_of_another_size_are_passed_over(team: Team, api: Api, endpoint:
     embed(team)
     assert found(api, "delayed", mode="semantic") == ["a late plane"]
     endpoint.raw = None
-    _wake()
+    forget_endpoint()
     assert found(api, "delayed", mode="semantic") == ["a late flight"]
 
 

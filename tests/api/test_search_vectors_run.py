@@ -1,6 +1,5 @@
 """Vectors in the processes themselves: web, worker and beat, the command, and what is said when something misses."""
 
-import io
 import os
 import re
 import subprocess
@@ -23,15 +22,14 @@ from memoryhub.core.models import Sensitivity, Team
 from memoryhub.memory.management.commands import reindex_vectors
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.run.launch import beat_command, web_command, worker_command
-from tests.api.test_search_vectors import MODEL, embed, endpoint, kept, serving_endpoint
 from tests.support import servers
 from tests.support.api import Api, make_api
-from tests.support.embeddings import KEY, Endpoint, serving
+from tests.support.commands import run
+from tests.support.embeddings import KEY, MODEL, Endpoint, serving
 from tests.support.factories import unique
-from tests.support.searching import found, remember
+from tests.support.searching import embed, found, kept, remember
 from tests.support.servers import ROOT, drop_database
 
-__all__ = ["endpoint", "serving_endpoint"]  # fixtures
 WAIT_SECONDS = 40
 
 
@@ -131,9 +129,7 @@ def manage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_command(**options: Any) -> list[str]:
-    said = io.StringIO()
-    call_command("reindex_vectors", stderr=said, **options)
-    return said.getvalue().splitlines()
+    return run("reindex_vectors", **options)[1].splitlines()
 
 
 def test_the_command_says_how_far_it_is_and_goes_on_where_it_was_broken_off(

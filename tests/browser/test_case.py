@@ -9,13 +9,12 @@ from escalations.actions import answers, claims, notes
 from memoryhub.core.actions import memberships
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import leases, observations
-from memoryhub.memory.actions.observations import NewObservation
+from memoryhub.memory.schemas.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
-from tests.browser.test_first_light import live, sign_in
-from tests.conftest import Server
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import NewPage, case, live, sign_in
 from tests.support.desk_world import ACTION, Desk
 from tests.support.factories import make_person
+from tests.support.web import Server
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -23,7 +22,7 @@ def test_the_case_begins_with_what_is_asked_and_the_buttons(new_page: NewPage, d
     made = desk.escalate("order", allowed=["approve", "edit"], action=ACTION, recommendation="Do it.")
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     page = case(sign_in(new_page(viewport={"width": width, "height": 800}), desk.sam), made)
-    names = ["What will happen", "Why the agent stopped", "Time, and who waits", "What the agent recommends"]
+    names = ["What will happen", "Why the agent stopped", "Time, and who is waiting", "What the agent recommends"]
     names += ["What was found", "Timeline"]
     shown = [page.locator("h1"), page.get_by_role("button", name="Approve")]
     shown += [page.get_by_role("heading", name=name, exact=True) for name in names]
@@ -58,7 +57,7 @@ def test_what_comes_out_of_sight_is_said(new_page: NewPage, desk: Desk):
     made = desk.escalate("far")
     with viewer_transaction(desk.agent.viewer):
         task = by_key(desk.agent.viewer, "far")
-        observations.log(desk.agent.viewer, item=NewObservation(content="line\n" * 60, task=task))
+        observations.log(desk.agent.viewer, item=NewObservation(content="line\n" * 60, task=task.key))
     page = case(sign_in(new_page(viewport={"width": 1280, "height": 400}), desk.sam), made)
     notes.note(desk.sam.viewer, escalation_id=made.id, text="My own.")
     expect(page.locator("#since")).to_contain_text("My own.")
@@ -99,7 +98,7 @@ def test_what_was_typed_survives_reloads_updates_and_a_lost_claim(new_page: NewP
     expect(page.get_by_label("Your answer")).to_be_focused()
     page.reload()
     expect(page.locator("#kept")).to_contain_text("Half an answer and more")
-    page.get_by_role("button", name="Throw it away").click()
+    page.get_by_role("button", name="Discard").click()
     expect(page.locator("#kept")).to_be_hidden()
 
 
@@ -148,7 +147,7 @@ def test_the_timeline_loads_as_one_scrolls(new_page: NewPage, desk: Desk):
     made = desk.escalate("scroll")
     with viewer_transaction(desk.agent.viewer):
         task = by_key(desk.agent.viewer, "scroll")
-        items = [NewObservation(content=f"number {number};", task=task, tags=["t"]) for number in range(120)]
+        items = [NewObservation(content=f"number {number};", task=task.key, tags=["t"]) for number in range(120)]
         observations.log_batch(desk.agent.viewer, items=items)
     page = case(sign_in(new_page(), desk.sam), made)
     items = page.locator("#since li[data-item]")
@@ -168,7 +167,7 @@ def test_the_timeline_loads_as_one_scrolls(new_page: NewPage, desk: Desk):
     expect(items.nth(50)).to_be_focused()
     page.locator("#since .tag").first.click()
     expect(page).to_have_url(re.compile("tag=t"))
-    page.get_by_label("Search inside the timeline").fill("number 7;")
+    page.get_by_label("Search the timeline").fill("number 7;")
     expect(items).to_have_count(1)
 
 
@@ -177,7 +176,7 @@ def test_confidential_items_that_arrive_are_opened_on_demand(new_page: NewPage, 
     page = case(sign_in(new_page(), desk.lee), made)
     viewer = desk.lee.viewer
     with viewer_transaction(viewer):
-        new = NewObservation(content="The secret word.", task=by_key(viewer, "open"), sensitivity=2)
+        new = NewObservation(content="The secret word.", task="open", sensitivity="confidential")
         observations.log(viewer, item=new)
     button = page.get_by_role("button", name="Confidential: open to read")
     expect(button).to_be_visible()
@@ -233,7 +232,7 @@ def test_a_claim_that_ends_speaks_of_words_only_where_there_are_some(new_page: N
         claims.release(desk.lee.viewer, escalation_id=made.id)
         told = page.locator("#toasts").get_by_text("Your claim has ended.")
         kept = " What you wrote is kept here." if words else ""
-        expect(told).to_have_text(f"Your claim has ended.{kept} Claim it again to go on.")
+        expect(told).to_have_text(f"Your claim has ended.{kept} Claim it again to continue.")
 
 
 def test_a_case_that_may_no_longer_be_seen_goes_and_leaves_what_was_written(new_page: NewPage, desk: Desk):
@@ -248,7 +247,7 @@ def test_a_case_that_may_no_longer_be_seen_goes_and_leaves_what_was_written(new_
     page.get_by_role("button", name="Respond").click()
     page.keyboard.type("Half an answer")
     see(0)
-    expect(page.locator("#standing")).to_have_text("You may no longer see this case.", timeout=15_000)
+    expect(page.locator("#standing")).to_have_text("You no longer have access to this case.", timeout=15_000)
     for gone in ("Who is the informant?", "Title of withdrawn", "It is above my limit.", "escalated", "Release"):
         expect(page.get_by_text(gone).first).to_be_hidden()
     expect(page.get_by_label("Your answer")).to_have_value("Half an answer")
@@ -271,7 +270,7 @@ def test_what_has_the_focus_tells_the_present_state_too(new_page: NewPage, desk:
     expect(page.locator("#standing")).to_contain_text("It is yours")
     expect(page.locator("#standing")).to_be_focused()
     claims.release(desk.lee.viewer, escalation_id=made.id)
-    expect(page.locator("#standing")).to_have_text("Nobody has it yet. Claim it to answer.")
+    expect(page.locator("#standing")).to_have_text("Nobody has claimed it yet. Claim it to answer.")
     # A button that goes takes its name and the focus along: the next press does not do what came in its place.
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     answers.decide(desk.sam.viewer, escalation_id=made.id, verdict="respond", message="Yes.", hand_back=False)

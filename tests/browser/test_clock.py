@@ -9,8 +9,7 @@ from escalations.actions import claims
 from escalations.models import Escalation, Queue
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.browser.test_first_light import sign_in
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import NewPage, case, sign_in
 from tests.support.desk_world import Desk
 
 # A laptop whose clock is wrong by this many minutes, and which says so to every script.

@@ -5,8 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from escalations.actions import answers, claims
-from tests.browser.test_first_light import live, sign_in
-from tests.support.desk_pages import NewPage
+from tests.support.desk_pages import NewPage, live, sign_in
 from tests.support.desk_world import Desk
 from tests.support.factories import make_agent
 

@@ -7,8 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from escalations.actions import claims, notes
-from tests.browser.test_first_light import live, sign_in
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import NewPage, case, live, sign_in
 from tests.support.desk_world import ACTION, Desk
 from tests.support.factories import make_agent, make_person
 
@@ -140,10 +139,10 @@ def test_a_page_that_lost_a_script_says_so(new_page: NewPage, desk: Desk, script
     page = sign_in(new_page(), desk.sam)
     page.route(f"**/static/{script}*.js", lambda route: route.abort(), times=1)
     page.reload()
-    expect(page.get_by_role("alert").first).to_contain_text("This page did not load as a whole")
-    page.get_by_role("link", name="Load it again").click()
+    expect(page.get_by_role("alert").first).to_contain_text("This page did not load completely")
+    page.get_by_role("link", name="Reload").click()
     live(page)
-    expect(page.get_by_role("link", name="Load it again")).to_have_count(0)
+    expect(page.get_by_role("link", name="Reload")).to_have_count(0)
 
 
 def test_after_a_break_the_page_catches_up_by_itself(new_page: NewPage, desk: Desk):

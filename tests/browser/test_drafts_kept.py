@@ -4,70 +4,29 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from escalations.actions import claims
 from escalations.selectors.escalations import answer_of
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.json import dump
-from tests.browser.test_first_light import live, sign_in
-from tests.browser.test_typing import answering, held
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import (
+    NewPage,
+    answering,
+    case,
+    first,
+    held,
+    hold,
+    keeps,
+    kept,
+    live,
+    sign_in,
+    sign_out_elsewhere,
+    words,
+    writing,
+)
 from tests.support.desk_world import ACTION, Desk
 from tests.support.factories import PASSWORD
-
-
-def hold(page: Page, address: str, **more: Any) -> list[Route]:
-    """From now on requests to this address wait here."""
-    routes: list[Route] = []
-    page.route(address, lambda route: routes.append(route), **more)  # noqa: PLW0108  # Playwright takes no built-in
-    return routes
-
-
-def first(page: Page, routes: list[Route]) -> Route:
-    """The first that waits; it is awaited."""
-    for _ in range(1_200):  # a send itself waits up to five seconds for what was kept
-        if routes:
-            return routes.pop(0)
-        page.wait_for_timeout(25)
-    raise AssertionError("nothing was asked")
-
-
-def kept(page: Page, made: Any) -> dict[str, dict[str, str]]:
-    """What the server has of the page's person on a case."""
-    answer = page.request.get(f"/escalations/{made.id}/drafts/", headers={"Accept": "application/json"})
-    return {draft["form"]: draft["fields"] for draft in answer.json()["drafts"]}
-
-
-def keeps(page: Page, made: Any, form: str, fields: dict[str, str] | None) -> None:
-    """Wait until the server has just this of a form; None: nothing."""
-    for _ in range(100):
-        if kept(page, made).get(form) == fields:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(kept(page, made))
-
-
-def words(page: Page, form: str = "respond") -> Any:
-    """What a form says of its draft."""
-    return page.locator(f"#form-{form} .kept-words")
-
-
-def writing(desk: Desk, new_page: NewPage) -> tuple[Any, Page]:
-    """As `answering`, but the words stand in a note."""
-    made, page = answering(desk, new_page)
-    page.keyboard.press("Escape")
-    page.keyboard.press("x")
-    page.keyboard.type("Dear ")
-    return made, page
-
-
-def sign_out_elsewhere(page: Page) -> Page:
-    other: Page = page.context.new_page()
-    other.goto("/")
-    other.locator("details.menu summary").click()
-    other.get_by_role("button", name="Sign out").click()
-    return other
 
 
 def name_of(page: Page, label: str) -> str:
@@ -150,7 +109,7 @@ def test_what_was_kept_is_not_replaced_before_it_is_loaded(new_page: NewPage, de
     live(page)
     if how == "refused":
         first(page, loading).fulfill(status=503, body="{}")
-        expect(page.locator("#toasts")).to_contain_text("What you may have written here before could not be loaded.")
+        expect(page.locator("#toasts")).to_contain_text("Your drafts of this case could not be loaded.")
     page.get_by_role("button", name="Respond").click()
     page.keyboard.type("Hello")
     expect(words(page)).to_contain_text("not kept yet")
@@ -170,7 +129,7 @@ def test_what_was_kept_is_not_replaced_before_it_is_loaded(new_page: NewPage, de
     page.keyboard.press("End")
     field.press_sequentially("!")
     expect(words(page)).to_have_text("kept")
-    page.get_by_role("button", name="Throw it away").click()
+    page.get_by_role("button", name="Discard").click()
     keeps(page, made, "respond", {"message": "Hello!"})
 
 
@@ -233,7 +192,7 @@ def test_a_page_goes_on_with_its_words_after_the_server_went_back(
     if how == "resync":
         forget_drafts(owner_sql, made)
         sockets[-1].send('{"type": "resync", "floor": 0, "life": 1}')
-        expect(page.locator("#toasts")).to_contain_text("The server went back to an earlier state")
+        expect(page.locator("#toasts")).to_contain_text("The server was restored to an earlier state")
     else:
         other = sign_out_elsewhere(page)
         expect(page.locator("#live")).to_contain_text("signed out")
@@ -270,7 +229,7 @@ def test_enter_in_an_input_of_an_answer_sends_nothing(new_page: NewPage, desk: D
     assert page.evaluate("sent") == ["form-edit"]
     # What looks for something keeps it, and so does signing in.
     page.evaluate("addEventListener('keydown', (event) => sent.push(event.defaultPrevented))")
-    page.get_by_label("Search inside the timeline").press("Enter")
+    page.get_by_label("Search the timeline").press("Enter")
     assert page.evaluate("sent") == ["form-edit", False]
     page.context.clear_cookies()
     page.goto("/login/")

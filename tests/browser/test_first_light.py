@@ -2,33 +2,17 @@
 
 import re
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import WebSocket, expect
 
-from tests.conftest import Server
-from tests.support.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
-
-NewPage = Callable[..., Page]
+from tests.support.desk_pages import NewPage, live, sign_in
+from tests.support.factories import TestAgent, make_agent, make_person, make_team
+from tests.support.ledger import events_of
+from tests.support.web import Server
 
 ACTION = {"name": "refund", "arguments": {"order": "order-7", "amount": 80}}
-
-
-def sign_in(page: Page, person: Person) -> Page:
-    """Sign in by the form, and wait until the queue is live."""
-    page.goto("/")
-    page.get_by_label("User name").fill(person.username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    live(page)
-    return page
-
-
-def live(page: Page) -> None:
-    """Wait until the page's socket has caught up."""
-    expect(page.locator("main[data-live=ready]")).to_be_attached()
 
 
 class Hub:
@@ -57,7 +41,7 @@ def test_an_escalation_reaches_two_people_and_its_answer_reaches_the_agent(serve
     sam, lee = make_person(team, name="sam"), make_person(team, name="lee")
     hub = Hub(server, make_agent(team))
     sams, lees = sign_in(new_page(), sam), sign_in(new_page(), lee)
-    expect(sams.get_by_text("Nothing waits")).to_be_visible()
+    expect(sams.get_by_text("Nothing is waiting")).to_be_visible()
 
     escalation = hub.escalate("order-7", allowed=["approve", "edit", "reject"], action=ACTION)
     for page in (sams, lees):
@@ -85,7 +69,7 @@ def test_an_escalation_reaches_two_people_and_its_answer_reaches_the_agent(serve
     sams.get_by_role("button", name="Edit", exact=True).click()
     form = sams.locator("#form-edit")
     form.get_by_label("amount").fill("60")
-    form.get_by_label("A word to the agent").fill("Shipping is not refunded.")
+    form.get_by_label("Message to the agent").fill("Shipping is not refunded.")
     form.get_by_role("button", name="Approve with changes").click()
 
     waiting.join(timeout=30)
@@ -109,12 +93,7 @@ def test_an_escalation_reaches_two_people_and_its_answer_reaches_the_agent(serve
 
 def told(count: int, server: Server, team: int) -> set[str]:
     """The escalation's changes in the ledger, of which the timeline shows as many."""
-    from memoryhub.core.models import Event
-    from memoryhub.core.transactions import viewer_transaction
-    from memoryhub.core.viewers import system_viewer
-
-    with viewer_transaction(system_viewer(team), read_only=True):
-        changes = list(Event.objects.filter(row_type="escalation").values_list("type", flat=True))
+    changes = [event.type for event in events_of(team) if event.row_type == "escalation"]
     assert count >= len([change for change in changes if change != "escalation.keep"])
     return {change.partition(".")[2] for change in changes}
 

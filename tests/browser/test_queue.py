@@ -8,8 +8,7 @@ from escalations.actions import answers, claims
 from memoryhub.core.actions import lives
 from memoryhub.core.ledger.events import read_ledger
 from memoryhub.core.viewers import system_viewer
-from tests.browser.test_first_light import live, sign_in
-from tests.support.desk_pages import NewPage
+from tests.support.desk_pages import NewPage, live, sign_in
 from tests.support.desk_world import Desk
 
 
@@ -44,14 +43,14 @@ def test_a_notice_does_not_push_the_list_away_either(new_page: NewPage, desk: De
     expect(row).to_contain_text("lee")
     assert row.bounding_box()["y"] == before
     page.mouse.move(5, 5)
-    expect(page.get_by_text("in other people's hands")).to_be_visible()
+    expect(page.get_by_text("Other people have claimed all of these")).to_be_visible()
 
 
 def test_what_arrives_is_announced_and_filtered(new_page: NewPage, desk: Desk):
     page = sign_in(new_page(), desk.sam)
     page.get_by_label("Priority").select_option("urgent")
     expect(page).to_have_url(re.compile("priority=urgent"))
-    expect(page.get_by_text("Nothing fits these filters")).to_be_visible()
+    expect(page.get_by_text("No escalation matches these filters")).to_be_visible()
     quiet, loud = desk.escalate("quiet", priority=1), desk.escalate("loud", priority=3)
     expect(page.locator(f"#e-{loud.id}")).to_be_visible()
     expect(page.locator(f"#e-{quiet.id}")).to_have_count(0)
@@ -137,9 +136,9 @@ def test_after_a_restore_the_page_says_so(new_page: NewPage, desk: Desk):
     page = sign_in(new_page(), desk.sam)
     page.add_init_script(HEARD % (read_ledger(desk.sam.viewer).head + 5))
     page.goto("/")
-    expect(page.get_by_text("Away for long: the list is loaded anew.")).to_be_visible()
+    expect(page.get_by_text("This page was away for too long: the list was reloaded.")).to_be_visible()
     lives.begin(system_viewer(desk.team.id))
     page.goto("/")
-    expect(page.get_by_text("The server went back to an earlier state: the list is loaded anew.")).to_be_visible()
+    expect(page.get_by_text("The server was restored to an earlier state: the list was reloaded.")).to_be_visible()
     live(page)
     expect(page.locator(f"#e-{made.id}")).to_be_visible()

@@ -3,21 +3,16 @@
 from playwright.sync_api import Page
 
 from memoryhub.core.actions import people
+from tests.support.desk_pages import send_login
 from tests.support.factories import PASSWORD, installation, join, make_person, make_team, unique
 
 STORED = "[sessionStorage.length, localStorage.length]"
 
 
-def sign_in(page: Page, username: str, password: str = PASSWORD) -> None:
-    page.goto("/login/")
-    page.fill("#id_username", username)
-    page.fill("#id_password", password)
-    page.click("button.btn-primary")
-
-
 def test_what_pages_kept_is_gone_after_signing_out_and_the_next_person_finds_nothing(page: Page) -> None:
     person = make_person(make_team())
-    sign_in(page, person.username)
+    page.goto("/login/")
+    send_login(page, person.username)
     page.wait_for_selector("#live[data-state=live]")
     page.evaluate("sessionStorage.setItem('draft', 'private words'); localStorage.setItem('draft', 'private words')")
     assert page.evaluate(STORED) != [0, 0]
@@ -32,7 +27,8 @@ def test_what_pages_kept_is_gone_after_signing_out_and_the_next_person_finds_not
 def test_a_first_password_is_changed_before_anything_else(page: Page) -> None:
     actor = people.add(installation(), username=unique("new"), password=PASSWORD)
     join(make_team(), actor)
-    sign_in(page, actor.username)
+    page.goto("/login/")
+    send_login(page, actor.username)
     page.wait_for_url("**/account/password/**")
     page.goto("/")
     page.wait_for_url("**/account/password/**")

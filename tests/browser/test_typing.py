@@ -4,39 +4,17 @@ import random
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from escalations.actions import answers, claims
 from escalations.models import Escalation
 from escalations.selectors.escalations import answer_of
 from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.viewers import system_viewer
 from memoryhub.interface.http.json import dump
-from tests.browser.test_first_light import live, sign_in
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import NewPage, answering, case, held, live, send_login, sign_in, sign_out_elsewhere
 from tests.support.desk_world import ACTION, Desk
-from tests.support.factories import PASSWORD
 
 SENTENCE = "no can do: nine cranes can reach an exact note, come and claim next neck, excellent raccoon"
-
-
-def held(desk: Desk) -> list[str]:
-    """The escalations that sam has."""
-    with viewer_transaction(system_viewer(desk.team.id), read_only=True):
-        rows = Escalation.objects.filter(owner_id=desk.sam.membership.id, state__in=["claimed", "waiting"])
-        return [str(row) for row in rows.values_list("id", flat=True)]
-
-
-def answering(desk: Desk, new_page: NewPage, **more) -> tuple[Escalation, Page]:
-    """Sam's page with a claimed case, into whose answer a few words were typed; four others are free."""
-    made = desk.escalate("mine", **{"allowed": ["respond"], **more})
-    for _ in range(4):
-        desk.escalate()
-    claims.claim(desk.sam.viewer, escalation_id=made.id)
-    page = case(sign_in(new_page(), desk.sam), made)
-    page.get_by_role("button", name="Respond").click()
-    page.keyboard.type("Dear ")
-    return made, page
 
 
 def take_by_force(desk: Desk, made: Escalation) -> None:
@@ -196,9 +174,7 @@ def test_a_session_that_has_ended_keeps_the_words_and_sends_after_signing_in(new
         page.get_by_role("button", name="Send and hand back").click()
         page.get_by_role("link", name="Sign in again in a new tab").click()
     signing = opening.value
-    signing.get_by_label("User name").fill(desk.sam.username)
-    signing.get_by_label("Password").fill(PASSWORD)
-    signing.get_by_role("button", name="Sign in").click()
+    send_login(signing, desk.sam.username)
     live(signing)
     expect(page.get_by_label("Your answer")).to_have_value("Dear customer")
     page.get_by_role("button", name="Send and hand back").click()
@@ -210,10 +186,7 @@ def test_a_session_that_has_ended_keeps_the_words_and_sends_after_signing_in(new
 def test_what_was_typed_while_signed_out_is_kept_after_signing_in(new_page: NewPage, desk: Desk):
     _, page = answering(desk, new_page)
     expect(page.locator("#form-respond .kept-words")).to_have_text("kept")
-    other = page.context.new_page()
-    other.goto("/")
-    other.locator("details.menu summary").click()
-    other.get_by_role("button", name="Sign out").click()
+    other = sign_out_elsewhere(page)
     page.keyboard.type("customer")
     expect(page.locator("#form-respond .kept-words")).to_contain_text("not kept: you are signed out.")
     expect(page.locator("#live")).to_contain_text("signed out")
@@ -238,7 +211,7 @@ def test_a_draft_that_cannot_be_kept_says_so_and_stays_on_the_page(new_page: New
     page.route("**/decide", lambda route: route.abort())
     page.get_by_role("button", name="Send and hand back").click()
     refusal = page.locator("#form-respond .act-error")
-    expect(refusal).to_have_text("No answer came: it may not have arrived. What you wrote stays here.")
+    expect(refusal).to_have_text("The server did not respond: this may not have arrived. What you wrote stays here.")
     expect(page.get_by_label("Your answer")).to_have_value("Dear all")
     page.unroute("**/draft")
     expect(page.locator("#form-respond .kept-words")).to_have_text("kept", timeout=15_000)

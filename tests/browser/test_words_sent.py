@@ -3,10 +3,20 @@
 from playwright.sync_api import expect
 
 from escalations.actions import claims
-from tests.browser.test_drafts_kept import first, hold, keeps, sign_out_elsewhere, words, writing
-from tests.browser.test_first_light import live, sign_in
-from tests.browser.test_typing import answering, held
-from tests.support.desk_pages import NewPage, case
+from tests.support.desk_pages import (
+    NewPage,
+    answering,
+    case,
+    first,
+    held,
+    hold,
+    keeps,
+    live,
+    sign_in,
+    sign_out_elsewhere,
+    words,
+    writing,
+)
 from tests.support.desk_world import ACTION, Desk
 
 
@@ -34,7 +44,7 @@ def test_a_form_is_not_sent_before_what_was_kept_of_it_is_loaded(new_page: NewPa
     page.get_by_role("button", name="Respond").click()
     page.keyboard.type("Hello")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#form-respond .act-error")).to_contain_text("still to be loaded", timeout=8_000)
+    expect(page.locator("#form-respond .act-error")).to_contain_text("is still loading", timeout=8_000)
     under_way.continue_()
     expect(page.locator("#kept pre")).to_contain_text("Dear")
     assert str(made.id) in held(desk)

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from io import StringIO
 from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from memoryhub.core import tasks
 from memoryhub.core.actions import feed, teams
@@ -18,6 +17,7 @@ from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.interface.live.reader import check_cursor, read_events
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
+from tests.support import commands
 from tests.support.factories import installation, make_agent, make_person, make_team
 from tests.support.servers import ROOT
 
@@ -93,9 +93,7 @@ def test_the_command_and_the_scheduler_prune_and_a_dry_run_does_not(
     make_old(owner_sql, team, 100, 7)
 
     def run(*words: str) -> str:
-        out = StringIO()
-        call_command("prune_feed", *words, stdout=out)
-        return out.getvalue()
+        return commands.run("prune_feed", *words)[0]
 
     assert run("--team", team.slug, "--dry-run") == f"{team.slug}: the floor would be 7, 7 events higher.\n"
     assert told(agent, 0) is None

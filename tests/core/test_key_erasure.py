@@ -21,10 +21,11 @@ from memoryhub.core.models import Sensitivity
 from memoryhub.core.secrecy import sealing
 from memoryhub.core.secrecy.sealing import text_columns, unseal
 from memoryhub.core.transactions import viewer_transaction
-from tests.conftest import Server, web
 from tests.support.desk_world import JSON, browser_of, make_desk, post
 from tests.support.factories import make_agent, make_person, make_team, unique
 from tests.support.servers import ROOT
+from tests.support.timing import wait_until
+from tests.support.web import Server, web
 
 TITLE = "The confidential word Xylophone"
 LATEST = 2.0  # seconds until an erased key, or a new one, is so everywhere
@@ -107,7 +108,7 @@ def test_an_erased_key_and_a_new_one_are_so_in_every_running_process_within_two_
         return len(api.get("search", params={"q": "Xylophone"}).json()["results"])
 
     with Traffic([server, second], agent.key) as traffic:
-        _until(lambda: hits() > 0, 30)  # the worker seals words by the key, too
+        wait_until(lambda: hits() > 0, 30)  # the worker seals words by the key, too
         assert traffic.after(time.monotonic() - 60, "GET")[200, TITLE] > 0
         begun = time.monotonic()
         owner_sql.execute("delete from team_key where id = %s", [old])
@@ -118,7 +119,7 @@ def test_an_erased_key_and_a_new_one_are_so_in_every_running_process_within_two_
         statuses = {page: api.get(page).status_code for page in pages}
         assert set(statuses.values()) == {200}, statuses
         renewed_from = time.monotonic()
-        _until(lambda: len(traffic.seen) and traffic.after(erased, "POST").total() >= 4, 30)
+        wait_until(lambda: len(traffic.seen) and traffic.after(erased, "POST").total() >= 4, 30)
         reads, writes = traffic.after(erased, "GET"), traffic.after(erased, "POST")
         assert set(reads) == {(200, "")}, reads
         assert set(writes) == {(503, None)}, writes
@@ -131,21 +132,14 @@ def test_an_erased_key_and_a_new_one_are_so_in_every_running_process_within_two_
         assert "It has a new one" in done
         renewed = time.monotonic()
         time.sleep(LATEST + 1)
-        _until(lambda: traffic.after(renewed, "POST").total() >= 4, 30)
+        wait_until(lambda: traffic.after(renewed, "POST").total() >= 4, 30)
         writes = traffic.after(renewed, "POST")
         assert set(writes) == {(201, None)}, writes
-        _until(lambda: hits() > 0, 30)
+        wait_until(lambda: hits() > 0, 30)
     assert renewed_from > begun
     assert {status for _, _, status, _ in traffic.seen} <= {200, 201, 503}
     ((new,),) = owner_sql.execute("select id from team_key where team_id = %s", [team.id]).fetchall()
     assert set(sealed_by(owner_sql, team.id)) == {old, new}
-
-
-def _until(true: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def test_erasing_needs_the_owners_login_and_the_teams_name_typed(owner_sql: psycopg.Connection[Any]) -> None:

@@ -23,8 +23,8 @@ from memoryhub.core.models import Event, EventSeq, Outbox, Sensitivity
 from memoryhub.core.transactions import viewer_transaction, wait_durable
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
-from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Observation
+from memoryhub.memory.schemas.observations import NewObservation
 from tests.support.factories import make_agent, make_person, make_team
 from tests.support.labelled_world import answered, make_task, make_trial
 
@@ -187,8 +187,11 @@ def test_teams_do_not_wait_for_each_other() -> None:
 def test_an_event_for_each_label_of_a_batch() -> None:
     viewer = make_agent(make_team(), Sensitivity.CONFIDENTIAL, ["pii"]).viewer
     task = make_task(viewer)
-    items = [NewObservation(content=str(number), task=task) for number in range(3)]
-    items += [NewObservation(content="c", sensitivity=2), NewObservation(content="d", sensitivity=2)]
+    items = [NewObservation(content=str(number), task=task.key) for number in range(3)]
+    items += [
+        NewObservation(content="c", sensitivity="confidential"),
+        NewObservation(content="d", sensitivity="confidential"),
+    ]
     items += [NewObservation(content="e", compartments=["pii"]), NewObservation(content="f", private=True)]
     with viewer_transaction(viewer) as transaction:
         logged = observations.log_batch(viewer, items=items)

@@ -15,8 +15,8 @@ from memoryhub.core.db import pipeline, statements
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations
-from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Observation
+from memoryhub.memory.schemas.observations import NewObservation
 from tests.support.factories import make_agent, make_team
 from tests.support.labelled_world import make_task
 
@@ -60,10 +60,10 @@ def test_each_statement_sees_what_those_before_it_did(trips: list[list[str]]):
 def test_a_write_is_two_trips_and_its_answer_a_third(trips: list[list[str]]):
     viewer = make_agent(make_team("trips")).viewer
     task = make_task(viewer)
-    item = NewObservation(content="found", task=task)
-    observations.log(viewer, item=item)
+    item = NewObservation(content="found", task=task.key)
+    observations.log(viewer, item=item, task=task)
     trips.clear()
-    observations.log(viewer, item=item)
+    observations.log(viewer, item=item, task=task)
     assert len(trips) == 1, "the settings, the row, the event, COMMIT and the wait for the disk travel together"
     assert trips[0][-2] == "commit"
 
@@ -72,7 +72,7 @@ def test_a_statement_of_the_orm_comes_after_what_waits():
     viewer = make_agent(make_team("order")).viewer
     task = make_task(viewer)
     with viewer_transaction(viewer):
-        logged = observations.log(viewer, item=NewObservation(content="first", task=task))
+        logged = observations.log(viewer, item=NewObservation(content="first", task=task.key))
         assert Observation.objects.filter(id=logged.id).exists()
 
 
@@ -96,7 +96,7 @@ def test_what_waits_is_forgotten_with_its_transaction():
 
     def fail() -> None:
         with viewer_transaction(viewer):
-            observations.log(viewer, item=NewObservation(content="never", task=task))
+            observations.log(viewer, item=NewObservation(content="never", task=task.key))
             raise LookupError
 
     with pytest.raises(LookupError):

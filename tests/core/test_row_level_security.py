@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import RequestFactory
 from psycopg import errors, sql
 
-from agents.api.doors import Answer, Reading
+from agents.api.doors import ReadEndpoint
 from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.db.statements import flush
 from memoryhub.core.ids import new_id
@@ -168,11 +168,11 @@ def test_the_app_role_may_not(app_sql: Connection, trial: Trial, statement: str)
             app_sql.execute(statement)
 
 
-class Forgotten(Reading):
+class Forgotten(ReadEndpoint):
     """A page whose author forgot visible_to()."""
 
-    def read(self, **url: Any) -> Answer:
-        return Answer([str(found) for found in Observation.objects.values_list("id", flat=True)])
+    def read(self) -> list[str]:
+        return [str(found) for found in Observation.objects.values_list("id", flat=True)]
 
 
 def read_forgotten(key: str) -> set[UUID]:

@@ -48,8 +48,11 @@ def paused(work: Work, *, computed: float = 2 * LONG_SECONDS) -> float:
 
 
 def test_long_work_waits_until_short_work_is_done() -> None:
-    with another(SHORT_SECONDS / 2):
-        assert paused(Work()) > SHORT_SECONDS / 4
+    pauses = []
+    for _ in range(5):  # on a busy machine the other may be done before this one has computed for long
+        with another(SHORT_SECONDS / 2):
+            pauses.append(paused(Work()))
+    assert max(pauses) > SHORT_SECONDS / 4
 
 
 def test_nobody_else_waits() -> None:

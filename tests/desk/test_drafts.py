@@ -13,8 +13,7 @@ from memoryhub.core.db.statements import flush
 from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
-from tests.desk.test_verbs import act, events
-from tests.support.desk_world import JSON, Desk, browser_of, post
+from tests.support.desk_world import JSON, Desk, act, browser_of, events, post
 from tests.support.factories import make_person
 
 WORD = "half an answer"

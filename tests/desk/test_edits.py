@@ -4,10 +4,9 @@ import httpx
 import pytest
 from django.test import Client
 
-from tests.conftest import Server
-from tests.desk.test_verbs import act
-from tests.support.desk_world import HTML, Desk, browser_of
+from tests.support.desk_world import HTML, Desk, act, browser_of
 from tests.support.factories import make_agent, make_person
+from tests.support.web import Server
 
 ARGUMENTS = (
     '{"z": 2.0, "a": 2, "e": 1e2, "sum": 0.30000000000000004, "long": 0.1000000000000000055511151231257827,'

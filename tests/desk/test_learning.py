@@ -11,10 +11,10 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions
 from memoryhub.memory.models import Learning
+from memoryhub.memory.schemas.decisions import NewDecision, Replacement
 from memoryhub.memory.selectors.tasks import ref_by_key
-from tests.desk.test_verbs import act, events
 from tests.support.api import Api, at_once
-from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, browser_of, events, post
 from tests.support.factories import make_agent, make_person
 
 FORM = {"signal_type": "success", "details": "Refund when it is late.", "context": "reason: other\norder: 1042"}
@@ -160,13 +160,15 @@ def test_what_became_of_a_decision_is_on_the_timeline(desk: Desk, sam: Client):
     row = desk.escalate(key="t")
     with viewer_transaction(viewer):
         task = ref_by_key(viewer, "t")
-        first, _ = decisions.record(viewer, task=task, decision="wait", reasoning="Perhaps.")
-        second, _ = decisions.supersede(viewer, decision_id=first, decision="refund", reasoning="It is late.")
+        first, _ = decisions.record(viewer, item=NewDecision(task=task.key, decision="wait", reasoning="Perhaps."))
+        second, _ = decisions.supersede(
+            viewer, decision_id=first, item=Replacement(decision="refund", reasoning="It is late.")
+        )
         decisions.outcome(viewer, decision_id=second, outcome="failed", note="The bank said no.")
         decisions.outcome(viewer, decision_id=second, outcome="worked", note="It is paid.")
         decisions.revoke(viewer, decision_id=second, reason="The parcel came.")
     shown = page(sam, row)
-    for words in ("superseded", "in place of an earlier one", "The parcel came.", ">failed<", ">worked<"):
+    for words in ("superseded", "replaces an earlier one", "The parcel came.", ">failed<", ">worked<"):
         assert words in shown
     assert shown.count("It is paid.") == 1
     assert "The bank said no." not in shown  # the last word on an outcome is the one that is kept

@@ -14,9 +14,8 @@ from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.json import dump
 from memoryhub.memory.models import Task
-from tests.desk.test_verbs import act
 from tests.support.api import Api, make_api
-from tests.support.desk_world import browser_of
+from tests.support.desk_world import act, browser_of
 from tests.support.factories import make_person, make_team
 
 MIB = 1024 * 1024

@@ -13,7 +13,9 @@ from memoryhub.core.models import AccessLog
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import decisions, observations, tasks
-from memoryhub.memory.actions.observations import NewObservation
+from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 from memoryhub.memory.selectors.tasks import by_key
 from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
 from tests.support.factories import PASSWORD, Person, join, make_agent, make_person, make_team
@@ -32,7 +34,7 @@ def queries(client: Client, path: str) -> list[str]:
 def log(desk: Desk, key: str, content, agent=None, **more):
     viewer = (agent or desk.agent).viewer
     with viewer_transaction(viewer):
-        observations.log(viewer, item=NewObservation(content=content, task=by_key(viewer, key), **more))
+        observations.log(viewer, item=NewObservation(content=content, task=key, **more))
 
 
 def test_nobody_is_led_to_the_sign_in_and_back(desk: Desk):
@@ -54,7 +56,7 @@ def test_nobody_is_led_to_the_sign_in_and_back(desk: Desk):
 def test_a_wrong_sign_in_says_one_thing(username: str, password: str):
     page = Client(headers=HTML).post("/login/", {"username": username, "password": password, "next": "//evil.example/"})
     assert page.status_code == 200
-    assert "do not fit" in page.text
+    assert "do not match" in page.text
 
 
 def test_an_agent_cannot_sign_in(desk: Desk):
@@ -62,7 +64,7 @@ def test_an_agent_cannot_sign_in(desk: Desk):
     actor.set_password(PASSWORD)
     actor.save(update_fields=["password"])
     page = Client(headers=HTML).post("/login/", {"username": actor.username, "password": PASSWORD})
-    assert "do not fit" in page.text
+    assert "do not match" in page.text
 
 
 def test_a_person_without_a_team_is_told(desk: Desk):
@@ -160,14 +162,14 @@ def test_empty_taken_filtered_and_reading_only_are_said_apart(desk: Desk, sam: C
         return found is not None and "hidden" not in found[0].split(">")[0]
 
     empty = sam.get("/").text
-    assert shown(empty, "Nothing waits")
-    assert not shown(empty, "in other people's hands")
+    assert shown(empty, "Nothing is waiting")
+    assert not shown(empty, "Other people have claimed all of these")
     made = desk.escalate()
-    assert shown(sam.get("/?priority=urgent").text, "Nothing fits these filters")
+    assert shown(sam.get("/?priority=urgent").text, "No escalation matches these filters")
     claims.claim(desk.lee.viewer, escalation_id=made.id)
-    assert shown(sam.get("/").text, "in other people's hands")
+    assert shown(sam.get("/").text, "Other people have claimed all of these")
     reader = browser_of(make_person(desk.team, "reader")).get("/").text
-    assert "You may look and write notes, not claim" in reader
+    assert "You can read and write notes, but not claim" in reader
     assert 'data-verb="next"' not in reader
 
 
@@ -205,7 +207,7 @@ def test_the_case_shows_what_a_person_needs_in_order(desk: Desk, sam: Client):
     words = ("May I do case-1?", "What will happen", "It is above my limit.", "Do it.", "Title of case-1")
     places = [page.index(word) for word in words]
     assert places == sorted(places)
-    assert "Nobody has it yet" in page
+    assert "Nobody has claimed it yet" in page
     assert page.count(' aria-disabled="true"') == 4
     assert page.count(" data-locked") == 4
     claims.claim(desk.sam.viewer, escalation_id=made.id)
@@ -221,7 +223,7 @@ def test_who_had_it_is_told_where_somebody_else_put_it_back(desk: Desk, sam: Cli
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     claims.release(desk.sam.viewer, escalation_id=made.id)
     page = sam.get(f"/escalations/{made.id}/").text
-    assert "put it back into the queue" in page
+    assert "released it: back in the queue" in page
     assert "sam had it" not in page
     claims.claim(desk.sam.viewer, escalation_id=made.id)
     claims.release(desk.lee.viewer, escalation_id=made.id)
@@ -231,10 +233,10 @@ def test_who_had_it_is_told_where_somebody_else_put_it_back(desk: Desk, sam: Cli
 def test_what_was_tried_is_told_with_its_result(desk: Desk, sam: Client):
     viewer, call = desk.agent.viewer, {"tool": "send_voucher", "arguments": {"amount": 200}}
     with viewer_transaction(viewer):
-        task, _ = tasks.create(viewer, key="tried", title="Tried")
-        decisions.record(viewer, task=task, decision=call, reasoning="")
+        task, _ = tasks.create(viewer, item=NewTask(key="tried", title="Tried"))
+        decisions.record(viewer, item=NewDecision(task=task.key, decision=call, reasoning=""))
         given = {**call, "result": "refused: not a member"}
-        observations.log(viewer, item=NewObservation(content=given, task=task))
+        observations.log(viewer, item=NewObservation(content=given, task=task.key))
         made, _ = escalate(viewer, task=task, reason_code="other", reason="r", question="q?")
     page = sam.get(f"/escalations/{made.id}/").text
     tried = re.sub(r"<[^>]+>", "", page[page.index('class="tried"') : page.index("</ol>")])
@@ -262,9 +264,9 @@ def test_withheld_items_are_counted_and_not_shown(desk: Desk, sam: Client, lee: 
     fraud_made = None
     viewer = fraud.viewer
     with viewer_transaction(viewer):
-        task, _ = tasks.create(viewer, key="held", title="Held", sensitivity=1)
+        task, _ = tasks.create(viewer, item=NewTask(key="held", title="Held", sensitivity=1))
         for words in ("first secret", "second secret"):
-            observations.log(viewer, item=NewObservation(content=words, task=task, sensitivity=2))
+            observations.log(viewer, item=NewObservation(content=words, task=task.key, sensitivity="confidential"))
         fraud_made, _ = escalate(viewer, task=task, reason_code="other", reason="r", question="q?")
     page = sam.get(f"/escalations/{fraud_made.id}/").text
     assert "2 items above your clearance are not shown" in page
@@ -291,10 +293,10 @@ def test_the_timeline_pages_through_everything_once(desk: Desk, sam: Client):
     viewer = desk.agent.viewer
     with viewer_transaction(viewer):
         task = by_key(viewer, "long")
-        items = [NewObservation(content=f"number {number};", task=task) for number in range(130)]
+        items = [NewObservation(content=f"number {number};", task=task.key) for number in range(130)]
         observations.log_batch(viewer, items=items)
         for number in range(20):
-            decisions.record(viewer, task=task, decision=f"decision {number};", reasoning="")
+            decisions.record(viewer, item=NewDecision(task=task.key, decision=f"decision {number};", reasoning=""))
     notes.note(viewer, escalation_id=made.id, text="A note.")
     seen: list[str] = []
     text = sam.get(f"/escalations/{made.id}/").text
@@ -318,7 +320,9 @@ def test_the_timeline_is_filtered_and_searched(desk: Desk, sam: Client):
     notes.note(desk.lee.viewer, escalation_id=made.id, text="PostNord was called.")
     with viewer_transaction(desk.agent.viewer):
         task = by_key(desk.agent.viewer, "find")
-        decisions.record(desk.agent.viewer, task=task, decision="Ask PostNord", reasoning="They know.")
+        decisions.record(
+            desk.agent.viewer, item=NewDecision(task=task.key, decision="Ask PostNord", reasoning="They know.")
+        )
 
     def kinds(query: str) -> list[str]:
         path = f"/escalations/{made.id}/timeline/?part=since&{query}"
@@ -383,7 +387,7 @@ def test_query_counts_do_not_grow(desk: Desk, sam: Client):
         desk.escalate()
     with viewer_transaction(desk.agent.viewer):
         task = by_key(desk.agent.viewer, "count")
-        items = [NewObservation(content=f"n {number}", task=task) for number in range(100)]
+        items = [NewObservation(content=f"n {number}", task=task.key) for number in range(100)]
         observations.log_batch(desk.agent.viewer, items=items)
     many = [len(queries(sam, path)) for path in ("/", f"/escalations/{made.id}/")]
     assert many == few
@@ -418,5 +422,5 @@ def test_a_case_that_a_person_finished_says_that_nobody_else_works_on_it(desk: D
     claims.claim(desk.lee.viewer, escalation_id=made.id)
     answers.finish(desk.lee.viewer, escalation_id=made.id, done="Done by hand.")
     page = sam.get(f"/escalations/{made.id}/").text
-    assert "<bdi>lee</bdi> did the work, and ended the task" in page
-    assert "What the agent did with it" not in page
+    assert "<bdi>lee</bdi> did the work and ended the task" in page
+    assert "what the agent did next" not in page

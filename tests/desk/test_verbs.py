@@ -7,10 +7,9 @@ from django.test import Client
 
 from escalations.desk.verbs import VERBS
 from escalations.models import Answer, Escalation
-from memoryhub.core.models import Event
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.support.desk_world import ACTION, HTML, JSON, Desk, browser_of, post
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, browser_of, events, post
 from tests.support.factories import make_agent, make_person
 
 ALL = ["approve", "edit", "respond", "reject", "ignore"]
@@ -24,16 +23,6 @@ def stored(desk: Desk, escalation: Escalation) -> Escalation:
 def answer_of(desk: Desk, escalation: Escalation) -> dict:
     with viewer_transaction(system_viewer(desk.team.id), read_only=True):
         return Answer.objects.get(escalation=escalation.id).body
-
-
-def events(desk: Desk) -> int:
-    with viewer_transaction(system_viewer(desk.team.id), read_only=True):
-        return Event.objects.count()
-
-
-def act(client: Client, escalation: Escalation | str, verb: str, body=None, **headers):
-    row = escalation if isinstance(escalation, str) else escalation.id
-    return post(client, f"/escalations/{row}/{verb}", body, **(headers or JSON))
 
 
 def test_claim_edit_and_hand_back(desk: Desk, sam: Client):

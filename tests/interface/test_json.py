@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from memoryhub.core.errors import Code, Invalid, TooLarge
 from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
+from tests.support.json_values import JSON
 
 BAD = {
     "empty": b"",
@@ -255,20 +256,6 @@ def test_any_bytes_are_an_object_or_a_refusal(raw: bytes, splice: bytes, at: int
     raw = raw[:at] + splice + raw[at:]
     with suppress(Invalid, TooLarge):
         assert isinstance(parse_object(raw, max_bytes=150), dict)
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(-(2**53), 2**53).filter(lambda number: number == 0 or abs(number) >= 1e-100)
-    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), inner, max_size=4)
-    ),
-    max_leaves=20,
-)
 
 
 @settings(max_examples=200, deadline=None)

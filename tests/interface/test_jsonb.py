@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from memoryhub.interface.http.json import dump, parse_object
-from tests.interface.test_json import JSON
+from tests.support.json_values import JSON
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

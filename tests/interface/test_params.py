@@ -64,6 +64,12 @@ def read(query: bytes | str) -> Any:
     return GETTERS[name](Params(query, NAMES))
 
 
+def test_a_list_may_be_sent_several_times() -> None:
+    assert Params("tags=a,b&tags=c&tags=a", NAMES, lists={"tags"}).words("tags") == ["a", "b", "c"]
+    with pytest.raises(Invalid):
+        Params("tags=a&tags=b", NAMES)
+
+
 def read_all(query: str) -> list[Any]:
     params = Params(query, NAMES)
     return [getter(params) for getter in GETTERS.values()]

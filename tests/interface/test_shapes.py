@@ -13,20 +13,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta
 
 from memoryhub.core.errors import Code, Invalid
-from memoryhub.interface.http.shapes import (
-    Content,
-    JsonObject,
-    Key,
-    Line,
-    NewRow,
-    Priority,
-    Shape,
-    Tags,
-    Text,
-    Uuid,
-    When,
-    convert,
-)
+from memoryhub.core.fields import Content, JsonObject, Key, Line, NewRow, Priority, Shape, Tags, Text, Uuid, When
+from memoryhub.interface.http.shapes import convert
 from tests.support.servers import ROOT
 
 
@@ -218,7 +206,8 @@ REFUSED = """
 import django
 django.setup()
 from typing import Any
-from memoryhub.interface.http.shapes import Key, Shape, convert
+from memoryhub.core.fields import Key, Shape
+from memoryhub.interface.http.shapes import convert
 
 class Bad(Shape, kw_only=True):
     value: dict[str, Any] | Key

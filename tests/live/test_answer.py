@@ -12,9 +12,9 @@ import pytest
 
 from escalations.actions import answers, claims
 from memoryhub.core.models import Sensitivity
-from tests.conftest import Server
 from tests.support.factories import make_agent, make_person, make_team
 from tests.support.labelled_world import ask, make_task
+from tests.support.web import Server
 
 
 def poll(server: Server, agent, escalation, query: str = "wait=20", **options) -> httpx.Response:

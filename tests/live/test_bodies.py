@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -14,8 +13,9 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests.conftest import Server
 from tests.support.factories import TestAgent, make_agent, make_team
+from tests.support.raw_http import connected
+from tests.support.web import Server
 
 THREADS = 16
 
@@ -33,11 +33,6 @@ def head(server: Server, agent: TestAgent, *more: str) -> bytes:
         f"Authorization: {agent.headers['Authorization']}",
     ]
     return "\r\n".join([*lines, "Content-Type: application/json", *more, "", ""]).encode()
-
-
-def connected(server: Server) -> socket.socket:
-    address = urlsplit(server.url)
-    return socket.create_connection((address.hostname, address.port), timeout=30)
 
 
 def logged(server: Server, agent: TestAgent) -> list[object]:

@@ -9,9 +9,9 @@ from contextlib import ExitStack, suppress
 import orjson
 import pytest
 
-from tests.conftest import Server, web
 from tests.support.factories import TestAgent, make_agent, make_team
-from tests.support.raw_http import connected, head, memory_of, read_all, read_one, refusal, seconds_until_closed
+from tests.support.raw_http import connected, head, key, read_all, read_one, refusal, seconds_until_closed
+from tests.support.web import Server, memory_of, web
 
 MB = 1 << 20
 FILES = 256  # of which connections may have 192, and one address 48
@@ -34,10 +34,6 @@ def strict() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def agent() -> TestAgent:
     return make_agent(make_team("connections"))
-
-
-def key(agent: TestAgent) -> str:
-    return f"Authorization: Bearer {agent.key}"
 
 
 def ask(connection: socket.socket, agent: TestAgent) -> int:

@@ -12,17 +12,13 @@ from escalations.actions import claims
 from memoryhub.core.actions import memberships
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.actions import decisions, observations
-from memoryhub.memory.actions.observations import NewObservation
-from tests.conftest import Server
-from tests.live.test_queue_socket import head
+from memoryhub.memory.actions import decisions
+from memoryhub.memory.schemas.decisions import NewDecision
 from tests.support.factories import make_agent, make_person, make_team
 from tests.support.labelled_world import ask, make_task
-from tests.support.streams import poll
-
-
-def log(agent, content="x", **more):
-    return observations.log(agent.viewer, item=NewObservation(content=content, **more))
+from tests.support.ledger import head
+from tests.support.streams import log, poll
+from tests.support.web import Server
 
 
 def test_pages_follow_each_other_in_commit_order_and_end(server: Server):
@@ -49,8 +45,10 @@ def test_an_event_tells_what_happened_and_no_content(server: Server):
     agent = make_agent(team)
     task = make_task(agent.viewer)
     after = head(team.id)
-    log(agent, "canary", task=task)
-    decisions.record(agent.viewer, task=task, decision="canary", reasoning="canary", action_key="refund:1")
+    log(agent, "canary", task=task.key)
+    decisions.record(
+        agent.viewer, item=NewDecision(task=task.key, decision="canary", reasoning="canary", action_key="refund:1")
+    )
     reply = poll(server, agent, f"after={after}")
     assert reply.headers["cache-control"] == "no-store"
     assert "canary" not in reply.text
@@ -73,9 +71,9 @@ def test_filters_take_types_of_rows_and_events_and_a_task(server: Server):
     agent = make_agent(team)
     one, other = make_task(agent.viewer), make_task(agent.viewer)
     after = head(team.id)
-    log(agent, task=one)
-    decisions.record(agent.viewer, task=one, decision="d", reasoning="r")
-    log(agent, task=other)
+    log(agent, task=one.key)
+    decisions.record(agent.viewer, item=NewDecision(task=one.key, decision="d", reasoning="r"))
+    log(agent, task=other.key)
     ask(agent.viewer, other)
 
     def types(query: str) -> list[str]:
@@ -96,8 +94,8 @@ def test_only_those_hear_whose_clearance_allows_and_the_private_is_its_authors(s
     high, low, other = make_agent(team, 2, ["finance"]), make_agent(team), make_agent(team, 2, ["pii"])
     task = make_task(high.viewer, Sensitivity.CONFIDENTIAL, ["finance"])
     after = head(team.id)
-    log(high, task=task)
-    log(high, task=task, sensitivity=1, compartments=[])
+    log(high, task=task.key)
+    log(high, task=task.key, sensitivity=1, compartments=[])
     log(high, private=True)
     log(low)
 
@@ -137,7 +135,7 @@ def test_a_wait_ends_when_something_wanted_happens_and_not_before(server: Server
         log(agent)
         assert [event["type"] for event in for_all.result().json()["events"]] == ["observation.log"]
         assert not waiting.done(), "what the filter does not take wakes nobody"
-        decisions.record(agent.viewer, task=task, decision="d", reasoning="r")
+        decisions.record(agent.viewer, item=NewDecision(task=task.key, decision="d", reasoning="r"))
         given = time.monotonic()
         page = waiting.result().json()
     assert time.monotonic() - given < 1.5

@@ -4,9 +4,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from memoryhub.core.models import Role, Sensitivity
-from tests.conftest import Server
-from tests.support.desk_socket import close_code, open_socket, sign_in
+from tests.support.desk_socket import close_code, open_socket
 from tests.support.factories import make_person, make_team
+from tests.support.signing_in import sign_in
+from tests.support.web import Server
 
 
 def refused(*args, **options) -> int:

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -16,10 +16,12 @@ from websockets.exceptions import ConnectionClosed
 
 from agents.models import DEFAULT_SCOPES
 from memoryhub.core.ids import new_id
-from tests.conftest import Server, web
-from tests.support.desk_socket import close_code, open_socket, sign_in
-from tests.support.factories import PASSWORD, Person, TestAgent, make_agent, make_person, make_team
-from tests.support.raw_http import connected, head, read_one
+from tests.support.desk_socket import close_code, open_socket
+from tests.support.factories import Person, TestAgent, make_agent, make_person, make_team
+from tests.support.raw_http import connected, head, key, read_one
+from tests.support.signing_in import post_login, sign_in
+from tests.support.timing import wait_until
+from tests.support.web import Server, web
 
 WAITING = (
     "select count(distinct pid) from pg_locks join pg_stat_activity using (pid)"
@@ -46,17 +48,6 @@ def waiting() -> int:
         found = owner.execute(WAITING).fetchone()
     assert found is not None
     return int(found[0])
-
-
-def until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not come to be"
-        time.sleep(0.1)
-
-
-def key(agent: TestAgent) -> str:
-    return f"Authorization: Bearer {agent.key}"
 
 
 def asked(
@@ -89,7 +80,7 @@ def test_a_key_has_32_requests_under_way_takes_not_all_threads_and_what_it_leave
     with held("lock table observation in access exclusive mode"):
         with ExitStack() as stack:
             made = asked(stack, server, head("GET", "/api/v1/observations", key(agent)), 40)
-            until(lambda: waiting() >= 2)
+            wait_until(lambda: waiting() >= 2)
             answers = refused(made)
             assert [status for status, _, _ in answers] == [429] * 8
             assert all(int(headers["retry-after"]) >= 1 for _, headers, _ in answers)
@@ -100,7 +91,7 @@ def test_a_key_has_32_requests_under_way_takes_not_all_threads_and_what_it_leave
                 assert read_one(mine)[0] == 200
             assert refused(asked(stack, server, head("GET", "/api/v1/me", key(agent)), 1))[0][0] == 429
         # All have left: what ran is cancelled, what waited is never begun.
-        until(lambda: waiting() == 0)
+        wait_until(lambda: waiting() == 0)
         with connected(server) as again:
             again.sendall(head("GET", "/api/v1/me", key(agent)))
             assert read_one(again)[0] == 200
@@ -110,7 +101,7 @@ def test_a_refusal_whose_client_has_left_waits_no_more(server: Server, agent: Te
     request = head("GET", "/api/v1/observations", key(agent))
     with held("lock table observation in access exclusive mode"), ExitStack() as stack:
         asked(stack, server, request, 32)
-        until(lambda: waiting() >= 2)
+        wait_until(lambda: waiting() >= 2)
         with ExitStack() as left:
             asked(left, server, request, 150)
             time.sleep(0.3)
@@ -126,7 +117,7 @@ def test_a_write_whose_client_has_left_ends_whole(server: Server, agent: TestAge
     with held("lock table observation in access exclusive mode"):
         with connected(server) as gone:
             gone.sendall(head("POST", "/api/v1/observations", *lines) + body)
-            until(lambda: waiting() >= 1)
+            wait_until(lambda: waiting() >= 1)
         time.sleep(1)
         assert waiting() >= 1
 
@@ -134,7 +125,7 @@ def test_a_write_whose_client_has_left_ends_whole(server: Server, agent: TestAge
         rows = httpx.get(f"{server.url}/api/v1/observations", headers=agent.headers, timeout=30).json()["results"]
         return [row["content"] for row in rows] == ["left"]
 
-    until(is_there)
+    wait_until(is_there)
 
 
 def test_an_import_whose_client_has_left_stores_no_further_run(server: Server) -> None:
@@ -150,7 +141,7 @@ def test_an_import_whose_client_has_left_stores_no_further_run(server: Server) -
 
     with connected(server) as gone:
         gone.sendall(head("POST", "/api/v1/import/trajectories", *lines) + body)
-        until(lambda: stored() >= 2)
+        wait_until(lambda: stored() >= 2)
     before = 0
     while before != (now := stored()):  # until it stands still
         before = now
@@ -177,7 +168,7 @@ def test_waiters_of_an_idempotency_key_are_few_hold_one_thread_and_stop_when_the
     with held(first, (new_id(), agent.key_id)):  # as one that another process works on
         with ExitStack() as stack:
             made = asked(stack, server, request, 18)
-            until(lambda: waiting() == 1)
+            wait_until(lambda: waiting() == 1)
             answers = refused(made)
             assert [status for status, _, _ in answers] == [429] * 14
             assert all("retry-after" in headers for _, headers, _ in answers)
@@ -185,7 +176,7 @@ def test_waiters_of_an_idempotency_key_are_few_hold_one_thread_and_stop_when_the
             with connected(server) as mine:  # the same key, for something else
                 mine.sendall(head("GET", "/api/v1/me", key(agent)))
                 assert read_one(mine)[0] == 200
-        until(lambda: waiting() == 0)
+        wait_until(lambda: waiting() == 0)
     with ExitStack() as stack:  # now that nobody holds it: one effect, one answer
         replies = [read_one(one) for one in asked(stack, server, request, 4)]
     assert {status for status, _, _ in replies} == {201}
@@ -202,7 +193,7 @@ def test_a_session_has_16_and_a_person_is_told_so_on_a_page(server: Server) -> N
             assert headers["content-type"].startswith("text/html")
             assert b"16 requests" in body
             assert "default-src 'none'" in headers["content-security-policy"]
-    until(lambda: waiting() == 0)
+    wait_until(lambda: waiting() == 0)
 
 
 def test_an_address_without_a_key_has_8_and_made_up_keys_give_it_no_more(server: Server, agent: TestAgent) -> None:
@@ -249,7 +240,7 @@ def test_a_person_has_20_sockets_and_the_next_is_told_so(server: Server) -> None
         colleague = stack.enter_context(open_socket(server.url, team.slug, sign_in(make_person(team))))
         colleague.send('{"after": 0}')
         assert '"ready"' in colleague.recv(timeout=10)
-    until(lambda: opens(server, team.slug, session))
+    wait_until(lambda: opens(server, team.slug, session))
 
 
 def opens(server: Server, team: str, session: str) -> bool:
@@ -263,12 +254,7 @@ def test_a_flood_of_passwords_is_refused_and_does_not_stop_the_others(server: Se
         transport = httpx.HTTPTransport(local_address=f"127.0.0.{20 + number % 6}")
         with httpx.Client(base_url=server.url, transport=transport, timeout=60) as client:
             client.get("/login/")
-            form = {
-                "username": f"nobody-{number}",
-                "password": "x" * 20,
-                "csrfmiddlewaretoken": client.cookies["csrftoken"],
-            }
-            answer = client.post("/login/", data=form)
+            answer = post_login(client, f"nobody-{number}", "x" * 20)
             if answer.status_code in (429, 503):
                 assert int(answer.headers["retry-after"]) >= 1
             return answer.status_code
@@ -305,8 +291,7 @@ def known_browser(server: Server, person: Person) -> Iterator[httpx.Client]:
 
 
 def signed_in(client: httpx.Client, person: Person) -> int:
-    form = {"username": person.username, "password": PASSWORD, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
-    return client.post("/login/", data=form).status_code
+    return post_login(client, person.username).status_code
 
 
 def test_a_known_browser_is_not_kept_out_by_its_address(server: Server) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Server, web
-from tests.support.desk_socket import sign_in
 from tests.support.factories import TestAgent, make_agent, make_person, make_team
-from tests.support.raw_http import connected, head, memory_of, read_one
+from tests.support.raw_http import connected, head, read_one
+from tests.support.signing_in import sign_in
+from tests.support.web import Server, memory_of, web
 
 MB = 1 << 20
 WARM = 40  # reads before it is measured: each thread makes its connection and its buffers

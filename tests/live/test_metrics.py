@@ -1,7 +1,5 @@
 """What /metrics tells whoever watches the installation, and what it tells nobody."""
 
-import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
@@ -14,20 +12,9 @@ from django.utils.timezone import now
 from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.conftest import Server
 from tests.support.factories import TestAgent, make_agent, make_team, unique
 from tests.support.labelled_world import ask, make_task
-
-LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
-
-
-def metrics(server: Server) -> dict[tuple[str, str], float]:
-    """Each number, by name and labels as they are written."""
-    token = {"Authorization": f"Bearer {os.environ['METRICS_TOKEN']}"}
-    answer = httpx.get(f"{server.url}/metrics", headers=token, timeout=30)
-    assert answer.status_code == 200
-    found = [LINE.fullmatch(line) for line in answer.text.splitlines() if not line.startswith("#")]
-    return {(match[1], match[2] or ""): float(match[3]) for match in found if match}
+from tests.support.web import Server, metrics
 
 
 def grown(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float], name: str, labels: str) -> float:

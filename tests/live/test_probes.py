@@ -10,8 +10,8 @@ import httpx
 import psutil
 import psycopg
 
-from tests.conftest import Server
 from tests.support.servers import Process
+from tests.support.web import Server
 
 SILENT = "silent since 20"
 

@@ -16,36 +16,18 @@ from websockets.frames import Frame, Opcode
 
 from escalations.actions import claims, notes
 from memoryhub.core.actions import feed
-from memoryhub.core.models import EventSeq, Sensitivity
+from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.actions import observations
-from memoryhub.memory.actions.observations import NewObservation
-from tests.conftest import Server, web
-from tests.support.desk_socket import frames, open_socket, sign_in
+from memoryhub.memory.schemas.observations import NewObservation
+from tests.support.desk_socket import desk, heard
 from tests.support.factories import Person, make_agent, make_person, make_team
 from tests.support.labelled_world import ask, make_task
-
-
-def head(team: int) -> int:
-    with viewer_transaction(system_viewer(team), read_only=True):
-        return EventSeq.objects.filter(team_id=team).count()
-
-
-def desk(server: Server, person: Person, after: int, task: object = None):
-    """A person's socket that has caught up, and what it was sent on the way."""
-    socket = open_socket(server.url, person.membership.team.slug, sign_in(person))
-    socket.send(json.dumps({"after": after, **({"task": str(task)} if task else {})}))
-    return socket, frames(socket)
-
-
-def heard(socket, count: int, seconds: float = 10, type: str = "event") -> list[dict]:
-    """The next frames of this type."""
-    found: list[dict] = []
-    while len(found) < count:
-        frame = orjson.loads(socket.recv(timeout=seconds))
-        found += [frame] if frame["type"] == type else []
-    return found
+from tests.support.ledger import head
+from tests.support.signing_in import sign_in
+from tests.support.timing import percentile
+from tests.support.web import Server, memory_of, metrics, web
 
 
 def silent(socket, seconds: float = 1.5) -> bool:
@@ -123,9 +105,9 @@ def test_items_come_for_the_task_that_is_open_only(server: Server):
     watching, _ = desk(server, sam, after, mine.id)
     at_queue, _ = desk(server, sam, after)
     with watching, at_queue:
-        observations.log(agent, item=NewObservation(content="not yours", task=other))
-        observations.log(agent, item=NewObservation(content="my own thought", task=mine, private=True))
-        observations.log(agent, item=NewObservation(content="seen <b>live</b>", task=mine))
+        observations.log(agent, item=NewObservation(content="not yours", task=other.key))
+        observations.log(agent, item=NewObservation(content="my own thought", task=mine.key, private=True))
+        observations.log(agent, item=NewObservation(content="seen <b>live</b>", task=mine.key))
         (frame,) = heard(watching, 1)
         assert frame["event"] == "observation.log"
         assert "seen &lt;b&gt;live&lt;/b&gt;" in frame["item"]
@@ -148,7 +130,7 @@ def test_a_task_of_another_team_or_none_opens_nothing(server: Server):
         socket, first = desk(server, sam, 0, watched)
         with socket:
             assert {frame.get("task") for frame in first} <= {None}
-            observations.log(other, item=NewObservation(content="elsewhere", task=task))
+            observations.log(other, item=NewObservation(content="elsewhere", task=task.key))
             assert silent(socket, 1)
 
 
@@ -156,7 +138,7 @@ def test_a_resume_sends_what_was_missed_in_order_and_no_gap(server: Server):
     team = make_team()
     agent, sam = make_agent(team).viewer, make_person(team)
     task = make_task(agent)
-    made = [observations.log(agent, item=NewObservation(content=f"n{i}", task=task)) for i in range(600)]
+    made = [observations.log(agent, item=NewObservation(content=f"n{i}", task=task.key)) for i in range(600)]
     socket, first = desk(server, sam, 0, task.id)
     with socket:
         seqs = [frame["seq"] for frame in first if frame["type"] == "event" and frame["event"] == "observation.log"]
@@ -216,13 +198,13 @@ def test_lost_bells_only_delay_and_the_doorbell_comes_back(server: Server):
     socket, _ = desk(server, sam, head(team.id), task.id)
     with socket, redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") > 0
-        observations.log(agent, item=NewObservation(content="no bell", task=task))
+        observations.log(agent, item=NewObservation(content="no bell", task=task.key))
         assert heard(socket, 1, seconds=3)[0]["event"] == "observation.log"
         time.sleep(3)
         delays = []
         for number in range(6):
             begun = time.monotonic()
-            observations.log(agent, item=NewObservation(content=f"bell {number}", task=task))
+            observations.log(agent, item=NewObservation(content=f"bell {number}", task=task.key))
             heard(socket, 1)
             delays.append(time.monotonic() - begun)
             time.sleep(0.3 + number / 10)
@@ -235,7 +217,7 @@ def test_a_beat_says_how_far_all_was_sent(server: Server):
     task = make_task(agent)
     socket, _ = desk(server, sam, head(team.id))
     with socket:
-        observations.log(agent, item=NewObservation(content="not for the queue", task=task))
+        observations.log(agent, item=NewObservation(content="not for the queue", task=task.key))
         told = 0
         for _ in range(2):  # one may have been on its way
             if told < head(team.id):
@@ -251,14 +233,14 @@ def test_a_socket_that_stops_reading_is_ended_and_delays_nobody(server: Server, 
     task = make_task(agent)
     # The kernels' buffers alone take some 15 MB of what is not read: many events, or few and large ones.
     events, items = (10_000, 1) if full else (300, 20)
-    item = NewObservation(content={f"key{key}": "x" * 200 for key in range(20)}, task=task)
+    item = NewObservation(content={f"key{key}": "x" * 200 for key in range(20)}, task=task.key)
     # What else the machine does meanwhile falls on both: the same events, told by a process that has no slow reader.
     with (
         web("web-alone") as other,
         desk(other, sam, head(team.id), task.id)[0] as apart,
         desk(server, sam, head(team.id), task.id)[0] as well,
     ):
-        before, ends = memory(server), ended(server)
+        before, ends = memory_of(server), ended(server)
         slow = stopped_socket(server, sam, json.dumps({"after": head(team.id), "task": str(task.id)}))
         alone, beside = [], []
         for _ in range(events):
@@ -268,7 +250,7 @@ def test_a_socket_that_stops_reading_is_ended_and_delays_nobody(server: Server, 
                 heard(socket, 1)
                 delays.append(time.monotonic() - begun)
         assert ended(server) == ends + 1, "the slow socket was not ended"
-        assert memory(server) - before < 48 * 1024 * 1024
+        assert memory_of(server) - before < 48 * 1024 * 1024
     assert percentile(beside, 0.99) < max(0.5, 2 * percentile(alone, 0.99))
     slow.settimeout(10)
     # What the kernels still held; then the connection is over, not merely forgotten. After minutes without a reader the
@@ -298,23 +280,9 @@ def stopped_socket(server: Server, person: Person, hello: str) -> sockets.socket
     return raw
 
 
-def percentile(delays: list[float], part: float) -> float:
-    return sorted(delays)[int(len(delays) * part)]
-
-
-def memory(server: Server) -> int:
-    import psutil
-
-    return psutil.Process(server.process.popen.pid).memory_info().rss
-
-
 def ended(server: Server) -> float:
-    import httpx
-
-    token = {"Authorization": f"Bearer {os.environ['METRICS_TOKEN']}"}
-    lines = httpx.get(f"{server.url}/metrics", headers=token).text.splitlines()
-    found = [line for line in lines if line.startswith('memoryhub_sockets_ended_total{code="4408"}')]
-    return float(found[0].split()[-1]) if found else 0.0
+    """How many sockets the server has ended because they were slow."""
+    return metrics(server).get(("memoryhub_sockets_ended_total", 'code="4408"'), 0.0)
 
 
 def test_an_event_with_more_than_a_socket_holds_comes_with_items_that_are_opened(server: Server):
@@ -326,10 +294,11 @@ def test_an_event_with_more_than_a_socket_holds_comes_with_items_that_are_opened
     socket, _ = desk(server, sam, after, task.id)
     # Each character that cannot be seen is shown as some seventy, but where it is as the one before.
     items = [
-        NewObservation(content={"a": "\u200b\u200c" * 2000 + "x"}, task=task, tags=["y" * 100] * 20) for _ in range(500)
+        NewObservation(content={"a": "\u200b\u200c" * 2000 + "x"}, task=task.key, tags=["y" * 100] * 20)
+        for _ in range(500)
     ]
     done = [result.id for result in observations.log_batch(agent, items=items)]
-    observations.log(agent, item=NewObservation(content="after", task=task))
+    observations.log(agent, item=NewObservation(content="after", task=task.key))
     for is_live in (True, False):
         opened, missed = (socket, []) if is_live else desk(server, sam, after, task.id)
         with opened:

@@ -1,7 +1,6 @@
 """GET /api/v1/feed/stream: who is sent what, resuming, rights that end it, and readers that stop reading."""
 
 import contextlib
-import os
 import socket as sockets
 import time
 
@@ -17,17 +16,14 @@ from memoryhub.core.ledger import events
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.actions import decisions, observations
-from memoryhub.memory.actions.observations import NewObservation
-from tests.conftest import Server, web
-from tests.live.test_queue_socket import head, memory, percentile
+from memoryhub.memory.actions import decisions
+from memoryhub.memory.schemas.decisions import NewDecision
 from tests.support.factories import make_agent, make_team
 from tests.support.labelled_world import make_task
-from tests.support.streams import opened, refusal
-
-
-def log(agent, content="x", **more):
-    return observations.log(agent.viewer, item=NewObservation(content=content, **more))
+from tests.support.ledger import head
+from tests.support.streams import log, opened, refusal
+from tests.support.timing import percentile
+from tests.support.web import Server, memory_of, metrics, web
 
 
 def test_events_come_at_once_as_server_sent_events(server: Server):
@@ -39,7 +35,7 @@ def test_events_come_at_once_as_server_sent_events(server: Server):
         assert stream.response.headers["cache-control"] == "no-store"
         assert stream.response.headers["x-accel-buffering"] == "no"
         begun = time.monotonic()
-        made = log(agent, "canary", task=task)
+        made = log(agent, "canary", task=task.key)
         (message,) = stream.events(1)
     assert time.monotonic() - begun < 1.5
     assert (message.id, message.event) == (head(team.id), "observation.log")
@@ -69,8 +65,8 @@ def test_only_those_hear_whose_clearance_allows(server: Server):
     task = make_task(high.viewer, Sensitivity.CONFIDENTIAL, ["finance"])
     after = head(team.id)
     with opened(server, high) as of_high, opened(server, low) as of_low:
-        log(high, task=task)  # under a label that is new
-        log(high, task=task, sensitivity=1, compartments=[])
+        log(high, task=task.key)  # under a label that is new
+        log(high, task=task.key, sensitivity=1, compartments=[])
         log(high, private=True)
         log(low)
         seen = [(message.data["label"], message.data.get("task")) for message in of_high.events(4)]
@@ -90,10 +86,10 @@ def test_filters_are_those_of_the_long_poll(server: Server):
     one, other = make_task(agent.viewer), make_task(agent.viewer)
     after = head(team.id)
     with opened(server, agent, f"types=decision,observation.log&task={one.key}") as live:
-        log(agent, task=other)
+        log(agent, task=other.key)
         log(agent)
-        made = log(agent, task=one)
-        decided, _ = decisions.record(agent.viewer, task=one, decision="d", reasoning="r")
+        made = log(agent, task=one.key)
+        decided, _ = decisions.record(agent.viewer, item=NewDecision(task=one.key, decision="d", reasoning="r"))
         found = live.events(2)
     assert [message.data["id"] for message in found] == [str(made.id), str(decided)]
     with opened(server, agent, f"types=decision,observation.log&task={one.key}", last=after) as again:
@@ -207,7 +203,7 @@ def test_a_stream_that_is_not_read_is_ended_and_delays_nobody(server: Server, fu
     events, batch, size = (10_000, 1, 2_000) if full else (300, 3, 12_000)
     # What else the machine does meanwhile falls on both: the same events, told by a process that has no slow reader.
     with web("web-alone") as other, opened(other, agent) as apart, opened(server, agent) as well:
-        before, ends = memory(server), ended(server)
+        before, ends = memory_of(server), ended(server)
         slow = stopped_stream(server, agent)
         alone, beside = [], []
         for _ in range(events):
@@ -217,7 +213,7 @@ def test_a_stream_that_is_not_read_is_ended_and_delays_nobody(server: Server, fu
                 reader.events(batch)
                 delays.append(time.monotonic() - begun)
         assert ended(server) == ends + 1, "the slow stream was not ended"
-        assert memory(server) - before < 48 * 1024 * 1024
+        assert memory_of(server) - before < 48 * 1024 * 1024
     assert percentile(beside, 0.99) < max(0.5, 2 * percentile(alone, 0.99))
     slow.settimeout(10)
     while slow.recv(1 << 20):
@@ -246,7 +242,4 @@ def stopped_stream(server: Server, agent) -> sockets.socket:
 
 def ended(server: Server) -> float:
     """How many streams the server has ended because they were slow."""
-    token = {"Authorization": f"Bearer {os.environ['METRICS_TOKEN']}"}
-    lines = httpx.get(f"{server.url}/metrics", headers=token).text.splitlines()
-    found = [line for line in lines if line.startswith('memoryhub_streams_ended_total{reason="slow"}')]
-    return float(found[0].split()[-1]) if found else 0.0
+    return metrics(server).get(("memoryhub_streams_ended_total", 'reason="slow"'), 0.0)

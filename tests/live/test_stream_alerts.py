@@ -7,21 +7,20 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.interface.http.json import dump
 from memoryhub.memory.actions import alerts, observations
-from memoryhub.memory.actions.observations import NewObservation
-from tests.conftest import Server
-from tests.live.test_queue_socket import head
+from memoryhub.memory.schemas.alerts import NewAlert
+from memoryhub.memory.schemas.observations import NewObservation
 from tests.support.factories import make_agent, make_team
 from tests.support.labelled_world import make_task
-from tests.support.streams import opened, poll
+from tests.support.ledger import head
+from tests.support.streams import log, opened, poll
+from tests.support.web import Server
 
 
 def send(sender, *recipients, insight="hold all deals", **more):
-    made, _ = alerts.send(sender.viewer, to=[one.membership for one in recipients], insight=insight, **more)
+    made, _ = alerts.send(
+        sender.viewer, to=[one.membership for one in recipients], item=NewAlert(to="all", insight=insight, **more)
+    )
     return str(made)
-
-
-def log(agent):
-    return observations.log(agent.viewer, item=NewObservation(content="x"))
 
 
 def test_an_alert_is_pushed_at_once_to_whom_it_was_sent_and_nobody_else(server: Server):
@@ -84,12 +83,12 @@ def test_filters_hold_for_alerts_as_well(server: Server):
     team = make_team()
     ann, ben = make_agent(team), make_agent(team)
     task = make_task(ann.viewer)
-    made = send(ann, ben, task=task)
+    made = send(ann, ben, task=task.key)
     send(ann, ben)
     with opened(server, ben, f"task={task.key}") as of_task, opened(server, ben, "types=observation") as of_others:
         assert [message.data["id"] for message in of_task.events(1)] == [made]
         send(ann, ben)
-        observations.log(ann.viewer, item=NewObservation(content="x", task=task))
+        observations.log(ann.viewer, item=NewObservation(content="x", task=task.key))
         assert [message.event for message in of_task.events(1)] == ["observation.log"]
         assert [message.event for message in of_others.events(1)] == ["observation.log"]
 

@@ -8,11 +8,12 @@ import pytest
 from escalations.actions import answers, claims
 from escalations.actions.escalate import escalate
 from memoryhub.core.models import Sensitivity
-from tests.conftest import Server
-from tests.live.test_queue_socket import desk, head, heard
+from tests.support.desk_socket import desk, heard
 from tests.support.factories import make_agent, make_person, make_team
 from tests.support.labelled_world import make_task
+from tests.support.ledger import head
 from tests.support.streams import opened, poll
+from tests.support.web import Server
 
 WORDS = "kestrel"
 SAID = {

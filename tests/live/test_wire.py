@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Server
 from tests.support.api import Reply
 from tests.support.bad_input import check
 from tests.support.factories import TestAgent, make_agent, make_team
+from tests.support.raw_http import key
+from tests.support.web import Server
 
 
 @pytest.fixture
@@ -33,10 +34,6 @@ def send(server: Server, raw: bytes) -> Reply:
 
 def request(line: str, *headers: str) -> bytes:
     return "\r\n".join([f"{line} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]).encode("latin-1")
-
-
-def key(agent: TestAgent) -> str:
-    return f"Authorization: Bearer {agent.key}"
 
 
 def test_the_good_one_is_answered(server: Server, agent: TestAgent) -> None:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from memoryhub.memory.actions import tasks
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.factories import make_agent, make_team, unique
 from tests.support.servers import ROOT
 
@@ -59,7 +60,7 @@ def run(server: str, sql: psycopg.Connection[Any], grants: int, *, seed: int, ch
     prefix = unique("t")
     agents = [make_agent(team) for _ in range(HOLDERS)]
     for number in range(TASKS):
-        tasks.create(agents[0].viewer, key=f"{prefix}-{number}", title="A task")
+        tasks.create(agents[0].viewer, item=NewTask(key=f"{prefix}-{number}", title="A task"))
     said: list[Said] = []
     report = Report()
     port = str(urlsplit(server).port)

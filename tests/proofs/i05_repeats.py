@@ -34,6 +34,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import decisions, leases
 from memoryhub.memory.actions import tasks as task_actions
 from memoryhub.memory.models import Task
+from memoryhub.memory.schemas.decisions import NewDecision
 from tests.support.factories import TestAgent, make_agent, make_person, make_team
 from tests.support.labelled_world import ask as escalate
 
@@ -90,7 +91,9 @@ def _over(viewer: Viewer, task: Task) -> None:
 
 
 def _decided(viewer: Viewer, task: Task) -> UUID:
-    return decisions.record(viewer, task=task, decision={"do": "refund"}, reasoning="It is due.")[0]
+    return decisions.record(viewer, item=NewDecision(task=task.key, decision={"do": "refund"}, reasoning="It is due."))[
+        0
+    ]
 
 
 def _answered(viewer: Viewer, person: Viewer, task: Task) -> UUID:

@@ -29,9 +29,11 @@ from websockets.exceptions import ConnectionClosed
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations, tasks
-from memoryhub.memory.actions.observations import NewObservation
-from tests.support.desk_socket import open_socket, sign_in
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
+from tests.support.desk_socket import open_socket
 from tests.support.factories import Person, TestAgent, make_agent, make_person, make_team
+from tests.support.signing_in import sign_in
 from tests.support.streams import Reader
 
 # Of the last, labels of ever new words are made while everybody reads (ADR 2).
@@ -73,7 +75,9 @@ def run(url: str, events: int, *, seed: int = 1) -> Result:
     """Write `events` observations and compare what everybody was sent with the ledger."""
     team = make_team("i06")
     agent = make_agent(team, clearance=2, compartments=LABELS[2][1]).viewer
-    task, _ = tasks.create(agent, key="i06", title="Everything reaches everybody", sensitivity=0, compartments=[])
+    task, _ = tasks.create(
+        agent, item=NewTask(key="i06", title="Everything reaches everybody", sensitivity=0, compartments=[])
+    )
     over, stop = threading.Event(), threading.Event()
     heard = []
     for level, words in LABELS:
@@ -129,7 +133,7 @@ def _write(agent: Any, task: Any, count: int, dice: random.Random, heard: list[H
                 time.sleep(0.05)
             level, words = LABELS[dice.randrange(3)]
             words = dice.sample(words, k=min(3, len(words)))
-            item = NewObservation(content=f"event {number}", task=task, sensitivity=level, compartments=words)
+            item = NewObservation(content=f"event {number}", task=task.key, sensitivity=level, compartments=words)
             with viewer_transaction(agent):
                 observations.log(agent, item=item)
                 if dice.random() < 0.02:

@@ -23,11 +23,12 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.interface.live.reader import MAX_BEHIND
 from memoryhub.memory.actions import observations
-from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
-from tests.support.desk_socket import open_socket, sign_in
+from memoryhub.memory.schemas.observations import NewObservation
+from tests.support.desk_socket import open_socket
 from tests.support.factories import Person, make_agent, make_person, make_team
 from tests.support.labelled_world import make_task
+from tests.support.signing_in import sign_in
 from tests.support.streams import Reader
 
 # A door answers a cursor with the floor that it tells, or with the `seq`s of what it sends.
@@ -109,7 +110,7 @@ def write(world: World, dice: random.Random, count: int) -> None:
     """Observations, of which the readers may not see a third."""
     for _ in range(count):
         level = dice.choice((1, 1, 2))
-        item = NewObservation(content="x", task=world.task, sensitivity=level, compartments=[])
+        item = NewObservation(content="x", task=world.task.key, sensitivity=level, compartments=[])
         observations.log(world.writer, item=item)
 
 

@@ -26,11 +26,12 @@ from memoryhub.core.models import Event, Role, Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import observations
-from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
-from tests.support.desk_socket import open_socket, sign_in
+from memoryhub.memory.schemas.observations import NewObservation
+from tests.support.desk_socket import open_socket
 from tests.support.factories import Person, TestAgent, installation, make_agent, make_person, make_team
 from tests.support.labelled_world import ask, make_task
+from tests.support.signing_in import sign_in
 
 MOST_SECONDS = 2.0
 LEVELS = (Sensitivity.PUBLIC, Sensitivity.INTERNAL)
@@ -147,7 +148,7 @@ def _write(viewer: Viewer, task: Task, over: threading.Event) -> None:
     while not over.wait(0.01):
         number += 1
         label = LEVELS[number % 2]
-        observations.log(viewer, item=NewObservation(content=f"event {number}", task=task, sensitivity=label))
+        observations.log(viewer, item=NewObservation(content=f"event {number}", task=task.key, sensitivity=label))
     connection.close()
 
 

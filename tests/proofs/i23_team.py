@@ -6,8 +6,8 @@ import django
 
 django.setup()
 
-from tests.support.desk_socket import sign_in  # noqa: E402
 from tests.support.factories import make_agent, make_person, make_team  # noqa: E402
+from tests.support.signing_in import sign_in  # noqa: E402
 
 acme, calm = make_team("acme"), make_team("calm")
 print(

@@ -25,6 +25,7 @@ from memoryhub.core.errors import HubError
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 from memoryhub.memory.actions import tasks
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.admin_pages import address, signed_in
 from tests.support.factories import Person, TestAgent, join, make_agent, make_person, make_team, unique
 
@@ -82,7 +83,7 @@ def make_world() -> World:
         writer = make_agent(team, 2, WORDS).viewer
         for words in SETS:
             key = unique("row")
-            task, _ = tasks.create(writer, key=key, title="x", sensitivity=level, compartments=words)
+            task, _ = tasks.create(writer, item=NewTask(key=key, title="x", sensitivity=level, compartments=words))
             escalate(writer, task=task, reason_code="other", reason="x", question="x")
             world.labels[key] = (level, frozenset(words))
     for level, words in RIGHTS:

@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Server
 from tests.proofs import i03_leases as harness
+from tests.support.web import Server
 
 pytestmark = pytest.mark.prove
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.conftest import Server
 from tests.proofs import i06_feed
+from tests.support.web import Server
 
 
 @pytest.mark.prove

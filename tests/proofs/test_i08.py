@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Server
 from tests.proofs import i08_cursors
+from tests.support.web import Server
 
 
 @pytest.mark.prove

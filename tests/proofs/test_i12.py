@@ -3,9 +3,9 @@
 import pytest
 
 from memoryhub.run.launch import web_command
-from tests.conftest import Server
 from tests.proofs import i12_revocation
 from tests.support import servers
+from tests.support.web import Server
 
 
 @pytest.mark.prove

@@ -13,11 +13,11 @@ import redis
 
 from memoryhub.core import wake
 from memoryhub.core.models import Sensitivity
-from tests.conftest import Server
 from tests.proofs import i14_canary as harness
 from tests.proofs.i14_canary import Hits, make_word
 from tests.support.desk_socket import frames, open_socket
 from tests.support.factories import make_agent, make_person, make_team
+from tests.support.web import Server
 
 pytestmark = pytest.mark.prove
 

@@ -3,11 +3,11 @@
 import pytest
 
 from memoryhub.run.launch import web_command
-from tests.conftest import Server
 from tests.proofs.i20_contract import run
 from tests.support import servers
 from tests.support.endpoints import make_world
 from tests.support.factories import make_team
+from tests.support.web import Server
 
 pytestmark = pytest.mark.prove
 CASES = 20_000

@@ -14,11 +14,11 @@ import pytest
 
 from agents.models import Scope
 from memoryhub.core.models import Team
-from tests.conftest import APPLICATION, Server, web
 from tests.proofs.i21_neighbours import SHORT_FLOOR_SECONDS, Job, Memory, Seen, Victims, run
-from tests.support.desk_socket import sign_in
 from tests.support.factories import TestAgent, make_agent, make_person, make_team
-from tests.support.raw_http import head, memory_of
+from tests.support.raw_http import head
+from tests.support.signing_in import sign_in
+from tests.support.web import APPLICATION, Server, memory_of, web
 
 pytestmark = [pytest.mark.prove, pytest.mark.alone]
 SOURCES = ("127.0.0.2", "127.0.0.1")

@@ -13,8 +13,8 @@ from django.test import Client
 
 from memoryhub.core.models import SignInDelay
 from memoryhub.core.tasks import prune
-from tests.conftest import Server, web
 from tests.support.factories import PASSWORD, Person, make_person, make_team, unique
+from tests.support.web import Server, web
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 Owner = psycopg.Connection[Any]

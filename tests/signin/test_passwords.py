@@ -15,16 +15,16 @@ from django.test import Client
 from websockets.exceptions import InvalidStatus
 
 from memoryhub.core.actions import people
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Event, Membership, PasswordOrigin, SignInRecord, Team
-from memoryhub.core.transactions import viewer_transaction
+from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, PasswordOrigin, SignInRecord, Team
 from memoryhub.interface.pages import demo
-from tests.conftest import Server
-from tests.support.admin_pages import address, signed_in, text
-from tests.support.desk_socket import close_code, open_socket, sign_in
+from tests.support.admin_pages import address, events, signed_in, system, text
+from tests.support.commands import run
+from tests.support.desk_socket import close_code, open_socket
 from tests.support.desk_world import HTML, JSON
 from tests.support.factories import PASSWORD, Person, installation, join, make_person, make_team, unique
 from tests.support.servers import ROOT
-from tests.test_commands import run
+from tests.support.signing_in import client_of, sign_in
+from tests.support.web import Server
 
 PAGE = "/account/password/"
 NEW = "a new and longer passphrase"
@@ -38,9 +38,7 @@ def person_with_first_password(**more: Any) -> Actor:
 
 
 def browser(actor: Actor, **headers: str) -> Client:
-    client = Client(headers=headers or HTML)
-    client.force_login(actor, "memoryhub.core.people.PeopleBackend")
-    return client
+    return client_of(actor, headers=headers or HTML)
 
 
 def change(client: Client, old: str = PASSWORD, new: str = NEW, again: str | None = None, **headers: str) -> Any:
@@ -49,9 +47,7 @@ def change(client: Client, old: str = PASSWORD, new: str = NEW, again: str | Non
 
 
 def ledger_of_installation() -> list[tuple[str, Any]]:
-    viewer = installation()
-    with viewer_transaction(viewer, read_only=True):
-        return list(Event.objects.filter(team_id=viewer.team).order_by("clock__seq").values_list("type", "row_id"))
+    return events(system())
 
 
 def test_a_person_changes_their_own_password_keeps_this_session_and_ends_the_others() -> None:

@@ -3,15 +3,17 @@
 from html import unescape
 from html.parser import HTMLParser
 
-from django.test import Client
 from django.urls import reverse
 
 from escalations.actions.escalate import escalate
-from memoryhub.core.models import SYSTEM_TEAM, Event, Team
-from memoryhub.core.transactions import viewer_transaction
-from memoryhub.core.viewers import system_viewer
+from memoryhub.core.models import SYSTEM_TEAM, Team
 from memoryhub.memory.actions import decisions, observations, tasks
+from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.factories import unique
+from tests.support.ledger import events_of
+from tests.support.signing_in import client_of
 
 RECORDS = ["memory_task", "memory_observation", "memory_decision", "escalations_escalation"]
 LISTS = [*RECORDS, "core_membership", "agents_agent", "agents_apikey", "escalations_queue", "core_event"]
@@ -21,8 +23,7 @@ SECRET = "the word zanzibar"
 
 def signed_in(person, team=None):
     """A browser of the person, whose active team is the given one."""
-    client = Client()
-    client.force_login(person.actor, "memoryhub.core.people.PeopleBackend")
+    client = client_of(person.actor)
     if team is not None:
         session = client.session
         session["team"] = team.id
@@ -35,8 +36,8 @@ def address(model, page="changelist", *args):
 
 
 def events(team):
-    with viewer_transaction(system_viewer(team.id)):
-        return list(Event.objects.filter(team=team).order_by("clock__seq").values_list("type", "row_id"))
+    """Type and row of each event of the team."""
+    return [(event.type, event.row_id) for event in events_of(team.id)]
 
 
 def text(response):
@@ -47,14 +48,13 @@ def fill(agent, *, sensitivity=None, compartments=None, content="Hello", key=Non
     """A task with an observation, a private one, a decision and an escalation."""
     viewer = agent.viewer
     task, _ = tasks.create(
-        viewer, key=key or unique("task"), title=content, sensitivity=sensitivity, compartments=compartments
+        viewer,
+        item=NewTask(key=key or unique("task"), title=content, sensitivity=sensitivity, compartments=compartments),
     )
     label = {"sensitivity": sensitivity, "compartments": compartments}
-    items = [
-        observations.NewObservation(content=content, task=task, private=private, **label) for private in (False, True)
-    ]
+    items = [NewObservation(content=content, task=task.key, private=private, **label) for private in (False, True)]
     shared, private = (observations.log(viewer, item=item).id for item in items)
-    decision, _ = decisions.record(viewer, task=task, decision=content, reasoning=content)
+    decision, _ = decisions.record(viewer, item=NewDecision(task=task.key, decision=content, reasoning=content))
     escalation, _ = escalate(viewer, task=task, reason_code="other", reason=content, question=content)
     return {
         "memory_task": task.id,

@@ -9,6 +9,7 @@ from threading import Barrier
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+import orjson
 from django.db import connection
 from django.test.client import Client, ClientHandler
 
@@ -132,3 +133,9 @@ def at_once(*functions: Callable[[], R]) -> list[R]:
 
     with ThreadPoolExecutor(len(functions)) as pool:
         return list(pool.map(run, functions))
+
+
+def size(reply: Reply) -> int:
+    """The bytes of an answer's body; it must be a 200."""
+    assert reply.status == 200, reply
+    return len(orjson.dumps(reply.data))

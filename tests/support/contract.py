@@ -85,6 +85,7 @@ def hold(method: str, address: str, status: int, headers: Mapping[str, str], dat
         return
     media_type = headers.get("Content-Type", "").partition(";")[0]
     assert media_type in told.validators if told.validators else not media_type, f"{what}: {dict(headers)}"
+    assert media_type != "application/problem+json" or data["status"] == status, what
     if (found := told.validators.get(media_type)) is not None:
         faults = [f"{error.instance_path}: {error.message}" for error in found.iter_errors(data)]
         assert not faults, f"{what}: not of its schema: {faults}"

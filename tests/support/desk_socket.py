@@ -1,27 +1,16 @@
-"""A browser's side of the desk without a browser: a signed-in session, and its socket."""
+"""The desk's socket without a browser: opened with a person's session, and what it is sent."""
 
-from importlib import import_module
+import json
 from typing import Any
 
 import orjson
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.factories import Person
-
-BACKEND = "memoryhub.core.people.PeopleBackend"
-
-
-def sign_in(person: Person) -> str:
-    """The key of a new session of this person, as signing in makes it."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore()
-    session[SESSION_KEY] = str(person.actor.id)
-    session[BACKEND_SESSION_KEY] = BACKEND
-    session[HASH_SESSION_KEY] = person.actor.get_session_auth_hash()
-    session.save(must_create=True)
-    return str(session.session_key)
+from tests.support.signing_in import sign_in
+from tests.support.web import Server
 
 
 def open_socket(
@@ -61,4 +50,22 @@ def frames(socket: ClientConnection, *, until: str = "ready", seconds: float = 1
     found: list[dict[str, Any]] = []
     while not found or found[-1]["type"] != until:
         found.append(orjson.loads(socket.recv(timeout=seconds)))
+    return found
+
+
+def desk(
+    server: Server, person: Person, after: int, task: object = None
+) -> tuple[ClientConnection, list[dict[str, Any]]]:
+    """A person's socket that has caught up, and what it was sent on the way."""
+    socket = open_socket(server.url, person.membership.team.slug, sign_in(person))
+    socket.send(json.dumps({"after": after, **({"task": str(task)} if task else {})}))
+    return socket, frames(socket)
+
+
+def heard(socket: ClientConnection, count: int, seconds: float = 10, type: str = "event") -> list[dict[str, Any]]:
+    """The next frames of this type."""
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        frame = orjson.loads(socket.recv(timeout=seconds))
+        found += [frame] if frame["type"] == type else []
     return found

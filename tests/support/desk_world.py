@@ -10,8 +10,11 @@ from escalations.models import Escalation
 from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations, tasks
-from memoryhub.memory.actions.observations import NewObservation
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.factories import Person, TestAgent, make_agent, make_person, make_team
+from tests.support.ledger import head
+from tests.support.signing_in import client_of
 
 ACTION = {
     "name": "refund",
@@ -38,17 +41,18 @@ class Desk:
         label = {name: more.pop(name) for name in ("sensitivity", "compartments") if name in more}
         asked = {"reason_code": "other", "reason": "It is above my limit.", "question": f"May I do {key}?", **more}
         with viewer_transaction(viewer):
-            task, _ = tasks.create(viewer, key=key, title=f"Title of {key}", metadata={"order": "1042"}, **label)
+            task, _ = tasks.create(
+                viewer, item=NewTask(key=key, title=f"Title of {key}", metadata={"order": "1042"}, **label)
+            )
             known = {"paid": 80, "of": key}
-            observations.log(viewer, item=NewObservation(content=known, task=task, tags=["order"], importance=0.9))
+            observations.log(viewer, item=NewObservation(content=known, task=task.key, tags=["order"], importance=0.9))
             made, _ = escalate(viewer, task=task, **asked)
         return made
 
 
 def browser_of(person: Person, **headers: str) -> Client:
     """A signed-in person's browser, which does enforce CSRF tokens."""
-    client = Client(enforce_csrf_checks=True, headers=headers or HTML)
-    client.force_login(person.actor, backend="memoryhub.core.people.PeopleBackend")
+    client = client_of(person.actor, enforce_csrf_checks=True, headers=headers or HTML)
     client.get("/")  # sets the cookie of the token
     return client
 
@@ -60,6 +64,17 @@ def post(client: Client, path: str, body: Any = None, **headers: str) -> Any:
     if isinstance(body, bytes):
         return client.post(path, body, content_type="application/json", headers=sent)
     return client.post(path, body or {}, headers=sent)
+
+
+def act(client: Client, escalation: Escalation | str, verb: str, body: Any = None, **headers: str) -> Any:
+    """What a person's verb on an escalation is answered with; without headers as JSON."""
+    row = escalation if isinstance(escalation, str) else escalation.id
+    return post(client, f"/escalations/{row}/{verb}", body, **(headers or JSON))
+
+
+def events(desk: Desk) -> int:
+    """How many events the team's ledger has."""
+    return head(desk.team.id)
 
 
 def make_desk() -> Desk:

@@ -12,6 +12,7 @@ from typing import Any
 
 DIMENSIONS = 64
 KEY = "key-of-the-embeddings-endpoint"
+MODEL = "bag-of-meanings"
 # Words of one meaning have one place; all others a place by their own.
 MEANINGS = [
     {"refund", "money", "reimbursed", "repaid"},

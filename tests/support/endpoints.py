@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
-from agents.api.doors import Asking, Endpoint, Reading, Taking
+from agents.api.doors import BodyEndpoint, Endpoint, QueryByPost, ReadEndpoint, Signature, signature_of
 from agents.api.urls import urlpatterns
 from agents.models import Scope
 from memoryhub.core.models import Sensitivity, Team
+from memoryhub.interface.http.queries import Parameter, parameters
 from tests.support.api import Api, Reply, make_api
 
 LABEL = {"sensitivity": "internal", "compartments": []}
@@ -135,21 +136,41 @@ class Door:
 
     @property
     def reads(self) -> bool:
-        return issubclass(self.view, Reading)
+        return issubclass(self.view, ReadEndpoint)
 
     @property
     def method(self) -> str | None:
         """Of what takes a body; None for what is only read."""
-        if not issubclass(self.view, Taking):
+        if not issubclass(self.view, BodyEndpoint):
             return None
         return next((verb for verb in ("PATCH", "PUT") if hasattr(self.view, verb.lower())), "POST")
 
     @property
     def methods(self) -> set[str]:
         """All that it takes."""
-        found = {"GET", "HEAD"} if self.reads else {"POST"} if issubclass(self.view, Asking) else set()
+        found = {"GET", "HEAD"} if self.reads else {"POST"} if issubclass(self.view, QueryByPost) else set()
         found |= {self.method} if self.method else set()
         return found | ({"DELETE"} if hasattr(self.view, "delete") else set())
+
+    @property
+    def signature(self) -> Signature:
+        """What its body's method takes, or what is read."""
+        return signature_of(self.view.function_of(self.method or "GET"))
+
+    @property
+    def parameters(self) -> set[str]:
+        """Of the query that is read with."""
+        return {one.name for one in self._parameters}
+
+    @property
+    def lists(self) -> set[str]:
+        """Those of its parameters that may be sent several times."""
+        return {one.name for one in self._parameters if get_origin(one.kind) is list}
+
+    @property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        method = "GET" if self.reads else self.method
+        return parameters(signature_of(self.view.function_of(method or "GET")).query)
 
     def __str__(self) -> str:
         return self.path

@@ -14,9 +14,13 @@ from escalations.models import Escalation
 from memoryhub.core.models import Label, Labelled, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import alerts, decisions, facts, learnings, observations, tasks
-from memoryhub.memory.actions.facts import NewFact
-from memoryhub.memory.actions.observations import NewObservation
 from memoryhub.memory.models import Task
+from memoryhub.memory.schemas.alerts import NewAlert
+from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.facts import NewFact
+from memoryhub.memory.schemas.learnings import NewLearning
+from memoryhub.memory.schemas.observations import NewObservation
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.factories import Person, TestAgent, make_agent, make_person, make_team, unique
 
 HIDDEN = (Sensitivity.CONFIDENTIAL, ("finance",))
@@ -54,7 +58,11 @@ def make_trial() -> Trial:
     # To both, so that nothing but the label tells what each may see.
     for to, (sensitivity, compartments) in (([high, low], (Sensitivity.INTERNAL, ())), ([high], HIDDEN)):
         members = [person.membership for person in to]
-        alerts.send(agent.viewer, to=members, insight="word", sensitivity=sensitivity, compartments=compartments)
+        alerts.send(
+            agent.viewer,
+            to=members,
+            item=NewAlert(to="all", insight="word", sensitivity=sensitivity, compartments=compartments),
+        )
     made = [answered(agent.viewer, high.viewer, *label) for label in ((Sensitivity.INTERNAL, ()), HIDDEN)]
     return Trial(team, agent, high, low, *made)
 
@@ -62,7 +70,7 @@ def make_trial() -> Trial:
 def make_task(viewer: Viewer, sensitivity: int = Sensitivity.INTERNAL, compartments: Any = ()) -> Task:
     """A task of this label."""
     task, _ = tasks.create(
-        viewer, key=unique("t"), title="A task", sensitivity=sensitivity, compartments=list(compartments)
+        viewer, item=NewTask(key=unique("t"), title="A task", sensitivity=sensitivity, compartments=list(compartments))
     )
     return task
 
@@ -85,10 +93,13 @@ def answered(
 ) -> Escalation:
     """A task with memories, escalated, noted and answered: a row in each labelled table."""
     task = make_task(agent, sensitivity, compartments)
-    observations.log(agent, item=NewObservation(content=f"observation {word}", task=task))
-    decisions.record(agent, task=task, decision=f"decision {word}", reasoning=f"reasoning {word}")
-    learnings.log(agent, task=task, signal_type="pattern", details=f"details {word}", context={"context": word})
-    facts.put(agent, key=task.key, item=NewFact(f"fact {word}", task=task), seen=None)
+    observations.log(agent, item=NewObservation(content=f"observation {word}", task=task.key))
+    decisions.record(agent, item=NewDecision(task=task.key, decision=f"decision {word}", reasoning=f"reasoning {word}"))
+    learnings.log(
+        agent,
+        item=NewLearning(task=task.key, signal_type="pattern", details=f"details {word}", context={"context": word}),
+    )
+    facts.put(agent, key=task.key, item=NewFact(value=f"fact {word}", task=task.key), seen=None)
     made = ask(agent, task, word)
     claims.claim(person, escalation_id=made.id)
     notes.note(person, escalation_id=made.id, text=f"note {word}")

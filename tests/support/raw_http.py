@@ -1,14 +1,12 @@
 """Connections of a test's own, byte by byte: from another loopback address, slowly, or without ever reading."""
 
 import json
-import os
-import re
 import socket
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.conftest import Server
+from tests.support.factories import TestAgent
+from tests.support.web import Server
 
 
 def connected(server: Server, *, source: str = "127.0.0.1", seconds: float = 30) -> socket.socket:
@@ -20,6 +18,11 @@ def connected(server: Server, *, source: str = "127.0.0.1", seconds: float = 30)
 def head(method: str, path: str, *lines: str) -> bytes:
     """The head of a request."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode("latin-1")
+
+
+def key(agent: TestAgent) -> str:
+    """The line with the agent's key."""
+    return f"Authorization: Bearer {agent.key}"
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -67,17 +70,3 @@ def seconds_until_closed(connection: socket.socket, *, most: float = 30) -> floa
     connection.settimeout(most)
     read_all(connection)
     return time.monotonic() - begun
-
-
-def memory_of(server: Server) -> int:
-    """What the web process has in memory, in bytes."""
-    words = Path(f"/proc/{server.process.popen.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", words)
-    assert found is not None
-    return int(found[1]) * 1024
-
-
-def processor_of(server: Server) -> float:
-    """The processor seconds that the web process has used."""
-    words = Path(f"/proc/{server.process.popen.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 from urllib.parse import urlencode
 
 from memoryhub.core.models import Team
+from memoryhub.memory.search import embeddings, vector_indexer
 from memoryhub.memory.search.indexer import catch_up
+from memoryhub.memory.search.vector_indexer import Outcome
 from tests.support.api import Api, Reply
 
 
@@ -40,3 +43,23 @@ def indexed(owner_sql: Any, team: Team, table: str = "search_doc") -> int:
     shelves = "select id from search_shelf where team_id = %s"
     ((count,),) = owner_sql.execute(f"select count(*) from {table} where shelf_id in ({shelves})", [team.id]).fetchall()
     return int(count)
+
+
+def kept(owner_sql: Any, team: Team) -> int:
+    """How many of the team's rows have a vector."""
+    return indexed(owner_sql, team, "search_vector")
+
+
+def embed(team: Team) -> list[Outcome]:
+    """Index and embed all that there is; the outcomes of the batches."""
+    catch_up(team.id)
+    return list(
+        itertools.takewhile(lambda outcome: outcome is Outcome.SENT, iter(lambda: vector_indexer.embed(team.id), None))
+    )
+
+
+def forget_endpoint() -> None:
+    """Forget what this process keeps of the embeddings endpoint."""
+    embeddings._away_until = 0.0
+    embeddings._kept.clear()
+    embeddings._client.cache_clear()

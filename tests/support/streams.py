@@ -1,4 +1,4 @@
-"""An agent's side of the feed: the long poll, and a reader of the stream as the WHATWG's HTML has it."""
+"""An agent's side of the feed: something to hear of, the long poll, and a reader of the stream (WHATWG HTML)."""
 
 import contextlib
 import json
@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import Server
+from memoryhub.memory.actions import observations
+from memoryhub.memory.actions.observations import NewObservation
 from tests.support.factories import TestAgent
+from tests.support.web import Server
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Message:
     id: int | None
     event: str
     data: Any
+
+
+def log(agent: TestAgent, content: Any = "x", **more: Any) -> Any:
+    """Something that happens: an observation of this agent."""
+    return observations.log(agent.viewer, item=NewObservation(content=content, **more))
 
 
 def poll(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx.Response:

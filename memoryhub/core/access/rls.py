@@ -11,6 +11,8 @@ TEAM = "(select nullif(current_setting('hub.team', true), '')::int)"
 LABELS = "((select nullif(current_setting('hub.labels', true), '')::int[])::int[])"
 ACTOR = "(select nullif(current_setting('hub.actor', true), '')::uuid)"
 
+# Everybody but agents.
+PEOPLE = "(select coalesce(current_setting('hub.agent', true), '') <> 'on')"
 # The team's own viewer, which reads the ledger for all.
 SYSTEM = "(select coalesce(current_setting('hub.system', true), '') = 'on')"
 
@@ -29,6 +31,13 @@ def policies(table: str, *, also: str = "true") -> RunSQL:
     return RunSQL(";\n".join(create), ";\n".join([*undo, f"alter table {table} disable row level security"]))
 
 
+def reading(table: str, also: str, before: str = "true") -> RunSQL:
+    """Another condition on what may be read of a table, in place of `before`."""
+    seen = f"int4eq(team_id, {TEAM}) and label_id = any {LABELS}"
+    forth, back = (f"alter policy {table}_read on {table} using ({seen} and ({part}))" for part in (also, before))
+    return RunSQL(forth, back)
+
+
 def label_key(table: str) -> RunSQL:
     """The composite foreign key that holds a row's team and sensitivity equal to its label's."""
     return RunSQL(
@@ -36,6 +45,26 @@ def label_key(table: str) -> RunSQL:
         f"references label (id, team_id, sensitivity)",
         f"alter table {table} drop constraint {table}_label_fk",
     )
+
+
+def count_withheld(table: str, *, also: str = "true") -> RunSQL:
+    """`withheld_<table>(task, up_to)`: how many rows of a task, up to a `seq`, are above the viewer's labels.
+
+    It runs as the tables' owner, and gives nothing but the number. `also`: of the row `r`; `$2` is the `seq`.
+    """
+    team, labels = (f"nullif(current_setting('hub.{name}', true), '')" for name in ("team", "labels"))
+    unseen = f"<> all (coalesce({labels}::int[], '{{}}'))"
+    create = f"""
+create function withheld_{table}(task uuid, up_to bigint) returns bigint language sql stable security definer
+set search_path = public, pg_temp as $$
+  -- Nothing to count where every label of the team is visible, which is the usual case.
+  select count(*) from {table} r join event_seq s on s.event_id = r.event_id
+  where r.task_id = $1 and r.team_id = {team}::int and r.label_id {unseen} and s.seq <= $2 and {also}
+    and exists (select from label l where l.team_id = {team}::int and l.id {unseen})
+$$;
+revoke execute on function withheld_{table}(uuid, bigint) from public
+"""
+    return RunSQL(create, f"drop function withheld_{table}(uuid, bigint)")
 
 
 _REWRITE = """

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 from memoryhub.core.access.delegation import begin
 from memoryhub.core.access.label_text import MOST_COMPARTMENTS, read_compartments
-from memoryhub.core.access.labels import label_above
 from memoryhub.core.access.permissions import ADMINS, action
+from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.ledger import events
-from memoryhub.core.models import Compartment, Membership, Sensitivity
+from memoryhub.core.models import Compartment, Membership
 from memoryhub.core.viewers import Viewer
 
 
@@ -49,13 +48,7 @@ def register(viewer: Viewer, words: Iterable[str]) -> None:
 
 def _register(viewer: Viewer, word: str, maker: Membership | None) -> Compartment:
     made = Compartment.objects.create(team_id=viewer.team, name=word, maker=maker)
-    events.append(
-        viewer,
-        "compartment.add",
-        # Under its own word: that there is such a compartment is for those who have it.
-        label=label_above(viewer, min(viewer.clearance, Sensitivity.INTERNAL), [word]),
-        row_type="compartment",
-        row_id=made.id,
-        data={"compartment": word, "given_to": str(maker.id) if maker else None},
-    )
+    # Under its own word: that there is such a compartment is for those who have it.
+    given_to = str(maker.id) if maker else None
+    record(viewer, "compartment.add", made.id, named=[word], compartment=word, given_to=given_to)
     return made

@@ -1,10 +1,10 @@
 """The feed's floor: what is too old to be resumed from. The ledger itself, which is the audit, keeps every event."""
 
-from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.access.permissions import action
+from memoryhub.core.actions.administration import record
 from memoryhub.core.db.statements import run
 from memoryhub.core.ledger import events
-from memoryhub.core.models import Sensitivity, Team
+from memoryhub.core.models import Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 
@@ -24,8 +24,7 @@ def prune(viewer: Viewer) -> int:
     """
     floor = find_floor(viewer)
     if Team.objects.filter(id=viewer.team, feed_floor__lt=floor).update(feed_floor=floor):
-        label = ensure_label(viewer, Sensitivity.INTERNAL)
-        events.append(viewer, "feed.prune", label=label.id, row_type="feed", row_id=None, data={"floor": floor})
+        record(viewer, "feed.prune", None, floor=floor)
     return floor
 
 

@@ -1,11 +1,9 @@
 """Lives: the ledgers begin anew where the database itself cannot tell that it was given another history (ADR 10)."""
 
-from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.access.permissions import action
+from memoryhub.core.actions.administration import record
 from memoryhub.core.db.statements import run
-from memoryhub.core.ledger import events
 from memoryhub.core.ledger.mark import is_behind, read_heads, read_mark, write_mark
-from memoryhub.core.models import Sensitivity
 from memoryhub.core.viewers import Viewer, system_viewer
 
 
@@ -19,9 +17,8 @@ def begin(viewer: Viewer, *, at_least: int = 0) -> int:
 
     Who has heard of nothing that is lost notices nothing.
     """
-    label = ensure_label(viewer, Sensitivity.INTERNAL)
     ((life,),) = run("select begin_life(%s::int, %s::int)", [viewer.team, at_least])
-    events.append(viewer, "ledger.begin_life", label=label.id, row_type="ledger", row_id=None, data={"life": int(life)})
+    record(viewer, "ledger.begin_life", None, life=int(life))
     return int(life)
 
 

@@ -13,11 +13,10 @@ from memoryhub.core.access.delegation import (
     require_bounds,
 )
 from memoryhub.core.access.label_text import read_compartments
-from memoryhub.core.access.labels import label_above
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import compartments as registry
+from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.ledger import events
 from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 
@@ -122,18 +121,10 @@ def _record(viewer: Viewer, verb: str, member: Membership, before: Rights | None
     if before is None or before.compartments != after.compartments:
         named = after.compartments | (before.compartments if before else frozenset())
     told = _told(after, bool(named))
-    data = {"name": member.name, **told}
     if before is not None:
         was = _told(before, bool(named))
-        data["before"] = {field: was[field] for field in told if was[field] != told[field]}
-    events.append(
-        viewer,
-        verb,
-        label=label_above(viewer, min(viewer.clearance, Sensitivity.INTERNAL), named),
-        row_type="membership",
-        row_id=member.id,
-        data=data,
-    )
+        told["before"] = {field: was[field] for field in was if was[field] != told[field]}
+    record(viewer, verb, member.id, named=named, name=member.name, **told)
 
 
 def _told(rights: Rights, with_compartments: bool) -> dict[str, Any]:

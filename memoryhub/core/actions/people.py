@@ -6,12 +6,11 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from memoryhub.core.access.delegation import NOTHING, administers_installation, begin, keep_last, require_over
-from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import memberships
+from memoryhub.core.actions.administration import record
 from memoryhub.core.actions.teams import require_installation
 from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.ledger import events
 from memoryhub.core.models import Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 
@@ -184,7 +183,4 @@ def _set_password(person: Actor, password: str | None, origin: str) -> None:
 
 
 def _record(viewer: Viewer, verb: str, person: Actor, **data: Any) -> None:
-    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    events.append(
-        viewer, verb, label=label.id, row_type="person", row_id=person.id, data={"name": person.username, **data}
-    )
+    record(viewer, verb, person.id, name=person.username, **data)

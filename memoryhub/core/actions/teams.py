@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from memoryhub.core.access.labels import ensure_label
 from memoryhub.core.access.permissions import ADMINS, action
+from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.ledger import events
 from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
 from memoryhub.core.secrecy.sealing import make_team_key
 from memoryhub.core.viewers import Viewer
@@ -96,10 +95,8 @@ def erase_keys(viewer: Viewer, *, team: Team) -> None:
 def rewrap_keys(viewer: Viewer, *, master: str) -> None:
     """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
     require_installation(viewer)
-    label = ensure_label(viewer, Sensitivity.INTERNAL)
-    events.append(viewer, "team.rewrap_keys", label=label.id, row_type="team", row_id=None, data={"master": master})
+    record(viewer, "team.rewrap_keys", None, master=master)
 
 
 def _record(viewer: Viewer, verb: str, team: Team, **data: Any) -> None:
-    label = ensure_label(viewer, min(viewer.clearance, Sensitivity.INTERNAL))
-    events.append(viewer, verb, label=label.id, row_type="team", row_id=None, data={"team": team.slug, **data})
+    record(viewer, verb, None, team=team.slug, **data)

@@ -33,6 +33,7 @@ def append(
     task_id: UUID | None = None,
     audience: UUID | None = None,
     recipients: Collection[UUID] | None = None,
+    people: bool = False,
     data: dict[str, Any] | None = None,
     event_id: UUID | None = None,
 ) -> UUID:
@@ -40,7 +41,8 @@ def append(
 
     `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The event is written at the
     end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for
-    its type becomes outbox rows beside it. `audience`, `recipients`: the member, or members, who alone may hear of it.
+    its type becomes outbox rows beside it. `audience`, `recipients`: the member, or members, who alone may hear of it;
+    `people`: no agent may.
     Raises RuntimeError outside a writable transaction of this viewer.
     """
     transaction = current()
@@ -59,6 +61,7 @@ def append(
             "task": task_id,
             "audience": audience,
             "recipients": None if recipients is None else list(recipients),
+            "people": people,
             "data": Jsonb(data or {}),
         }
     )

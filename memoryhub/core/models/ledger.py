@@ -34,6 +34,7 @@ class Event(models.Model):
     audience = _reference(Membership, null=True)
     # The same for several (an alert's sender and recipients).
     recipients = ArrayField(models.UUIDField(), null=True)
+    people = models.BooleanField(default=False, db_default=False, help_text="No agent hears of it.")
     data = models.JSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
 

@@ -7,7 +7,7 @@ under it, does not open. Nonces are random: a data key should be rotated before 
 
 import os
 import time
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, cast, overload
 from uuid import UUID
 
 import msgspec
@@ -184,12 +184,24 @@ def read_text(row: Texted, table: str | None = None) -> dict[str, Any]:
         return found
     table = table or row._meta.db_table  # type: ignore[attr-defined]
     assert table is not None
-    record_read(table, row.id, row.label_id, "confidential")
-    return unseal(table, row.id, row.label_id, bytes(row.sealed), getattr(row, "text_version", 1))
+    plain = open_text(table, row.id, row.label_id, bytes(row.sealed), getattr(row, "text_version", 1))
+    return dict(UNAVAILABLE) if plain is None else cast(dict[str, Any], msgspec.json.decode(plain))
+
+
+def open_text(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int) -> bytes | None:
+    """A row's sealed text as JSON, of which the reading is recorded; None where it does not open, which is logged."""
+    record_read(table, row_id, label_id, "confidential")
+    return _decrypt(table, row_id, label_id, sealed, version)
 
 
 def unseal(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int) -> dict[str, Any]:
-    """Open a sealed value without recording it. Use read_text; this is for the work on keys."""
+    """As read_text() of a sealed row, without recording it: for comparing rows, and for the work on keys."""
+    plain = _decrypt(table, row_id, label_id, sealed, version)
+    found: dict[str, Any] = dict(UNAVAILABLE) if plain is None else msgspec.json.decode(plain)
+    return found
+
+
+def _decrypt(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int) -> bytes | None:
     key_id = int.from_bytes(sealed[1:5])
     try:
         if sealed[0] != _FORMAT:
@@ -199,9 +211,8 @@ def unseal(table: str, row_id: UUID, label_id: int, sealed: bytes, version: int)
         plain = _open(key).decrypt(sealed[5:17], sealed[17:], _associated(table, row_id, team, label_id, version))
     except (InvalidTag, StopIteration, LookupError, ValueError) as error:  # no such key; cut short, or foreign
         log.error("sealed_content_unavailable", table=table, row=str(row_id), error=type(error).__name__)
-        return dict(UNAVAILABLE)
-    opened: dict[str, Any] = msgspec.json.decode(plain)
-    return opened
+        return None
+    return plain
 
 
 def record_read(table: str, row_id: UUID, label_id: int, reason: str) -> None:

@@ -11,6 +11,7 @@ import orjson
 
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
+from memoryhub.core.fields import Schema
 
 MAX_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -170,9 +171,9 @@ def member_text(raw: bytes, *path: str) -> str:
     return bytes(found).decode()
 
 
-def as_written(text: str) -> Any:
+def as_written(text: str) -> msgspec.Raw:
     """JSON text as a value for dump(), which puts it in as it is."""
-    return orjson.Fragment(text)
+    return msgspec.Raw(text)
 
 
 def dump(value: object) -> bytes:
@@ -186,6 +187,10 @@ def dump(value: object) -> bytes:
 def _default(value: object) -> object:
     if isinstance(value, datetime):
         return orjson.Fragment(_when(value))
+    if isinstance(value, msgspec.Raw):
+        return orjson.Fragment(bytes(value))
+    if isinstance(value, Schema):
+        return orjson.Fragment(msgspec.json.encode(value))
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form here")

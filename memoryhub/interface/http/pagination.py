@@ -10,13 +10,14 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from django.conf import settings
 
 from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.fields import Schema
 from memoryhub.interface.http.params import MAX_QUERY_BYTES, Params
 
 DEFAULT_LIMIT = 50
@@ -46,11 +47,10 @@ class Window:
     query: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page, in the list's order. `next` and `previous` are addresses, or None where the list ends."""
+class Page(Schema, Generic[T]):
+    """One page, in the list's order. `next` and `previous` are addresses, or null where the list ends."""
 
-    results: Sequence[T]
+    results: list[T]
     next: str | None
     previous: str | None
 
@@ -59,14 +59,6 @@ class Page(Generic[T]):
         """The Link header (RFC 8288), where there is anywhere to go."""
         links = [f'<{url}>; rel="{rel}"' for rel, url in (("next", self.next), ("prev", self.previous)) if url]
         return {"Link": ", ".join(links)} if links else {}
-
-
-class Listed(TypedDict, Generic[T]):
-    """What a list is answered with."""
-
-    results: list[T]
-    next: str | None
-    previous: str | None
 
 
 def read_window(params: Params, *, address: str, owner: object, most: int = MAX_LIMIT) -> Window:
@@ -92,9 +84,9 @@ def page(
     """
     limit = window.limit if at_most is None else min(window.limit, at_most)
     has_more = len(rows) > limit
-    results = rows[:limit]
+    results = list(rows[:limit])
     if window.backwards:
-        results = results[::-1]
+        results.reverse()
     if not results:
         return Page([], None, None)
     is_inside = window.position is not None

@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from memoryhub.core.errors import Code, FieldError, Invalid, UriTooLong
-from memoryhub.interface.http.shapes import COMPARTMENT, LEVELS, has_visible, parse_key, parse_task_key, parse_when
+from memoryhub.core.fields import COMPARTMENT, LEVELS, has_visible
+from memoryhub.interface.http.shapes import parse_key, parse_task_key, parse_when
 
 MAX_QUERY_BYTES = 8 * 1024
 MAX_WORDS = 50
@@ -28,8 +29,9 @@ class Label(NamedTuple):
 class Params:
     """The parameters of one query. Each getter gives None when its parameter was not sent, and raises Invalid."""
 
-    def __init__(self, query: bytes | str, allowed: Collection[str]) -> None:
-        """`query`: the raw query string; a str as WSGI has it (Latin-1).
+    def __init__(self, query: bytes | str, allowed: Collection[str], lists: Collection[str] = ()) -> None:
+        """`query`: the raw query string; a str as WSGI has it (Latin-1). `lists`: those of `allowed` that may be sent
+        several times, which is the same as once with commas between.
 
         Raises UriTooLong beyond 8 kB, Invalid for an unknown or repeated parameter, one without a value, NUL, and
         what is not UTF-8.
@@ -47,11 +49,11 @@ class Params:
             name, _, value = (_decode(part) for part in pair.partition(b"="))
             if name not in allowed:
                 _refuse(name, Code.UNKNOWN_PARAMETER, "There is no such parameter here.")
-            if name in self._values:
+            if name in self._values and name not in lists:
                 _refuse(name, Code.REPEATED, "This parameter was sent twice.")
             if not value:
                 _refuse(name, Code.EMPTY, "This parameter has no value.")
-            self._values[name] = value
+            self._values[name] = f"{self._values[name]},{value}" if name in self._values else value
 
     def text(self, name: str, *, longest: int = 1000) -> str | None:
         """Text with something to read in it, at most `longest` characters."""

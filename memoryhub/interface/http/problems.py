@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import orjson
 import psycopg
 import structlog
@@ -57,11 +58,15 @@ def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], byte
         "request_id": request_id,
     }
     # An answer to an error must not fail in its turn: what has no JSON form is shown as its text.
-    body = orjson.dumps(members, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    body = orjson.dumps(members, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", "Bearer")
     return error.status, headers, body
+
+
+def _default(value: object) -> object:
+    return orjson.Fragment(msgspec.json.encode(value)) if isinstance(value, msgspec.Struct) else str(value)
 
 
 def problem_response(error: HubError, request: HttpRequest | None) -> HttpResponse:

@@ -4,126 +4,28 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
-from uuid import UUID
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
-from msgspec import UNSET, Meta, UnsetType, inspect
+from msgspec import UNSET, inspect
 
-from memoryhub.core.access.label_text import COMPARTMENT as WORD
 from memoryhub.core.errors import Code, FieldError, Invalid
+from memoryhub.core.fields import (
+    A_KEY,
+    EMPTY,
+    FACT_KEY_PATTERN,
+    KEY_PATTERN,
+    NOT_A_KEY,
+    PATTERNS,
+    TASK_KEY_PATTERN,
+    Shape,
+    When,
+    has_visible,
+)
 from memoryhub.interface.http.json import escape_pointer
 
-MAX_CONTENT_BYTES = 256 * 1024
-MAX_FAULTS = 20  # told in one answer
-
-# White space, controls and what shows as nothing: zero-width and bidi marks, fillers, variation selectors, tags.
-_UNSEEN = (
-    r"\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
-    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb" + "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
-# `$` alone also fits before a last line feed.
-_END = r"$(?!\n)"
-_VISIBLE = f"[^{_UNSEEN}]"
-_LINE = f"^(?=[^{_CONTROLS}]*{_END})[^{_CONTROLS}]*{_VISIBLE}"
-_KEY = rf"^[A-Za-z0-9._:@~-]{{1,200}}{_END}"
-# What stands in an address in a key's place, and so can be no key: verbs, and what clients take for a folder.
-RESERVED = {"task": ("claim-next", ".", ".."), "fact": ("read", ".", "..")}
-
-
-def in_address(noun: str) -> str:
-    """The regular expression of a `task`'s or `fact`'s key as a part of an address."""
-    return rf"(?!(?:{_words(noun)})(?:/|$))[A-Za-z0-9._:@~-]{{1,200}}"
-
-
-def _words(noun: str) -> str:
-    return "|".join(map(re.escape, RESERVED[noun]))
-
-
-def _unreserved(noun: str) -> str:
-    return f"^(?!(?:{_words(noun)}){_END}){_KEY[1:]}"
-
-
-_TASK_KEY, _FACT_KEY = _unreserved("task"), _unreserved("fact")
-_TAG = f"^(?=[^,{_CONTROLS}]*{_END}){_VISIBLE}(?:.*{_VISIBLE})?{_END}"
-COMPARTMENT = rf"^{WORD}{_END}"
-
-# What is said when a pattern does not fit; by the form in which msgspec names it.
-_EMPTY = (Code.EMPTY, "This must have something to read in it.")
-_A_KEY = (Code.BAD_FORMAT, "A key is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ ~ -")
-NOT_A_KEY = {
-    noun: (Code.BAD_FORMAT, f"{_A_KEY[1]}, and none of these: {' '.join(words)}") for noun, words in RESERVED.items()
-}
-_PATTERNS: dict[str, tuple[Code, str]] = {
-    repr(_VISIBLE): _EMPTY,
-    repr(_LINE): (Code.BAD_FORMAT, "This must be one line of text with something to read in it."),
-    repr(_KEY): _A_KEY,
-    repr(_TASK_KEY): NOT_A_KEY["task"],
-    repr(_FACT_KEY): NOT_A_KEY["fact"],
-    repr(_TAG): (Code.BAD_FORMAT, "A tag is one line of text without commas, visible at both ends."),
-    repr(COMPARTMENT): (Code.BAD_FORMAT, "A compartment is 1 to 40 of the characters a-z 0-9 _ -"),
-}
-
-# Text: something to read, in many lines; Line: a title or a name.
-Text = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=_VISIBLE)]
-Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=_LINE)]
-Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=_KEY)]
-TaskKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_TASK_KEY)]
-FactKey = Annotated[str, Meta(min_length=1, max_length=200, pattern=_FACT_KEY)]
-Tag = Annotated[str, Meta(min_length=1, max_length=100, pattern=_TAG)]
-Tags = Annotated[list[Tag], Meta(max_length=50)]
-Compartment = Annotated[str, Meta(min_length=1, max_length=40, pattern=COMPARTMENT)]
-Compartments = Annotated[list[Compartment], Meta(max_length=20)]
-Sensitivity = Literal["public", "internal", "confidential"]
-LEVELS: tuple[str, ...] = get_args(Sensitivity)
-Priority = Literal["low", "normal", "high", "urgent"]
-# An instant: RFC 3339, the offset given, made UTC.
-When = Annotated[datetime, Meta(tz=True)]
-Uuid = UUID
-# At most 256 kB each, as JSON; in Content a text is one with something to read in it.
-JsonObject = Annotated[dict[str, Any], Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
-Content = Annotated[
-    dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES}, extra_json_schema={"pattern": _VISIBLE})
-]
-# Any JSON at all: null and a blank text, too.
-JsonValue = Annotated[Any, Meta(extra={"max_bytes": MAX_CONTENT_BYTES, "may_be_blank": True})]
-
-
-class Shape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a body may hold. `read_only`: what an answer has besides, and a body may not.
-
-    Subclasses say `kw_only=True` again, which msgspec does not hand down.
-    """
-
-    read_only: ClassVar[frozenset[str]] = frozenset(
-        (
-            "id",
-            "seq",
-            "version",
-            "author",
-            "created_at",
-            "updated_at",
-            "team",
-            "owner",
-            "status",
-            "state",
-            "held_by",
-            "lease",
-            "label",
-            "trust",
-        )
-    )
-
-
-class NewRow(Shape, kw_only=True):
-    """What every body may hold that makes a row. An absent label is the task's; null is no label."""
-
-    sensitivity: Sensitivity | UnsetType = UNSET
-    compartments: Compartments | UnsetType = UNSET
-    client_ref: Key | None = None
-
+MAX_FAULTS = 20  # shown in one answer
 
 S = TypeVar("S", bound=Shape)
 
@@ -206,7 +108,7 @@ def _size_rule(limit: int, may_be_blank: bool) -> _Rule:
         if len(orjson.dumps(value)) > limit:
             faults.append(FieldError(f"{at}/{name}", Code.TOO_LARGE, f"This is larger than {limit} bytes."))
         elif not may_be_blank and isinstance(value, str) and not has_visible(value):
-            faults.append(FieldError(f"{at}/{name}", *_EMPTY))
+            faults.append(FieldError(f"{at}/{name}", *EMPTY))
         return value
 
     return check
@@ -258,28 +160,23 @@ def parse_when(text: str) -> datetime:
 
 def parse_key(text: str) -> str:
     """A key, as it stands in a path or a query. Raises ValueError."""
-    if not re.search(_KEY, text):
-        raise ValueError(_A_KEY[1])
+    if not re.search(KEY_PATTERN, text):
+        raise ValueError(A_KEY[1])
     return text
 
 
 def parse_task_key(text: str) -> str:
     """The key of a task, likewise. Raises ValueError, for a reserved one too."""
-    if not re.search(_TASK_KEY, text):
+    if not re.search(TASK_KEY_PATTERN, text):
         raise ValueError(NOT_A_KEY["task"][1])
     return text
 
 
 def parse_fact_key(text: str) -> str:
     """The key of a fact, likewise."""
-    if not re.search(_FACT_KEY, text):
+    if not re.search(FACT_KEY_PATTERN, text):
         raise ValueError(NOT_A_KEY["fact"][1])
     return text
-
-
-def has_visible(text: str) -> bool:
-    """Whether there is anything to read in it: not only spaces, controls and zero-width characters."""
-    return re.search(_VISIBLE, text) is not None
 
 
 def _faults(data: object, shape: type[Shape], at: str) -> list[FieldError]:
@@ -333,7 +230,7 @@ def _fault(message: str, at: str, kind: Any = None) -> FieldError:
 def _explain(what: str) -> tuple[Code, str]:
     """The code and sentence for a message of msgspec, without its place."""
     if pattern := re.search(r"matching regex (.+)$", what, re.DOTALL):
-        return _PATTERNS.get(pattern[1], (Code.BAD_FORMAT, "This does not have the form that is due here."))
+        return PATTERNS.get(pattern[1], (Code.BAD_FORMAT, "This does not have the form that is due here."))
     for form, code, sentence in _MESSAGES:
         if re.search(form, what):
             return code, sentence or _cut(what)

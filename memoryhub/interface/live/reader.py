@@ -51,6 +51,7 @@ class LiveEvent:
     task_id: UUID | None
     label: LabelRef
     audience: Collection[UUID] | None  # the members who alone may hear of it
+    people: bool  # no agent may
     data: dict[str, Any]
     at: datetime
 
@@ -58,9 +59,9 @@ class LiveEvent:
         """Whether this viewer may hear of it: the label and the audience allow it, or it is about their own rights."""
         if self.row_id == viewer.membership:
             return True
-        return viewer.dominates(self.label.sensitivity, self.label.compartments) and (
-            self.audience is None or viewer.membership in self.audience
-        )
+        if (self.people and viewer.is_agent) or not viewer.dominates(self.label.sensitivity, self.label.compartments):
+            return False
+        return self.audience is None or viewer.membership in self.audience
 
 
 # Makes what is sent of each event, once for all who may see it; `watched`: the tasks that somebody has open.
@@ -116,7 +117,7 @@ EVERYTHING = Wanted()
 
 _READ = """
 select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.recipients,
-       e.data::text, e.at
+       e.people, e.data::text, e.at
 from event_seq s join event e on e.id = s.event_id left join membership m on m.id = e.actor_id
 where s.team_id = %(team)s::int and s.seq > %(after)s::bigint and s.seq <= %(head)s::bigint{}
 order by s.seq limit %(limit)s::int
@@ -187,10 +188,12 @@ def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: Wanted) 
 
 
 def _event(row: tuple[Any, ...]) -> LiveEvent:
-    seq, event_id, type_, actor, row_type, row_id, task_id, label_id, only, recipients, data, at = row
+    seq, event_id, type_, actor, row_type, row_id, task_id, label_id, only, recipients, people, data, at = row
     label = label_by_id(label_id)
     audience = frozenset(recipients) if recipients is not None else None if only is None else frozenset({only})
-    return LiveEvent(seq, event_id, type_, actor, row_type, row_id, task_id, label, audience, json.loads(data), at)
+    return LiveEvent(
+        seq, event_id, type_, actor, row_type, row_id, task_id, label, audience, people, json.loads(data), at
+    )
 
 
 class _Forked(Exception):

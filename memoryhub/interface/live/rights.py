@@ -1,8 +1,12 @@
-"""Rights of those who stay connected: asked again each second, since nobody asks for a socket as for a request."""
+"""Rights of those who stay connected: asked again each second, since nobody asks for a socket as for a request.
+
+A connection rests on a membership and on a credential. Whoever owns a kind of credential registers how it is checked.
+"""
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -30,8 +34,9 @@ class Rights:
     password: str | None = None
 
     @property
-    def key(self) -> UUID | None:
-        return self.viewer.credential if self.session is None else None
+    def credential(self) -> tuple[str, Any]:
+        """What was shown at the door, by which the right can be taken away: its kind and its id."""
+        return ("key", self.viewer.credential) if self.session is None else ("session", self.session)
 
 
 class Connection(Protocol):
@@ -51,10 +56,19 @@ where m.id = any (%s::uuid[]) and m.is_active and a.is_active
 _SESSIONS = """
 select session_key from django_session where session_key = any (%s::varchar[]) and expire_date > statement_timestamp()
 """
-_KEYS = """
-select id, scopes from api_key where id = any (%s::uuid[]) and revoked_at is null
-  and (expires_at is null or expires_at > statement_timestamp())
-"""
+
+Check = Callable[[list[Any]], Mapping[Any, frozenset[str] | None]]
+_checks: dict[str, Check] = {}
+
+
+def register(kind: str, check: Check) -> None:
+    """Say how credentials of a kind are checked: once, when their owner's app is ready.
+
+    `check`: of their ids, those that are good now, with the scopes that each gives (None: it limits nothing). It takes
+    one query at most, however many they are, and runs each second. Raises ValueError for a kind that has another check.
+    """
+    if _checks.setdefault(kind, check) is not check:
+        raise ValueError(f"the kind {kind} has a check already")
 
 
 class Sweeper:
@@ -92,33 +106,43 @@ class Sweeper:
 
 
 def revoked_among(asked: Iterable[Rights]) -> set[Rights]:
-    """Those that no longer hold. At most three queries, however many are asked."""
+    """Those that no longer hold. A query for the memberships and one a kind of credential, however many are asked.
+
+    A kind that nobody has registered does not hold.
+    """
     asked = set(asked)
-    members = {row[0]: row[1:] for row in _rows(_MEMBERS, {rights.viewer.membership for rights in asked})}
-    sessions = {row[0] for row in _rows(_SESSIONS, {rights.session for rights in asked if rights.session})}
-    keys = {row[0]: frozenset(row[1]) for row in _rows(_KEYS, {rights.key for rights in asked if rights.key})}
-    return {rights for rights in asked if not _holds(rights, members, sessions, keys)}
+    members = {row[0]: row[1:] for row in run(_MEMBERS, [list({rights.viewer.membership for rights in asked})])}
+    shown: dict[str, set[Any]] = defaultdict(set)
+    for kind, credential in (rights.credential for rights in asked):
+        shown[kind].add(credential)
+    good = {kind: _checks[kind](list(credentials)) for kind, credentials in shown.items() if kind in _checks}
+    return {rights for rights in asked if not (_is_member(rights, members) and _opens(rights, good))}
 
 
-def _rows(statement: str, ids: set[Any]) -> list[tuple[Any, ...]]:
-    return run(statement, [list(ids)]) if ids else []
-
-
-def _holds(
-    rights: Rights, members: dict[UUID, tuple[Any, ...]], sessions: set[str], keys: dict[UUID, frozenset[str]]
-) -> bool:
+def _is_member(rights: Rights, members: Mapping[UUID, tuple[Any, ...]]) -> bool:
+    """Whether the membership is as it was; where the credential is a session, the account's password as well."""
     viewer = rights.viewer
-    member = members.get(viewer.membership)
-    if member is None:
+    if viewer.membership not in members:
         return False
-    team, role, clearance, compartments, password = member
+    team, role, clearance, compartments, password = members[viewer.membership]
     if (team, role, clearance) != (viewer.team, viewer.role, viewer.clearance):
         return False
     if frozenset(compartments) != viewer.compartments:
         return False
-    if rights.session is not None:
-        return rights.session in sessions and password == rights.password
-    return rights.key is None or keys.get(rights.key) == viewer.scopes
+    return rights.session is None or password == rights.password
 
 
+def _opens(rights: Rights, good: Mapping[str, Mapping[Any, frozenset[str] | None]]) -> bool:
+    """Whether the credential gives what it gave."""
+    kind, credential = rights.credential
+    found = good.get(kind, {})
+    return credential in found and found[credential] == rights.viewer.scopes
+
+
+def _read_sessions(keys: list[str]) -> dict[str, None]:
+    """Those of Django's sessions that have not ended. They limit nothing."""
+    return {key: None for (key,) in run(_SESSIONS, [keys])}
+
+
+register("session", _read_sessions)  # which no app of ours has; the interface opens sockets by them
 sweeper = Sweeper()

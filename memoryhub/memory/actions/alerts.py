@@ -1,11 +1,7 @@
 """Alerts: send, acknowledge."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.labels import LabelRef
 from memoryhub.core.access.permissions import AGENTS, DESK, action
@@ -14,82 +10,51 @@ from memoryhub.core.errors import Code, FieldError, Invalid, NotAllowed, TooLarg
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
 from memoryhub.core.models import Membership
-from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory import models
 from memoryhub.memory.actions.leases import now
-from memoryhub.memory.actions.observations import label_for
+from memoryhub.memory.actions.rows import columns_of, insert, label_for, repeated, task_of, text_of
+from memoryhub.memory.schemas.alerts import MAX_RECIPIENTS, Alert, NewAlert
 from memoryhub.memory.selectors import alerts as selectors
-from memoryhub.memory.selectors.tasks import TaskRef
 
-MAX_RECIPIENTS = 1000
-
-_SEND = """
-insert into alert (id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, severity, recipients,
-                   expires_at, client_ref)
-values (%(id)s::uuid, %(team)s::int, %(label)s::int, %(sensitivity)s::int, %(body)s::jsonb, %(sealed)s::bytea,
-        %(author)s::uuid, %(event)s::uuid, %(task)s::uuid, %(severity)s::varchar, %(recipients)s::uuid[],
-        %(expires_at)s::timestamptz, %(client_ref)s::varchar)
-on conflict do nothing returning id
-"""
 _DELIVER = """
 insert into alert_recipient (alert_id, member_id) select %(id)s::uuid, unnest(%(recipients)s::uuid[])
-"""
-_REPEATED = """
-select id, event_id from alert
-where author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar
 """
 
 
 @action("alert.send", roles=AGENTS | DESK, scope="alerts")
-def send(
-    viewer: Viewer,
-    *,
-    to: Sequence[Membership],
-    insight: str,
-    severity: str = "info",
-    leave_out: bool = False,
-    task: TaskRef | None = None,
-    expires_at: datetime | None = None,
-    client_ref: str | None = None,
-    sensitivity: int | None = None,
-    compartments: Sequence[str] | None = None,
-) -> tuple[UUID, bool]:
+def send(viewer: Viewer, *, to: Sequence[Membership], item: NewAlert, leave_out: bool = False) -> tuple[UUID, bool]:
     """Send an insight to other members, until each acknowledges it; its id, and whether it was made now.
 
-    `to`: members of the viewer's team. `leave_out`: those who may not see it are left out; else they are refused. A
-    repeated `client_ref` returns the first. Without a label it has the task's, else internal.
+    `to`: the members of the viewer's team that `item` names. `leave_out`: those who may not see it are left out; else
+    they are refused. A repeated `client_ref` returns the first. Without a label it has the task's, else internal.
     Raises NotAllowed (with the `names` that may not receive it, or when nobody is left), Forbidden above the sender's
     clearance, TooLarge beyond 1,000 recipients, Invalid for an expiry that is over.
     """
-    label = label_for(viewer, sensitivity, compartments, task)
-    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
-        return repeated, False
-    if expires_at is not None and expires_at <= now():
+    task = task_of(viewer, item)
+    label = label_for(viewer, item, task)
+    if (known := repeated(viewer, models.Alert, label, item.client_ref)) is not None:
+        return known, False
+    if item.expires_at is not None and item.expires_at <= now():
         raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is over already."),))
     recipients = _recipients(viewer, label, to, leave_out)
-    row_id, event_id = new_id(), new_id()
-    text = text_columns("alert", row_id, label, {"insight": insight})
-    row: dict[str, Any] = {
-        "id": row_id,
-        "team": viewer.team,
-        "label": label.id,
-        "sensitivity": label.sensitivity,
-        "body": Jsonb(text["body"]) if text["body"] is not None else None,
-        "sealed": text["sealed"],
-        "author": viewer.membership,
-        "event": event_id,
-        "task": task.id if task else None,
-        "severity": severity,
-        "recipients": recipients,
-        "expires_at": expires_at,
-        "client_ref": client_ref,
-    }
-    if not run(_SEND, row):
-        assert client_ref is not None
-        repeated = _repeated(viewer, label, client_ref)
-        assert repeated is not None, "nothing removes it meanwhile"
-        return repeated, False
+    row_id, event_id, task_id = new_id(), new_id(), task.id if task else None
+    row = columns_of(
+        viewer,
+        Alert,
+        label,
+        item,
+        text_of(Alert, item),
+        row_id=row_id,
+        event_id=event_id,
+        task_id=task_id,
+        recipients=recipients,
+    )
+    if not insert(models.Alert, row):
+        known = repeated(viewer, models.Alert, label, item.client_ref)
+        assert known is not None, "nothing removes it meanwhile"
+        return known, False
     queue(_DELIVER, {"id": row_id, "recipients": recipients})
     events.append(
         viewer,
@@ -97,9 +62,9 @@ def send(
         label=label.id,
         row_type="alert",
         row_id=row_id,
-        task_id=task.id if task else None,
+        task_id=task_id,
         recipients=[viewer.membership, *recipients],
-        data={"severity": severity, "recipients": len(recipients)},
+        data={"severity": item.severity, "recipients": len(recipients)},
         event_id=event_id,
     )
     return row_id, True
@@ -119,14 +84,6 @@ def _recipients(viewer: Viewer, label: LabelRef, to: Sequence[Membership], leave
 
 def _may_see(member: Membership, label: LabelRef) -> bool:
     return member.clearance >= label.sensitivity and set(member.compartments) >= set(label.compartments)
-
-
-def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
-    asked = {"author": viewer.membership, "label": label.id, "client_ref": client_ref}
-    for found, event_id in run(_REPEATED, asked):
-        current().depends_on_event = event_id
-        return UUID(str(found))
-    return None
 
 
 # Of two at once, one finds it acknowledged.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
+from msgspec import UNSET
 
 from memoryhub.core.access.clearance import find, visible_to
 from memoryhub.core.access.labels import LabelRef, ensure_label, highest, label_by_id
@@ -17,118 +17,62 @@ from memoryhub.core.models import DecisionsChangedBy, Team
 from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory import models
 from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
-from memoryhub.memory.actions.observations import label_for
-from memoryhub.memory.models import Decision, DecisionStatus, Observation, Task
+from memoryhub.memory.actions.rows import columns_of, insert, label_for, repeated, task_of, text_of
+from memoryhub.memory.models import DecisionStatus
+from memoryhub.memory.schemas.decisions import Decision, NewDecision, Replacement
 from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
-
-_COLUMNS = (
-    "id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, status, based_on, action_key,"
-    " client_ref, supersedes, text_version"
-)
-_PLACES = ", ".join(
-    f"%s::{kind}"
-    for kind in (
-        "uuid",
-        "int",
-        "int",
-        "int",
-        "jsonb",
-        "bytea",
-        "uuid",
-        "uuid",
-        "uuid",
-        "varchar",
-        "uuid[]",
-        "varchar",
-        "varchar",
-        "uuid",
-        "int",
-    )
-)
 
 
 @action("decision.record", roles=AGENTS | DESK, scope="memory:write")
-def record(
-    viewer: Viewer,
-    *,
-    task: TaskRef,
-    decision: Any,
-    reasoning: str,
-    based_on: Sequence[UUID] = (),
-    action_key: str | None = None,
-    token: int | None = None,
-    client_ref: str | None = None,
-    sensitivity: int | None = None,
-    compartments: Sequence[str] | None = None,
-) -> tuple[UUID, bool]:
+def record(viewer: Viewer, *, item: NewDecision, task: TaskRef | None = None) -> tuple[UUID, bool]:
     """Record a decision; its id, and whether it was made now (a repeated `client_ref` returns the first).
 
     Raises Conflict: human_owned, lease_lost, action_conflict (an active decision has this `action_key`); NotFound
-    for something in `based_on` that one may not see; Forbidden for a label above one's clearance or below what the
-    decision rests on.
+    for its task, or something in `based_on`, that one may not see; Forbidden for a label above one's clearance or
+    below what the decision rests on. `task`: the item's, where the caller has found it.
     """
-    label = _label(viewer, task, _bases(viewer, based_on), sensitivity, compartments)
+    task = task or task_of(viewer, item)
+    assert task is not None
+    label = _label(viewer, task, _bases(viewer, item.based_on), item)
     # Before the task is looked at: what was recorded stays recorded, whoever has the task by now.
-    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
-        return repeated, False
-    hold_task(viewer, task.id, token=token, decides=True)
-    row_id = _insert(
-        viewer,
-        "decision.record",
-        label,
-        task.id,
-        text={"decision": decision, "reasoning": reasoning},
-        based_on=based_on,
-        action_key=action_key,
-        client_ref=client_ref,
-    )
-    if row_id is None:
-        return _existing(viewer, label, action_key, client_ref), False
-    return row_id, True
+    if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
+        return known, False
+    hold_task(viewer, task.id, token=item.token, decides=True)
+    row_id = _insert(viewer, "decision.record", label, task.id, item)
+    if row_id is not None:
+        return row_id, True
+    if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
+        return known, False
+    raise _taken(viewer, item.action_key)
 
 
 def _insert(
-    viewer: Viewer,
-    verb: str,
-    label: LabelRef,
-    task_id: UUID,
-    *,
-    text: dict[str, Any],
-    based_on: Sequence[UUID],
-    action_key: str | None,
-    client_ref: str | None,
-    supersedes: UUID | None = None,
+    viewer: Viewer, verb: str, label: LabelRef, task_id: UUID, item: Replacement, old: models.Decision | None = None
 ) -> UUID | None:
-    """Store a decision with its event; None where its `action_key` or `client_ref` is taken."""
+    """Store a decision with its event; None where its `action_key` or `client_ref` is taken. `old`: it replaces."""
     row_id, event_id = new_id(), new_id()
-    columns = text_columns("decision", row_id, label, text)
-    made = run(
-        f"insert into decision ({_COLUMNS}) values ({_PLACES}) on conflict do nothing returning id",
-        [
-            row_id,
-            viewer.team,
-            label.id,
-            label.sensitivity,
-            Jsonb(columns["body"]) if columns["body"] is not None else None,
-            columns["sealed"],
-            viewer.membership,
-            event_id,
-            task_id,
-            "active",
-            list(based_on),
-            action_key,
-            client_ref,
-            supersedes,
-            1,
-        ],
+    action_key = item.action_key or (old.action_key if old else None)
+    row = columns_of(
+        viewer,
+        Decision,
+        label,
+        item,
+        text_of(Decision, item),
+        row_id=row_id,
+        event_id=event_id,
+        task_id=task_id,
+        status=DecisionStatus.ACTIVE.value,
+        action_key=action_key,
+        supersedes=old.id if old else None,
     )
-    if not made:
+    if not insert(models.Decision, row):
         return None
     data = {"action_key": action_key} if action_key else {}
-    if supersedes:
-        data["supersedes"] = str(supersedes)
+    if old:
+        data["supersedes"] = str(old.id)
     _record(viewer, verb, label.id, row_id, task_id, data, event_id)
     return row_id
 
@@ -155,60 +99,38 @@ def _record(
 
 
 @action("decision.supersede", roles=AGENTS | DESK, scope="memory:write")
-def supersede(
-    viewer: Viewer,
-    *,
-    decision_id: UUID,
-    decision: Any,
-    reasoning: str,
-    based_on: Sequence[UUID] = (),
-    action_key: str | None = None,
-    token: int | None = None,
-    client_ref: str | None = None,
-    sensitivity: int | None = None,
-    compartments: Sequence[str] | None = None,
-) -> tuple[UUID, bool]:
+def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[UUID, bool]:
     """Replace an active decision of the same task by a new one, which has its `action_key` unless another is given.
 
     The new one's id, and whether it was made now. Its label is at least that of the one it replaces. Counts as rework.
     Of several at once exactly one succeeds. Raises as record(); besides, NotFound, Conflict (wrong_state) for what is
     no longer active, Invalid for one that rests on what it replaces; Forbidden for another's by the team's rule.
     """
-    old = find(viewer, Decision.objects.all(), decision_id)
+    old = find(viewer, models.Decision.objects.all(), decision_id)
     task = _task(viewer, old)
-    bases = _bases(viewer, [*based_on, old.id])
-    _refuse_circle(old.id, based_on)
-    mine = Decision.objects.filter(author_id=viewer.membership, client_ref=client_ref)
-    if old.status != DecisionStatus.ACTIVE and (client_ref is None or not mine.exists()):
+    bases = _bases(viewer, [*item.based_on, old.id])
+    _refuse_circle(old.id, item.based_on)
+    mine = models.Decision.objects.filter(author_id=viewer.membership, client_ref=item.client_ref)
+    if old.status != DecisionStatus.ACTIVE and (item.client_ref is None or not mine.exists()):
         raise _not_active(old)  # whatever label is asked for
-    label = _label(viewer, task, bases, sensitivity, compartments)
-    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
-        return repeated, False
-    hold_task(viewer, task.id, token=token, decides=True)
+    label = _label(viewer, task, bases, item)
+    if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
+        return known, False
+    hold_task(viewer, task.id, token=item.token, decides=True)
     old = _lock(viewer, decision_id)
     if old.status != DecisionStatus.ACTIVE:
         # The same request may have come first while this one waited for the lock.
-        if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
-            return repeated, False
+        if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
+            return known, False
         raise _not_active(old)
     _refuse_others(viewer, old)
     old.status = DecisionStatus.SUPERSEDED
     old.save(update_fields=["status"])
-    row_id = _insert(
-        viewer,
-        "decision.supersede",
-        label,
-        task.id,
-        text={"decision": decision, "reasoning": reasoning},
-        based_on=based_on,
-        action_key=action_key or old.action_key,
-        client_ref=client_ref,
-        supersedes=old.id,
-    )
+    row_id = _insert(viewer, "decision.supersede", label, task.id, item, old)
     if row_id is None:
-        if client_ref is not None and _repeated(viewer, label, client_ref) is not None:
+        if repeated(viewer, models.Decision, label, item.client_ref) is not None:
             raise Conflict(Code.CONFLICT, "Another request with this client_ref came first; repeat this one.")
-        raise _taken(viewer, action_key or old.action_key)
+        raise _taken(viewer, item.action_key or old.action_key)
     if old.label_id != label.id:
         _record(viewer, "decision.superseded", old.label_id, old.id, task.id)
     return row_id, True
@@ -221,7 +143,7 @@ def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None 
     Raises NotFound; Conflict: human_owned, lease_lost, wrong_state for what is no longer active; Forbidden by the
     team's rule for another's. Of several at once exactly one succeeds.
     """
-    task = _task(viewer, find(viewer, Decision.objects.all(), decision_id))
+    task = _task(viewer, find(viewer, models.Decision.objects.all(), decision_id))
     hold_task(viewer, task.id, token=token, decides=True)
     row = _lock(viewer, decision_id)
     if row.status != DecisionStatus.ACTIVE:
@@ -241,7 +163,7 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
     The last word counts, and changes the learning; saying the same again changes nothing. It decides nothing, so agents
     may say it while a person has the task. Raises NotFound; Forbidden by the team's rule for others' decisions.
     """
-    find(viewer, Decision.objects.all(), decision_id)
+    find(viewer, models.Decision.objects.all(), decision_id)
     row = _lock(viewer, decision_id)
     _refuse_others(viewer, row)
     text = _text(row)
@@ -256,7 +178,7 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
     return row.id
 
 
-def _task(viewer: Viewer, row: Decision) -> TaskRef:
+def _task(viewer: Viewer, row: models.Decision) -> TaskRef:
     """The decision's task. Raises NotFound where only the decision may be seen."""
     found = refs_by_id(viewer, [row.task_id]).get(row.task_id)
     if found is None:
@@ -264,9 +186,9 @@ def _task(viewer: Viewer, row: Decision) -> TaskRef:
     return found
 
 
-def _lock(viewer: Viewer, decision_id: UUID) -> Decision:
+def _lock(viewer: Viewer, decision_id: UUID) -> models.Decision:
     """The visible decision, locked against other changes until COMMIT; its task, where needed, is held before."""
-    return visible_to(viewer, Decision.objects.select_for_update(no_key=True)).get(id=decision_id)
+    return visible_to(viewer, models.Decision.objects.select_for_update(no_key=True)).get(id=decision_id)
 
 
 _HOLDS = """
@@ -275,7 +197,7 @@ where id = %(task)s::uuid
 """
 
 
-def _refuse_others(viewer: Viewer, row: Decision) -> None:
+def _refuse_others(viewer: Viewer, row: models.Decision) -> None:
     """Raises Forbidden for an agent whose decision it is not, where the team's rule leaves it to some.
 
     By the rule `author_and_holder` these are its author and whoever has a live lease of its task. People always may.
@@ -291,11 +213,11 @@ def _refuse_others(viewer: Viewer, row: Decision) -> None:
         )
 
 
-def _not_active(row: Decision) -> Conflict:
+def _not_active(row: models.Decision) -> Conflict:
     return Conflict(Code.WRONG_STATE, f"This decision is {row.status} already.", state=row.status)
 
 
-def _text(row: Decision) -> dict[str, Any]:
+def _text(row: models.Decision) -> dict[str, Any]:
     """The decision's text, to be written anew. Raises Unavailable for one that does not open: it is left as it is."""
     text = read_text(row)
     if "unavailable" in text:
@@ -303,17 +225,17 @@ def _text(row: Decision) -> dict[str, Any]:
     return text
 
 
-def _set_text(row: Decision, text: dict[str, Any]) -> None:
+def _set_text(row: models.Decision, text: dict[str, Any]) -> None:
     """Replace the decision's text, sealed anew where its label asks for it."""
     row.text_version += 1
     columns = text_columns("decision", row.id, label_by_id(row.label_id), text, row.text_version)
     row.body, row.sealed = columns["body"], columns["sealed"]
 
 
-def _metadata(viewer: Viewer, row: Decision) -> dict[str, Any]:
+def _metadata(viewer: Viewer, row: models.Decision) -> dict[str, Any]:
     """The metadata of the decision's task, unless the task's label says that fewer may read them than the decision."""
     label = label_by_id(row.label_id)
-    task = visible_to(viewer, Task.objects.filter(id=row.task_id)).first()
+    task = visible_to(viewer, models.Task.objects.filter(id=row.task_id)).first()
     if task is None or not label.dominates(label_by_id(task.label_id)):
         return {}
     found: dict[str, Any] = read_text(task).get("metadata", {})
@@ -344,24 +266,18 @@ def _bases(viewer: Viewer, based_on: Sequence[UUID]) -> list[LabelRef]:
     """The labels of what a decision rests on. Raises NotFound for what one may not see."""
     ids = set(based_on)
     bases: dict[UUID, int] = {}
-    for model in (Observation, Decision) if ids else ():
+    for model in (models.Observation, models.Decision) if ids else ():
         bases |= dict(visible_to(viewer, model._default_manager.filter(id__in=ids)).values_list("id", "label_id"))
     if ids - bases.keys():
         raise NotFound("/based_on")
     return [label_by_id(label_id) for label_id in bases.values()]
 
 
-def _label(
-    viewer: Viewer,
-    task: TaskRef,
-    low: Sequence[LabelRef],
-    sensitivity: int | None,
-    compartments: Sequence[str] | None,
-) -> LabelRef:
-    """What was asked, else the least label that dominates the task's and `low`, those of what the decision rests on."""
-    if sensitivity is None and compartments is None:
+def _label(viewer: Viewer, task: TaskRef, low: Sequence[LabelRef], item: Replacement) -> LabelRef:
+    """What it names, else the least label that dominates the task's and `low`, those of what the decision rests on."""
+    if item.sensitivity is UNSET and item.compartments is UNSET:
         return ensure_label(viewer, *highest([label_by_id(task.label_id), *low]))
-    label = label_for(viewer, sensitivity, compartments, task)
+    label = label_for(viewer, item, task)
     if low:
         least, words = highest(low)
         if label.sensitivity < least or not words.issubset(label.compartments):
@@ -369,24 +285,10 @@ def _label(
     return label
 
 
-def _repeated(viewer: Viewer, label: LabelRef, client_ref: str) -> UUID | None:
-    mine = Decision.objects.filter(author_id=viewer.membership, label_id=label.id, client_ref=client_ref).first()
-    if mine is None:
-        return None
-    current().depends_on_event = mine.clock_id
-    return mine.id
-
-
-def _existing(viewer: Viewer, label: LabelRef, action_key: str | None, client_ref: str | None) -> UUID:
-    if client_ref is not None and (repeated := _repeated(viewer, label, client_ref)) is not None:
-        return repeated
-    raise _taken(viewer, action_key)
-
-
 def _taken(viewer: Viewer, action_key: str | None) -> Conflict:
     """The refusal of an action that is settled already."""
     # The holder is named only to those who may see it; a hidden one says no more than that there is one.
-    holder = visible_to(viewer, Decision.objects.select_related("author")).filter(
+    holder = visible_to(viewer, models.Decision.objects.select_related("author")).filter(
         action_key=action_key, status="active"
     )
     found = holder.first()

@@ -1,11 +1,10 @@
 """Facts: put and delete, each as one version more of a fact that nobody has changed meanwhile."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+from msgspec import UNSET
 from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
@@ -15,33 +14,13 @@ from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, PreconditionFailed
 from memoryhub.core.ids import mark_of, new_id
 from memoryhub.core.ledger import events
-from memoryhub.core.models import Sensitivity
 from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.observations import label_for
+from memoryhub.memory import models
+from memoryhub.memory.actions.rows import column_types, columns_of, label_for, task_of, text_of
+from memoryhub.memory.schemas.facts import Fact, NewFact
 from memoryhub.memory.selectors.tasks import TaskRef, dominating_row
-
-
-@dataclass(slots=True)
-class NewFact:
-    """What a fact is to be, whole: what is left out, it has no more. `value`: any JSON; `ttl_seconds` from now on.
-
-    Without a label: that of the fact that is changed; of a new one the task's, else internal.
-    """
-
-    value: Any
-    task: TaskRef | None = None
-    ttl_seconds: int | None = None
-    valid_from: datetime | None = None
-    valid_to: datetime | None = None
-    client_ref: str | None = None
-    sensitivity: int | None = None
-    compartments: Sequence[str] | None = None
-
-    @property
-    def has_label(self) -> bool:
-        return self.sensitivity is not None or self.compartments is not None
 
 
 class Seen(NamedTuple):
@@ -97,6 +76,7 @@ def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: st
     Raises Stale (412), NotFound for a change of what is not there, Conflict (ambiguous_key; already_exists for a
     `client_ref` of another fact), Forbidden above one's clearance, Invalid for a change to another label.
     """
+    task = task_of(viewer, item)
     if item.valid_from is not None and item.valid_to is not None and item.valid_from >= item.valid_to:
         raise Invalid(errors=(FieldError("/valid_to", Code.OUT_OF_RANGE, "It must be valid from before until then."),))
     while True:
@@ -105,13 +85,13 @@ def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: st
         if item.client_ref is not None and (repeated := _repeated(viewer, key, item.client_ref)) is not None:
             return repeated
         if seen is None:
-            found, target = _place(viewer, rows, item, label)
+            found, target = _place(viewer, rows, item, task, label)
         else:
             found = _addressed(rows, label)
-            target = _same_label(viewer, found, item)
+            target = _same_label(viewer, found, item, task)
         if found is not None and (seen is not None or found.is_live):
             _compare(found, seen)
-        made = _write(viewer, key, found, target, item)
+        made = _write(viewer, key, found, target, item, task)
         if made is not None:
             return made
         # Somebody has just made it: now there is a row to lock.
@@ -122,7 +102,7 @@ def delete(viewer: Viewer, *, key: str, seen: Seen, label: str | None = None) ->
     """Delete a fact, as a version without a value, if the one that was seen is the newest still; raises as put()."""
     found = _addressed(_lock(viewer, key), label)
     _compare(found, seen)
-    made = _write(viewer, key, found, label_by_id(found.label_id), None)
+    made = _write(viewer, key, found, label_by_id(found.label_id), None, None)
     assert made is not None, "a row that is locked is there"
     return made
 
@@ -142,26 +122,34 @@ def _compare(found: _Locked, seen: Seen | None) -> None:
         raise Stale(newest, seen)
 
 
-def _same_label(viewer: Viewer, found: _Locked, item: NewFact) -> LabelRef:
+def _has_label(item: NewFact) -> bool:
+    return item.sensitivity is not UNSET or item.compartments is not UNSET
+
+
+def _same_label(viewer: Viewer, found: _Locked, item: NewFact, task: TaskRef | None) -> LabelRef:
     """A change leaves the label as it is; who names another one wants a twin, or another right."""
     held = label_by_id(found.label_id)
-    if item.has_label and label_for(viewer, item.sensitivity, item.compartments, item.task) != held:
-        place = "/sensitivity" if item.sensitivity is not None else "/compartments"
+    if _has_label(item) and label_for(viewer, item, task) != held:
+        place = "/sensitivity" if item.sensitivity is not UNSET else "/compartments"
         text = f"This fact is {held}, and a change leaves it so. With If-None-Match: * a twin is made."
         raise Invalid(errors=(FieldError(place, Code.BAD_CHOICE, text),))
     return held
 
 
-def _place(viewer: Viewer, rows: list[_Locked], item: NewFact, label: str | None) -> tuple[_Locked | None, LabelRef]:
+def _place(
+    viewer: Viewer, rows: list[_Locked], item: NewFact, task: TaskRef | None, label: str | None
+) -> tuple[_Locked | None, LabelRef]:
     """Where a new fact goes: its label, and the row that is there already, if any."""
-    if label is not None and not item.has_label:
+    has_label = _has_label(item)
+    if label is not None and not has_label:
         level, *words = label.split("+")
-        item.sensitivity, item.compartments = Sensitivity[level.upper()].value, words
-    target = label_for(viewer, item.sensitivity, item.compartments, item.task)
+        has_label = True
+        item = msgspec.structs.replace(item, sensitivity=level, compartments=words)
+    target = label_for(viewer, item, task)
     if label is not None and str(target) != label:
         raise Invalid(errors=(FieldError("?label", Code.BAD_CHOICE, f"The body names another label: {target}."),))
     live = [row for row in rows if row.is_live]
-    if live and not item.has_label:
+    if live and not has_label:
         return dominating_row(live, None), target
     return next((row for row in rows if row.label_id == target.id), None), target
 
@@ -183,68 +171,57 @@ def _repeated(viewer: Viewer, key: str, client_ref: str) -> Made | None:
     return None
 
 
-_COLUMNS = {
-    "team_id": "%(team)s::int",
-    "label_id": "%(label)s::int",
-    "sensitivity": "%(sensitivity)s::int",
-    "body": "%(body)s::jsonb",
-    "sealed": "%(sealed)s::bytea",
-    "author_id": "%(author)s::uuid",
-    "event_id": "%(event)s::uuid",
-    "version": "%(version)s::int",
-    "deleted": "%(deleted)s::bool",
-    "task_id": "%(task)s::uuid",
-    "expires_at": "statement_timestamp() + make_interval(secs => %(ttl)s::int)",
-    "valid_from": "%(valid_from)s::timestamptz",
-    "valid_to": "%(valid_to)s::timestamptz",
-    "client_ref": "%(client_ref)s::varchar",
-}
-_NAMES, _VALUES = ", ".join(_COLUMNS), ", ".join(_COLUMNS.values())
+_MADE_HERE = ("id", "fact_id", "created_at")
+_VALUES = {
+    name: f"%({name})s::{kind}" for name, kind in column_types(models.FactVersion).items() if name not in _MADE_HERE
+} | {"expires_at": "statement_timestamp() + make_interval(secs => %(ttl_seconds)s::int)"}
+_NAMES, _NEW = ", ".join(_VALUES), ", ".join(_VALUES.values())
 # The sealed text is bound to the row that it stands in, so that each of the two has its own.
-_KEPT = _VALUES.replace("%(sealed)s", "%(sealed_version)s")
-_LATER = ("team_id", "label_id", "sensitivity")  # which a change leaves as they are
-_CHANGED = ", ".join(f"{name} = {value}" for name, value in _COLUMNS.items() if name not in _LATER)
+_KEPT = _NEW.replace("%(sealed)s", "%(sealed_version)s")
+_STAY = ("team_id", "label_id", "sensitivity")  # which a change leaves as they are
+_CHANGED = ", ".join(f"{name} = {value}" for name, value in _VALUES.items() if name not in _STAY)
 
 # Both rows in one statement, which has one time for both.
 _CHANGE = f"""
-with kept as (insert into fact_version (id, fact_id, {_NAMES}) values (%(id)s::uuid, %(fact)s::uuid, {_KEPT}))
+with kept as (insert into fact_version (id, fact_id, {_NAMES}) values (%(version_id)s::uuid, %(id)s::uuid, {_KEPT}))
 update fact set changed_at = statement_timestamp(), {_CHANGED}
-where id = %(fact)s::uuid and version = %(version)s::int - 1
+where id = %(id)s::uuid and version = %(version)s::int - 1
 """
 _MAKE = f"""
 with made as (insert into fact (id, key, changed_at, {_NAMES})
-    values (%(fact)s::uuid, %(key)s::varchar, statement_timestamp(), {_VALUES})
+    values (%(id)s::uuid, %(key)s::varchar, statement_timestamp(), {_NEW})
     on conflict (team_id, label_id, key) do nothing returning id)
-insert into fact_version (id, fact_id, {_NAMES}) select %(id)s::uuid, id, {_KEPT} from made returning id
+insert into fact_version (id, fact_id, {_NAMES}) select %(version_id)s::uuid, id, {_KEPT} from made returning id
 """
 
 
-def _write(viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, item: NewFact | None) -> Made | None:
+def _write(
+    viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, item: NewFact | None, task: TaskRef | None
+) -> Made | None:
     """The next version of a locked row, or the first of a new one: None where somebody else has made the row."""
     fact, version = (found.id, found.version + 1) if found else (new_id(), 1)
-    row_id, event_id = new_id(), new_id()
-    text = {} if item is None else {"value": item.value}
-    item = item or NewFact(None)
-    columns = text_columns("fact", fact, label, text, version)
-    params = {
-        "id": row_id,
-        "fact": fact,
+    version_id, event_id = new_id(), new_id()
+    text = {} if item is None else text_of(Fact, item)
+    item = item or NewFact(value=None)
+    row = columns_of(
+        viewer,
+        Fact,
+        label,
+        item,
+        text,
+        row_id=fact,
+        event_id=event_id,
+        text_version=version,
+        version=version,
+        deleted=not text,
+        task_id=task.id if task else None,
+    )
+    params = row | {
+        "body": Jsonb(row["body"]) if row["body"] is not None else None,
         "key": key,
-        "team": viewer.team,
-        "label": label.id,
-        "sensitivity": label.sensitivity,
-        "body": Jsonb(columns["body"]) if columns["body"] is not None else None,
-        "sealed": columns["sealed"],
-        "sealed_version": text_columns("fact_version", row_id, label, text)["sealed"],
-        "author": viewer.membership,
-        "event": event_id,
-        "version": version,
-        "deleted": not text,
-        "task": item.task.id if item.task else None,
-        "ttl": item.ttl_seconds,
-        "valid_from": item.valid_from,
-        "valid_to": item.valid_to,
-        "client_ref": item.client_ref,
+        "ttl_seconds": item.ttl_seconds,
+        "version_id": version_id,
+        "sealed_version": text_columns("fact_version", version_id, label, text)["sealed"],
     }
     if found is not None:
         queue(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
@@ -256,7 +233,7 @@ def _write(viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, ite
         label=label.id,
         row_type="fact",
         row_id=fact,
-        task_id=params["task"],
+        task_id=params["task_id"],
         data={"key": key, "version": version},
         event_id=event_id,
     )

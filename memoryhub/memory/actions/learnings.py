@@ -1,10 +1,8 @@
 """Learnings: log one, and make one of what came of a decision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.labels import LabelRef, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
@@ -14,21 +12,11 @@ from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
 from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.core.secrecy.sealing import read_text, text_columns
-from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory import similarity
-from memoryhub.memory.actions.observations import label_for
-from memoryhub.memory.models import Decision, Learning, Outcome, Signal
-from memoryhub.memory.selectors.tasks import TaskRef
+from memoryhub.memory import models, similarity
+from memoryhub.memory.actions.rows import columns_of, insert, label_for, rest_on, task_of, text_of
+from memoryhub.memory.schemas.learnings import Learning, NewLearning
 
-_MAKE = """
-insert into learning (id, team_id, label_id, sensitivity, body, sealed, author_id, event_id, task_id, signal_type,
-                      source, client_ref, text_version)
-values (%(id)s::uuid, %(team)s::int, %(label)s::int, %(sensitivity)s::int, %(body)s::jsonb, %(sealed)s::bytea,
-        %(author)s::uuid, %(event)s::uuid, %(task)s::uuid, %(signal)s::varchar, %(source)s::uuid,
-        %(client_ref)s::varchar, 1)
-on conflict do nothing returning id
-"""
 _EXISTING = """
 select id, event_id from learning where source = %(source)s::uuid
 union all
@@ -47,69 +35,40 @@ where label_id = %(label)s::int and token = any (%(tokens)s::bigint[]) and learn
 
 
 @action("learning.log", roles=AGENTS | DESK, scope="memory:write")
-def log(
-    viewer: Viewer,
-    *,
-    signal_type: str,
-    details: Any,
-    context: dict[str, Any] | None = None,
-    task: TaskRef | None = None,
-    client_ref: str | None = None,
-    sensitivity: int | None = None,
-    compartments: Sequence[str] | None = None,
-) -> tuple[UUID, bool]:
+def log(viewer: Viewer, *, item: NewLearning) -> tuple[UUID, bool]:
     """Log a learning; its id, and whether it was made now (a repeated `client_ref` returns the first).
 
-    `details`: an object or a text; `context`: what it is found by. Without a label: the task's, else internal. Raises
-    Forbidden above one's clearance. Nothing is waited for; of two at once with one `client_ref` one is made.
+    Without a label: the task's, else internal. Raises NoSuchTask, Forbidden above one's clearance. Nothing is waited
+    for; of two at once with one `client_ref` one is made.
     """
-    label = label_for(viewer, sensitivity, compartments, task)
-    return add(
-        viewer,
-        label,
-        signal_type=signal_type,
-        details=details,
-        context=context or {},
-        task_id=task.id if task else None,
-        client_ref=client_ref,
-    )
+    task = task_of(viewer, item)
+    return add(viewer, label_for(viewer, item, task), item, task_id=task.id if task else None)
 
 
 def add(
-    viewer: Viewer,
-    label: LabelRef,
-    *,
-    signal_type: str,
-    details: Any,
-    context: dict[str, Any],
-    task_id: UUID | None = None,
-    client_ref: str | None = None,
-    source: UUID | None = None,
+    viewer: Viewer, label: LabelRef, item: NewLearning, *, task_id: UUID | None = None, source: UUID | None = None
 ) -> tuple[UUID, bool]:
     """Store a learning with its keys and its event, unless there is one of this `source` or `client_ref`: its id."""
     row_id, event_id = new_id(), new_id()
-    text = {"details": details, "context": context}
-    columns = text_columns("learning", row_id, label, text)
-    params = {
-        "id": row_id,
-        "team": viewer.team,
-        "label": label.id,
-        "sensitivity": label.sensitivity,
-        "body": Jsonb(columns["body"]) if columns["body"] is not None else None,
-        "sealed": columns["sealed"],
-        "author": viewer.membership,
-        "event": event_id,
-        "task": task_id,
-        "signal": signal_type,
-        "source": source,
-        "client_ref": client_ref,
-    }
-    if not run(_MAKE, params):
-        ((found, made_by),) = run(_EXISTING, params)
-        current().depends_on_event = made_by
+    text = text_of(Learning, item)
+    row = columns_of(
+        viewer,
+        Learning,
+        label,
+        item,
+        text,
+        row_id=row_id,
+        event_id=event_id,
+        task_id=task_id,
+        source=source,
+    )
+    if not insert(models.Learning, row):
+        asked = {"source": source, "author": viewer.membership, "label": label.id, "client_ref": item.client_ref}
+        found = rest_on(run(_EXISTING, asked))
+        assert found is not None, "nothing removes it meanwhile"
         return found, False
     _put_keys(_ADD_KEYS, row_id, label, text)
-    data = {"signal_type": signal_type, **({"source": str(source)} if source else {})}
+    data = {"signal_type": item.signal_type, **({"source": str(source)} if source else {})}
     events.append(
         viewer,
         "learning.log",
@@ -137,7 +96,7 @@ def _tokens(label: LabelRef, found: Iterable[str]) -> list[int]:
     return tokens
 
 
-def add_outcome(viewer: Viewer, decision: Decision, metadata: dict[str, Any]) -> None:
+def add_outcome(viewer: Viewer, decision: models.Decision, metadata: dict[str, Any]) -> None:
     """Make a learning of what came of a decision, or change the one that was made of it to what is known now.
 
     It has the decision's label. `metadata`: of its task, as far as that label may have it.
@@ -147,23 +106,16 @@ def add_outcome(viewer: Viewer, decision: Decision, metadata: dict[str, Any]) ->
     context = {**metadata, **(decided if isinstance(decided, dict) else {})}
     details: dict[str, Any] = {name: text[name] for name in ("decision", "reasoning") if name in text}
     details |= {"outcome": decision.outcome, "note": text.get("outcome_note", "")}
-    signal = Signal.SUCCESS if decision.outcome == Outcome.WORKED else Signal.FAILURE
+    signal = models.Signal.SUCCESS if decision.outcome == models.Outcome.WORKED else models.Signal.FAILURE
     label = label_by_id(decision.label_id)
-    row_id, created = add(
-        viewer,
-        label,
-        signal_type=signal,
-        details=details,
-        context=context,
-        task_id=decision.task_id,
-        source=decision.id,
-    )
+    learnt = NewLearning(signal_type=signal, details=details, context=context)
+    row_id, created = add(viewer, label, learnt, task_id=decision.task_id, source=decision.id)
     if not created:
         _change(viewer, row_id, signal, {"details": details, "context": context})
 
 
 def _change(viewer: Viewer, row_id: UUID, signal: str, text: dict[str, Any]) -> None:
-    row = Learning.objects.select_for_update(no_key=True).get(id=row_id)
+    row = models.Learning.objects.select_for_update(no_key=True).get(id=row_id)
     label = label_by_id(row.label_id)
     before = read_text(row)
     if "unavailable" not in before:  # else its keys cannot be told; they lead to a row that then fits nothing

@@ -22,7 +22,8 @@ from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import PERSONS, TaskRef
+from memoryhub.memory.schemas.tasks import PERSONS
+from memoryhub.memory.selectors.tasks import TaskRef
 
 
 def now() -> datetime:

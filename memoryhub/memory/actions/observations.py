@@ -12,37 +12,19 @@ import msgspec
 from django.utils.crypto import salted_hmac
 
 from memoryhub.core import work
-from memoryhub.core.access.labels import LabelRef, ensure_label, label_by_id
+from memoryhub.core.access.labels import LabelRef
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import queue, run
-from memoryhub.core.errors import Code, FieldError, HubError, Invalid
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
-from memoryhub.core.models import Sensitivity
-from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory import models
 from memoryhub.memory.actions.leases import hold_task, now
-from memoryhub.memory.selectors.tasks import TaskRef
-
-
-@dataclass(slots=True)
-class NewObservation:
-    """What is to be logged. Without a label: the task's, else internal. `content`: an object or a text."""
-
-    content: Any
-    task: TaskRef | None = None
-    tags: Sequence[str] = ()
-    importance: float | None = None
-    occurred_at: datetime | None = None
-    expires_at: datetime | None = None
-    private: bool = False
-    pinned: bool = False
-    dedupe: bool = False
-    client_ref: str | None = None
-    sensitivity: int | None = None
-    compartments: Sequence[str] | None = None
-    token: int | None = None  # of the task's lease: checked when it is there
+from memoryhub.memory.actions.rows import columns_of, insert_many, label_for, task_of, text_of
+from memoryhub.memory.schemas.observations import NewObservation, Observation
+from memoryhub.memory.selectors.tasks import TaskRef, refs_by_key
 
 
 @dataclass(slots=True)
@@ -56,6 +38,7 @@ class Logged:
 @dataclass(slots=True)
 class _Row:
     item: NewObservation
+    task: TaskRef | None
     label: LabelRef
     id: UUID = field(default_factory=new_id)
     digest: bytes | None = field(init=False, default=None)
@@ -72,13 +55,14 @@ class _Row:
 
 
 @action("observation.log", roles=AGENTS | DESK, scope="memory:write")
-def log(viewer: Viewer, *, item: NewObservation) -> Logged:
-    """Log one observation. Raises Forbidden above one's clearance, Conflict (lease_lost) for an old token, Invalid for
-    an expiry that is over.
+def log(viewer: Viewer, *, item: NewObservation, task: TaskRef | None = None) -> Logged:
+    """Log one observation. Raises NoSuchTask, Forbidden above one's clearance, Conflict (lease_lost) for an old token,
+    Invalid for an expiry that is over.
 
-    Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one.
+    Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one. `task`: the
+    item's, where the caller has found it.
     """
-    row = _checked(viewer, item, _clock([item]))
+    row = _checked(viewer, item, task or task_of(viewer, item), _clock([item]))
     return _held(viewer, row) or _insert(viewer, [row])[0]
 
 
@@ -86,13 +70,17 @@ def log(viewer: Viewer, *, item: NewObservation) -> Logged:
 def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged | HubError]:
     """Log many at once, one event a label; the result of each, in order. A refused one does not stop the others."""
     at = _clock(items)
+    named = {item.task for item in items if item.task is not None}
+    tasks = refs_by_key(viewer, named) if named else {}
     results: list[Logged | HubError] = []
     rows: list[_Row] = []
     places: list[int] = []
     for item in items:
         work.check()  # nothing is stored yet
         try:
-            row = _checked(viewer, item, at)
+            if item.task is not None and item.task not in tasks:
+                raise NoSuchTask("/task")
+            row = _checked(viewer, item, tasks[item.task] if item.task is not None else None, at)
             repeated = _held(viewer, row)
         except HubError as error:
             results.append(error)
@@ -106,11 +94,11 @@ def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged
     return results
 
 
-def _checked(viewer: Viewer, item: NewObservation, at: datetime | None) -> _Row:
+def _checked(viewer: Viewer, item: NewObservation, task: TaskRef | None, at: datetime | None) -> _Row:
     _refuse_expired(item, at)
-    if item.token is not None and item.task is None:
+    if item.token is not None and task is None:
         raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token is of a task: name the task."),))
-    return _Row(item, _label(viewer, item))
+    return _Row(item, task, label_for(viewer, item, task))
 
 
 def _held(viewer: Viewer, row: _Row) -> Logged | None:
@@ -118,12 +106,11 @@ def _held(viewer: Viewer, row: _Row) -> Logged | None:
 
     That is looked for before the lease: what was logged stays logged, whoever has the task by now.
     """
-    item = row.item
-    if item.token is None or item.task is None:
+    if row.item.token is None or row.task is None:
         return None
     repeated = _existing(viewer, row) if row.is_unique else None
     if repeated is None:
-        hold_task(viewer, item.task.id, token=item.token, decides=False)
+        hold_task(viewer, row.task.id, token=row.item.token, decides=False)
     return repeated
 
 
@@ -138,65 +125,20 @@ def _refuse_expired(item: NewObservation, at: datetime | None) -> None:
         raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is over already."),))
 
 
-def _label(viewer: Viewer, item: NewObservation) -> LabelRef:
-    if item.sensitivity is None and item.compartments is None and item.task is not None:
-        return label_by_id(item.task.label_id)
-    return label_for(viewer, item.sensitivity, item.compartments, item.task)
-
-
-def label_for(
-    viewer: Viewer, sensitivity: int | None, compartments: Sequence[str] | None, task: TaskRef | None
-) -> LabelRef:
-    """The label that a new row gets: what was asked, else the task's, else internal."""
-    base = label_by_id(task.label_id) if task is not None else None
-    if sensitivity is None:
-        sensitivity = base.sensitivity if base else min(viewer.clearance, Sensitivity.INTERNAL)
-    if compartments is None:
-        compartments = base.compartments if base else ()
-    return ensure_label(viewer, sensitivity, compartments)
-
-
-_TYPES = {
-    "id": "uuid",
-    "team_id": "int",
-    "label_id": "int",
-    "sensitivity": "int",
-    "body": "jsonb",
-    "sealed": "bytea",
-    "author_id": "uuid",
-    "event_id": "uuid",
-    "task_id": "uuid",
-    "tags": "varchar[]",
-    "importance": "float8",
-    "private": "bool",
-    "pinned": "bool",
-    "occurred_at": "timestamptz",
-    "expires_at": "timestamptz",
-    "client_ref": "varchar",
-    "digest": "bytea",
-}
-# Of any number of rows, which come as one JSON text: a constant statement, prepared once, and one value to adapt.
-# In JSON bytes are base64.
-_INSERT = f"""
-insert into observation ({", ".join(_TYPES)})
-select {", ".join(f"decode({name}, 'base64')" if kind == "bytea" else name for name, kind in _TYPES.items())}
-from jsonb_to_recordset(%(rows)s::jsonb)
-  as r({", ".join(f"{name} {'text' if kind == 'bytea' else kind}" for name, kind in _TYPES.items())})
-"""
-_INSERT_UNIQUE = f"{_INSERT} on conflict do nothing returning id"
-
-
 def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     if not rows:
         return []
     # One event for each label, and one for each label of private rows, which only their author hears of.
     events: defaultdict[tuple[int, bool], UUID] = defaultdict(new_id)
-    values = msgspec.json.encode([_values(viewer, row, events) for row in rows]).decode()
-    if not any(row.is_unique for row in rows):
-        queue(_INSERT, {"rows": values})  # nothing can stand in the way, so nobody waits to hear of it
+    values = [_values(viewer, row, events) for row in rows]
+    params = {"rows": msgspec.json.encode(values).decode()}
+    unique = any(row.is_unique for row in rows)
+    statement = insert_many(models.Observation, tuple(values[0]), unique=unique)
+    if not unique:
+        queue(statement, params)  # nothing can stand in the way, so nobody waits to hear of it
         made = {row.id for row in rows}
     else:
-        made = {found for (found,) in run(_INSERT_UNIQUE, {"rows": values})}
+        made = {found for (found,) in run(statement, params)}
     _record(viewer, [row for row in rows if row.id in made], events)
     logged = []
     for row in rows:
@@ -212,25 +154,19 @@ def _instead(viewer: Viewer, row: _Row) -> Logged:
 
 
 def _values(viewer: Viewer, row: _Row, events: defaultdict[tuple[int, bool], UUID]) -> dict[str, Any]:
-    item, label = row.item, row.label
-    return {
-        "id": row.id,
-        "team_id": viewer.team,
-        "label_id": label.id,
-        "sensitivity": label.sensitivity,
-        **text_columns("observation", row.id, label, {"content": item.content}),
-        "author_id": viewer.membership,
-        "event_id": events[label.id, item.private],
-        "task_id": item.task.id if item.task else None,
-        "tags": list(dict.fromkeys(item.tags)),
-        "importance": item.importance,
-        "private": item.private,
-        "pinned": item.pinned,
-        "occurred_at": item.occurred_at,
-        "expires_at": item.expires_at,
-        "client_ref": item.client_ref,
-        "digest": row.digest,
-    }
+    item = row.item
+    return columns_of(
+        viewer,
+        Observation,
+        row.label,
+        item,
+        text_of(Observation, item),
+        row_id=row.id,
+        event_id=events[row.label.id, item.private],
+        task_id=row.task.id if row.task else None,
+        tags=list(dict.fromkeys(item.tags)),
+        digest=row.digest,
+    )
 
 
 def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUID]) -> None:
@@ -238,7 +174,7 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
         group = [row for row in made if row.label.id == label_id and row.item.private == private]
         if not group:
             continue
-        tasks = {row.item.task.id if row.item.task else None for row in group}
+        tasks = {row.task.id if row.task else None for row in group}
         append(
             viewer,
             "observation.log",
@@ -278,13 +214,12 @@ where id in {_SAME} and not pinned and expires_at <= statement_timestamp()
 
 
 def _unique(viewer: Viewer, row: _Row) -> dict[str, Any]:
-    item = row.item
     return {
         "author": viewer.membership,
         "label": row.label.id,
-        "client_ref": item.client_ref,
+        "client_ref": row.item.client_ref,
         "digest": row.digest,
-        "task": item.task.id if item.task else None,
+        "task": row.task.id if row.task else None,
     }
 
 

@@ -4,50 +4,41 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from msgspec import UNSET
 
 from memoryhub.core.access.clearance import visible_to
-from memoryhub.core.access.labels import ensure_label, label_by_id
+from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, PreconditionFailed
 from memoryhub.core.ids import mark_of, new_id
 from memoryhub.core.ledger import events
-from memoryhub.core.models import Sensitivity
 from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.actions.rows import label_for, text_of
 from memoryhub.memory.models import OVER, Task, TaskStatus
-from memoryhub.memory.selectors.tasks import PERSONS, TaskRef, dominating_row
+from memoryhub.memory.schemas import tasks as schemas
+from memoryhub.memory.schemas.tasks import PERSONS, NewTask, TaskChange
+from memoryhub.memory.selectors.tasks import TaskRef, dominating_row
 
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
-def create(
-    viewer: Viewer,
-    *,
-    key: str,
-    title: str,
-    requester: str = "",
-    metadata: dict[str, Any] | None = None,
-    sensitivity: int | None = None,
-    compartments: list[str] | None = None,
-    client_ref: str | None = None,
-) -> tuple[Task, bool]:
+def create(viewer: Viewer, *, item: NewTask) -> tuple[Task, bool]:
     """A task of this key, and whether it was made now: the visible one of the key is returned when there is one.
 
     Without a label it is internal (public where the clearance allows no more). An explicit label that differs from
     the visible one's makes a twin. Raises Forbidden above the writer's clearance.
     Safe to repeat; two at once make one.
     """
-    explicit = sensitivity is not None or compartments is not None
-    label = ensure_label(
-        viewer, min(viewer.clearance, Sensitivity.INTERNAL) if sensitivity is None else sensitivity, compartments or ()
-    )
+    key, client_ref = item.key, item.client_ref
+    explicit = item.sensitivity is not UNSET or item.compartments is not UNSET
+    label = label_for(viewer, item, None)
     twins = [] if explicit else list(visible_to(viewer, Task.objects.filter(key=key)))
     if twins:
         return _existing(dominating_row(twins, None))
     task = Task(id=new_id(), team_id=viewer.team, label_id=label.id, sensitivity=label.sensitivity, key=key)
-    text = {"title": title, "requester": requester, "metadata": metadata or {}}
-    for column, value in text_columns("task", task.id, label, text).items():
+    for column, value in text_columns("task", task.id, label, text_of(schemas.Task, item)).items():
         setattr(task, column, value)
     task.author_id, task.client_ref = viewer.membership, client_ref
     task.clock_id = new_id()
@@ -85,10 +76,7 @@ def update(
     *,
     task: TaskRef,
     expected: tuple[int, str],
-    title: str | None = None,
-    requester: str | None = None,
-    metadata: dict[str, Any] | None = None,
-    status: str | None = None,
+    change: TaskChange,
 ) -> Task:
     """Change a task's text, or set it blocked, open or cancelled, if it still is at the expected version.
 
@@ -101,16 +89,13 @@ def update(
     if expected != (row.version, mark_of(row.change_id or row.clock_id)):
         raise PreconditionFailed("The task was changed meanwhile.", version=row.version)
     refuse_human_owned(viewer, row)
-    if status is not None and status != row.status:
+    status = change.status
+    if status is not UNSET and status != row.status:
         if row.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
             raise Conflict(Code.WRONG_STATE, f"A task that is {row.status} cannot be set {status}.", state=row.status)
         row.status = status
     text = read_text(row)
-    changed = {
-        name: value
-        for name, value in {"title": title, "requester": requester, "metadata": metadata}.items()
-        if value is not None
-    }
+    changed = {name: value for name, value in text_of(schemas.Task, change).items() if value is not UNSET}
     if changed:
         set_text(row, {**text, **changed})
     save(row)

@@ -2,7 +2,7 @@
 
 Statistics tell in which cells a word is, and in how many rows. The rarest words are fetched wholly; of the first that
 would be too much, the newest rows. The commoner ones only count in the ranking, but rows that have two of them are
-fetched from older cells, too. Filters are terms like words, so what a filter leaves is what is counted.
+fetched from older cells, too. SearchFilters are terms like words, so what a filter leaves is what is counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -14,8 +14,9 @@ from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.memory.kinds import KINDS
 from memoryhub.memory.search import sources
-from memoryhub.memory.search.sources import SOURCES
+from memoryhub.memory.search.sources import searched_types
 from memoryhub.memory.search.terms import Doc, Source, counted, read
 
 BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows a transaction, about, and bytes of them
@@ -82,15 +83,15 @@ def follow(team: int, *, wait: bool = False) -> bool:
 
 def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
     """By kind the rows of the first events, with their bytes, as many as a transaction takes; the last such event."""
-    due: dict[str, dict[UUID, int]] = {kind: {} for kind in SOURCES}
+    due: dict[str, dict[UUID, int]] = {kind: {} for kind in searched_types()}
     total, reached = 0, None
     for at in range(0, len(events), MEASURED):
         some = events[at : at + MEASURED]
         by_event, by_row = _measured(some)
-        for seq, event, kind, row, count in some:
-            if kind in SOURCES:
-                rows = dict(by_event[event]) if count > 1 else {}
-                if row is not None:
+        for seq, event, row_type, row, count in some:
+            for kind in _made_by(row_type):
+                rows = dict(by_event[kind, event]) if count > 1 or kind != row_type else {}
+                if row is not None and kind == row_type:
                     rows[row] = by_row.get(row, 0)
                 total += sum(rows.values())
                 if total > BATCH_BYTES and reached is not None:
@@ -100,16 +101,23 @@ def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
     return due, reached
 
 
-def _measured(events: Rows) -> tuple[dict[UUID, dict[UUID, int]], dict[UUID, int]]:
-    """The bytes of the rows that these events made or named, by event and row, and by row."""
-    by_event: dict[UUID, dict[UUID, int]] = defaultdict(dict)
+def _made_by(row_type: str) -> list[str]:
+    """The searched kinds whose rows are made by events of this type of row."""
+    return [kind for kind in searched_types() if KINDS[kind].events == row_type]
+
+
+def _measured(events: Rows) -> tuple[dict[tuple[str, UUID], dict[UUID, int]], dict[UUID, int]]:
+    """The bytes of the rows that these events made or named, by kind, event and row, and by row."""
+    by_event: dict[tuple[str, UUID], dict[UUID, int]] = defaultdict(dict)
     by_row: dict[UUID, int] = {}
-    for kind in SOURCES:
-        # An event of a batch names one of its rows only.
-        made = [event for _, event, row_type, _, count in events if row_type == kind and count > 1]
-        named = {row for _, _, row_type, row, _ in events if row_type == kind and row is not None}
+    for kind in searched_types():
+        mine = [event for event in events if event[2] == KINDS[kind].events]
+        is_own = KINDS[kind].events == kind
+        # An event of a batch names one of its rows only, and one of another row's none.
+        made = [event for _, event, _, _, count in mine if count > 1 or not is_own]
+        named = {row for _, _, _, row, _ in mine if is_own and row is not None}
         for size in sources.changed(kind, made, sorted(named)) if made or named else ():
-            by_event[size.event][size.id] = by_row[size.id] = size.bytes
+            by_event[kind, size.event][size.id] = by_row[size.id] = size.bytes
     return by_event, by_row
 
 

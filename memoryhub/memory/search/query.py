@@ -29,7 +29,7 @@ class Phrase:
 
 
 @dataclass(slots=True)
-class Asked:
+class ParsedQuery:
     """A query. A row must have all of `phrases` and nothing of `without`; of `words`, the more the better."""
 
     words: list[Word] = field(default_factory=list)
@@ -42,9 +42,9 @@ class Asked:
         return not self.words and not self.phrases
 
 
-def read(query: str) -> Asked:
+def read(query: str) -> ParsedQuery:
     """Read a query. Anything is one: what has no meaning here is passed over."""
-    asked = Asked()
+    asked = ParsedQuery()
     for piece in _PIECE.finditer(query):
         minus, quoted = piece[1], piece[2]
         if quoted is not None:

@@ -14,7 +14,7 @@ from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.search import terms
 from memoryhub.memory.search.fetch_plan import Cell, Group, Look, Needs, any_of, plan
-from memoryhub.memory.search.query import MAX_WORDS, Asked, Phrase, Word
+from memoryhub.memory.search.query import MAX_WORDS, ParsedQuery, Phrase, Word
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.terms import PLACE, blinded, quoted
 from memoryhub.memory.search.tokenizer import Kind
@@ -27,7 +27,7 @@ MIN_PART = 3  # letters; of scripts without spaces, one sign
 
 
 @dataclass(slots=True)
-class Filters:
+class SearchFilters:
     """What is searched in. `tags_mode`: all or any of the tags; times are of making."""
 
     types: Sequence[str] = ()
@@ -77,7 +77,7 @@ class Index:
         return Group(shown, any_of(found), len(found), plain, cells=cells, **more)
 
 
-def find(viewer: Viewer, asked: Asked, filters: Filters, *, mode: str, limit: int) -> list[Hit]:
+def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: str, limit: int) -> list[Hit]:
     """The rows that fit best, at most `limit`, by BM25; of equals the newest first."""
     index = look_up(viewer, asked, filters)
     groups = _groups(index, asked, mode)
@@ -94,7 +94,7 @@ def find(viewer: Viewer, asked: Asked, filters: Filters, *, mode: str, limit: in
     return _hits(index, looks, ranked, filters, limit) if looks else []
 
 
-def needs_of(index: Index, asked: Asked, filters: Filters) -> Needs | None:
+def needs_of(index: Index, asked: ParsedQuery, filters: SearchFilters) -> Needs | None:
     """What a row must have and must not, by phrases, -words and filters; None when no row can have it."""
     phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
     if not all(group.cells for group in phrases):
@@ -123,7 +123,7 @@ where t.term = any (array(select unnest(%(terms)s::text[]))) and t.shelf_id = an
 """
 
 
-def look_up(viewer: Viewer, asked: Asked, filters: Filters) -> Index:
+def look_up(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters) -> Index:
     """What the index knows of the terms of a query and of filters."""
     found = [token for phrase in (*asked.phrases, *asked.without) for token in phrase.run]
     found += [token for word in asked.words for token in word.parts]
@@ -150,7 +150,7 @@ def _count(index: Index, names: list[str]) -> None:
         index.counts.setdefault(term, {}).update(zip(cells, counts, strict=True))
 
 
-def _groups(index: Index, asked: Asked, mode: str) -> list[Group]:
+def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
     """What each word of the query stands for, where it is anywhere; the rarest when there are too many words."""
     groups: list[Group] = []
     missing: list[Word] = []
@@ -210,7 +210,7 @@ def _steps(index: Index, phrase: Phrase) -> list[tuple[str, int]]:
     return [(name, position) for name, position in named if name]
 
 
-def _without(index: Index, asked: Asked) -> list[Group]:
+def _without(index: Index, asked: ParsedQuery) -> list[Group]:
     return [group for phrase in asked.without if (group := _phrase(index, phrase, is_wanted=False))]
 
 
@@ -235,11 +235,11 @@ def _words_of(index: Index, phrase: Phrase) -> list[Group]:
     return [index.group(phrase.shown, [name]) for name, _ in _steps(index, phrase)]
 
 
-def _filter_terms(viewer: Viewer, filters: Filters) -> list[str]:
+def _filter_terms(viewer: Viewer, filters: SearchFilters) -> list[str]:
     return [*(name for names in _narrowing(filters) for name in names), terms.by_author(viewer.membership)]
 
 
-def _narrowing(filters: Filters) -> list[list[str]]:
+def _narrowing(filters: SearchFilters) -> list[list[str]]:
     """The terms of each filter, of which a row must have any one."""
     made = [[terms.by_type(kind) for kind in filters.types]]
     made.append([terms.by_task(filters.task)] if filters.task else [])
@@ -251,11 +251,11 @@ def _narrowing(filters: Filters) -> list[list[str]]:
     return [names for names in made if names]
 
 
-def _required(index: Index, filters: Filters) -> list[Group]:
+def _required(index: Index, filters: SearchFilters) -> list[Group]:
     return [index.group("", names) for names in _narrowing(filters)]
 
 
-def _excluded(index: Index, filters: Filters) -> list[Group]:
+def _excluded(index: Index, filters: SearchFilters) -> list[Group]:
     return [index.group("", [terms.by_author(index.viewer.membership)])] if filters.exclude_own else []
 
 
@@ -271,7 +271,7 @@ select row_id, type, score, found from search_hits(%(cells)s::int[], %(asked)s::
 """
 
 
-def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: Filters, limit: int) -> list[Hit]:
+def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: SearchFilters, limit: int) -> list[Hit]:
     docs = sum(cell.docs for cell in index.cells)
     params = {
         "cells": [look.cell for look in looks],

@@ -8,7 +8,7 @@ from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import sources
 from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, MEASURED, catch_up, index
-from memoryhub.memory.search.sources import SOURCES
+from memoryhub.memory.search.sources import searched_types
 
 _FORGET = """
 with shelf as materialized (select id from search_shelf where team_id = %(team)s::int),
@@ -34,7 +34,7 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
     with viewer_transaction(viewer):
         run(_FOLLOW, {"team": team})  # first, since it waits for whoever follows the ledger now
         run(_FORGET, {"team": team})
-    for kind in SOURCES:
+    for kind in searched_types():
         last, done = None, 0
         while True:
             with viewer_transaction(viewer):

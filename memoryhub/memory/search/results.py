@@ -1,52 +1,29 @@
 """Hits as they are answered: the rows themselves, through their labels, with a snippet and why they matched."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
+
+from msgspec import UNSET
 
 from memoryhub.core import work
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.db.fitting import Fitted
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory import answers, rendering
+from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.schemas import search as schemas
 from memoryhub.memory.search.fetch_plan import Group
-from memoryhub.memory.search.query import Asked
+from memoryhub.memory.search.query import ParsedQuery
 from memoryhub.memory.search.ranking import Hit
 from memoryhub.memory.search.snippets import Sought, have_runs, snippets
-from memoryhub.memory.search.tokenizer import plain_text
-from memoryhub.memory.selectors import facts, memories
+from memoryhub.memory.search.sources import indexed_text
 
-
-def _observations(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
-    return memories.observations(viewer, memories.Filters(ids=ids), limit=len(ids), last=True, most_bytes=most_bytes)
-
-
-def _decisions(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
-    return memories.decisions(viewer, memories.Filters(ids=ids), limit=len(ids), most_bytes=most_bytes)
-
-
-def _facts(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
-    return facts.live(viewer, ids, most_bytes=most_bytes)
-
-
-def _learnings(viewer: Viewer, ids: Sequence[UUID], most_bytes: int) -> Fitted[Any]:
-    return memories.learnings(viewer, memories.Filters(ids=ids), limit=len(ids), most_bytes=most_bytes)
-
-
-_Read = Callable[[Viewer, Sequence[UUID], int], Fitted[Any]]
 _FEW = 8  # hits that are read at once, in their order, where all are too much
-# Type -> how its rows are read and answered, and which members of the answer hold the text that is indexed.
-SHOWN: Mapping[str, tuple[_Read, Callable[[Any], Any], tuple[str, ...]]] = {
-    "observation": (_observations, rendering.observation, ("content",)),
-    "decision": (_decisions, rendering.decision, ("decision", "reasoning")),
-    "fact": (_facts, rendering.fact, ("key", "value")),
-    "learning": (_learnings, rendering.learning, ("details", "context")),
-}
 
 
 def show(
-    viewer: Viewer, hits: Sequence[Hit], asked: Asked, limit: int, *, most_bytes: int
-) -> tuple[list[answers.Hit], bool]:
+    viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, limit: int, *, most_bytes: int
+) -> tuple[list[schemas.Hit], bool]:
     """The hits, at most `limit`, without those that are gone, hidden or expired since the index was written.
 
     As many as `most_bytes` hold; and whether there are more, beyond either.
@@ -58,23 +35,23 @@ def show(
     live = [hit for hit in hits[:looked_at] if hit.row_id in rows]
     found = live[:limit]
     marked = snippets([rows[hit.row_id][1] for hit in found], _sought(found, asked))
-    shown: list[answers.Hit] = [
-        {
-            "type": hit.type,
-            "id": hit.row_id,
-            "score": hit.score,
-            "matched": _matched(hit, asked),
-            "snippet": snippet.text,
-            "highlights": snippet.highlights,
-            "row": rows[hit.row_id][0],
-        }
+    shown = [
+        schemas.Hit(
+            type=hit.type,
+            id=hit.row_id,
+            score=hit.score,
+            matched=_matched(hit, asked),
+            snippet=snippet.text,
+            highlights=snippet.highlights,
+            row=rows[hit.row_id][0],
+        )
         for hit, snippet in zip(found, marked, strict=True)
     ]
     return shown, len(live) > limit or looked_at < len(hits)
 
 
 def _rows(
-    viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
+    viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, tuple[Any, str]], int]:
     """The rows of these hits as they are answered, each with its text; and of how many hits, where not all fit."""
     rows, size = _read(viewer, hits, asked, most_bytes)
@@ -93,49 +70,44 @@ def _rows(
 
 
 def _read(
-    viewer: Viewer, hits: Sequence[Hit], asked: Asked, most_bytes: int
+    viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, tuple[Any, str]], int | None]:
     """Also how many bytes of text were looked at, of rows that have no such phrase, too; None where not all fit."""
     rows: dict[UUID, tuple[Any, str]] = {}
     size = 0
-    for kind, (read, render, members) in SHOWN.items():
-        ids = [hit.row_id for hit in hits if hit.type == kind]
-        found = read(viewer, ids, most_bytes) if ids else Fitted()
+    for kind in KINDS.values():
+        ids = [hit.row_id for hit in hits if hit.type == kind.name]
+        found: Fitted[Any] = kind.by_ids(viewer, ids, most_bytes) if ids else Fitted()
         if found.at_most is not None and len(ids) > 1:
             return rows, None
         for row in found:
             work.check()
-            made = render(row)
-            text = "\n".join(plain_text(made[name]) for name in members if made[name])
+            made = row.show()
+            text = indexed_text(kind, row.read(), made)
             size += len(text.encode())
             if _fits(text, asked, is_sealed=label_by_id(row.label_id).is_sealed):
                 rows[row.id] = (made, text)
     return rows, size
 
 
-def _fits(text: str, asked: Asked, *, is_sealed: bool) -> bool:
+def _fits(text: str, asked: ParsedQuery, *, is_sealed: bool) -> bool:
     """Whether a row has the phrases to the letter: the index knows stems, and of a sealed row no places of words."""
     without = [phrase.run for phrase in asked.without if len(phrase.run) > 1] if is_sealed else []
     found = have_runs(text, [*(phrase.run for phrase in asked.phrases), *without])
     return all(found[: len(asked.phrases)]) and not any(found[len(asked.phrases) :])
 
 
-def _sought(hits: Sequence[Hit], asked: Asked) -> Sought:
+def _sought(hits: Sequence[Hit], asked: ParsedQuery) -> Sought:
     groups = {group.query: group for hit in hits for group in hit.groups}.values()
     terms = {name for group in groups for name in group.names}
     parts = {word.text for word in asked.words if any(group.is_part and group.shown == word.shown for group in groups)}
     return Sought(frozenset(terms), frozenset(parts))
 
 
-def _matched(hit: Hit, asked: Asked) -> answers.Matched:
+def _matched(hit: Hit, asked: ParsedQuery) -> schemas.Matched:
     groups: Sequence[Group] = hit.groups
     phrases = [phrase.shown for phrase in asked.phrases]
     whole = dict.fromkeys(group.shown for group in groups if not group.is_part and group.shown not in phrases)
-    matched: answers.Matched = {
-        "words": list(whole),
-        "phrases": phrases,
-        "parts": list(dict.fromkeys(group.shown for group in groups if group.is_part)),
-    }
-    if hit.meaning is not None:
-        matched["meaning"] = hit.meaning
-    return matched
+    parts = dict.fromkeys(group.shown for group in groups if group.is_part)
+    meaning = UNSET if hit.meaning is None else hit.meaning
+    return schemas.Matched(words=list(whole), phrases=phrases, parts=list(parts), meaning=meaning)

@@ -1,79 +1,58 @@
-"""What is searched: a function a type, that reads rows as the index takes them. A new type is a line in SOURCES."""
+"""What is searched: the rows of each kind that has words to index (memory.kinds), as the index takes them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import BooleanField, QuerySet
+from django.db.models.expressions import RawSQL
+from msgspec import Raw
 
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.db.fitting import BYTES
 from memoryhub.core.db.statements import run
 from memoryhub.core.secrecy.sealing import read_text
-from memoryhub.memory.models import Decision, Fact, Learning, Observation
+from memoryhub.memory.kinds import KINDS, Kind
 from memoryhub.memory.search.terms import Source
 from memoryhub.memory.search.tokenizer import plain_text
 
 
-def _text(row: Any, *names: str) -> str:
-    """These members of a row's text, one below the other. What does not open has no words."""
-    text = read_text(row)
-    return "\n".join(plain_text(text[name]) for name in names if text.get(name))
+def searched_types() -> tuple[str, ...]:
+    """The kinds that are searched. The type of a hit is also the `row_type` of its row's events."""
+    return tuple(kind.name for kind in KINDS.values() if kind.searched)
 
 
-def _source(type: str, row: Any, text: str, **more: Any) -> Source:
-    more = {
-        "audience": None,
-        "tags": [],
-        "importance": None,
-        "created_at": row.created_at,
-        "expires_at": None,
-    } | more
+def indexed_text(kind: Kind, text: dict[str, Any], row: Any) -> str:
+    """What of a row is indexed, one member below the other. `text`: its free text; what does not open has no words."""
+    values = [text[name] if name in text else getattr(row, name, None) for name in kind.searched]
+    return "\n".join(plain_text(value) for value in values if not isinstance(value, Raw) and value)
+
+
+def _source(kind: Kind, row: Any) -> Source:
+    is_kept = getattr(row, "pinned", False)
     return Source(
         id=row.id,
-        type=type,
+        type=kind.name,
         label_id=row.label_id,
         is_sealed=label_by_id(row.label_id).is_sealed,
+        audience=row.author_id if getattr(row, "private", False) else None,
         task_id=row.task_id,
         author_id=row.author_id,
-        text=text,
-        **more,
+        tags=getattr(row, "tags", []),
+        importance=getattr(row, "importance", None),
+        created_at=getattr(row, "changed_at", row.created_at),
+        expires_at=None if is_kept else getattr(row, "expires_at", None),
+        text=indexed_text(kind, read_text(row), row),
     )
 
 
-def _observation(row: Observation) -> Source:
-    return _source(
-        "observation",
-        row,
-        _text(row, "content"),
-        audience=row.author_id if row.private else None,
-        tags=row.tags,
-        importance=row.importance,
-        expires_at=None if row.pinned else row.expires_at,
-    )
-
-
-def _decision(row: Decision) -> Source:
-    return _source("decision", row, _text(row, "decision", "reasoning"))
-
-
-def _fact(row: Fact) -> Source:
-    text = f"{row.key}\n{_text(row, 'value')}"
-    return _source("fact", row, text, created_at=row.changed_at, expires_at=row.expires_at)
-
-
-def _learning(row: Learning) -> Source:
-    return _source("learning", row, _text(row, "details", "context"))
-
-
-# Type -> its rows and how one is read. The type is also the `row_type` of its events.
-SOURCES: Mapping[str, tuple[QuerySet[Any], Callable[[Any], Source]]] = {
-    "observation": (Observation._default_manager.all(), _observation),
-    "decision": (Decision._default_manager.all(), _decision),
-    "fact": (Fact._default_manager.filter(deleted=False), _fact),
-    "learning": (Learning._default_manager.all(), _learning),
-}
-TYPES = tuple(SOURCES)
+def _rows(kind: Kind) -> QuerySet[Any]:
+    model: Any = kind.schema.model
+    rows: QuerySet[Any] = model._default_manager.all()
+    if kind.schema.stands:
+        stands = kind.schema.stands.replace("r.", f"{model._meta.db_table}.")
+        rows = rows.filter(RawSQL(stands, (), output_field=BooleanField()))  # noqa: S611  (a text of ours)
+    return rows.filter(deleted=False) if hasattr(model, "deleted") else rows
 
 
 class Size(NamedTuple):
@@ -87,7 +66,8 @@ class Size(NamedTuple):
 def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Size]:
     """The rows of a type that these events made, and those with these ids; some of them twice."""
     sizes = _sizes(type)
-    made = run(f"{sizes} where r.event_id = any (%(events)s::uuid[])", {"events": list(events)}) if events else []
+    clock = KINDS[type].schema.clock
+    made = run(f"{sizes} where r.{clock} = any (%(events)s::uuid[])", {"events": list(events)}) if events else []
     named = run(f"{sizes} where r.id = any (%(ids)s::uuid[])", {"ids": list(ids)}) if ids else []
     return [Size(*row) for row in (*made, *named)]
 
@@ -99,11 +79,11 @@ def after(type: str, last: UUID | None, size: int) -> list[Size]:
 
 
 def _sizes(type: str) -> str:
-    table = SOURCES[type][0].model._meta.db_table
-    return f"select r.id, r.event_id, {BYTES} from {table} r"
+    schema = KINDS[type].schema
+    return f"select r.id, r.{schema.clock}, {BYTES} from {schema.model._meta.db_table} r"
 
 
 def read(type: str, ids: Sequence[UUID]) -> list[Source]:
     """These rows as they are now, without those that are gone."""
-    rows, source = SOURCES[type]
-    return [source(row) for row in rows.filter(id__in=ids)]
+    kind = KINDS[type]
+    return [_source(kind, row) for row in _rows(kind).filter(id__in=ids)]

@@ -19,7 +19,7 @@ from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import embeddings, sources
-from memoryhub.memory.search.sources import SOURCES
+from memoryhub.memory.search.sources import searched_types
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ def _claim(team: int, claim: UUID, size: int) -> dict[UUID, str]:
     ids = ids or run(_CLAIM, params | {"size": 1, "again": True})
     claimed = run(_CLAIMED, {"team": team, "ids": [row for (row,) in ids]}) if ids else []
     texts: dict[UUID, str] = {}
-    for kind in SOURCES:
+    for kind in searched_types():
         wanted = [row for row_type, row in claimed if row_type == kind]
         for source in sources.read(kind, wanted) if wanted else ():
             # The row as it is now, which the index may not know yet.

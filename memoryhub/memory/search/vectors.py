@@ -12,8 +12,8 @@ from memoryhub.core.db.statements import run
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.search.fetch_plan import newest
-from memoryhub.memory.search.query import Asked
-from memoryhub.memory.search.ranking import Filters, Hit, cells_within, look_up, needs_of
+from memoryhub.memory.search.query import ParsedQuery
+from memoryhub.memory.search.ranking import Hit, SearchFilters, cells_within, look_up, needs_of
 
 NEAREST = 20_000  # rows
 FUSION = 60  # k of reciprocal rank fusion, as its paper has it
@@ -29,7 +29,7 @@ select row_id, type, similarity from search_near(%(model)s::text, %(meaning)s::v
 """
 
 
-def near(viewer: Viewer, asked: Asked, filters: Filters, meaning: str, *, limit: int) -> list[Hit]:
+def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: str, *, limit: int) -> list[Hit]:
     """The rows nearest to `meaning`, a vector as pgvector reads it, at most `limit`; of equals the newest first.
 
     A hit's score is its similarity, the cosine, from 0 to 1. Phrases and -words hold as they do for words.

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
@@ -11,12 +10,14 @@ from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.schemas.alerts import Alert, PushedAlert, Receipt
+from memoryhub.memory.schemas.rows import Stored, select
 
 STATES = ("open", "acknowledged", "all")
 
 
 @dataclass(slots=True)
-class Filters:
+class AlertFilters:
     """What a list is narrowed by. `sent`: what the viewer has sent, whatever its state; else what was sent to them."""
 
     state: str = "open"
@@ -25,43 +26,46 @@ class Filters:
     ids: Sequence[UUID] | None = None
 
 
-class AlertRow(NamedTuple):
+class StoredAlert(Stored[Alert]):
     """An alert as one member sees it. `is_mine`: it was sent to them; `acknowledged`: by how many, for its sender."""
 
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    task_key: str | None
-    task_id: UUID | None
-    client_ref: str | None
-    severity: str
-    expires_at: datetime | None
-    is_mine: bool
-    acknowledged_at: datetime | None
-    is_sent: bool
-    recipients: int
-    acknowledged: int | None
+    __slots__ = ("acknowledged", "is_mine", "is_sent", "recipients", "task_id")
+
+    def __init__(
+        self, task_id: UUID | None, is_mine: bool, is_sent: bool, recipients: int, acknowledged: int, *columns: Any
+    ) -> None:
+        super().__init__(Alert, *columns)
+        self.task_id, self.is_mine, self.is_sent = task_id, is_mine, is_sent
+        self.recipients, self.acknowledged = recipients, acknowledged
+
+    def show(self) -> Alert:
+        made = super().show()
+        if self.is_sent:
+            made.recipient_count, made.acknowledged_count = self.recipients, self.acknowledged
+        return made
+
+    def show_pushed(self) -> PushedAlert:
+        """For a stream, whose bytes are shared: without its task, and without sealed text."""
+        shown = self.show_closed() if self.sealed is not None else self.show()
+        insight = None if self.sealed is not None else shown.insight
+        return PushedAlert(
+            shown.id,
+            shown.seq,
+            shown.sensitivity,
+            shown.compartments,
+            shown.author,
+            shown.created_at,
+            insight,
+            shown.severity,
+            shown.expires_at,
+        )
 
 
-class Receipt(NamedTuple):
-    """To whom an alert was sent, and when they acknowledged it."""
-
-    name: str
-    acknowledged_at: datetime | None
-
-
+_IS_SENT = "r.author_id = %(own)s::uuid"
 _COLUMNS = f"""
-r.id, (select s.seq from event_seq s where s.event_id = r.event_id), r.label_id, r.author_id,
-(select m.name from membership m where m.id = r.author_id), r.created_at, r.body, r.sealed,
-(select t.key from task t where t.id = r.task_id and t.{VISIBLE}), r.task_id, r.client_ref, r.severity, r.expires_at,
-x.id is not null, x.acknowledged_at, r.author_id = %(own)s::uuid, cardinality(r.recipients),
-case when r.author_id = %(own)s::uuid then
-  (select count(*) from alert_recipient d where d.alert_id = r.id and d.acknowledged_at is not null) end
+r.task_id, x.id is not null, {_IS_SENT}, cardinality(r.recipients), case when {_IS_SENT} then
+  (select count(*) from alert_recipient d where d.alert_id = r.id and d.acknowledged_at is not null) end,
+{select(Alert)}
 """
 _FROM = "alert r left join alert_recipient x on x.alert_id = r.id and x.member_id = %(own)s::uuid"
 _LIVES = "(r.expires_at is null or r.expires_at > statement_timestamp())"
@@ -73,8 +77,8 @@ _STATES = {
 
 
 def alerts(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
-) -> Fitted[AlertRow]:
+    viewer: Viewer, filters: AlertFilters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
+) -> Fitted[StoredAlert]:
     """Up to `limit` alerts below `position` (an id), newest first; above it, oldest first, `backwards`.
 
     Read no further than `most_bytes` hold. What has expired is delivered no more; its sender still sees it.
@@ -83,18 +87,18 @@ def alerts(
     return _rows(viewer, filters, where, position, backwards, limit, most_bytes)
 
 
-def find_alert(viewer: Viewer, alert_id: UUID) -> AlertRow:
+def find_alert(viewer: Viewer, alert_id: UUID) -> StoredAlert:
     """An alert that was sent to the viewer, or by them. Raises NotFound."""
     where = [f"(r.author_id = %(own)s::uuid or (x.id is not null and {_LIVES}))"]
-    rows = _rows(viewer, Filters(ids=[alert_id]), where, None, False, 1)
+    rows = _rows(viewer, AlertFilters(ids=[alert_id]), where, None, False, 1)
     if not rows:
         raise NotFound()
     return rows[0]
 
 
-def to_push(viewer: Viewer, ids: Collection[UUID]) -> dict[UUID, AlertRow]:
+def to_push(viewer: Viewer, ids: Collection[UUID]) -> dict[UUID, StoredAlert]:
     """Id -> alert, of those that have not expired; by the team's own viewer, for the streams of its recipients."""
-    rows = _rows(viewer, Filters(ids=list(ids)), [_LIVES], None, False, len(ids)) if ids else []
+    rows = _rows(viewer, AlertFilters(ids=list(ids)), [_LIVES], None, False, len(ids)) if ids else []
     return {row.id: row for row in rows}
 
 
@@ -117,13 +121,13 @@ def open_all() -> None:
 
 def _rows(
     viewer: Viewer,
-    filters: Filters,
+    filters: AlertFilters,
     where: list[str],
     position: Any,
     backwards: bool,
     limit: int,
     most_bytes: int | None = None,
-) -> Fitted[AlertRow]:
+) -> Fitted[StoredAlert]:
     params: dict[str, Any] = label_params(viewer)
     params |= {"own": viewer.membership, "limit": limit, "most_bytes": most_bytes}
     if filters.severity is not None:
@@ -141,5 +145,5 @@ def _rows(
         f" order by r.id {'asc' if backwards else 'desc'} limit %(limit)s::int"
     )
     if most_bytes is None:
-        return Fitted(AlertRow(*row) for *row, _ in run(text, params))
-    return fit(run(ended(text), params), most_bytes, AlertRow)
+        return Fitted(StoredAlert(*row) for *row, _ in run(text, params))
+    return fit(run(ended(text), params), most_bytes, StoredAlert)

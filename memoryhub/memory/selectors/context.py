@@ -4,24 +4,29 @@ Each part gets its share first, in order of use, so that a long one does not cro
 budget then goes to the rest, in the same order. What found no room is counted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
+import msgspec
 
 from memoryhub.core import work
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory import answers, rendering
+from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.schemas.context import LeftOut
+from memoryhub.memory.schemas.decisions import Decision
+from memoryhub.memory.schemas.observations import Observation
+from memoryhub.memory.schemas.rows import Stored
 from memoryhub.memory.selectors import memories
-from memoryhub.memory.selectors.facts import FactRow
+from memoryhub.memory.selectors.facts import StoredFact
 from memoryhub.memory.selectors.learnings import Relevant
-from memoryhub.memory.selectors.memories import Filters
+from memoryhub.memory.selectors.memories import MemoryFilters
 
 DEFAULT_BUDGET, MIN_BUDGET, MAX_BUDGET = 4000, 200, 100_000  # tokens
 BYTES_PER_TOKEN = 3  # of JSON in UTF-8: an estimate on the safe side, since every model counts its own way
 SMALLEST = 100  # tokens: no row is shorter, so with less than that left nothing more is looked at
 IMPORTANT = 0.7
+WORDS = 0.25  # of the budget, at most, for what people have said
 CANDIDATES = 200  # rows that are looked at for a part
 MOST_BYTES = 2 * 1024 * 1024  # of them: several times what the largest budget holds
 LEARNINGS = 20
@@ -30,12 +35,11 @@ COUNTED = 1000  # of what is left out; beyond it is "at least"
 
 @dataclass(slots=True)
 class _Part:
-    """Rows of one kind in their order, how they are answered, and their share of the budget."""
+    """Rows of one kind in their order, and their share of the budget."""
 
     kind: str
     share: float
     rows: Sequence[Any]
-    render: Callable[[Any], Mapping[str, Any]]
 
 
 @dataclass(slots=True)
@@ -53,76 +57,79 @@ class _Packed:
             work.check()
             if limit < SMALLEST:
                 return
-            key = _id(row)
-            if key in chosen:
+            if row.id in chosen:
                 continue
-            if key not in self._made:
-                made = part.render(row)
-                self._made[key] = made, tokens(made)
-            made, cost = self._made[key]
+            if row.id not in self._made:
+                made = row.show()
+                self._made[row.id] = made, tokens(made)
+            made, cost = self._made[row.id]
             if cost <= limit:
-                chosen[key] = made
+                chosen[row.id] = made
                 limit -= cost
                 self.left -= cost
 
 
 def tokens(row: Any) -> int:
     """About how many tokens a row's JSON takes, rounded up."""
-    return -(-len(orjson.dumps(row)) // BYTES_PER_TOKEN)
+    return -(-len(msgspec.json.encode(row)) // BYTES_PER_TOKEN)
 
 
 def of_task(
-    viewer: Viewer, filters: Filters, *, facts: Sequence[FactRow], learnings: Sequence[Relevant], budget: int
-) -> answers.Context:
+    viewer: Viewer, filters: MemoryFilters, *, facts: Sequence[StoredFact], learnings: Sequence[Relevant], budget: int
+) -> dict[str, Any]:
     """The rows of a task that fit into `budget` tokens, and how many others there are.
 
     `filters`: the task, and what narrows its observations (tags concern no other) and decisions; `facts`: the task's;
     `learnings`: the most relevant first. Of a part at most CANDIDATES rows, of MOST_BYTES, are looked at.
     """
 
-    def observed(**narrowed: Any) -> list[memories.ObservationRow]:
-        return memories.observations(viewer, replace(filters, **narrowed), limit=CANDIDATES, most_bytes=MOST_BYTES)
+    def observed(**narrowed: Any) -> list[Stored[Observation]]:
+        mine = replace(filters, **narrowed)
+        return memories.rows(viewer, Observation, mine, limit=CANDIDATES, most_bytes=MOST_BYTES)
 
+    said = _said(viewer, filters)
     deciding = replace(filters, status="active", tags=())
+    decided = memories.rows(viewer, Decision, deciding, limit=CANDIDATES, most_bytes=MOST_BYTES)
     parts = [
-        _Part(
-            "decisions",
-            0.3,
-            memories.decisions(viewer, deciding, limit=CANDIDATES, most_bytes=MOST_BYTES),
-            rendering.decision,
-        ),
-        _Part("observations", 0.15, observed(pinned=True), rendering.observation),
-        _Part("facts", 0.15, facts, rendering.fact),
-        _Part("observations", 0.15, observed(min_importance=IMPORTANT), rendering.observation),
-        _Part("learnings", 0.1, learnings, rendering.relevant),
-        _Part("observations", 0.15, observed(), rendering.observation),
+        _Part("decisions", 0.3, decided),
+        _Part("observations", 0.15, observed(pinned=True)),
+        _Part("facts", 0.15, facts),
+        _Part("observations", 0.15, observed(min_importance=IMPORTANT)),
+        _Part("learnings", 0.1, learnings),
+        _Part("observations", 0.15, observed()),
     ]
     packed = _Packed(budget)
+    for part in said:
+        packed.add(part, packed.left - int(budget * (1 - WORDS)))
+    rest = packed.left
     for part in parts:
-        packed.add(part, int(budget * part.share))
+        packed.add(part, int(rest * part.share))
     for part in parts:
         packed.add(part, packed.left)
-    there = {
-        "decisions": memories.count(viewer, "decision", deciding, up_to=COUNTED + CANDIDATES),
-        "observations": memories.count(viewer, "observation", filters, up_to=COUNTED + CANDIDATES),
+    there = {part.kind: len(part.rows) for part in said} | {
+        "decisions": memories.count(viewer, Decision, deciding, up_to=COUNTED + CANDIDATES),
+        "observations": memories.count(viewer, Observation, filters, up_to=COUNTED + CANDIDATES),
         "facts": len(facts),
         "learnings": len(learnings),
     }
     chosen = {kind: list(packed.chosen[kind].values()) for kind in there}
     return {
-        "decisions": chosen["decisions"],
-        "observations": chosen["observations"],
-        "facts": chosen["facts"],
-        "learnings": chosen["learnings"],
+        **chosen,
         "budget": budget,
         "tokens": budget - packed.left,
         "left_out": {kind: _left_out(count - len(chosen[kind])) for kind, count in there.items()},
     }
 
 
-def _id(row: Any) -> Any:
-    return row.row.id if isinstance(row, Relevant) else row.id
+def _said(viewer: Viewer, filters: MemoryFilters) -> list[_Part]:
+    """What people have said of the task, a part a kind; tags, and whose memory it is, concern none of it."""
+    mine = MemoryFilters(task=filters.task, task_key=filters.task_key, after_seq=filters.after_seq)
+    return [
+        _Part(kind.plural, WORDS, memories.rows(viewer, kind.schema, mine, limit=CANDIDATES, most_bytes=MOST_BYTES))
+        for kind in KINDS.values()
+        if kind.in_words
+    ]
 
 
-def _left_out(count: int) -> answers.LeftOut:
-    return {"count": min(count, COUNTED), "at_least": count > COUNTED}
+def _left_out(count: int) -> LeftOut:
+    return LeftOut(min(count, COUNTED), count > COUNTED)

@@ -4,10 +4,10 @@ What a reader is told of a fact is on disk first: a version that a crash takes b
 anew, would have the ETag of the one that was read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from memoryhub.core import work
@@ -15,73 +15,51 @@ from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db import durability, statements
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.errors import Conflict, NotFound
-from memoryhub.core.transactions import current, read_after
+from memoryhub.core.transactions import Question, current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.selectors.memories import AUTHOR, SEQ, TASK_KEY
+from memoryhub.memory.schemas.facts import Fact, FactVersion
+from memoryhub.memory.schemas.rows import Stored, select
+from memoryhub.memory.selectors.memories import only
 from memoryhub.memory.selectors.tasks import dominating_row
 
 MOST_IN_A_PACKAGE = 200
 
 
-class Text(NamedTuple):
-    """Where a fact's text stands, and what it is bound to there."""
+class StoredFact(Stored[Fact]):
+    """One version of a fact as it was read; `change`: the event that made it.
 
-    table: str
-    id: UUID
-    label_id: int
-    body: Any
-    sealed: bytes | None
-    text_version: int
-
-
-class FactRow(NamedTuple):
-    """One version of a fact, with `seq`, author and task; `task_key` None where the reader may not see the task.
-
-    `id` is the fact's; `text_id` that of the row which was read: the fact's, or for one of the history the version's.
-    `over`: past its time to live. `fresh`: so young that it may not be on disk.
+    `text_id`: of the row which was read: the fact's, or for one of the history the version's. `over`: past its time to
+    live. `fresh`: so young that it may not be on disk.
     """
 
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    task_key: str | None
-    event_id: UUID
-    client_ref: str | None
-    key: str
-    version: int
-    deleted: bool
-    expires_at: datetime | None
-    valid_from: datetime | None
-    valid_to: datetime | None
-    text_id: UUID
-    over: bool
-    fresh: bool
+    __slots__ = ("deleted", "fresh", "over", "text_id")
+
+    def __init__(self, text_id: UUID, over: bool, fresh: bool, deleted: bool, *columns: Any) -> None:
+        super().__init__(Fact, *columns)
+        self.text_id, self.over, self.fresh, self.deleted = text_id, over, fresh, deleted
+        # The newest version's text stands in the fact's row; an old one's in the version's own.
+        self.text_version = self.answer.version if text_id == self.id else 1
 
     @property
-    def text(self) -> Text:
-        """The newest version's stands in the fact's row; an old one's in the version's own."""
-        if self.text_id == self.id:
-            return Text("fact", self.id, self.label_id, self.body, self.sealed, self.version)
-        return Text("fact_version", self.text_id, self.label_id, self.body, self.sealed, 1)
+    def text_of(self) -> tuple[str, UUID]:
+        return ("fact" if self.text_id == self.id else "fact_version"), self.text_id
 
     @property
     def is_live(self) -> bool:
         """Whether there is a fact at all in the eyes of who reads it now."""
         return not (self.deleted or self.over)
 
+    def show_version(self) -> FactVersion:
+        """As the history shows it."""
+        shown = self.show()
+        names = [name for name in FactVersion.__struct_fields__ if name != "deleted"]
+        return FactVersion(deleted=self.deleted, **{name: getattr(shown, name) for name in names})
+
 
 def _columns(fact: str, key: str, changed_at: str) -> str:
-    return (
-        f"{fact}, {SEQ}, r.label_id, r.author_id, {AUTHOR}, {changed_at}, r.body, r.sealed, {TASK_KEY}, r.event_id,"
-        f" r.client_ref, {key}, r.version, r.deleted, r.expires_at, r.valid_from, r.valid_to, r.id,"
-        f" coalesce(r.expires_at <= statement_timestamp(), false),"
-        f" {changed_at} > statement_timestamp() - interval '1 minute'"
-    )
+    over = "coalesce(r.expires_at <= statement_timestamp(), false)"
+    fresh = f"{changed_at} > statement_timestamp() - interval '1 minute'"
+    return f"r.id, {over}, {fresh}, r.deleted, " + select(Fact, id=fact, key=key, created_at=changed_at)
 
 
 _FACT_COLUMNS, _FROM_FACT = _columns("r.id", "r.key", "r.changed_at"), "from fact r"
@@ -126,7 +104,7 @@ _FROM_TASK = f"{_FROM_THEN} and r.task_id = %(task)s::uuid order by f.id limit %
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class FactFilters:
     """What a list is narrowed by: how keys begin, the task, an instant at which the fact is valid."""
 
     prefix: str | None = None
@@ -134,7 +112,7 @@ class Filters:
     valid_at: datetime | None = None
 
 
-def by_key(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
+def by_key(viewer: Viewer, key: str, label: str | None = None) -> StoredFact:
     """The visible fact of this key: the one whose label dominates those of all its visible twins.
 
     Raises NotFound, also for one that is deleted or past its time to live; Conflict (ambiguous_key) with the visible
@@ -143,7 +121,7 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
     return _choose(viewer, [row for row in _of_key(viewer, key) if row.is_live], label)
 
 
-def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
+def with_history(viewer: Viewer, key: str, label: str | None = None) -> StoredFact:
     """As by_key(), but one that is deleted or past its time to live is found when there is no other."""
     rows = _of_key(viewer, key)
     try:
@@ -156,7 +134,7 @@ def with_history(viewer: Viewer, key: str, label: str | None = None) -> FactRow:
 class Many:
     """What many() has found: facts by key, the labels of ambiguous keys, and the keys that found no room."""
 
-    found: dict[str, FactRow]
+    found: dict[str, StoredFact]
     ambiguous: dict[str, list[str]]
     unread: list[str]
 
@@ -171,14 +149,14 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
     unread: list[str] = []
     if rows.at_most is not None:
         # The key of the first row that does not fit is read again as a whole, with all its twins.
-        unread = list(keys[keys.index(rows[rows.at_most].key) :]) if len(rows) > rows.at_most else []
+        unread = list(keys[keys.index(rows[rows.at_most].answer.key) :]) if len(rows) > rows.at_most else []
         if unread == list(keys):
             rows, unread = Fitted(_of_key(viewer, keys[0])), unread[1:]
-    twins: dict[str, list[FactRow]] = {}
+    twins: dict[str, list[StoredFact]] = {}
     for row in rows:
-        if row.is_live and row.key not in unread:
-            twins.setdefault(row.key, []).append(row)
-    found: dict[str, FactRow] = {}
+        if row.is_live and row.answer.key not in unread:
+            twins.setdefault(row.answer.key, []).append(row)
+    found: dict[str, StoredFact] = {}
     ambiguous: dict[str, list[str]] = {}
     for key, those in twins.items():
         work.check()
@@ -191,13 +169,13 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
 
 def page(
     viewer: Viewer,
-    filters: Filters,
+    filters: FactFilters,
     *,
     position: tuple[str, UUID] | None,
     backwards: bool,
     limit: int,
     most_bytes: int,
-) -> Fitted[FactRow]:
+) -> Fitted[StoredFact]:
     """Up to `limit` facts by key, then id, after `position` (a key and an id), or before it, the nearest first.
 
     Read no further than `most_bytes` hold.
@@ -227,7 +205,7 @@ def page(
 
 def as_of(
     viewer: Viewer, key: str, *, seq: int | None = None, time: datetime | None = None, label: str | None = None
-) -> FactRow:
+) -> StoredFact:
     """The fact of this key as it was when the ledger stood at `seq`, or at `time` (one of them); raises as by_key().
 
     A moment of the future is now. The ledger knows no times to live: by `seq` one is found that was over by then.
@@ -240,7 +218,7 @@ def as_of(
 
 def of_task(
     viewer: Viewer, task: UUID, *, seq: int, time: datetime, most_bytes: int
-) -> tuple[list[FactRow], list[str]]:
+) -> tuple[list[StoredFact], list[str]]:
     """The task's facts as they were when the ledger stood at `seq`, at `time`; at most 200, those first made first.
 
     As many as `most_bytes` hold, and the keys of the others.
@@ -256,7 +234,7 @@ def of_task(
 _THIS_VERSION = f"{_VERSION} where {_OF_FACT} and r.version = %(version)s::int"
 
 
-def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[FactRow]:
+def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[StoredFact]:
     """Those of these facts that the viewer may see and that are neither deleted nor past their time to live.
 
     Read no further than `most_bytes` hold.
@@ -268,40 +246,25 @@ def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[Fact
     return alive
 
 
-def version(viewer: Viewer, fact: UUID | str, number: int) -> FactRow:
-    """One version of a visible fact, deleted or not, for who has made it: it was settled then. Raises NotFound."""
-    return _only(statements.run(_THIS_VERSION, _this_version(viewer, fact, number)))
+def version(viewer: Viewer, fact: UUID | str, number: int) -> Question[StoredFact]:
+    """One version of a visible fact, deleted or not, for who has made it: it was durable then. Raises NotFound."""
+    params = label_params(viewer) | {"fact": fact, "version": number}
+    return Question(_THIS_VERSION, params, lambda found: StoredFact(*only(found)))
 
 
-def version_after(viewer: Viewer, fact: UUID, number: int) -> Callable[[], FactRow]:
-    """The same when this transaction is over: what is returned tells it then (read_after)."""
-    asked = read_after(_THIS_VERSION, _this_version(viewer, fact, number))
-    return lambda: _only(asked.rows())
-
-
-def _this_version(viewer: Viewer, fact: UUID | str, number: int) -> dict[str, Any]:
-    return label_params(viewer) | {"fact": fact, "version": number}
-
-
-def _only(rows: list[tuple[Any, ...]]) -> FactRow:
-    if not rows:
-        raise NotFound()
-    return FactRow(*rows[0])
-
-
-def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, FactRow]:
+def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, StoredFact]:
     """These versions of a visible fact, by number, deleted or not."""
     params = label_params(viewer) | {"fact": fact, "versions": list(numbers)}
     rows = _rows(
         f"{_VERSION} where {_OF_FACT} and r.version = any (%(versions)s::int[])",
         params,
     )
-    return {row.version: row for row in rows}
+    return {row.answer.version: row for row in rows}
 
 
 def history(
     viewer: Viewer, fact: UUID, *, position: int | None, backwards: bool, limit: int, most_bytes: int
-) -> Fitted[FactRow]:
+) -> Fitted[StoredFact]:
     """Up to `limit` versions of a visible fact below the version `position`, newest first; above it, oldest first.
 
     Read no further than `most_bytes` hold.
@@ -315,7 +278,7 @@ def history(
     return _fitted(_VERSION_COLUMNS, rest, params, most_bytes)
 
 
-def _of_key(viewer: Viewer, key: str) -> list[FactRow]:
+def _of_key(viewer: Viewer, key: str) -> list[StoredFact]:
     """All that is visible under this key, dead or alive, as _twins()."""
     return _twins(f"{_FACT} where {_FACT_IS_MINE} and r.key = %(key)s::varchar", label_params(viewer) | {"key": key})
 
@@ -323,40 +286,42 @@ def _of_key(viewer: Viewer, key: str) -> list[FactRow]:
 _FEW_TWINS = 8  # are read with their texts
 
 
-def _twins(text: str, params: dict[str, Any]) -> list[FactRow]:
+def _twins(text: str, params: dict[str, Any]) -> list[StoredFact]:
     """The rows of one key; without their texts, which can be large, where they are many."""
     rows = _rows(f"{text} limit {_FEW_TWINS + 1}", params)
     return rows if len(rows) <= _FEW_TWINS else _rows(text.replace("r.body, r.sealed", "null, null"), params)
 
 
-def _rows(text: str, params: dict[str, Any]) -> list[FactRow]:
+def _rows(text: str, params: dict[str, Any]) -> list[StoredFact]:
     """Ask; what is so young that it may not be durable is so before the answer leaves."""
-    rows = [FactRow(*row) for row in statements.run(text, params)]
-    _settle(rows)
+    rows = [StoredFact(*row) for row in statements.run(text, params)]
+    _be_durable(rows)
     return rows
 
 
-def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, before: str = "") -> Fitted[FactRow]:
+def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, before: str = "") -> Fitted[StoredFact]:
     """The same, no further than `most_bytes` hold; `before`: a WITH."""
     text = ended(f"{before} select {columns}, {BYTES} as bytes {rest}")
-    rows = fit(statements.run(text, params | {"most_bytes": most_bytes}), most_bytes, FactRow)
-    _settle(rows)
+    rows = fit(statements.run(text, params | {"most_bytes": most_bytes}), most_bytes, StoredFact)
+    _be_durable(rows)
     return rows
 
 
-def _settle(rows: Sequence[FactRow]) -> None:
+def _be_durable(rows: Sequence[StoredFact]) -> None:
     viewer = current().viewer
     # What this transaction has made itself has no `seq` yet, and is waited for with its COMMIT.
     young = [row for row in rows if row.fresh and row.seq is not None]
     fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
-        current().depends_on_event = fresh.event_id
+        current().depends_on_event = fresh.change
 
 
-def _choose(viewer: Viewer, rows: Sequence[FactRow], label: str | None) -> FactRow:
+def _choose(viewer: Viewer, rows: Sequence[StoredFact], label: str | None) -> StoredFact:
     """Of the rows of _twins(), the one with its text."""
     row = dominating_row(rows, label)
     if row.body is not None or row.sealed is not None:
         return row
     table = f"{_FACT} where {_FACT_IS_MINE}" if row.text_id == row.id else f"{_VERSION} where {_VERSION_IS_MINE}"
-    return _only(statements.run(f"{table} and r.id = %(id)s::uuid", label_params(viewer) | {"id": row.text_id}))
+    return StoredFact(
+        *only(statements.run(f"{table} and r.id = %(id)s::uuid", label_params(viewer) | {"id": row.text_id}))
+    )

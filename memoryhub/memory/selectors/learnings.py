@@ -8,7 +8,9 @@ label at a time, so that rows which the viewer may not see change nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -23,7 +25,9 @@ from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import similarity
 from memoryhub.memory.models import Signal
-from memoryhub.memory.selectors.memories import CLOCK, LEARNING, LearningRow
+from memoryhub.memory.schemas.learnings import ContextMatch, Learning, RelevantLearning
+from memoryhub.memory.schemas.rows import CLOCK, Stored
+from memoryhub.memory.selectors.memories import columns
 
 _NEWEST = 200  # learnings of one label that are looked at for one feature
 _BEST = 1000  # that match most, before filters
@@ -33,20 +37,22 @@ _TRIED = (Signal.SUCCESS, Signal.FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A part of what was asked that a learning has. `how`: exact, partial (a key each) or text (a word)."""
-
-    how: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
 class Relevant:
     """A learning with how well it fits, from 0 to 1, and what of it does."""
 
-    row: LearningRow
+    row: Stored[Learning]
     relevance: float
-    matched: tuple[Match, ...]
+    matched: tuple[ContextMatch, ...]
+
+    @property
+    def id(self) -> UUID:
+        return self.row.id
+
+    def show(self) -> RelevantLearning:
+        """The learning with why it is relevant."""
+        shown = self.row.show()
+        members = {name: getattr(shown, name) for name in Learning.__struct_fields__}
+        return RelevantLearning(relevance=self.relevance, matched=list(self.matched), **members)
 
 
 # Those of the visible labels that have learnings at all, from one to the next along the index.
@@ -71,7 +77,7 @@ _ORDER = (
 _FIND = ended(f"""
 with recursive {_USED}, hit as ({_HITS}),
      best as (select * from hit h order by {_ORDER.format("h")} limit %(best)s::int)
-select {LEARNING}, {BYTES} as bytes from best b join learning r on r.id = b.learning_id {CLOCK}
+select {columns(Learning)}, {BYTES} as bytes from best b join learning r on r.id = b.learning_id {CLOCK}
 where int4eq(r.team_id, %(team)s::int) and r.{VISIBLE}
   and (not %(exclude_own)s::bool or r.author_id <> %(own)s::uuid)
   and (%(signals)s::varchar[] is null or r.signal_type = any (%(signals)s::varchar[]))
@@ -107,12 +113,12 @@ def relevant(
 
 def _candidates(
     viewer: Viewer,
-    asked: similarity.Asked,
+    asked: similarity.Wanted,
     exclude_own: bool,
     signals: Sequence[str] | None,
     limit: int,
     most_bytes: int,
-) -> list[LearningRow]:
+) -> list[Stored[Learning]]:
     masks = similarity.masks(asked)
     labels = [label_by_id(label) for label in sorted(current().labels)]
     if not masks or not labels:
@@ -139,25 +145,25 @@ def _candidates(
         "limit": limit,
         "most_bytes": most_bytes,
     }
-    return fit(run(_FIND, params), most_bytes, LearningRow)
+    return fit(run(_FIND, params), most_bytes, partial(Stored, Learning))
 
 
-def _compare(asked: similarity.Asked, row: LearningRow, at: datetime) -> Relevant:
+def _compare(asked: similarity.Wanted, row: Stored[Learning], at: datetime) -> Relevant:
     work.check()
     text = _text(row)
     found = similarity.compare(asked, text.get("context") or {}, text.get("details"))
     told = {word for pair in (*found.exact, *found.partial) for word in pair.words}
-    matched = [Match("exact", pair.key) for pair in found.exact]
-    matched += [Match("partial", pair.key) for pair in found.partial]
-    matched += [Match("text", word) for word in found.words if word not in told]
-    days = max(0, (at - row.created_at).days)
+    matched = [ContextMatch("exact", key=pair.key) for pair in found.exact]
+    matched += [ContextMatch("partial", key=pair.key) for pair in found.partial]
+    matched += [ContextMatch("text", word=word) for word in found.words if word not in told]
+    days = max(0, (at - row.answer.created_at).days)
     newness = 0.5 ** (days / _HALF_LIFE_DAYS)
-    worth = (1 + newness if row.signal_type in _TRIED else newness) / 2.001
+    worth = (1 + newness if row.answer.signal_type in _TRIED else newness) / 2.001
     relevance = _relevance(asked, len(found.exact), len(found.partial), len(found.words), worth)
     return Relevant(row, relevance, tuple(matched))
 
 
-def _relevance(asked: similarity.Asked, exact: int, partial: int, words: int, worth: float) -> float:
+def _relevance(asked: similarity.Wanted, exact: int, partial: int, words: int, worth: float) -> float:
     """A number of mixed radix: it keeps the order, so that no number of words outweighs a pair. All equal: near 1."""
     pairs = len(asked.pairs)
     below = (words + worth) / (len(asked.words) + 1)
@@ -165,7 +171,7 @@ def _relevance(asked: similarity.Asked, exact: int, partial: int, words: int, wo
     return round((exact + (partial + below) / (pairs + 1)) / most, 4)
 
 
-def _text(row: LearningRow) -> dict[str, Any]:
+def _text(row: Stored[Learning]) -> dict[str, Any]:
     """To be compared, which is no reading: those that are answered are read, and recorded, when they are rendered."""
     if row.sealed is None:
         found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body

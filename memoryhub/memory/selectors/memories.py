@@ -1,13 +1,15 @@
-"""Reading observations, decisions and learnings: by filter, newest first, a window at a time.
+"""Reading the memory's rows: observations, decisions, learnings, and whatever kind is read alike (memory.kinds).
 
-Raw statements, since this is what agents do all day: an ORM query of the same costs several times as much to build
-as the database takes to answer it (docs/performance.md, P2). Both locks hold: VISIBLE here, row-level security below.
+By filter, newest first, a window at a time. Raw statements, since this is what agents do all day: an ORM query of the
+same costs several times as much to build as the database takes to answer it (docs/performance.md, P2). Both locks hold:
+VISIBLE here, row-level security below.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -16,14 +18,16 @@ from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.db.statements import run
-from memoryhub.core.transactions import read_after, read_last
+from memoryhub.core.errors import NotFound
+from memoryhub.core.transactions import Question
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.schemas.rows import TASK_KEY, Row, Stored, clock, select
 
-Row = TypeVar("Row")
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(slots=True)
-class Filters:
+class MemoryFilters:
     """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then.
 
     `alive_at`: with what had not expired then, instead of now (it may have been removed).
@@ -33,7 +37,7 @@ class Filters:
 
     task: UUID | None = None
     task_key: str | None = None
-    ids: Sequence[UUID] | None = None
+    ids: Sequence[UUID | str] | None = None
     events: Sequence[UUID] | None = None
     tags: Sequence[str] = ()
     tags_mode: str = "all"
@@ -49,6 +53,7 @@ class Filters:
     status: str | None = None
     signal_type: str | None = None
     source: UUID | None = None
+    escalation: UUID | None = None
     pinned: bool = False
     # By narrow_since().
     by_ledger: bool | None = None
@@ -56,178 +61,97 @@ class Filters:
     id_below: UUID | None = None
 
 
-class ObservationRow(NamedTuple):
-    """An observation with its `seq`, author and task; `task_key` None where the reader may not see the task."""
-
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    task_key: str | None
-    event_id: UUID
-    client_ref: str | None
-    tags: list[str]
-    importance: float | None
-    private: bool
-    pinned: bool
-    occurred_at: datetime | None
-    expires_at: datetime | None
-
-
-class DecisionRow(NamedTuple):
-    """A decision, likewise."""
-
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    task_key: str | None
-    event_id: UUID
-    client_ref: str | None
-    status: str
-    based_on: list[UUID]
-    action_key: str | None
-    supersedes: UUID | None
-    superseded_by: UUID | None
-    outcome: str | None
-    text_version: int
-
-
-class LearningRow(NamedTuple):
-    """A learning, likewise. `source`: the decision or escalation that it was made of."""
-
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    task_key: str | None
-    event_id: UUID
-    client_ref: str | None
-    signal_type: str
-    source: UUID | None
-    text_version: int
-
-
-# Of a row `r`. Looked up for each, since a plain join lets the planner begin at the ledger and sort a task's memory.
-SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
-# The same laterally: an expression would be worked out twice where it is a condition, too. OFFSET 0 keeps it apart.
-CLOCK = "left join lateral (select q.seq from event_seq q where q.event_id = r.event_id offset 0) s on true"
-AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
-TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
-_COMMON = (
-    f"r.id, s.seq, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, {TASK_KEY},"
-    " r.event_id, r.client_ref"
-)
-_OBSERVATION = f"{_COMMON}, r.tags, r.importance, r.private, r.pinned, r.occurred_at, r.expires_at"
-# Through the label of the newer one: a decision may be seen to be superseded without seeing by what.
-_NEWER = f"(select n.id from decision n where n.supersedes = r.id and n.{VISIBLE})"
-_DECISION = f"{_COMMON}, r.status, r.based_on, r.action_key, r.supersedes, {_NEWER}, r.outcome, r.text_version"
-# Beside CLOCK.
-LEARNING = f"{_COMMON}, r.signal_type, r.source, r.text_version"
+@cache
+def columns(schema: type[Row]) -> str:
+    """What is selected of a row `r`, beside clock()."""
+    return select(schema, seq="s.seq")
 
 
 # What has not expired: while it is pinned, nothing does.
 LIVE = "(r.expires_at is null or r.expires_at > statement_timestamp() or r.pinned)"
 
 
-def live(filters: Filters) -> str:
+def expires(schema: type[Row]) -> bool:
+    """Whether rows of this kind expire unless they are pinned."""
+    return "pinned" in schema.__struct_fields__
+
+
+def live(filters: MemoryFilters) -> str:
     """The condition on expiry for an observation `r`, which may have the parameter `alive_at`."""
     return LIVE if filters.alive_at is None else LIVE.replace("statement_timestamp()", "%(alive_at)s::timestamptz")
 
 
-def observations(
+def rows(
     viewer: Viewer,
-    filters: Filters,
+    schema: type[R],
+    filters: MemoryFilters,
     *,
     position: Any = None,
     backwards: bool = False,
     limit: int,
-    last: bool = False,
     most_bytes: int | None = None,
-) -> Fitted[ObservationRow]:
-    """Up to `limit` visible observations below `position` (an id), newest first; above it, oldest first, `backwards`.
+) -> Fitted[Stored[R]]:
+    """Up to `limit` visible rows of a kind below `position` (an id), newest first; above it, oldest first, `backwards`.
 
-    Expired ones are left out, also before they are removed. `last`: nothing else is to be read (read_last).
-    `most_bytes`: read no further than these hold (Fitted).
+    Expired ones are left out, also before they are removed. `most_bytes`: read no further than these hold (Fitted).
     """
-    asked = _observations(viewer, filters, position, backwards, limit, most_bytes)
-    return _made(read_last(*asked) if last else run(*asked), ObservationRow, most_bytes)
+    asked = question(
+        viewer, schema, filters, position=position, backwards=backwards, limit=limit, most_bytes=most_bytes
+    )
+    return asked.ask()
 
 
-def observation_after(viewer: Viewer, row_id: UUID) -> Callable[[], list[ObservationRow]]:
-    """An observation as it is when this transaction is over: what is returned tells it then (read_after)."""
-    asked = read_after(*_observations(viewer, Filters(ids=[row_id]), None, False, 1))
-    return lambda: [ObservationRow(*row) for row in asked.rows()]
-
-
-def _observations(
-    viewer: Viewer, filters: Filters, position: Any, backwards: bool, limit: int, most_bytes: int | None = None
-) -> tuple[str, dict[str, Any]]:
-    where = _of_observations(filters)
-    return _asked(viewer, "observation", _OBSERVATION, where, filters, position, backwards, limit, most_bytes)
-
-
-def decisions(
+def question(
     viewer: Viewer,
-    filters: Filters,
+    schema: type[R],
+    filters: MemoryFilters,
     *,
     position: Any = None,
     backwards: bool = False,
     limit: int,
     most_bytes: int | None = None,
-) -> Fitted[DecisionRow]:
-    """Up to `limit` visible decisions, likewise."""
-    asked = _asked(viewer, "decision", _DECISION, [], filters, position, backwards, limit, most_bytes)
-    return _made(run(*asked), DecisionRow, most_bytes)
+) -> Question[Fitted[Stored[R]]]:
+    """As rows(), to be asked."""
+    text, params = _statement(viewer, schema, filters, position, backwards, limit, most_bytes)
+    make = partial(Stored, schema)
+    if most_bytes is None:
+        return Question(text, params, lambda found: Fitted(make(*row) for row in found))
+    return Question(text, params, lambda found: fit(found, most_bytes, make))
 
 
-def learnings(
-    viewer: Viewer,
-    filters: Filters,
-    *,
-    position: Any = None,
-    backwards: bool = False,
-    limit: int,
-    most_bytes: int | None = None,
-) -> Fitted[LearningRow]:
-    """Up to `limit` visible learnings, likewise."""
-    asked = _asked(viewer, "learning", LEARNING, [], filters, position, backwards, limit, most_bytes)
-    return _made(run(*asked), LearningRow, most_bytes)
+def lister(
+    viewer: Viewer, schema: type[R], filters: MemoryFilters, *, most_bytes: int
+) -> Callable[[Any, bool, int], Question[Fitted[Stored[R]]]]:
+    """How a list is read page by page: `fetch(position, backwards, limit)`."""
+
+    def fetch(position: Any, backwards: bool, limit: int) -> Question[Fitted[Stored[R]]]:
+        return question(
+            viewer, schema, filters, position=position, backwards=backwards, limit=limit, most_bytes=most_bytes
+        )
+
+    return fetch
 
 
-def _made(rows: Rows, make: Callable[..., Row], most_bytes: int | None) -> Fitted[Row]:
-    return Fitted(make(*row) for row in rows) if most_bytes is None else fit(rows, most_bytes, make)
+def one(viewer: Viewer, schema: type[R], row_id: UUID | str) -> Question[Stored[R]]:
+    """The visible row with this id. Raises NotFound, for one that has expired too."""
+    text, params = _statement(viewer, schema, MemoryFilters(ids=[row_id]), None, False, 1, None)
+    return Question(text, params, lambda found: Stored(schema, *only(found)))
 
 
-def count(viewer: Viewer, table: str, filters: Filters, *, up_to: int) -> int:
-    """How many of the visible observations or decisions pass the filters; counting ends at `up_to`."""
-    where, params = _conditions(viewer, table, filters, _of_observations(filters) if table == "observation" else [])
-    statement = f"select count(*) from (select from {table} r {CLOCK} where {where} limit %(up_to)s::int) found"
+def only(found: Rows) -> tuple[Any, ...]:
+    """The one row. Raises NotFound."""
+    if not found:
+        raise NotFound()
+    return found[0]
+
+
+def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: int) -> int:
+    """How many of the visible rows of a kind pass the filters; counting ends at `up_to`."""
+    where, params = _conditions(viewer, schema, filters)
+    table = schema.model._meta.db_table
+    statement = f"select count(*) from (select from {table} r {clock(schema)} where {where} limit %(up_to)s::int) found"
     ((found,),) = run(statement, {**params, "up_to": up_to})
     return int(found)
-
-
-def _of_observations(filters: Filters) -> list[str]:
-    where = [live(filters)]
-    if filters.tags:
-        where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
-    if filters.min_importance is not None:
-        where.append("r.importance >= %(min_importance)s::float8")
-    if filters.pinned:
-        where.append("r.pinned")
-    return where
 
 
 # What was asked for since is bounded twice more, so that a large task is not searched through for a few new rows. Where
@@ -242,7 +166,7 @@ from (select event_id from event_seq where team_id = %(team)s::int and seq > %(s
 left join event e on e.id = newer.event_id
 """
 # The ids by themselves first: a planner that sees the order and the limit walks through the task instead.
-_BY_LEDGER = """r.id = any (array(select n.id from {table} n where n.event_id = any (array(
+_BY_LEDGER = """r.id = any (array(select n.id from {table} n where n.{clock} = any (array(
     select s.event_id from event_seq s where s.team_id = %(team)s::int and s.seq > %(after_seq)s::bigint))))"""
 _BELOW_TIME = 80  # bits of a UUIDv7 below its time
 
@@ -254,7 +178,7 @@ def id_near(moment: datetime | UUID, margin: timedelta) -> UUID:
     return UUID(int=at << _BELOW_TIME)
 
 
-def narrow_since(viewer: Viewer, filters: Filters) -> None:
+def narrow_since(viewer: Viewer, filters: MemoryFilters) -> None:
     """Add to filters with `after_seq`, `since` or `until` what keeps their search short."""
     floors = [id_near(filters.since, -_MARGIN)] if filters.since is not None else []
     if filters.after_seq is not None:
@@ -271,15 +195,17 @@ _MEMBER = "(select id from membership where team_id = %(team)s::int and name = %
 _CONDITIONS = {
     "task": "r.task_id = %(task)s::uuid",
     "ids": "r.id = any (%(ids)s::uuid[])",
-    "events": "r.event_id = any (%(events)s::uuid[])",
+    "events": "r.{clock} = any (%(events)s::uuid[])",
     "agent": f"r.author_id = {_MEMBER.format('agent')}",
     "exclude_agent": f"r.author_id is distinct from {_MEMBER.format('exclude_agent')}",
     "since": "r.created_at >= %(since)s::timestamptz",
     "until": "r.created_at < %(until)s::timestamptz",
+    "min_importance": "r.importance >= %(min_importance)s::float8",
     "after_seq": "s.seq > %(after_seq)s::bigint",
     "up_to_seq": "s.seq <= %(up_to_seq)s::bigint",
     "status": "r.status = %(status)s::varchar",
     "signal_type": "r.signal_type = %(signal_type)s::varchar",
+    "escalation": "r.escalation_id = %(escalation)s::uuid",
     "source": "r.source = %(source)s::uuid",
     "by_ledger": _BY_LEDGER,
     "id_from": "r.id >= %(id_from)s::uuid",
@@ -287,38 +213,47 @@ _CONDITIONS = {
 }
 
 
-def _asked(
+def _statement(
     viewer: Viewer,
-    table: str,
-    columns: str,
-    where: list[str],
-    filters: Filters,
+    schema: type[Row],
+    filters: MemoryFilters,
     position: Any,
     backwards: bool,
     limit: int,
     most_bytes: int | None,
 ) -> tuple[str, dict[str, Any]]:
-    condition, params = _conditions(viewer, table, filters, where)
+    condition, params = _conditions(viewer, schema, filters)
     params |= {"limit": limit, "position": position, "most_bytes": most_bytes}
     if position is not None:
         condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
     order = "asc" if backwards else "desc"
+    wanted = columns(schema)
     if filters.task_key is not None:
-        columns = columns.replace(TASK_KEY, "%(task_key)s::varchar")
+        wanted = wanted.replace(TASK_KEY, "%(task_key)s::varchar")
         params["task_key"] = filters.task_key
     if most_bytes is not None:
-        columns = f"{columns}, {BYTES} as bytes"
-    text = f"select {columns} from {table} r {CLOCK} where {condition} order by r.id {order} limit %(limit)s::int"
+        wanted = f"{wanted}, {BYTES} as bytes"
+    table = schema.model._meta.db_table
+    text = (
+        f"select {wanted} from {table} r {clock(schema)} where {condition} order by r.id {order} limit %(limit)s::int"
+    )
     return text if most_bytes is None else ended(text), params
 
 
-def _conditions(viewer: Viewer, table: str, filters: Filters, where: list[str]) -> tuple[str, dict[str, Any]]:
+def _conditions(viewer: Viewer, schema: type[Row], filters: MemoryFilters) -> tuple[str, dict[str, Any]]:
     params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership}
     params |= {"tags": list(filters.tags), "min_importance": filters.min_importance, "alive_at": filters.alive_at}
+    where = [live(filters)] if expires(schema) else []
+    if schema.stands:
+        where.append(schema.stands)
+    if filters.tags:
+        where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
+    if filters.pinned:
+        where.append("r.pinned")
     for name, condition in _CONDITIONS.items():
         value = getattr(filters, name)
         if value is not None:
-            where.append(condition.format(table=table))
+            where.append(condition.format(table=schema.model._meta.db_table, clock=schema.clock))
             params[name] = list(value) if name in ("ids", "events") else value
     if filters.exclude_own:
         where.append("r.author_id <> %(own)s::uuid")

@@ -3,7 +3,7 @@
 Raw statements, as for memories: a claim's answer spent most of its time in building an ORM query.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +15,11 @@ from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, NoSuchTask, NotFound
-from memoryhub.core.transactions import read_after
+from memoryhub.core.transactions import Question
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.selectors.memories import AUTHOR, SEQ
+from memoryhub.memory.schemas.rows import Stored, select
+from memoryhub.memory.schemas.tasks import LIVE_LEASE, Lease, Task
+from memoryhub.memory.selectors.memories import only
 
 
 class TaskRef(Protocol):
@@ -32,33 +34,29 @@ class TaskRef(Protocol):
 Found = TypeVar("Found", bound=TaskRef)
 
 
-class TaskRow(NamedTuple):
-    """A task with its `seq`, author and holder. `held`: by a lease that is live, by the database's clock."""
+class StoredTask(Stored[Task]):
+    """A task as it was read, with its lease: `token`, and the name of who holds it where it is live."""
 
-    id: UUID
-    seq: int
-    label_id: int
-    author_id: UUID
-    author_name: str
-    created_at: datetime
-    body: Any
-    sealed: bytes | None
-    client_ref: str | None
-    key: str
-    status: str
-    version: int
-    change_id: UUID
-    text_version: int
-    reopen_count: int
-    token: int
-    holder_name: str | None
-    lease_expires_at: datetime | None
-    held: bool
-    human_owned: bool
+    __slots__ = ("lease_expires_at", "token")
+
+    def __init__(self, token: int, lease_expires_at: datetime | None, *columns: Any) -> None:
+        super().__init__(Task, *columns)
+        self.token, self.lease_expires_at = token, lease_expires_at
+
+    @property
+    def key(self) -> str:
+        return self.answer.key
+
+    def show(self) -> Task:
+        made = super().show()
+        if made.assigned_to is not None and self.lease_expires_at is not None:
+            made.lease = Lease(self.token, made.assigned_to, self.lease_expires_at)
+        made.in_progress = made.lease is not None
+        return made
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class TaskFilters:
     """What a list is narrowed by. `held_by`: whose live lease it is; `text`: in the key or, unsealed, in the title."""
 
     status: str | None = None
@@ -66,58 +64,42 @@ class Filters:
     text: str | None = None
 
 
-# Whether a person has the task: their hold stands as long as their claim's lease is live, or suspended (none), and they
-# may work on it. What is over is over at once, whether or not somebody has written that down.
-PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), true)
-    and may_work_on(holder_id, label_id))"""
-_LIVE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
-_TASK = f"""
-r.id, {SEQ}, r.label_id, r.author_id, {AUTHOR}, r.created_at, r.body, r.sealed, r.client_ref, r.key, r.status,
-       r.version, coalesce(r.change_id, r.event_id), r.text_version, r.reopen_count, r.token,
-       (select m.name from membership m where m.id = r.holder_id), r.lease_expires_at, {_LIVE}, {PERSONS}
-"""
+_TASK = "r.token, r.lease_expires_at, " + select(Task, change="coalesce(r.change_id, r.event_id)")
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
 _TASKS = f"select {_TASK} {_OF_VIEWER}"
 _FEW_TWINS = 8
 _BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar limit {_FEW_TWINS + 1}"
 _THIS = f"select {_TASK} from task r where r.id = %(id)s::uuid and r.{VISIBLE}"
-_HELD_BY = f"""{_LIVE} and r.holder_id = (
+_HELD_BY = f"""{LIVE_LEASE} and r.holder_id = (
     select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)"""
 _HAS_TEXT = """(strpos(upper(r.key), upper(%(text)s::text)) > 0
     or strpos(upper(r.body ->> 'title'), upper(%(text)s::text)) > 0)"""
 
 
-def by_key(viewer: Viewer, key: str, label: str | None = None) -> TaskRow:
+def by_key(viewer: Viewer, key: str, label: str | None = None) -> StoredTask:
     """The visible task of this key: the one whose label dominates those of all its visible twins.
 
     Raises NotFound, or Conflict (ambiguous_key) with the visible labels when no twin dominates; `label` chooses.
     """
-    rows = [TaskRow(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})]
+    rows = [StoredTask(*row) for row in run(_BY_KEY, label_params(viewer) | {"key": key})]
     if len(rows) > _FEW_TWINS:  # their texts can be large
         return find_task(viewer, ref_by_key(viewer, key, label).id)
     return dominating_row(rows, label, NoSuchTask)
 
 
-def find_task(viewer: Viewer, task_id: UUID | str) -> TaskRow:
+def find_task(viewer: Viewer, task_id: UUID | str) -> StoredTask:
     """The visible task of this id. Raises NotFound."""
-    return _only(run(_THIS, label_params(viewer) | {"id": task_id}))
+    return one(viewer, task_id).ask()
 
 
-def task_after(viewer: Viewer, task_id: UUID) -> Callable[[], TaskRow]:
-    """A task as it is when this transaction is over: what is returned tells it then (read_after)."""
-    asked = read_after(_THIS, label_params(viewer) | {"id": task_id})
-    return lambda: _only(asked.rows())
-
-
-def _only(rows: list[tuple[Any, ...]]) -> TaskRow:
-    if not rows:
-        raise NotFound()
-    return TaskRow(*rows[0])
+def one(viewer: Viewer, task_id: UUID | str) -> Question[StoredTask]:
+    """As find_task(), to be asked."""
+    return Question(_THIS, label_params(viewer) | {"id": task_id}, lambda found: StoredTask(*only(found)))
 
 
 def tasks(
-    viewer: Viewer, filters: Filters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
-) -> Fitted[TaskRow]:
+    viewer: Viewer, filters: TaskFilters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
+) -> Fitted[StoredTask]:
     """Up to `limit` visible tasks below `position` (an id), newest first; above it, oldest first, `backwards`.
 
     Read no further than `most_bytes` hold.
@@ -134,13 +116,13 @@ def tasks(
         where += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
     order = "asc" if backwards else "desc"
     text = f"select {_TASK}, {BYTES} as bytes {_OF_VIEWER}{where} order by r.id {order} limit %(limit)s::int"
-    return fit(run(ended(text), asked), most_bytes, TaskRow)
+    return fit(run(ended(text), asked), most_bytes, StoredTask)
 
 
 # The holders as an array, which is a condition of their index; as a join, all of a team's tasks were read.
 _HOLDINGS = f"""
 select (select m.name from membership m where m.id = r.holder_id), r.key
-from task r where r.team_id = %(team)s::int and r.{VISIBLE} and {_LIVE} and r.holder_id = any (array(
+from task r where r.team_id = %(team)s::int and r.{VISIBLE} and {LIVE_LEASE} and r.holder_id = any (array(
     select m.id from membership m where m.team_id = %(team)s::int and m.name = any (%(names)s::varchar[])))
 order by r.id limit 1000
 """

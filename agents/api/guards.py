@@ -1,0 +1,47 @@
+"""Who may come in, as Django REST framework asks it: the key (401), its rate (429), its scope (403)."""
+
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from agents.authentication import authenticate
+from agents.limits import spend
+from memoryhub.core.access.permissions import require_scope
+from memoryhub.core.viewers import Viewer
+
+
+class KeyAuthentication(BaseAuthentication):
+    """A bearer key (RFC 6750) becomes a viewer, which is `request.user`."""
+
+    def authenticate(self, request: Request) -> tuple[Viewer, Any]:
+        viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
+        return viewer, viewer.credential
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="memoryhub"'
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Who the key stands for."""
+    found: Any = request.user
+    assert isinstance(found, Viewer)
+    return found
+
+
+class KeyThrottle(BaseThrottle):
+    """A request of the key is counted; the answer's headers tell how many are left. Raises RateLimited."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        view.limits = spend(viewer_of(request))
+        return True
+
+
+class HasScope(BasePermission):
+    """The key has the scope that the door's method needs. Raises Forbidden."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        require_scope(viewer_of(request), view.scope_of(str(request.method)))
+        return True

@@ -1,0 +1,61 @@
+"""What a search returns."""
+
+from functools import cache
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from memoryhub.core.fields import Schema
+from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.schemas.rows import one_of
+
+
+class Matched(Schema):
+    """What of a query a row has: words that it has whole (or another form of), phrases, and parts of its words.
+
+    `meaning`: how near it is to what the query means, from 0 to 1, where it was found by that.
+    """
+
+    words: list[str]
+    phrases: list[str]
+    parts: list[str]
+    meaning: float | UnsetType = UNSET
+
+
+class Hit(Schema):
+    """A row that was found. `highlights`: [start, end) of what matched in the snippet, in Unicode code points."""
+
+    type: str  # one of the kinds
+    id: UUID
+    score: float
+    matched: Matched
+    snippet: str
+    highlights: list[list[int]]
+    row: Any  # of its kind
+
+
+class Hits(Schema):
+    """The best hits first; there is no further page.
+
+    `more`: others match, beyond `limit` or the 8 MiB of an answer. `degraded`: searching by meaning is configured, but
+    not to be had just now; these were found by words alone.
+    """
+
+    results: list[Hit]
+    more: bool
+    degraded: bool | UnsetType = UNSET
+
+
+@cache
+def hits_schema() -> type[msgspec.Struct]:
+    """The schema of what a search returns, of the kinds that there are."""
+    found = [kind for kind in KINDS.values() if kind.searched]
+    names = Annotated[str, one_of(*(kind.name for kind in found))]
+    refs = [{"$ref": f"#/components/schemas/{kind.schema.__name__}"} for kind in found]
+    row = Annotated[Any, Meta(extra_json_schema={"anyOf": refs})]
+    hit: Any = msgspec.defstruct(
+        "Hit", [("type", names), ("row", row)], bases=(Hit,), namespace={"__doc__": Hit.__doc__}
+    )
+    return msgspec.defstruct("Hits", [("results", list[hit])], bases=(Hits,), namespace={"__doc__": Hits.__doc__})

@@ -32,7 +32,7 @@ from memoryhub.interface.http.etags import make_tag
 from memoryhub.interface.http.json import dump, member_text
 from memoryhub.interface.http.pagination import DEFAULT_LIMIT, Page, page, read_window
 from memoryhub.interface.http.queries import Choices, Cursor, PageQuery, Query, about
-from memoryhub.memory.kinds import KINDS
+from memoryhub.memory.kinds import KINDS, kind_of
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -188,8 +188,7 @@ class ReadPackage(ReadEndpoint):
         made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
         self.headers_out |= made.headers
         for found, one in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
-            kind = next(kind for kind in KINDS.values() if kind.schema is type(found.answer))
-            package.full_context[kind.plural].append(one)
+            package.full_context[kind_of(found.answer).plural].append(one)
         return paged(package, made)
 
 

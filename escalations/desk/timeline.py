@@ -23,7 +23,7 @@ from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Event, Membership, Role
 from memoryhub.core.secrecy.sealing import read_text, record_read
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.kinds import KINDS, Kind
+from memoryhub.memory.kinds import KINDS, Kind, kind_of
 from memoryhub.memory.models import Decision
 from memoryhub.memory.schemas.rows import SEQ, Row, Stored
 from memoryhub.memory.selectors import memories
@@ -145,7 +145,7 @@ def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[
     rows: list[Any] = [event for event in events if on_timeline(event)]
     filters = MemoryFilters(events=ids)
     for kind in _kinds():
-        if any(event.row_type == kind.name for event in events):
+        if any(event.row_type == kind.events for event in events):
             rows += memories.rows(viewer, kind.schema, filters, limit=10_000)
     made: dict[UUID, list[Item]] = {}
     for found, entry in zip(rows, items_of(viewer, rows, opened=False), strict=True):
@@ -291,10 +291,10 @@ def items_of(viewer: Viewer, rows: Sequence[Any], *, opened: bool) -> list[Item]
 
 def _of_memory(row: Stored[Any], role: str, *, opened: bool) -> Item:
     found: Any = row.answer
-    kind = found.model._meta.db_table
+    kind = kind_of(found).name
     private = getattr(found, "private", False)
     if private and opened:
-        record_read(kind, row.id, row.label_id, "private")
+        record_read(found.model._meta.db_table, row.id, row.label_id, "private")
     replaced = getattr(found, "supersedes", None)
     return Item(
         id=row.id,

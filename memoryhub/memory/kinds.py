@@ -61,6 +61,11 @@ def register(kind: Kind) -> None:
         raise ValueError(f"there is a kind {kind.name} already")
 
 
+def kind_of(row: Row) -> Kind:
+    """The kind of a row. Raises StopIteration for one of none."""
+    return next(kind for kind in KINDS.values() if kind.schema is type(row))
+
+
 def by_ids(schema: type[Row]) -> ByIds:
     """How rows are read that memories.rows() reads."""
     return partial(_by_ids, schema)

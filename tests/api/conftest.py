@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from tests.support.factories import Person
 
 
-TABLES = ("event", "task", "observation", "decision", "fact", "fact_version", "learning", "label")
-TABLES += ("escalation", "escalation_note", "escalation_answer")
+OTHERS = ("event", "task", "fact_version", "label", "escalation")  # tables of no kind
 
 
 @pytest.fixture
@@ -63,11 +62,15 @@ def whole_world() -> World:
 @pytest.fixture
 def world(whole_world: World, owner_sql: Any) -> Iterator[World]:
     """The world, which must be as it was when the test ends."""
+    from memoryhub.memory.kinds import KINDS
+
     team = [whole_world.team.id]
+    tables = {*OTHERS, *(kind.schema.model._meta.db_table for kind in KINDS.values())}
 
     def stored() -> list[Any]:
         states = owner_sql.execute("select key, version, status from task where team_id = %s order by 1", team)
-        counts = [owner_sql.execute(f"select count(*) from {table} where team_id = %s", team) for table in TABLES]
+        counted = "select count(*) from {} where team_id = %s"
+        counts = [owner_sql.execute(counted.format(table), team) for table in sorted(tables)]
         return [states.fetchall(), *(count.fetchone() for count in counts)]
 
     before = stored()

@@ -42,6 +42,7 @@ class Stack:
     data: Path
     servers: embedded.Servers
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    root: Path = ROOT  # of the code that is run
 
     def database(self, name: str, *, migrated: bool = True) -> Database:
         """Make a database, as the owner role, and migrate it unless a baseline makes its own tables."""
@@ -69,7 +70,7 @@ class Stack:
     def run(self, command: list[str], environment: dict[str, str], text: str = "") -> str:
         """Run a command of this project to its end and return what it printed. Raises RuntimeError when it fails."""
         done = subprocess.run(
-            command, env=environment, cwd=ROOT, input=text, stdout=subprocess.PIPE, text=True, check=False
+            command, env=environment, cwd=self.root, input=text, stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}")
@@ -77,7 +78,7 @@ class Stack:
 
     def serve(self, command: list[str], environment: dict[str, str], port: int) -> subprocess.Popen[bytes]:
         """Start a web process, on one core as `make run` does, and wait until it answers on its port."""
-        server = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
+        server = subprocess.Popen(command, env=environment, cwd=self.root, start_new_session=True)
         os.sched_setaffinity(server.pid, {max(os.sched_getaffinity(0))})  # its threads are made later
         self.running.append(server)
         deadline = time.monotonic() + READY_SECONDS

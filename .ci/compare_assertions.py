@@ -20,7 +20,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Names that are known to have changed, as patterns in this order; both revisions are compared as if all had the new ones
+# Names that are known to have changed, as patterns, in this order; both revisions are compared by the new ones.
 MODULES = {r"^tests/prove/": "tests/proofs/"}
 NAMES = {
     r"\btests\.prove\b": "tests.proofs",

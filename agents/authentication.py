@@ -1,4 +1,4 @@
-"""The one way in for agents, shared by all doors: a bearer key (RFC 6750) becomes a viewer."""
+"""Authentication of agents, shared by all doors: a bearer key (RFC 6750) becomes a viewer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Unauthorized
 from memoryhub.core.viewers import Viewer
 
-# One round trip, prepared once a connection; nothing is cached, so a revoked key is gone at the next request.
+# One round trip, prepared once per connection; not cached, so a revoked key is refused at the next request.
 _FIND = """
 select k.id, k.scopes, m.id, m.name, m.role, m.clearance, m.compartments, a.id, a.kind, t.id, t.slug, k.rate_limit,
        k.last_used_at is null or k.last_used_at < statement_timestamp() - interval '1 minute'
@@ -25,22 +25,22 @@ update agent set last_seen_at = statement_timestamp() from k where agent.members
 
 
 def _find(digest: bytes) -> list[tuple[Any, ...]]:
-    # The first statement of a request tells as well as Django's check whether the kept connection still lives.
+    # A request's first statement detects a dead persistent connection as well as Django's health check does.
     connection.health_check_done = True  # type: ignore[attr-defined]  # missing in the stubs
     try:
         return run(_FIND, [digest])
     except OperationalError:
-        connection.close()  # the server has ended it since
+        connection.close()  # the server has closed it since
         return run(_FIND, [digest])
 
 
 def is_good(digest: bytes) -> bool:
-    """Whether the key of this digest opens anything now."""
+    """Whether the key of this digest is valid now."""
     return bool(_find(digest))
 
 
 def authenticate(header: str | None, request_id: str) -> Viewer:
-    """The viewer of an Authorization header. Raises Unauthorized, with one text for whatever is wrong with the key."""
+    """The viewer of an Authorization header. Raises Unauthorized, with one text whatever the key's fault."""
     scheme, _, key = (header or "").partition(" ")
     digest = digest_of(key) if scheme.lower() == "bearer" else None
     if digest is None:
@@ -50,7 +50,7 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         raise _refusal()
     key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
-        queue("select set_config('synchronous_commit', 'off', true)")  # of this trip, which nobody need wait for
+        queue("select set_config('synchronous_commit', 'off', true)")  # in this trip: its durability does not matter
         run(_USED, [key_id])
     return Viewer(
         actor=actor,

@@ -1,8 +1,8 @@
-"""How many requests a key may make: a bucket of tokens for each key, in this process.
+"""The rate limit of keys: a token bucket per key, in this process.
 
-The generic cell rate algorithm (ITU-T I.371): all that is kept of a key is when its bucket is full again, and a key
-whose bucket is full is forgotten. Nothing is asked of Valkey, so that losing it loses nothing and a request pays no
-trip: each web process counts for itself.
+The generic cell rate algorithm (ITU-T I.371): the only state of a key is when its bucket is full again, and a full
+bucket is dropped. Valkey is not involved, so that losing it loses nothing and a request pays no round trip: each web
+process counts for itself.
 """
 
 import math
@@ -16,12 +16,12 @@ from django.conf import settings
 from memoryhub.core.errors import RateLimited
 from memoryhub.core.viewers import Viewer
 
-WINDOW_SECONDS = 10  # how long a key must rest until it may make all its requests at once again
+WINDOW_SECONDS = 10  # until an empty bucket is full again
 SWEEP_AT = 1024  # keys
 
 
 class Buckets:
-    """The buckets of all keys that were used a moment ago. Times are of the monotonic clock, in seconds."""
+    """The buckets of recently used keys. Times are of the monotonic clock, in seconds."""
 
     def __init__(self) -> None:
         self._full_at: dict[UUID, float] = {}
@@ -32,8 +32,8 @@ class Buckets:
         return len(self._full_at)
 
     def take(self, key: UUID, size: int, interval: float, now: float) -> tuple[float, bool]:
-        """Take a token from a bucket of `size` that gets one each `interval`: when it is full again, and whether
-        there was one. A refused request takes nothing.
+        """Take a token from a bucket of `size` that gains one every `interval` seconds. Returns when it is full again,
+        and whether there was a token. A refused request takes none.
         """
         with self._lock:
             full_at = max(self._full_at.get(key, now), now)
@@ -51,18 +51,18 @@ _buckets = Buckets()
 
 @lru_cache(maxsize=1000)
 def _policy(per_minute: int) -> tuple[int, float, str]:
-    """How many at once, the seconds between two, and how that is told."""
+    """The bucket's size, the seconds per token, and the RateLimit-Policy header."""
     interval = 60 / per_minute
     size = max(1, int(WINDOW_SECONDS / interval))
     return size, interval, f'"default";q={size};w={math.ceil(size * interval)}'
 
 
 def spend(viewer: Viewer) -> dict[str, str]:
-    """Count a request of the viewer's key, and return the headers that tell how many it has left.
+    """Count a request of the viewer's key, and return the response's rate-limit headers.
 
-    As of draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` with the quota `q` of `w` seconds; `RateLimit`
-    with the requests `r` that are left, and the seconds `t` until all of the quota is there again.
-    Raises RateLimited with the same headers, and in how many seconds one more is allowed.
+    As in draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` with the quota `q` per `w` seconds; `RateLimit`
+    with the remaining requests `r`, and the seconds `t` until the quota is full again.
+    Raises RateLimited with the same headers, and Retry-After.
     """
     per_minute = viewer.rate_limit or settings.RATE_LIMIT_PER_MINUTE
     if not per_minute or viewer.credential is None:
@@ -75,6 +75,6 @@ def spend(viewer: Viewer) -> dict[str, str]:
     if taken:
         return headers
     wait = max(1, math.ceil(full_at + interval - now - size * interval))
-    refusal = RateLimited(f"This key may make {per_minute} requests a minute.", retry_after=wait)
+    refusal = RateLimited(f"This key may make {per_minute} requests per minute.", retry_after=wait)
     refusal.headers |= headers
     raise refusal

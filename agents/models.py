@@ -28,7 +28,7 @@ DEFAULT_SCOPES = [Scope.MEMORY_READ, Scope.MEMORY_WRITE, Scope.TASKS, Scope.ESCA
 
 
 class Agent(models.Model):
-    """What there is to say of an agent beside its membership: its group and what it is for."""
+    """An agent's attributes beside its membership: its group and its purpose."""
 
     membership = models.OneToOneField(Membership, primary_key=True, on_delete=models.PROTECT, related_name="agent")
     group = models.CharField(max_length=60, blank=True, help_text="A word that alerts can be sent to, e.g. research.")
@@ -43,7 +43,7 @@ class Agent(models.Model):
 
 
 class ApiKey(models.Model):
-    """An agent's credential. Only its SHA-256 is kept; the key itself is shown once."""
+    """An agent's credential. Only its SHA-256 is stored; the key itself is shown once."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     membership = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="api_keys")

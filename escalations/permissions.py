@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Literal
 from uuid import UUID
 
-from escalations.models import Escalation
+from escalations.models import Audience, Escalation
 from escalations.states import ANSWERED, CLAIMED, IN_PROGRESS, QUEUED, RESOLVED, TRANSITIONS, next_state
 from memoryhub.core.access.permissions import DESK, LEADS, READERS
 from memoryhub.core.errors import Code, Conflict
@@ -123,6 +123,8 @@ _ABOUT_IT = (
     Input("next", "What I expect next", folded=True),
 )
 _MESSAGE = Input("message", "Message to the agent (optional)")
+
+_AUDIENCES = ((Audience.EVERYONE.value, "people and agents"), (Audience.PEOPLE.value, "people only"))
 
 # In the order of the page.
 _TABLE = (
@@ -283,8 +285,11 @@ _TABLE = (
                 "Note",
                 key="x",
                 place="aside",
-                legend="Note: for everyone who sees this case, agents included",
-                inputs=(Input("text", "Note", rows=3, required=True),),
+                legend="Note on this case",
+                inputs=(
+                    Input("text", "Note", rows=3, required=True),
+                    Input("audience", "For", choices=_AUDIENCES),
+                ),
                 send="Write note",
             ),
         ),

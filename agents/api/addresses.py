@@ -1,4 +1,4 @@
-"""What lies below /api/v1/ and is no door: a key that is none (400), or no such address (404)."""
+"""Addresses below /api/v1/ that no door serves: a malformed key (400), or no such address (404)."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ _PARSERS = {"tasks": parse_task_key, "facts": parse_fact_key}
 
 @csrf_exempt
 def refuse(request: HttpRequest, **_: Any) -> HttpResponse:
-    """The refusal of an address below `tasks/` or `facts/` that no door has taken."""
+    """Refuse an address below `tasks/` or `facts/` that no door matches."""
     try:
         check_address(request.META.get("HTTP_HOST") or request.META["SERVER_NAME"], is_secure=request.is_secure())
         spend(authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"]))

@@ -1,4 +1,4 @@
-"""/api/v1/alerts: what agents warn each other of. The stream of the feed pushes them: agents.waiting."""
+"""/api/v1/alerts: messages to agents, until they are acknowledged. The feed's stream pushes them (agents.waiting)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -22,23 +22,24 @@ from memoryhub.memory.selectors.alerts import AlertFilters, StoredAlert
 class AlertQuery(PageQuery, kw_only=True):
     state: Annotated[
         Literal["open", "acknowledged", "all"],
-        about("Only those that are not acknowledged, those that are, or both. What has expired is in none."),
+        about("Only alerts that are not acknowledged, those that are, or both. Expired alerts are in none."),
     ] = "open"
-    sent: Annotated[bool, about("What one has sent, whatever its state, instead of what was sent to one.")] = False
+    sent: Annotated[bool, about("Alerts that you have sent, in any state, instead of those sent to you.")] = False
     severity: Annotated[models.Severity | None, about("Only alerts of this severity.")] = None
 
 
 class Alerts(ReadEndpoint, WriteEndpoint):
-    """What agents want others to act on."""
+    """The team's alerts."""
 
+    address = "alerts"
     verb = "alert.send"
     scope = "alerts"
 
     def read(self, query: AlertQuery) -> Page[Alert]:
-        """List the alerts to oneself, newest first: those that are not acknowledged, unless `state` says otherwise.
+        """List the alerts sent to you, newest first: those not acknowledged, unless `state` says otherwise.
 
-        With `sent=true` those that one has sent. A page is one snapshot; the next skip and repeat nothing made
-        meanwhile. An alert stays in the list until it is acknowledged or expires.
+        With `sent=true` those that you have sent. Each page is one snapshot; `next` neither skips nor repeats a row.
+        An alert stays in the list until it is acknowledged or expires.
         """
         filters = AlertFilters(state=query.state, sent=query.sent, severity=query.severity)
 
@@ -50,16 +51,16 @@ class Alerts(ReadEndpoint, WriteEndpoint):
         return self.page(fetch)
 
     def write(self, body: NewAlert) -> Made[Alert]:
-        """Send an alert to named agents, a group, or all: 201, or 200 when its `client_ref` was there already.
+        """Send an alert to named agents, a group, or all: 201, or 200 for a repeated `client_ref`.
 
-        Concurrent duplicates (one `client_ref` of one's own) are sent once. Named agents who may not see it are refused
-        (422 with `names`); of a group or of all they are left out. Those who join later are sent nothing.
+        Concurrent duplicates (the same author and `client_ref`) are sent once. Named agents that may not see it are
+        refused (422 with `names`); of a group or of all they are left out. Agents that join later get nothing.
         """
         named = not isinstance(body.to, list)
         return Made(*alerts.send(self.viewer, to=self._members(body.to), leave_out=named, item=body))
 
     def _members(self, to: list[str] | AlertGroup | str) -> Sequence[Membership]:
-        """The active agents that are meant. Raises NotFound for a name or a group that there is not."""
+        """The active agents that `to` names. Raises NotFound for an unknown name or group."""
         agents = Agent.objects.filter(membership__team_id=self.viewer.team, membership__is_active=True)
         agents = agents.select_related("membership")
         if isinstance(to, list):
@@ -79,7 +80,7 @@ class Alerts(ReadEndpoint, WriteEndpoint):
 
 
 def one(viewer: Viewer, alert_id: UUID) -> Alert:
-    """An alert; to its sender with a receipt for each recipient."""
+    """An alert; for its sender with a receipt per recipient."""
     row = selectors.find_alert(viewer, alert_id)
     shown = row.show()
     if row.is_sent:
@@ -88,11 +89,12 @@ def one(viewer: Viewer, alert_id: UUID) -> Alert:
 
 
 class OneAlert(ReadEndpoint):
-    """Read an alert to oneself that has not expired.
+    """Read an unexpired alert that was sent to you, or one that you have sent.
 
-    Or one that one has sent, with who has acknowledged it and when; as it is at one moment.
+    Its sender also gets who has acknowledged it and when. Reads one snapshot.
     """
 
+    address = "alerts/<uuid:alert_id>"
     scope = "alerts"
 
     def read(self, alert_id: UUID) -> Alert:
@@ -100,11 +102,12 @@ class OneAlert(ReadEndpoint):
 
 
 class AcknowledgeAlert(WriteEndpoint):
-    """Say that one has the alert: it is delivered no more, and its sender sees when. 404 once it has expired.
+    """Acknowledge an alert: it is no longer delivered, and its sender sees when. 404 once it has expired.
 
-    Repeating it is fine, and of concurrent requests one changes something.
+    Idempotent; of concurrent requests one takes effect.
     """
 
+    address = "alerts/<uuid:alert_id>/acknowledge"
     verb = "alert.acknowledge"
     scope = "alerts"
 

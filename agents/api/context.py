@@ -1,4 +1,4 @@
-"""/api/v1/tasks/{key}/context: what an agent that takes a task up should know, within a budget of tokens."""
+"""/api/v1/tasks/{key}/context: what an agent that picks up a task should know, within a budget of tokens."""
 
 from typing import Annotated
 
@@ -20,16 +20,18 @@ class ContextQuery(LabelQuery, kw_only=True):
     budget: Annotated[
         int,
         Meta(ge=context.MIN_BUDGET, le=context.MAX_BUDGET),
-        about("How many tokens the answer may be worth, as estimated here."),
+        about("The maximum of tokens in the response, as estimated by the server."),
     ] = context.DEFAULT_BUDGET
 
 
 class TaskContext(ReadEndpoint):
     """Read the most useful rows of a task that fit into `budget` tokens, and how many were left out.
 
-    Active decisions first, then what is pinned, facts, what is important, relevant learnings, and the newest
-    observations; each kind in the order of its use. It reads one snapshot and takes no locks.
+    What people have said comes first (up to a quarter of it), then active decisions, pinned observations, facts,
+    important observations, relevant learnings, and the newest observations. Reads one snapshot; takes no locks.
     """
+
+    address = "tasks/<task_key:key>/context"
 
     def read(self, key: str, query: ContextQuery) -> Context:
         viewer = self.viewer

@@ -1,6 +1,6 @@
 """/api/v1/openapi.json and /api/v1/docs: the API's description, for programs and for people. No key is needed.
 
-It is the file that is checked in and tested, not worked out here: what is served is what was looked at.
+Serves the file that is checked in and tested; nothing is generated here.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def _file() -> tuple[bytes, str]:
 
 
 class _Public(View):
-    """GET, from anybody. A cache may keep it for five minutes, and is told 304 as long as nothing changed."""
+    """GET, without a key."""
 
     http_method_names = ["get", "head"]
 
@@ -41,14 +41,16 @@ class _Public(View):
             host = request.META.get("HTTP_HOST") or request.META["SERVER_NAME"]
             check_address(host, is_secure=request.is_secure())
             if request.method not in ("GET", "HEAD"):
-                raise MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET, HEAD"})
+                raise MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET, HEAD"})
         except HubError as error:
             return problem_response(error, request)
         return super().dispatch(request, *args, **kwargs)
 
 
 class Document(_Public):
-    """The description itself."""
+    """The description itself: cacheable for five minutes, 304 while its ETag matches."""
+
+    address = "openapi.json"
 
     def get(self, request: HttpRequest) -> HttpResponse:
         raw, tag = _file()
@@ -59,7 +61,9 @@ class Document(_Public):
 
 
 class Docs(_Public):
-    """The description as a page, with what each status and each code of a problem means."""
+    """The description as a page, with the meaning of each status and problem code."""
+
+    address = "docs"
 
     def get(self, request: HttpRequest) -> HttpResponse:
         tables: dict[str, Mapping[Any, str]] = {
@@ -72,5 +76,5 @@ class Docs(_Public):
 
 
 def marked(text: str) -> SafeString:
-    """A sentence of ours with its `words of code` marked as such."""
+    """A sentence as HTML, with its `code` marked up."""
     return mark_safe(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S308  (escaped first)

@@ -20,28 +20,29 @@ class DecisionQuery(MemoryQuery, kw_only=True):
 
 
 class DecisionEndpoint(WriteEndpoint):
-    """A verb on a decision that is answered with the decision."""
+    """A verb on a decision; it returns the decision."""
 
     def row(self, result: Any) -> Question[Stored[Decision]]:
         return memories.one(self.viewer, Decision, result)
 
 
 class Decisions(ReadEndpoint, DecisionEndpoint):
-    """What was decided."""
+    """The team's decisions."""
 
+    address = "decisions"
     verb = "decision.record"
 
     def read(self, query: DecisionQuery) -> Page[Decision]:
-        """List decisions, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
+        """List decisions, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         filters = filters_of(self.viewer, query)
         filters.status = query.status
         return self.page(memories.lister(self.viewer, Decision, filters, most_bytes=room()))
 
     def write(self, body: NewDecision) -> Made[MadeDecision]:
-        """Record a decision: 201, or 200 with `duplicate` for a `client_ref` that was there already.
+        """Record a decision: 201, or 200 with `duplicate` for a repeated `client_ref`.
 
         409 human_owned while a person has the task, lease_lost on an old token. Of concurrent requests with one
-        `action_key` one is recorded; the others get 409 action_conflict, with the holder where they may know it.
+        `action_key`, one is recorded; the others get 409 action_conflict, with the holder where they may see it.
         """
         return Made(*decisions.record(self.viewer, item=body))
 
@@ -49,18 +50,21 @@ class Decisions(ReadEndpoint, DecisionEndpoint):
 class OneDecision(ReadEndpoint):
     """One decision, whatever its status."""
 
+    address = "decisions/<uuid:decision_id>"
+
     def read(self, decision_id: UUID) -> Decision:
-        """Read a decision, as it is at one moment; a confidential one's reading is recorded."""
+        """Read a decision, from one snapshot; a confidential read is recorded."""
         return self.show(memories.one(self.viewer, Decision, decision_id).ask())
 
 
 class SupersedeDecision(DecisionEndpoint):
-    """Replace an active decision: 201 with the new one. It keeps the `action_key` unless it names another.
+    """Supersede an active decision: 201 with the new one, which keeps the `action_key` unless it names another.
 
-    Of concurrent requests exactly one succeeds, and the `action_key` is never free in between. 409 wrong_state for what
-    is no longer active, and as recording; 400 for one that rests on what it replaces.
+    Of concurrent requests exactly one succeeds, and the `action_key` is never free in between. 409 wrong_state when it
+    is no longer active, and as for recording; 400 when the new decision is based on the old one.
     """
 
+    address = "decisions/<uuid:decision_id>/supersede"
     verb = "decision.supersede"
 
     def write(self, decision_id: UUID, body: Replacement) -> Made[MadeDecision]:
@@ -68,11 +72,12 @@ class SupersedeDecision(DecisionEndpoint):
 
 
 class RevokeDecision(DecisionEndpoint):
-    """Withdraw an active decision; its `action_key` is free again. 409 wrong_state for what is no longer active.
+    """Revoke an active decision; its `action_key` is free again. 409 wrong_state when it is no longer active.
 
-    Of concurrent requests, to revoke and to supersede, exactly one succeeds.
+    Of concurrent requests to revoke or supersede it, exactly one succeeds.
     """
 
+    address = "decisions/<uuid:decision_id>/revoke"
     verb = "decision.revoke"
 
     def write(self, decision_id: UUID, body: Revocation) -> Changed[Decision]:
@@ -80,11 +85,12 @@ class RevokeDecision(DecisionEndpoint):
 
 
 class DecisionOutcome(DecisionEndpoint):
-    """Say whether a decision worked or failed, whatever its status; a learning is made of it.
+    """Report whether a decision worked or failed, whatever its status; this creates a learning.
 
-    The last word counts, and changes that learning; saying the same again changes nothing.
+    The last report counts, and updates that learning; repeating it changes nothing.
     """
 
+    address = "decisions/<uuid:decision_id>/outcome"
     verb = "decision.outcome"
 
     def write(self, decision_id: UUID, body: Judgement) -> Changed[Decision]:

@@ -1,13 +1,13 @@
-"""What every endpoint of the API does around its one action or selector.
+"""The base classes of the API's endpoints: everything around their one action or selector.
 
-A door says by its signature what it takes and returns: `read(query, key)`, `write(body, key)`. The parts of its address
-are parameters by their names; one whose type is a Query or a Shape is the query or the body; what is returned is the
-answer, or a WriteResult that names the row to be shown. The API's description reads the same signatures
-(agents.openapi). Key, rate and scope are checked by Django REST framework's own hooks (agents.api.guards).
+A door declares its input and output by a signature: `read(query, key)`, `write(body, key)`. Path parameters match by
+name; a parameter whose type is a Query or a Shape is the query or the body; the function returns the response, or a
+WriteResult that names the row to show. The API's description is generated from the same signatures (agents.openapi).
+Key, rate limit and scope are checked in Django REST framework's hooks (agents.api.guards).
 
-Read:  key -> viewer -> scope -> query -> one transaction that also makes the answer. By POST, with a body: the same.
-Write: key -> viewer -> scope -> body -> one transaction with the idempotency record; the row that it names is read
-anew, through the label, in a second.
+Read:  key -> viewer -> scope -> query -> one transaction, which also renders the response. A POST that reads: the same.
+Write: key -> viewer -> scope -> body -> one transaction with the idempotency record; a second one reads the row that
+the write names, through its label.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
@@ -52,7 +53,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(slots=True)
 class WriteResult(Generic[T]):
-    """What a write did: the status of its answer, and the ids that the answer is made of (kept for a replay)."""
+    """What a write did: the response's status, and the ids that it is rendered from (stored for a replay)."""
 
     statuses: ClassVar[tuple[int, ...]] = (200,)
     status: int
@@ -60,7 +61,7 @@ class WriteResult(Generic[T]):
 
 
 class Made(WriteResult[T]):
-    """A row of this id, which was made now (201) or was there already (200)."""
+    """The row of this id: created now (201), or already there (200)."""
 
     statuses: ClassVar[tuple[int, ...]] = (200, 201)
 
@@ -69,27 +70,27 @@ class Made(WriteResult[T]):
 
 
 class Changed(WriteResult[T]):
-    """The row of this id, which is shown as it is now."""
+    """The row of this id, shown in its current state (200)."""
 
     def __init__(self, row: UUID) -> None:
         super().__init__(200, str(row))
 
 
 class Kept(WriteResult[T]):
-    """What has no row to be read again: kept as it is, in JSON without content."""
+    """A result without a row to read again: stored as JSON, without content."""
 
     def __init__(self, result: Any, status: int = 200) -> None:
         super().__init__(status, result)
 
 
 class Batch(Kept[T]):
-    """A result for each item: 207 when any failed."""
+    """One result per item: 207 when any failed."""
 
     statuses: ClassVar[tuple[int, ...]] = (200, 207)
 
 
 class Nothing(WriteResult[None]):
-    """There is nothing to be shown (204)."""
+    """No content (204)."""
 
     statuses: ClassVar[tuple[int, ...]] = (204,)
 
@@ -104,7 +105,7 @@ class Signature:
     returns: Any
     query: type[Query] = NoQuery
     query_name: str | None = None
-    body: Any = None  # a Shape, perhaps annotated
+    body: Any = None  # a Shape, possibly annotated
     body_name: str | None = None
     is_body_optional: bool = False
 
@@ -126,23 +127,24 @@ def signature_of(function: Callable[..., Any]) -> Signature:
 
 
 class Endpoint(APIView):
-    """Key, rate, method and scope are checked in this order, before anything that was sent is looked at.
+    """Checks key, rate limit, method and scope, in this order, before it parses the query or the body.
 
-    Afterwards `viewer` is there, and `headers`, those of the answer.
+    Sets `viewer`, `params` (the query), and `headers_out` (the response's headers).
     """
 
     authentication_classes = (KeyAuthentication,)
     throttle_classes = (KeyThrottle,)
     permission_classes = (HasScope,)
 
-    # What a key needs for what is read, or asked; None: any key may.
+    address: ClassVar[str]  # below /api/v1/, with the parts that vary as Django's converters have them
+    # The scope that reading requires; None: any key may read.
     scope: ClassVar[str | None] = "memory:read"
-    # For the API's description: what may be refused besides what it works out for every door of its kind.
+    # For the API's description: statuses of refusals beyond those derived for every door of its kind.
     refusals: ClassVar[frozenset[int]] = frozenset()
-    # Where the address ends in a reserved word: what a key there would be of, and the methods that it would have.
+    # Where the address ends in a reserved word: the noun whose key would be there, and that noun's methods.
     in_place_of: ClassVar[tuple[str, frozenset[str]]] = ("", frozenset())
     http_method_names: Sequence[str] = ("get", "head", "post", "put", "patch", "delete")
-    limits: Mapping[str, str] = {}  # the headers that tell how many requests the key has left
+    limits: Mapping[str, str] = {}  # the headers RateLimit and RateLimit-Policy
     viewer: Viewer
     headers_out: dict[str, str]
     params: Params
@@ -151,19 +153,19 @@ class Endpoint(APIView):
         try:
             return super().dispatch(request, *args, **kwargs)
         finally:
-            # REST framework's view and request refer to each other and to the answer, Django's view to itself: all of
-            # it, megabytes perhaps, would live on until a collection of garbage looks at it.
+            # Break the reference cycles of REST framework's view, request and response, and of Django's view with
+            # itself: megabytes would stay until the cyclic garbage collector runs.
             self.request.parser_context.clear()
             self.__dict__.clear()
 
     @classmethod
     def scope_of(cls, method: str) -> str | None:
-        """The scope that a key needs for a method of this door."""
+        """The scope that a method of this door requires."""
         return cls.scope
 
     @classmethod
     def function_of(cls, method: str) -> Callable[..., Any]:
-        """The function whose signature is that of a method (GET, POST ...)."""
+        """The function that handles a method (GET, POST ...), whose signature describes it."""
         raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -176,11 +178,11 @@ class Endpoint(APIView):
             noun, methods = self.in_place_of
             if request.method in methods:
                 raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
-            self.http_method_not_allowed(request)  # whatever else is wrong
+            self.http_method_not_allowed(request)  # before any other fault is reported
         self.check_permissions(request)
         self.headers_out = {}
-        told = signature_of(self.function_of(str(request.method)))
-        self.params = params_of(meta.get("QUERY_STRING", ""), told.query)
+        described = signature_of(self.function_of(str(request.method)))
+        self.params = params_of(meta.get("QUERY_STRING", ""), described.query)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
@@ -189,37 +191,37 @@ class Endpoint(APIView):
         return answer
 
     def call(self, method: str, url: Mapping[str, Any], body: Shape | None = None) -> Any:
-        """Call the method's function with what its signature names."""
+        """Call the method's function with the arguments that its signature names."""
         function = self.function_of(method)
-        told = signature_of(function)
+        described = signature_of(function)
         named: dict[str, Any] = dict(url)
-        if told.query_name is not None:
-            named[told.query_name] = read_query(self.params, told.query)
-        if told.body_name is not None:
-            named[told.body_name] = body
+        if described.query_name is not None:
+            named[described.query_name] = read_query(self.params, described.query)
+        if described.body_name is not None:
+            named[described.body_name] = body
         return function(self, **named)
 
     def show(self, stored: Stored[R]) -> R:
-        """A row as it is returned; its version is the answer's ETag."""
+        """A row as it is returned; its version becomes the response's ETag."""
         shown = stored.show()
         if (version := getattr(shown, "version", None)) is not None:
             self.headers_out["ETag"] = make_tag(stored.id, version, stored.change)
         return shown
 
     def respond(self, data: Any, status: int = 200) -> HttpResponse:
-        """What no cache keeps. `data`: bytes, whose Content-Type is among the headers, or what is made JSON."""
+        """An uncached response. `data`: bytes (JSON, unless `headers_out` has a Content-Type), or a value to encode."""
         if status == 204:
             empty = HttpResponse(status=204, headers={"Cache-Control": "no-store", **self.headers_out})
-            del empty["Content-Type"]  # Django's default, of nothing
+            del empty["Content-Type"]  # Django sets one even without a body
             return empty
         headers = {"Cache-Control": "no-store", "Content-Type": "application/json", **self.headers_out}
         return HttpResponse(data if isinstance(data, bytes) else dump(data), status=status, headers=headers)
 
 
 class ReadEndpoint(Endpoint):
-    """GET: a subclass's `read` runs, and its answer is made, in one read-only transaction."""
+    """GET: runs a subclass's `read`, and renders its response, in one read-only transaction."""
 
-    # Whether who has the version already (If-None-Match) is answered with 304.
+    # Whether a matching If-None-Match gets a 304.
     conditional: ClassVar[bool] = False
 
     @classmethod
@@ -240,16 +242,16 @@ class ReadEndpoint(Endpoint):
         place: Callable[[Any], Any] = lambda row: str(row.id),
         render: Callable[[Any], Any] = SHOW,
     ) -> Page[Any]:
-        """A page of rows: as many of those requested as an answer holds.
+        """A page of rows: up to `limit`, and no more than one response holds.
 
-        `fetch(position, backwards, limit)` gives them, newest first or in the list's own order; it may end earlier
-        (Fitted). `place`: of a row in the list, for the cursors; `render`: what it is shown as.
+        `fetch(position, backwards, limit)` returns them, newest first or in the list's own order; it may return fewer
+        (Fitted). `place`: a row's position in the list, for the cursors; `render`: how a row is shown.
         """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
         asked = fetch(window.position, window.backwards, window.limit + 1)
         found = asked.ask_last() if isinstance(asked, Question) else asked
         shown = _shown(found[: getattr(found, "at_most", None)][: window.limit], render)
-        raw = dump(shown[::-1] if window.backwards else shown)
+        raw = msgspec.json.encode(shown[::-1] if window.backwards else shown)
         results: Any = Raw(raw)
         if len(raw) > room():
             shown = _fitted(shown, room())
@@ -260,15 +262,15 @@ class ReadEndpoint(Endpoint):
 
 
 def room() -> int:
-    """The bytes that the rows of one answer may have; the rest is for what else stands in it."""
+    """The bytes that the rows of one response may have; 256 KiB of ANSWER_BYTES are left for its other members."""
     return int(settings.ANSWER_BYTES) - 256 * 1024
 
 
 def fitting(rows: Iterable[Any], render: Callable[[Any], Any] = SHOW, most_bytes: int | None = None) -> list[Any]:
-    """The rows as they are shown, as many as an answer holds (or `most_bytes`), at least one."""
+    """The rows as they are shown, as many as fit into `most_bytes` (default: room()), but at least one."""
     most = room() if most_bytes is None else most_bytes
     shown = _shown(rows, render)
-    return shown if len(dump(shown)) <= most else _fitted(shown, most)
+    return shown if len(msgspec.json.encode(shown)) <= most else _fitted(shown, most)
 
 
 def _shown(rows: Iterable[Any], render: Callable[[Any], Any]) -> list[Any]:
@@ -280,11 +282,11 @@ def _shown(rows: Iterable[Any], render: Callable[[Any], Any]) -> list[Any]:
 
 
 def _fitted(shown: list[Any], most_bytes: int) -> list[Any]:
-    # Each by itself, which costs ten times as much as all of them together, and is needed where they do not fit.
+    # One by one: ten times the cost of encoding them together, and only needed where they do not fit.
     fitted: list[Any] = []
     for one in shown:
         work.check()
-        raw = dump(one)
+        raw = msgspec.json.encode(one)
         most_bytes -= len(raw) + 1
         if most_bytes < 0 and fitted:
             break
@@ -293,8 +295,8 @@ def _fitted(shown: list[Any], most_bytes: int) -> list[Any]:
 
 
 def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
-    """How page() fetches labelled rows from a queryset: measured first, so that no more is read than is shown."""
-    size = RawSQL(BYTES.replace("r.", f"{rows.model._meta.db_table}."), ())  # noqa: S611  (a text of ours)
+    """A `fetch` for page(), of labelled rows from a queryset: it measures first, and reads no more than is shown."""
+    size = RawSQL(BYTES.replace("r.", f"{rows.model._meta.db_table}."), ())  # noqa: S611  (a constant)
 
     def fetch(position: Any, backwards: bool, limit: int) -> Sequence[Any]:
         narrowed = rows
@@ -315,10 +317,10 @@ def keyset(rows: QuerySet[Any]) -> Callable[[Any, bool, int], Sequence[Any]]:
 
 
 class BodyEndpoint(Endpoint):
-    """What takes a body of one shape."""
+    """A door that takes a body of one shape."""
 
     max_bytes: ClassVar[int] = MAX_BYTES
-    # The shape that a body is read as, where the door takes apart by itself what its signature tells.
+    # The shape that a body is parsed as, where the door itself validates the parts of the one in its signature.
     shape: ClassVar[type[Shape] | None] = None
 
     def _raw(self, request: HttpRequest) -> bytes:
@@ -331,17 +333,17 @@ class BodyEndpoint(Endpoint):
         return request.body
 
     def _parse(self, method: str, raw: bytes) -> Shape:
-        told = signature_of(self.function_of(method))
-        data = parse_object(raw, max_bytes=self.max_bytes) if raw or not told.is_body_optional else {}
-        shape: Any = self.shape or getattr(told.body, "__origin__", told.body)
+        described = signature_of(self.function_of(method))
+        data = parse_object(raw, max_bytes=self.max_bytes) if raw or not described.is_body_optional else {}
+        shape: Any = self.shape or getattr(described.body, "__origin__", described.body)
         found: Shape = convert(data, shape)
         return found
 
 
 class QueryByPost(BodyEndpoint):
-    """A POST that changes nothing: a subclass's `read` with a body, in one read-only transaction, is the answer.
+    """A POST that changes nothing: runs a subclass's `read`, with a body, in one read-only transaction.
 
-    It needs no Idempotency-Key, and pays no heed to one.
+    It ignores an Idempotency-Key.
     """
 
     @classmethod
@@ -357,12 +359,12 @@ class QueryByPost(BodyEndpoint):
 
 
 class WriteEndpoint(BodyEndpoint):
-    """POST: a subclass's `write` is one transaction; the row that it names is shown in a second.
+    """POST: runs a subclass's `write` in one transaction, and shows the row that it names in a second.
 
-    Of a row it shows a key that may not read it no more than withhold() leaves.
+    A key that may not read the row gets only what withhold() leaves.
     """
 
-    verb: ClassVar[str]  # the action's: a key needs its scope
+    verb: ClassVar[str]  # the action's, whose scope a key needs
     write: Callable[..., Any]
 
     @classmethod
@@ -388,13 +390,13 @@ class WriteEndpoint(BodyEndpoint):
         return self.respond(self.withheld(shown, body), outcome.status)
 
     def withheld(self, data: Any, sent: Shape | None = None) -> Any:
-        """A row, or another answer, as far as the key may have it (withhold)."""
+        """The response, reduced to what the key may read (withhold)."""
         return withhold(self.viewer, self.scope_of("POST"), data, sent)
 
     def _run(
         self, request: Request, raw: bytes, body: Shape | None, url: dict[str, Any]
     ) -> tuple[WriteResult[Any], Callable[[], Any] | None]:
-        """What was done, and what its own trip has read of the row, where it was done now."""
+        """The write's result; and, unless it is a replay, the read of the row that travels in the write's own trip."""
         method = str(request.method)
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         with viewer_transaction(self.viewer):
@@ -414,11 +416,11 @@ class WriteEndpoint(BodyEndpoint):
         return idempotency.Request.of(self.viewer.credential, key, request.method or "", request.get_full_path(), raw)
 
     def row(self, result: Any) -> Question[Any] | None:
-        """How the row is read that a write's result names; None where render() is a subclass's own."""
+        """The question that reads the row which a write's result names; None where a subclass overrides render()."""
         return None
 
     def render(self, outcome: WriteResult[Any], ahead: Callable[[], Any] | None) -> Any:
-        """The answer, read anew, unless the write's own trip has read it; None: there is nothing left to be shown."""
+        """The response, from the write's own trip (`ahead`) or a new read; None: nothing is left to show."""
         question = self.row(outcome.result)
         assert question is not None
         shown = self.show(ahead() if ahead is not None else question.ask_last())
@@ -439,5 +441,5 @@ def shown_type(function: Callable[..., Any]) -> Any:
 
 
 def label_text(label: Label | None) -> str | None:
-    """`?label=`, which chooses among twins of a key, as text."""
+    """`?label=`, which selects one of a key's twins, as text."""
     return "+".join([label.sensitivity, *label.compartments]) if label else None

@@ -1,4 +1,4 @@
-"""/api/v1/escalations: questions to a person, and their answers. `answer` waits: agents.waiting."""
+"""/api/v1/escalations: requests for a person, and the answers to them. `answer` waits: agents.waiting."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -48,7 +48,7 @@ class PackageQuery(Query, kw_only=True):
     limit: Annotated[
         int,
         Meta(ge=1, le=packages.MOST_ROWS),
-        about("How many rows a page has at most; it ends earlier where they are more than 8 MiB."),
+        about("The maximum of rows; a page ends earlier at 8 MiB."),
     ] = DEFAULT_LIMIT
     cursor: Cursor = None
 
@@ -58,7 +58,7 @@ class Cancellation(Shape, kw_only=True):
 
 
 class EscalationEndpoint(WriteEndpoint):
-    """A verb on an escalation that is answered with the escalation."""
+    """A verb on an escalation; it returns the escalation."""
 
     def render(self, outcome: Any, ahead: Any) -> Any:
         return self.escalation(UUID(outcome.result))
@@ -75,13 +75,14 @@ class EscalationEndpoint(WriteEndpoint):
 
 
 class Escalations(ReadEndpoint, EscalationEndpoint):
-    """What was requested of people."""
+    """The team's escalations."""
 
+    address = "escalations"
     verb = "escalation.escalate"
     scope = "escalations"
 
     def read(self, query: EscalationQuery) -> Page[Escalation]:
-        """List escalations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
+        """List escalations, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         rows = escalations.escalations(self.viewer)
         if query.task:
             rows = rows.filter(task_id=task_selectors.ref_by_key(self.viewer, query.task).id)
@@ -90,11 +91,11 @@ class Escalations(ReadEndpoint, EscalationEndpoint):
         return self.page(keyset(rows), render=escalations.show)
 
     def write(self, body: NewEscalation) -> Made[Annotated[EscalationWithPackage, Derived(made_schema)]]:
-        """Ask for a person: 201 with the package's first page, or 200 with the escalation that is open already.
+        """Escalate a task to a person: 201 with the package's first page, or 200 with the one that is already open.
 
-        At most one is open a task: of two concurrent requests one makes it and the other is added to it as a note.
-        Where that one is another's, `joined` is true, and its answer has the outcome `answered_other`. Of the package
-        it holds what the key's scopes may read; `omitted` names those that are missing.
+        At most one is open per task: of two concurrent requests one creates it and the other is added to it as a note.
+        Where it is another agent's, `joined` is true, and its answer has the outcome `answered_other`. The package has
+        what the key's scopes may read; `omitted` names the missing ones.
         """
         with not_found_at("/task"):
             task = task_selectors.ref_by_key(self.viewer, body.task)
@@ -114,7 +115,7 @@ class Escalations(ReadEndpoint, EscalationEndpoint):
         return Made(made.id, created)
 
     def _action(self, action: Action) -> dict[str, Any]:
-        """With the arguments as the text that came, too: so they are kept, shown and given back."""
+        """The action, with its arguments also as the text that was sent: so they are stored, shown and returned."""
         text = member_text(self.request._request.body, "action", "arguments")
         return {
             "name": action.name,
@@ -137,8 +138,9 @@ class Escalations(ReadEndpoint, EscalationEndpoint):
 
 
 class OneEscalation(ReadEndpoint):
-    """Read an escalation's state, owner and version, as they are at one moment, with the ETag."""
+    """Read an escalation's state, owner, version and ETag, from one snapshot."""
 
+    address = "escalations/<uuid:escalation_id>"
     scope = "escalations"
 
     def read(self, escalation_id: UUID) -> Escalation:
@@ -150,8 +152,10 @@ class OneEscalation(ReadEndpoint):
 class EscalationNotes(ReadEndpoint):
     """List the notes on an escalation that agents may read, newest first.
 
-    A page is one snapshot; the next skip and repeat nothing made meanwhile.
+    Each page is one snapshot; `next` neither skips nor repeats a row.
     """
+
+    address = "escalations/<uuid:escalation_id>/notes"
 
     def read(self, escalation_id: UUID, query: PageQuery) -> Page[Note]:
         row = escalations.escalation(self.viewer, escalation_id)
@@ -162,11 +166,12 @@ class EscalationNotes(ReadEndpoint):
 class ReadPackage(ReadEndpoint):
     """Read the task's memory as of the escalation, newest first; observations and decisions share a page's `limit`.
 
-    Of it what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
-    `tasks`. Up to 10,000 rows a page, or as many as an answer of 8 MiB holds. What is written meanwhile changes no
-    page: each shows the memory as it was when the escalation was made.
+    It has what the key's scopes may read: observations, decisions, facts and learnings need `memory:read`, the task
+    `tasks`. A page has up to 10,000 rows, or as many as fit into 8 MiB. Rows written meanwhile change no page: each
+    shows the memory as it was when the escalation was created.
     """
 
+    address = "escalations/<uuid:escalation_id>/package"
     scope = "escalations"
 
     def read(self, escalation_id: UUID, query: PackageQuery) -> Annotated[PackagePage, Derived(page_schema)]:
@@ -199,11 +204,12 @@ def paged(package: Package, made: Page[Any]) -> PackagePage:
 
 
 class Acknowledge(EscalationEndpoint):
-    """Take the answer and resume. 409 wrong_state while there is no answer.
+    """Acknowledge the answer, to resume. 409 wrong_state while there is no answer.
 
-    Repeating it is fine, and of concurrent requests one changes something.
+    Idempotent; of concurrent requests one takes effect.
     """
 
+    address = "escalations/<uuid:escalation_id>/acknowledge"
     verb = "escalation.acknowledge"
 
     def write(self, escalation_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Escalation]:
@@ -213,11 +219,12 @@ class Acknowledge(EscalationEndpoint):
 class Cancel(EscalationEndpoint):
     """Cancel an escalation that is no longer needed.
 
-    409 not_owner for another agent's, wrong_state when it was answered meanwhile.
+    409 not_owner for another agent's, wrong_state when it has been answered.
 
-    Of a concurrent cancellation and answer one counts.
+    Of a concurrent cancellation and answer, one takes effect.
     """
 
+    address = "escalations/<uuid:escalation_id>/cancel"
     verb = "escalation.cancel"
 
     def write(self, escalation_id: UUID, body: Cancellation) -> Changed[Escalation]:

@@ -25,13 +25,15 @@ from memoryhub.memory.selectors.facts import FactFilters, StoredFact
 
 
 class FactQuery(PageQuery, kw_only=True):
-    prefix: Annotated[Key | None, about("Only keys that begin with this.")] = None
+    prefix: Annotated[Key | None, about("Only keys with this prefix.")] = None
     task: OfTask = None
     valid_at: Annotated[When | None, about("Only facts that are valid at this time.")] = None
 
 
 class Facts(ReadEndpoint):
-    """List facts by key, from one snapshot a page. Deleted ones, and those past their time to live, are not there."""
+    """List facts by key; each page is one snapshot. Deleted facts, and those past their time to live, are left out."""
+
+    address = "facts"
 
     def read(self, query: FactQuery) -> Page[Fact]:
         filters = FactFilters(
@@ -41,7 +43,7 @@ class Facts(ReadEndpoint):
         )
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[StoredFact]:
-            # A cursor points to a key and an id: keys have no spaces.
+            # A position is a key and an id, separated by a space, which no key has.
             key, _, last = str(position or "").partition(" ")
             return selectors.page(
                 self.viewer,
@@ -56,13 +58,14 @@ class Facts(ReadEndpoint):
 
 
 class FactAsOfQuery(LabelQuery, kw_only=True):
-    as_of_seq: Annotated[Seq | None, about("As it was at this `seq`.")] = None
-    as_of_time: Annotated[When | None, about("As it was at this time. Not with `as_of_seq`.")] = None
+    as_of_seq: Annotated[Seq | None, about("The version at this `seq`.")] = None
+    as_of_time: Annotated[When | None, about("The version at this time. Not with `as_of_seq`.")] = None
 
 
 class OneFact(ReadEndpoint, WriteEndpoint):
     """One fact: read it, put it, delete it."""
 
+    address = "facts/<fact_key:key>"
     verb = "fact.put"
     http_method_names = ("get", "head", "put", "delete")
     conditional = True
@@ -72,24 +75,24 @@ class OneFact(ReadEndpoint, WriteEndpoint):
         return cls.remove if method == "DELETE" else super().function_of(method)
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
-        """304 for who has this version already (RFC 9110, 13.1.2)."""
+        """304 where If-None-Match has this version's ETag (RFC 9110, 13.1.2)."""
         response = super().get(request, **url)
         if not fits_none(request.META.get("HTTP_IF_NONE_MATCH"), response["ETag"]):
             return response
         unchanged = HttpResponse(status=304, headers={"ETag": response["ETag"], "Cache-Control": "no-store"})
-        del unchanged["Content-Type"]  # Django's default, of nothing
+        del unchanged["Content-Type"]  # Django sets one even without a body
         return unchanged
 
     def read(self, key: str, query: FactAsOfQuery) -> Fact:
-        """Read a fact, also as it was (`as_of_seq` or `as_of_time`).
+        """Read a fact, as it is or was (`as_of_seq` or `as_of_time`).
 
-        Linearizable per fact: a read sees every write that was answered before it began.
+        Linearizable per fact: a read sees every write that was acknowledged before it began.
         """
         seq, time, label = query.as_of_seq, query.as_of_time, label_text(query.label)
         if seq is None and time is None:
             return self.show(selectors.by_key(self.viewer, key, label))
         if seq is not None and time is not None:
-            text = "A fact is read as of a time or as of a seq, not both."
+            text = "Send as_of_time or as_of_seq, not both."
             raise Invalid(errors=(FieldError("?as_of_time", Code.INVALID, text),))
         return self.show(selectors.as_of(self.viewer, key, seq=seq, time=time, label=label))
 
@@ -107,15 +110,15 @@ class OneFact(ReadEndpoint, WriteEndpoint):
         return self.respond(None, 204)
 
     def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Any:
-        # What it rests on is part of what is asked: under one Idempotency-Key another ETag is another request.
+        # The precondition is part of the request: under one Idempotency-Key another ETag is another request.
         match = request.META.get("HTTP_IF_MATCH", "").encode("latin-1")
         return super()._run(request, match + b"\n" + raw, body, url)
 
     def write(self, key: str, query: LabelQuery, body: NewFact) -> Made[Fact]:
-        """Put a fact, whole but for its label.
+        """Create or replace a fact; a replacement keeps the label.
 
-        Linearizable per fact: with `If-None-Match: *` it is made (201; 412 where there is one); with `If-Match` the
-        version that was read is replaced (412 with the `current` and the `expected` one, where it is not the newest).
+        Linearizable per fact: `If-None-Match: *` creates it (201; 412 where it exists); `If-Match` replaces the
+        version that was read (412 with the `current` and the `expected` version, where it is not the newest).
         """
         made = facts.put(self.viewer, key=key, item=body, seen=self._seen(), label=label_text(query.label))
         return Made([str(made.fact), made.version], made.created)
@@ -124,35 +127,35 @@ class OneFact(ReadEndpoint, WriteEndpoint):
         """Delete a fact; its history stays.
 
         Linearizable per fact: `If-Match` names the version that was read (412 with the `current` and the `expected`
-        one, where it is not the newest).
+        version, where it is not the newest).
         """
         tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
         facts.delete(self.viewer, key=key, seen=Seen(*tag), label=label_text(query.label))
         return Nothing()
 
     def _seen(self) -> Seen | None:
-        """What the write rests on; None: on there being no such fact."""
+        """The version that the write requires; None: that there is no such fact."""
         match = self.request.META.get("HTTP_IF_MATCH")
         if not must_be_new(self.request.META.get("HTTP_IF_NONE_MATCH")):
             return Seen(*if_match(match))
         if match is not None:
-            raise Invalid("If-None-Match makes a fact and If-Match changes one: send one of them.")
+            raise Invalid("If-None-Match creates a fact and If-Match replaces one: send one of them.")
         return None
 
     def row(self, result: Any) -> Question[StoredFact]:
-        # The very version that was made, whatever has been put since.
+        # The version that was written, whatever has been put since.
         return selectors.version(self.viewer, *result)
 
     def _failed(self, stale: Stale) -> PreconditionFailed:
-        """The refusal with the newest version, and the one that was expected to be it, for merging the two."""
+        """The refusal with the newest version and the expected one, for a merge of the two."""
         newest, seen = stale.newest, stale.seen
         wanted = [newest.version, *([seen.version] if seen is not None and seen.id == newest.id else [])]
         with viewer_transaction(self.viewer, read_only=True):
             rows = selectors.versions(self.viewer, newest.id, wanted)
             shown = {version: row.show_version() for version, row in rows.items()}
-        if newest.version not in shown:  # no longer to be seen
+        if newest.version not in shown:  # no longer visible
             raise NotFound()
-        # One of the same number in a history that is lost is not what the writer has seen.
+        # The same number in a lost life of the ledger is not the version that the writer has seen.
         was = rows.get(seen.version) if seen is not None and seen.id == newest.id else None
         is_seen = seen is not None and was is not None and mark_of(was.change) == seen.mark
         return PreconditionFailed(
@@ -165,15 +168,17 @@ class OneFact(ReadEndpoint, WriteEndpoint):
 
 class HistoryQuery(PageQuery, kw_only=True):
     label: Annotated[
-        Label | None, about("Which of several rows of one key: `confidential+finance`, the plus percent-encoded.")
+        Label | None, about("The label, where several facts have this key: `confidential+finance`, the plus encoded.")
     ] = None
 
 
 class History(ReadEndpoint):
     """List a fact's versions, newest first.
 
-    Each has its author and `seq`, also that of a deleted one. None ever changes.
+    Each has its author and `seq`; those of a deleted fact are listed too. None ever changes.
     """
+
+    address = "facts/<fact_key:key>/history"
 
     def read(self, key: str, query: HistoryQuery) -> Page[FactVersion]:
         fact = selectors.with_history(self.viewer, key, label_text(query.label))
@@ -190,11 +195,11 @@ class History(ReadEndpoint):
 class ReadFacts(QueryByPost):
     """Read up to 200 facts by their keys, from one snapshot.
 
-    An ambiguous key is shown with its labels and fails no other.
-
-    What finds no room in one answer (8 MiB) is named in `unread`: request those keys again.
+    An ambiguous key is returned with its labels and fails no other. Keys whose facts do not fit into one response
+    (8 MiB) are in `unread`: request them again.
     """
 
+    address = "facts/read"
     in_place_of = ("fact", frozenset({"GET", "HEAD", "PUT", "DELETE"}))
 
     def read(self, body: FactKeys) -> FactsRead:

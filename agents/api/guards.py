@@ -1,4 +1,4 @@
-"""Who may come in, as Django REST framework asks it: the key (401), its rate (429), its scope (403)."""
+"""Django REST framework's authentication, throttle and permission: the key (401), its rate (429), its scope (403)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from memoryhub.core.viewers import Viewer
 
 
 class KeyAuthentication(BaseAuthentication):
-    """A bearer key (RFC 6750) becomes a viewer, which is `request.user`."""
+    """Turns a bearer key (RFC 6750) into a viewer, as `request.user`."""
 
     def authenticate(self, request: Request) -> tuple[Viewer, Any]:
         viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
@@ -25,14 +25,14 @@ class KeyAuthentication(BaseAuthentication):
 
 
 def viewer_of(request: Request) -> Viewer:
-    """Who the key stands for."""
+    """The viewer of the request's key."""
     found: Any = request.user
     assert isinstance(found, Viewer)
     return found
 
 
 class KeyThrottle(BaseThrottle):
-    """A request of the key is counted; the answer's headers tell how many are left. Raises RateLimited."""
+    """Counts the request against its key's rate limit; sets the response's RateLimit headers. Raises RateLimited."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         view.limits = spend(viewer_of(request))
@@ -40,7 +40,7 @@ class KeyThrottle(BaseThrottle):
 
 
 class HasScope(BasePermission):
-    """The key has the scope that the door's method needs. Raises Forbidden."""
+    """Requires the scope of the door's method. Raises Forbidden."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         require_scope(viewer_of(request), view.scope_of(str(request.method)))

@@ -21,12 +21,12 @@ from memoryhub.interface.http.headers import idempotency_key
 from memoryhub.interface.http.json import MAX_BATCH_BYTES, dump
 
 MAX_RUNS = 100
-# What an import makes; its own scope is enough for all of it.
+# The scopes of what an import creates, all of which its own scope stands for.
 MADE_BY_IMPORT = frozenset({Scope.TASKS.value, Scope.MEMORY_WRITE.value, Scope.ESCALATIONS.value})
 
 
 class NewTrajectories(Shape, kw_only=True):
-    """`runs`: each as a line of a file. The others are the command's options of these names."""
+    """`runs`: each as a line of the command's file. The other members are its options of these names."""
 
     runs: Annotated[list[Any], Meta(min_length=1, max_length=MAX_RUNS)]
     prefix: Key | None = None
@@ -35,7 +35,7 @@ class NewTrajectories(Shape, kw_only=True):
 
 
 class ImportedCounts(TypedDict):
-    """How many rows were made."""
+    """How many rows were created."""
 
     tasks: int
     observations: int
@@ -44,7 +44,7 @@ class ImportedCounts(TypedDict):
 
 
 class ImportedRun(TypedDict):
-    """`task`: its key. `duplicate`: all of it was there already."""
+    """`task`: its key. `duplicate`: all of it was stored before."""
 
     index: int
     status: Literal["created", "duplicate", "error"]
@@ -54,20 +54,21 @@ class ImportedRun(TypedDict):
 
 
 class Imported(TypedDict):
-    """A result for each run, in order, and what was made in all."""
+    """One result per run, in order, and the totals."""
 
     results: list[ImportedRun]
     made: ImportedCounts
 
 
 class Trajectories(WriteEndpoint):
-    """Store 1..100 recorded runs as what this agent did: a result for each, in order; 207 when any failed.
+    """Import 1 to 100 recorded runs as what this agent did: one result each, in order; 207 when any failed.
 
-    Each run is a transaction of its own, stored whole or not at all; a run that is sent again, alone or at once, adds
-    only what is missing, so that an import that was cut off is simply sent again. A run has at most 10,000 messages and
-    10,000 calls, and may become four times its bytes, or 256 KiB where that is more; 413 names what is beyond.
+    Each run is one transaction, stored whole or not at all. A repeated or concurrent import adds only what is missing:
+    send an interrupted one again. A run has at most 10,000 messages and 10,000 calls, and may grow to four times its
+    bytes, or 256 KiB where that is more; 413 names what is beyond.
     """
 
+    address = "import/trajectories"
     max_bytes = MAX_BATCH_BYTES
 
     @classmethod
@@ -95,11 +96,11 @@ class Trajectories(WriteEndpoint):
         first: dict[str, int] = {}
         results = [self._import(index, run, options, first) for index, run in enumerate(body.runs)]
         status = 207 if any(result["status"] == "error" for result in results) else 200
-        # A refusal's state may hold times and ids, which the record of a repeated request cannot.
+        # A refusal's state may hold times and UUIDs, which the idempotency record cannot.
         return Batch(orjson.loads(dump(results)), status)
 
     def _import(self, index: int, run: Any, options: Options, first: dict[str, int]) -> ImportedRun:
-        work.check()  # each run is a transaction: what is stored stays, and the rest waits for who asks again
+        work.check()  # each run is a transaction: what is stored stays, and a repeated request adds the rest
         made = Report()
         result: dict[str, Any] = {"index": index}
         try:
@@ -108,16 +109,16 @@ class Trajectories(WriteEndpoint):
             read = run_of(run, options.prefix)
             result["task"] = read.key
             if (earlier := first.setdefault(read.key, index)) != index:
-                raise Conflict(Code.ALREADY_EXISTS, f"The run {read.key} is in this body already, at {earlier}.")
+                raise Conflict(Code.ALREADY_EXISTS, f"The run {read.key} is already in this body, at index {earlier}.")
             import_run(replace(self.viewer, scopes=MADE_BY_IMPORT), read, options, made)
             result["status"] = "duplicate" if made.complete else "created"
         except HubError as error:
-            made = Report()  # its transaction was undone
+            made = Report()  # its transaction was rolled back
             faults = error.errors or (FieldError("", error.code, error.detail),)
             error.errors = tuple(replace(fault, pointer=f"/runs/{index}{fault.pointer}") for fault in faults)
             refuse(result, error)
         result["made"] = _made(made)
-        return result  # type: ignore[return-value]  # filled bit by bit
+        return result  # type: ignore[return-value]  # filled member by member
 
     def render(self, outcome: Any, ahead: Any) -> Any:
         results: list[ImportedRun] = outcome.result

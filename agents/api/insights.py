@@ -18,7 +18,7 @@ from memoryhub.interface.http.queries import Query, about
 
 
 class Insight(Schema, rename={"from_": "from"}):
-    """`from` and `to`: the period that was requested, or that is meant where none was."""
+    """`from` and `to`: the requested period, or the default one."""
 
     from_: datetime
     to: datetime
@@ -27,22 +27,22 @@ class Insight(Schema, rename={"from_": "from"}):
 
 
 class InsightQuery(Query, kw_only=True, rename={"from_": "from"}):
-    from_: Annotated[When | None, about("When the period begins.")] = None
-    to: Annotated[When | None, about("When the period ends.")] = None
+    from_: Annotated[When | None, about("The start of the period.")] = None
+    to: Annotated[When | None, about("The end of the period.")] = None
     by: Annotated[
         list[Literal["agent", "week"]] | None,
-        about("What the figures are told apart by, repeated, or with commas between."),
+        about("What the figures are grouped by, repeated or comma-separated."),
     ] = None
-    format: Annotated[Literal["json", "csv"], about("Of the answer.")] = "json"
+    format: Annotated[Literal["json", "csv"], about("The response's format.")] = "json"
 
 
 class Insights(ReadEndpoint):
-    """Completion time, rework rate and escalation rate of a period: in all, by agent, by ISO week (UTC), or by both.
+    """Measure completion time, rework rate and escalation rate: in all, by agent, by ISO week (UTC), or by both.
 
-    Counted from the ledger as it is at this moment, within the tasks that the caller may see; changes nothing, and
-    holds nobody up.
+    Counted from one snapshot of the ledger, over the tasks that the key may see; takes no locks.
     """
 
+    address = "insights"
     scope = "insights:read"
 
     def read(self, query: InsightQuery) -> Insight:
@@ -62,14 +62,14 @@ class Insights(ReadEndpoint):
 
 
 def _whole(body: bytes) -> Any:
-    """Raises Invalid for more than an answer holds: figures of a part of the period would pass for those of all."""
+    """Raises Invalid for more than a response holds: figures of a part of the period would pass for the whole."""
     if len(body) > settings.ANSWER_BYTES:
         raise insights.too_much(f"{settings.ANSWER_BYTES} bytes")
     return body
 
 
 def as_csv(rows: Sequence[insights.InsightRow]) -> bytes:
-    """The rows as a table with a head (RFC 4180). What a spreadsheet would take for a formula begins with a quote."""
+    """The rows as CSV with a header (RFC 4180). A cell that a spreadsheet would take for a formula gets a quote."""
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=insights.COLUMNS, lineterminator="\r\n")
     writer.writeheader()

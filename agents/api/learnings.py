@@ -1,4 +1,4 @@
-"""/api/v1/learnings: log, list, and find those that are relevant in a context."""
+"""/api/v1/learnings: what worked or failed, found again by its context."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,10 +23,11 @@ class LearningQuery(MemoryQuery, kw_only=True):
 class Learnings(ReadEndpoint, WriteEndpoint):
     """What the team has learnt."""
 
+    address = "learnings"
     verb = "learning.log"
 
     def read(self, query: LearningQuery) -> Page[Learning]:
-        """List learnings, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
+        """List learnings, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         filters = filters_of(self.viewer, query)
         filters.signal_type = query.signal_type
         return self.page(memories.lister(self.viewer, Learning, filters, most_bytes=room()))
@@ -34,7 +35,7 @@ class Learnings(ReadEndpoint, WriteEndpoint):
     def write(self, body: NewLearning) -> Made[MadeLearning]:
         """Log a learning: 201, or 200 with `duplicate` for a repeated `client_ref`.
 
-        Concurrent duplicates (one `client_ref`) are logged once.
+        Concurrent duplicates (the same author and `client_ref`) are stored once.
         """
         return Made(*learnings.log(self.viewer, item=body))
 
@@ -45,19 +46,23 @@ class Learnings(ReadEndpoint, WriteEndpoint):
 class OneLearning(ReadEndpoint):
     """One learning."""
 
+    address = "learnings/<uuid:learning_id>"
+
     def read(self, learning_id: UUID) -> Learning:
-        """Read a learning, as it is at one moment; a confidential one's reading is recorded."""
+        """Read a learning, from one snapshot; a confidential read is recorded."""
         return self.show(memories.one(self.viewer, Learning, learning_id).ask())
 
 
 class FindRelevant(QueryByPost):
     """Find the learnings that match a context, the most relevant first.
 
-    Each has its `relevance` (0 to 1) and what `matched`. More equal members of the context come first, then more
-    similar ones, then more of their words (or of `q`) anywhere in the learning; then what was tried (success, failure),
-    then what is newer. What matches nothing is left out, and so is what has no room in an answer (8 MiB). It reads one
-    snapshot and takes no locks.
+    Each has its `relevance` (0 to 1) and what `matched`. The rank is by the number of equal members of the context,
+    then of similar ones, then of their words (or those of `q`) anywhere in the learning; then those that were tried
+    (success, failure), then the newest. Learnings that match nothing, or do not fit into 8 MiB, are left out. Reads
+    one snapshot; takes no locks.
     """
+
+    address = "learnings/relevant"
 
     def read(self, body: RelevantQuery) -> RelevantLearnings:
         found = selectors.relevant(

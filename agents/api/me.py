@@ -1,4 +1,4 @@
-"""/api/v1/me and /api/v1/agents: who the key is, and who else is there."""
+"""/api/v1/me and /api/v1/agents: the key's identity, and the team's agents."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -24,7 +24,7 @@ class ActorOfKey(Schema):
 
 
 class KeyOwner(Schema):
-    """`life`: the ordinal of the history of the team's ledger: it has grown where commits were lost."""
+    """`life`: the ordinal of the ledger's present history; it grows where commits were lost."""
 
     actor: ActorOfKey
     team: str
@@ -36,9 +36,9 @@ class KeyOwner(Schema):
 
 
 class AgentRow(Schema):
-    """`holds`: keys of tasks, of those that the reader may see. `last_seen_at`: when a key of the agent was last used.
+    """`holds`: keys of its tasks that the reader may see. `last_seen_at`: when a key of the agent was last used.
 
-    Null for an agent that is cleared for more than the reader: when it works tells of what is hidden.
+    Null for an agent that is cleared for more than the reader: its activity would disclose what is hidden.
     """
 
     name: str
@@ -50,11 +50,12 @@ class AgentRow(Schema):
 
 
 class Me(ReadEndpoint):
-    """Read who the key is: actor, team, role, clearance, compartments and scopes, as this request meets them.
+    """Read the key's identity: actor, team, role, clearance, compartments and scopes.
 
-    Nothing is cached: what was changed or revoked meanwhile holds from the next request on.
+    Nothing is cached: a concurrent change or revocation takes effect from the next request on.
     """
 
+    address = "me"
     scope = None
 
     def read(self) -> KeyOwner:
@@ -71,7 +72,9 @@ class Me(ReadEndpoint):
 
 
 class Agents(ReadEndpoint):
-    """List the team's agents by name, with the visible tasks that each holds: one snapshot a page."""
+    """List the team's agents by name, with the visible tasks that each holds. Each page is one snapshot."""
+
+    address = "agents"
 
     def read(self, query: PageQuery) -> Page[AgentRow]:
         rows = Agent.objects.select_related("membership").filter(

@@ -1,4 +1,4 @@
-"""What the lists of the memory's rows have in common: their filters."""
+"""The filters that the lists of memory rows share."""
 
 from typing import Annotated, Literal
 
@@ -9,23 +9,23 @@ from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 from memoryhub.memory.selectors.memories import MemoryFilters
 
-Agent = Annotated[Name | None, about("Only what this agent, or person, wrote; by name.")]
-OfTask = Annotated[TaskKey | None, about("Only of this task; 404 when there is none that one may see.")]
-ExcludeOwn = Annotated[bool, about("Nothing of one's own.")]
-AfterSeq = Annotated[Seq | None, about("Only rows whose `seq` is greater.")]
-Since = Annotated[When | None, about("Only what was written at this time or later.")]
-Tags = Annotated[Words | None, about("Only what has these tags, repeated, or with commas between.")]
-TagsMode = Annotated[Literal["all", "any"], about("All of the tags, or any.")]
+Agent = Annotated[Name | None, about("Only rows that this agent or person wrote, by name.")]
+OfTask = Annotated[TaskKey | None, about("Only rows of this task; 404 when it is absent or hidden.")]
+ExcludeOwn = Annotated[bool, about("Leave out your own rows.")]
+AfterSeq = Annotated[Seq | None, about("Only rows with a greater `seq`.")]
+Since = Annotated[When | None, about("Only rows written at this time or later.")]
+Tags = Annotated[Words | None, about("Only rows with these tags, repeated or comma-separated.")]
+TagsMode = Annotated[Literal["all", "any"], about("Whether all of the tags are needed, or any.")]
 MinImportance = Annotated[
-    Fraction | None, about("Only what is at least this important: a number from 0 to 1, in decimal digits.")
+    Fraction | None, about("Only rows of at least this importance: a number from 0 to 1, in decimal digits.")
 ]
-Until = Annotated[When | None, about("Only what was written before this time.")]
+Until = Annotated[When | None, about("Only rows written before this time.")]
 
 
 class MemoryQuery(PageQuery, kw_only=True):
     task: OfTask = None
     agent: Agent = None
-    exclude_agent: Annotated[Name | None, about("Nothing of this agent's, or person's; by name.")] = None
+    exclude_agent: Annotated[Name | None, about("Leave out rows of this agent or person, by name.")] = None
     exclude_own: ExcludeOwn = False
     since: Since = None
     until: Until = None
@@ -33,7 +33,7 @@ class MemoryQuery(PageQuery, kw_only=True):
 
 
 def filters_of(viewer: Viewer, query: MemoryQuery) -> MemoryFilters:
-    """The filters that all kinds of rows share. Raises NoSuchTask for a task that is hidden."""
+    """The filters that all kinds of rows share. Raises NoSuchTask for an absent or hidden task."""
     filters = MemoryFilters(
         task=task_selectors.ref_by_key(viewer, query.task).id if query.task else None,
         task_key=query.task,

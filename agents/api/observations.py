@@ -30,7 +30,7 @@ class ObservationQuery(MemoryQuery, kw_only=True):
     min_importance: MinImportance = None
 
 
-# A lease is of a task.
+# A token belongs to a task's lease.
 _TOKEN_NEEDS_TASK = {
     "if": {"properties": {"token": {"type": "integer"}}, "required": ["token"]},
     "then": {"properties": {"task": {"type": "string"}}, "required": ["task"]},
@@ -39,22 +39,23 @@ Item = Annotated[NewObservation, Meta(extra_json_schema=_TOKEN_NEEDS_TASK)]
 
 
 class Observations(ReadEndpoint, WriteEndpoint):
-    """What was observed."""
+    """The team's observations."""
 
+    address = "observations"
     verb = "observation.log"
 
     def read(self, query: ObservationQuery) -> Page[Observation]:
-        """List observations, newest first. A page is one snapshot; the next skip and repeat nothing made meanwhile."""
+        """List observations, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         filters = filters_of(self.viewer, query)
         filters.tags, filters.tags_mode = query.tags or (), query.tags_mode
         filters.min_importance = query.min_importance
         return self.page(memories.lister(self.viewer, Observation, filters, most_bytes=room()))
 
     def write(self, body: Item) -> Made[MadeObservation]:
-        """Log an observation: 201, or 200 with `duplicate` when it was there already.
+        """Log an observation: 201, or 200 with `duplicate` for a repeated `client_ref`.
 
-        Concurrent duplicates (one `client_ref` of one's own) are stored once. With a `token` it is stored only while
-        the lease holds (409 lease_lost).
+        Concurrent duplicates (the same author and `client_ref`) are stored once. With a `token` it is stored only
+        while the lease holds (409 lease_lost).
         """
         logged = observations.log(self.viewer, item=body)
         return Made(logged.id, logged.created)
@@ -64,10 +65,12 @@ class Observations(ReadEndpoint, WriteEndpoint):
 
 
 class OneObservation(ReadEndpoint):
-    """One observation. 404 for one that has expired, and for another agent's private one."""
+    """One observation."""
+
+    address = "observations/<uuid:observation_id>"
 
     def read(self, observation_id: UUID) -> Observation:
-        """Read an observation, as it is at one moment; a confidential one's reading is recorded."""
+        """Read an observation, from one snapshot. 404 once it has expired; a confidential read is recorded."""
         return self.show(memories.one(self.viewer, Observation, observation_id).ask())
 
 
@@ -76,7 +79,7 @@ class NewObservations(Shape, kw_only=True):
 
 
 class _Unread(Shape, kw_only=True):
-    """Items, each of which is looked at by itself, so that one fault is one item's."""
+    """A batch whose items are validated one by one, so that a fault fails only its own item."""
 
     items: Annotated[list[Any], Meta(min_length=1, max_length=MAX_ITEMS)]
 
@@ -100,11 +103,12 @@ class BatchResults(Schema):
 
 
 class ObservationBatch(WriteEndpoint):
-    """Log 1..1000 observations: a result for each, in order; 207 when any failed.
+    """Log 1 to 1000 observations: one result each, in order; 207 when any failed.
 
-    The good ones are stored in one transaction; concurrent duplicates (one `client_ref`) are stored once.
+    The others are stored in one transaction; concurrent duplicates (the same `client_ref`) are stored once.
     """
 
+    address = "observations/batch"
     verb = "observation.log_batch"
     max_bytes = MAX_BATCH_BYTES
     shape = _Unread
@@ -138,19 +142,20 @@ class ObservationBatch(WriteEndpoint):
         return {"results": outcome.result}
 
 
-MOST_SHOWN, LONGEST_SHOWN = 3, 500  # faults of an item, characters: a thousand items' have to fit into one answer
+MOST_SHOWN, LONGEST_SHOWN = 3, 500  # faults per item, characters: those of 1000 items must fit into one response
 
 
 def refuse(result: dict[str, Any], error: HubError) -> None:
-    """An item's result when it failed, with its first faults."""
+    """Make an item's result a failure, with its first faults."""
     shown = error.as_dict()
     shown |= {"detail": shown["detail"][:LONGEST_SHOWN], "errors": shown["errors"][:MOST_SHOWN], "status": error.status}
     result |= {"status": "error", "error": shown}
 
 
 class PinObservation(WriteEndpoint):
-    """Pin an observation, so that it does not expire; a second pin changes nothing. 404 for one that has expired."""
+    """Pin an observation, so that it does not expire; a repeated pin changes nothing. 404 once it has expired."""
 
+    address = "observations/<uuid:observation_id>/pin"
     verb = "observation.pin"
 
     def write(self, observation_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Observation]:
@@ -162,8 +167,9 @@ class PinObservation(WriteEndpoint):
 
 
 class UnpinObservation(WriteEndpoint):
-    """Take the pin away; a second time changes nothing. 204 when it has expired, and so is gone now."""
+    """Unpin an observation; repeating it changes nothing. 204 when its expiry has passed, so that it is gone now."""
 
+    address = "observations/<uuid:observation_id>/unpin"
     verb = "observation.unpin"
 
     def write(self, observation_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Observation] | None:

@@ -1,4 +1,4 @@
-"""/api/v1/search: the memory by words, and by what they mean where an embeddings endpoint is configured."""
+"""/api/v1/search: the memory by words, and by meaning where an embeddings endpoint is configured."""
 
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from memoryhub.memory.search.vectors import fuse, near
 from memoryhub.memory.selectors import tasks
 
 DEFAULT_LIMIT = 20
-MORE = 20  # hits beyond the limit, in place of rows that are gone since they were indexed
+MORE = 20  # hits beyond the limit, to replace rows that are gone since they were indexed
 
 
 class SearchQuery(Query, kw_only=True):
@@ -32,7 +32,7 @@ class SearchQuery(Query, kw_only=True):
         str | None, Meta(max_length=1000), about('What to look for: a question, words, a "phrase", `-word`.')
     ] = None
     types: Annotated[
-        Words | None, Choices(searched_types), about("Only rows of these types, repeated, or with commas between.")
+        Words | None, Choices(searched_types), about("Only rows of these types, repeated or comma-separated.")
     ] = None
     task: OfTask = None
     agent: Agent = None
@@ -45,24 +45,25 @@ class SearchQuery(Query, kw_only=True):
     mode: Annotated[
         str,
         Choices(lambda: (*MODES, "semantic")),
-        about("How words are looked for; `semantic` needs an embeddings endpoint, which `hybrid` makes use of, too."),
+        about("How words are matched; `semantic` needs an embeddings endpoint, which `hybrid` uses if present."),
     ] = "hybrid"
-    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("How many hits are returned at most.")] = DEFAULT_LIMIT
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("The maximum of hits.")] = DEFAULT_LIMIT
 
 
 class Search(ReadEndpoint):
-    """Find rows by a question, names, identifiers, half words, "phrases" and -words; the best first, at most `limit`.
+    """Find rows by a question, names, identifiers, parts of words, "phrases" and -words; best first, at most `limit`.
 
-    There is no further page: where `more` is true, narrow the query or the filters. The index follows writes within
-    seconds; rows that were changed, hidden or removed meanwhile are shown as they are now, or not at all.
+    There are no further pages: where `more` is true, narrow the query or the filters. The index follows writes within
+    seconds; rows that were changed, hidden or removed meanwhile are returned as they are now, or not at all.
     """
 
+    address = "search"
     meaning: str | None = None  # the query's vector
-    is_degraded = False  # words only, since the endpoint is away
+    is_degraded = False  # words only: the endpoint is unavailable
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         if settings.EMBEDDINGS_URL:
-            # Before the transaction: none is open while somebody else's server thinks.
+            # Before the transaction: none stays open during a request to a remote server.
             self._ask_endpoint(read_query(self.params, SearchQuery))
         return super().get(request, **url)
 
@@ -75,7 +76,7 @@ class Search(ReadEndpoint):
         except embeddings.Away:
             if query.mode == "semantic":
                 raise Unavailable(
-                    "The embeddings endpoint is not to be had just now; other modes are.", retry_after=5
+                    "The embeddings endpoint is unavailable; try again, or use another mode.", retry_after=5
                 ) from None
             self.is_degraded = True
 
@@ -86,7 +87,7 @@ class Search(ReadEndpoint):
         if query.mode == "semantic" and not (settings.EMBEDDINGS_URL and vector_indexer.are_made()):
             raise Conflict(
                 Code.NOT_CONFIGURED,
-                "Searching by meaning needs an embeddings endpoint and pgvector, and that is not set up here.",
+                "Search by meaning needs an embeddings endpoint and pgvector, which are not set up here.",
             )
         if query.agent is not None:
             named = Membership.objects.filter(team_id=self.viewer.team, name=query.agent)
@@ -104,7 +105,7 @@ class Search(ReadEndpoint):
             return [] if mode == "semantic" else find(self.viewer, wanted, filters, mode=mode, limit=limit)
         if mode == "semantic":
             return near(self.viewer, wanted, filters, self.meaning, limit=limit)
-        # As deep for every limit, so that a hit's rank does not depend on it.
+        # The same depth for every limit, so that a hit's rank does not depend on it.
         deep = MAX_LIMIT + MORE
         by_words = find(self.viewer, wanted, filters, mode=mode, limit=deep)
         return fuse(by_words, near(self.viewer, wanted, filters, self.meaning, limit=deep))[:limit]

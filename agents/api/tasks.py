@@ -27,18 +27,19 @@ Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
 class TaskQuery(PageQuery, kw_only=True):
     status: Annotated[models.TaskStatus | None, about("Only tasks in this status.")] = None
-    held_by: Annotated[Name | None, about("Only tasks whose live lease this agent, or person, holds; by name.")] = None
-    q: Annotated[str | None, Meta(max_length=200), about("Only tasks with this in key or title.")] = None
+    held_by: Annotated[Name | None, about("Only tasks under a live lease of this agent or person, by name.")] = None
+    q: Annotated[str | None, Meta(max_length=200), about("Only tasks with this text in key or title.")] = None
 
 
 class Tasks(ReadEndpoint, WriteEndpoint):
     """The team's tasks."""
 
+    address = "tasks"
     verb = "task.create"
     scope = "tasks"
 
     def read(self, query: TaskQuery) -> Page[Task]:
-        """List tasks, newest first. A page is one snapshot; following pages skip and repeat nothing meanwhile made."""
+        """List tasks, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         filters = TaskFilters(status=query.status, held_by=query.held_by, text=query.q)
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[StoredTask]:
@@ -49,9 +50,9 @@ class Tasks(ReadEndpoint, WriteEndpoint):
         return self.page(fetch)
 
     def write(self, body: NewTask) -> Made[Task]:
-        """Make a task: 201; a key that exists is answered with 200 and the existing task.
+        """Create a task: 201, or 200 with the existing task of this key.
 
-        Of concurrent requests with one key, one makes the task and the others are answered with it.
+        Of concurrent requests with one key, one creates the task; the others return it.
         """
         task, created = tasks.create(self.viewer, item=body)
         return Made(task.id, created)
@@ -61,12 +62,12 @@ class Tasks(ReadEndpoint, WriteEndpoint):
 
 
 def named_task(viewer: Viewer, key: str, query: LabelQuery) -> Ref:
-    """The task of an address. Raises NoSuchTask, Conflict (ambiguous_key)."""
+    """The task of a path's key and label. Raises NoSuchTask, Conflict (ambiguous_key)."""
     return selectors.ref_by_key(viewer, key, label_text(query.label))
 
 
 class TaskEndpoint(WriteEndpoint):
-    """A verb on a task that is answered with the task."""
+    """A verb on a task; it returns the task."""
 
     def row(self, result: Any) -> Question[StoredTask]:
         return selectors.one(self.viewer, result)
@@ -75,21 +76,22 @@ class TaskEndpoint(WriteEndpoint):
 class OneTask(ReadEndpoint, TaskEndpoint):
     """One task."""
 
+    address = "tasks/<task_key:key>"
     verb = "task.update"
     scope = "tasks"
     http_method_names = ("get", "head", "patch")
 
     def read(self, key: str, query: LabelQuery) -> Task:
-        """Read a task, as it is at one moment, with its ETag."""
+        """Read a task and its ETag, from one snapshot."""
         return self.show(selectors.by_key(self.viewer, key, label_text(query.label)))
 
     def patch(self, request: Request, **url: Any) -> HttpResponse:
         return self.post(request, **url)
 
     def write(self, key: str, query: LabelQuery, body: TaskChange) -> Changed[Task]:
-        """Change a task, with If-Match: 428 without; 412, with the current one, when it was changed meanwhile.
+        """Update a task. It needs If-Match: 428 without, 412 with the `current` task when that has changed.
 
-        Of concurrent changes of one version, one is made.
+        Of concurrent updates of one version, one succeeds.
         """
         task = selectors.by_key(self.viewer, key, label_text(query.label))
         tag = if_match(self.request.META.get("HTTP_IF_MATCH"))
@@ -116,12 +118,13 @@ class HeldFor(Held, kw_only=True):
 
 
 class ClaimTask(WriteEndpoint):
-    """Take the task's lease: a fencing token that grows with every claim. The database's clock says when it ends.
+    """Claim the task's lease, with a fencing token that grows with every claim. It expires on the database's clock.
 
     Of concurrent claims one wins; the others get 409 lease_held, or human_owned while a person has the task, with
-    `held_by` and `lease_expires_at`. Claiming again what one holds is refused, too: renew it.
+    `held_by` and `lease_expires_at`. The holder's own claim is refused too: renew the lease.
     """
 
+    address = "tasks/<task_key:key>/claim"
     verb = "task.claim"
 
     def write(self, key: str, query: LabelQuery, body: Claim = Claim()) -> Kept[Lease]:
@@ -133,8 +136,9 @@ class ClaimTask(WriteEndpoint):
 
 
 class RenewTask(ClaimTask):
-    """Prolong one's lease, from now. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
+    """Renew the lease, from now. 409 lease_lost when it has expired, or another has claimed the task meanwhile."""
 
+    address = "tasks/<task_key:key>/renew"
     verb = "task.renew"
 
     def write(self, key: str, query: LabelQuery, body: HeldFor) -> Kept[Lease]:  # type: ignore[override]
@@ -143,12 +147,12 @@ class RenewTask(ClaimTask):
 
 
 def kept_lease(lease: leases.Lease) -> dict[str, Any]:
-    """What a claim or renewal returned, as it is kept."""
+    """The result of a claim or renewal, as stored for a replay."""
     return {"token": lease.token, "expires_at": format_when(lease.expires_at)}
 
 
 def shown_lease(viewer: Viewer, kept: dict[str, Any]) -> dict[str, Any]:
-    """The same with its holder, who requests it."""
+    """The same with its holder, the requester."""
     return {**kept, "held_by": viewer.name}
 
 
@@ -164,8 +168,9 @@ class ClaimNextBody(Claim, kw_only=True):
 
 
 class ClaimNext(WriteEndpoint):
-    """Claim the oldest free task that fits; 204 when there is none. Of concurrent callers no two get the same."""
+    """Claim the oldest free task that matches; 204 when there is none. No two concurrent callers get the same task."""
 
+    address = "tasks/claim-next"
     in_place_of = ("task", frozenset({"GET", "HEAD", "PATCH"}))
     verb = "task.claim_next"
 
@@ -184,8 +189,9 @@ class ClaimNext(WriteEndpoint):
 
 
 class ReleaseTask(TaskEndpoint):
-    """Give the task back unfinished. 409 lease_lost when it ran out, or somebody else claimed the task meanwhile."""
+    """Release the task, unfinished. 409 lease_lost when the lease has expired, or another has claimed it meanwhile."""
 
+    address = "tasks/<task_key:key>/release"
     verb = "task.release"
 
     def write(self, key: str, query: LabelQuery, body: Held) -> Changed[Task]:
@@ -197,11 +203,12 @@ class Ended(Held, kw_only=True):
 
 
 class CompleteTask(TaskEndpoint):
-    """Finish the task as done. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
+    """Complete the task. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
 
-    Of concurrent requests that end it one does; its event follows all that was written with the lease.
+    Of concurrent requests that end it, one succeeds; its event follows everything written under the lease.
     """
 
+    address = "tasks/<task_key:key>/complete"
     verb = "task.complete"
     end: Callable[..., models.Task] = staticmethod(leases.complete)
 
@@ -211,11 +218,12 @@ class CompleteTask(TaskEndpoint):
 
 
 class FailTask(CompleteTask):
-    """Finish the task as failed. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
+    """End the task as failed. 409 lease_lost on an old token, human_owned, or wrong_state while it is escalated.
 
-    Of concurrent requests that end it one does; its event follows all that was written with the lease.
+    Of concurrent requests that end it, one succeeds; its event follows everything written under the lease.
     """
 
+    address = "tasks/<task_key:key>/fail"
     verb = "task.fail"
     end = staticmethod(leases.fail)
 
@@ -225,11 +233,12 @@ class Reopening(Shape, kw_only=True):
 
 
 class ReopenTask(TaskEndpoint):
-    """Open a task that was over; counts as rework. 409 wrong_state for one that is not.
+    """Reopen an ended task; it counts as rework. 409 wrong_state for a task that has not ended.
 
-    Of concurrent reopenings one counts.
+    Of concurrent requests one counts.
     """
 
+    address = "tasks/<task_key:key>/reopen"
     verb = "task.reopen"
 
     def write(self, key: str, query: LabelQuery, body: Reopening) -> Changed[Task]:

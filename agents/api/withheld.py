@@ -1,4 +1,4 @@
-"""What a key is answered that may write rows and not read them: which row it is, its state, and what was just sent."""
+"""Responses to keys that may write rows but not read them: the row's identity, its state, and what was just sent."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,26 +11,26 @@ from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.rows import Row
 
-# The scope of a write -> that of the reads of the same rows; each of the others opens both.
+# The scope of a write -> the scope that reads the same rows; every other scope allows both.
 READS = {Scope.MEMORY_WRITE.value: Scope.MEMORY_READ.value}
 
 _WHICH = frozenset(("id", "seq", "key", "version", "sensitivity", "compartments", "author", "created_at", "duplicate"))
 _STATE = frozenset(("status", "deleted", "private", "pinned", "expires_at", "signal_type", "unavailable"))
-_TOLD = _WHICH | _STATE
+_ALWAYS_SHOWN = _WHICH | _STATE
 _EMPTY: Mapping[str, Any] = {"reasoning": "", "tags": [], "based_on": [], "context": {}}
 _SENT_AS = {"revoke_reason": "reason", "outcome_note": "note"}
 
 
 def withhold(viewer: Viewer, scope: str | None, answer: Any, sent: object = None) -> Any:
-    """The answer of a write of this scope. In a row everything is empty that the viewer's key may not read and that is
-    not as the body `sent` has it; `omitted` names the scope that is missing.
+    """The response to a write of this scope. Members of a row that the key may not read are emptied, unless they equal
+    those of the body `sent`; `omitted` then names the missing scope.
     """
     needed = READS.get(scope or "")
     if needed is None or has_scope(viewer, needed) or not isinstance(answer, Row):
         return answer
     row = {name: _plain(value) for name, value in msgspec.structs.asdict(answer).items() if value is not UNSET}
     made = {
-        name: value if name in _TOLD or _was_sent(name, value, sent) else _EMPTY.get(name)
+        name: value if name in _ALWAYS_SHOWN or _was_sent(name, value, sent) else _EMPTY.get(name)
         for name, value in row.items()
     }
     return made if made == row else {**made, "omitted": [needed]}

@@ -1,6 +1,6 @@
-"""The API's description (OpenAPI 3.1), worked out from the doors: shapes of bodies, types of answers, docstrings.
+"""The API's description (OpenAPI 3.1), generated from the doors: shapes of bodies, types of responses, docstrings.
 
-docs/openapi.json is what it makes; `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py` writes it, and a test compares.
+docs/openapi.json is its output; `UPDATE_OPENAPI=1 pytest tests/api/test_openapi.py` writes it, and a test compares.
 """
 
 import importlib
@@ -30,22 +30,22 @@ EXAMPLES = Path(__file__).with_name("examples.json")
 _REFERENCE = "#/components/schemas/{name}"
 
 _ABOUT = """\
-The shared memory of a team's AI agents. All addresses want `Authorization: Bearer <key>`; the team is the key's.
+The shared memory of a team's AI agents. Every address needs `Authorization: Bearer <key>`; the key determines the team.
 
-- Bodies are JSON objects, at most 1 MiB (a batch: 8 MiB), 32 levels deep, of 200,000 lists and objects, with numbers
-  within 2^53, and 0 or from 1e-100 on (what is beyond stands as a text: stored, a number is written out, and read
-  again as another type); a text holds no NUL. What is unknown, repeated, read-only or of another type is refused, with
-  its place.
+- Bodies are JSON objects of at most 1 MiB (a batch: 8 MiB), 32 levels, and 200,000 lists and objects. A number is 0,
+  or from 1e-100 to 2^53 in magnitude; send others as strings, since the database would return them as another type.
+  Strings hold no NUL. Unknown, repeated, read-only and mistyped fields are refused, with their place; there is no
+  coercion.
 - A time is RFC 3339, with an offset from -14:00 to +14:00; in UTC its year is from 1 to 9999.
 - Refusals are `application/problem+json` (RFC 9457). A client may branch on `code`.
 - Hidden and absent are the same answer, everywhere.
-- Every change is one transaction, on disk before it is answered. With an `Idempotency-Key` it may be sent again safely.
-- Every read is one snapshot. Lists are followed by the address in `next`, which neither skips nor repeats a row.
+- Every change is one transaction, durable before the response. With an `Idempotency-Key` it is safe to send it again.
+- Every read is one snapshot. Lists continue at the address in `next`, which neither skips nor repeats a row.
 """
 
 
 def document() -> Json:
-    """The whole description. Raises Undocumented for what has no words yet."""
+    """The whole description. Raises Undocumented for a part without a description."""
     found = operations()
     if len({operation.id for operation in found}) < len(found):
         raise Undocumented(f"two operations have one name: {sorted(operation.id for operation in found)}")
@@ -114,7 +114,7 @@ def _schemas(found: Iterable[Operation]) -> tuple[dict[str, Json], dict[str, Jso
 
 
 def _choice(kind: Any) -> Json:
-    """A choice of a model's, which msgspec does not describe: Django's enums are of a metaclass of their own."""
+    """The schema of a model's choices, which msgspec cannot describe: Django's enums have a metaclass of their own."""
     if not issubclass(kind, Enum):
         raise NotImplementedError
     return {"type": "string", "enum": [choice.value for choice in kind]}
@@ -125,10 +125,10 @@ def _types_of(operation: Operation) -> list[Any]:
 
 
 def _class_name(name: str, schema: Json) -> str:
-    """A component's name, as a generated client has it for a class: `Listed_Task_`, as msgspec has it, is a TaskPage.
+    """A component's name, as a generated client names its class: msgspec's `Page_Task_` becomes TaskPage.
 
-    A class whose name another module has, too, comes with its module's. What has a property of its own name is an
-    Object by name: not every language has classes with a member of their name (C#: CS0542).
+    A class whose name another module has too is prefixed with its module's. One with a property of its own name gets
+    the suffix Object: in some languages a class cannot have a member of its name (C#: CS0542).
     """
     name = re.sub(r"^(?:Listed|Page)_(.+)_$", r"\1Page", ".".join(name.split(".")[-2:]))
     name = "".join(word[:1].upper() + word[1:] for word in re.split(r"[._]", name))
@@ -137,10 +137,10 @@ def _class_name(name: str, schema: Json) -> str:
 
 
 def _tidy(node: Any, references: Mapping[str, str] = MappingProxyType({})) -> Any:
-    """A schema as every generator reads it, with the references renamed.
+    """A schema that every generator accepts, with the references renamed.
 
-    Arrays say what is in them, choices of texts that they are texts, and patterns are ECMA-262's. A choice of one is
-    no `const`, which some do not take in a header. `default: null` is not there: clients would send it.
+    Arrays have `items`, enums of strings a `type`, and patterns are ECMA-262's. A single choice is an `enum`, since
+    some reject `const` in a header. `default: null` is removed, since clients would send it.
     """
     if isinstance(node, list):
         return [_tidy(item, references) for item in node]
@@ -167,9 +167,9 @@ def _tidy(node: Any, references: Mapping[str, str] = MappingProxyType({})) -> An
 
 
 def portable(pattern: str) -> str:
-    """A pattern of Python's as one that other languages read, too: without its ranges beyond the BMP.
+    """A Python pattern that other languages accept too: without its ranges beyond the BMP.
 
-    So much wider: a text of nothing but invisible characters from there fits the description, and is refused.
+    It is wider by these: a string of only invisible characters from there matches the schema, and is refused.
     """
     return re.sub("[\U00010000-\U0010ffff]-[\U00010000-\U0010ffff]", "", pattern)
 
@@ -188,7 +188,7 @@ def _operation(operation: Operation, schemas: dict[str, Json], components: dict[
     summary = re.split(r"(?<=[.])\s|:\s|;\s", operation.description, maxsplit=1)[0].rstrip(".:;").replace("\n", " ")
     scope = f"\n\nScope: `{operation.scope}`." if operation.scope else ""
     if operation.scope in READS:
-        scope += f" Without `{READS[operation.scope]}` rows are answered without what others have stored (`omitted`)."
+        scope += f" Without `{READS[operation.scope]}` rows are returned without what others have stored (`omitted`)."
     made: Json = {
         "operationId": operation.id,
         "tags": [operation.noun],
@@ -260,10 +260,10 @@ def _message_of(operation: Operation) -> str:
 
 
 def _messages(found: Iterable[Operation], schemas: dict[str, Json]) -> dict[str, Json]:
-    """The components of streams. Before OpenAPI 3.2 nothing says what the schema of a stream is of.
+    """The components of streams. OpenAPI before 3.2 does not define what the schema of a stream describes.
 
-    Generators of clients that read server-sent events (hey-api's) take it for that of each event's `data`, parsed;
-    those that compare answers with it (schemathesis), for that of each event. So it is either.
+    Client generators that read server-sent events (hey-api) take it for each event's parsed `data`; tools that validate
+    responses (schemathesis), for each whole event. So it is either.
     """
     made: dict[str, Json] = {}
     for operation in found:
@@ -288,12 +288,12 @@ def _messages(found: Iterable[Operation], schemas: dict[str, Json]) -> dict[str,
     return made
 
 
-# What all have in common
+# Shared components
 
 _KEYS = f"An agent's key, `mh_agent_…`. Its scopes are some of: {', '.join(Scope.values)}."
 _HEADERS: Json = {
     "X-Request-Id": {
-        "description": "The request's id, which stands in the server's log: the caller's own, when it is a plain one.",
+        "description": "The request's id, as in the server's log: the client's own, when it has this form.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{8,64}$"},
     },
@@ -304,16 +304,16 @@ _HEADERS: Json = {
     },
     "Link": {"description": "The neighbouring pages (RFC 8288), where there are any.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": "Seconds until it is worth trying again.",
+        "description": "Seconds to wait before a retry.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
     },
-    "WWW-Authenticate": {"description": "How to identify oneself.", "required": True, "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to authenticate.", "required": True, "schema": {"type": "string"}},
 }
 _PROBLEM: dict[str, Json] = {
     "FieldError": {
         "type": "object",
-        "description": "One fault. `pointer`: its place in the body (RFC 6901), or `?name` for a query's parameter.",
+        "description": "One fault. `pointer`: its place in the body (RFC 6901), or `?name` for a query parameter.",
         "properties": {
             "pointer": {"type": "string"},
             "code": {"type": "string", "enum": sorted({*problems.OF_FIELDS, *problems.OF_REQUESTS})},
@@ -324,7 +324,7 @@ _PROBLEM: dict[str, Json] = {
     },
     "Problem": {
         "type": "object",
-        "description": "RFC 9457. A 409 and a 412 have the present state as further members.",
+        "description": "RFC 9457. A 409 and a 412 have the current state as further members.",
         "properties": {
             "type": {"type": "string", "format": "uri-reference"},
             "title": {"type": "string"},

@@ -1,4 +1,4 @@
-"""The parameters of an operation in the API's description: of a door's Query, and its headers."""
+"""The parameters of an operation in the API's description: those of a door's Query, and its headers."""
 
 from datetime import datetime
 from typing import Any, get_args, get_origin
@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 _TEXT: Schema = msgspec.json.schema(Text)
 _LABEL = COMPARTMENT.removeprefix("^").partition("$")[0]
-# Types that are not written in a query as in JSON.
+# Types with another form in a query than in JSON.
 _OWN: dict[Any, Schema] = {
     When: {"type": "string", "format": "date-time"},
     datetime: {"type": "string", "format": "date-time"},
@@ -21,32 +21,32 @@ _OWN: dict[Any, Schema] = {
     float: {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     bool: {"type": "boolean"},
 }
-# Without which there is nothing to answer.
+# Parameters that are required, although their fields have a default.
 REQUIRED = frozenset({"search?q"})
 HEADERS: dict[str, tuple[str, Schema]] = {
     "Idempotency-Key": (
-        "For 24 hours a second request with this key and the same body does nothing and has the same answer.",
+        "For 24 hours a repeated request with this key and the same body changes nothing and gets the same response.",
         {"type": "string", "pattern": "^[!-~]{1,255}$"},
     ),
     "If-Match": (
-        "The ETag that was read; the change is made only if nothing changed meanwhile.",
+        "The ETag that was read; the change is made only while it is current.",
         {
             "type": "string",
             "pattern": '^"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\\.[1-9][0-9]{0,8}(\\.[0-9a-f]{8})?"$',
             "examples": ['"0198c0de-0000-7000-8000-000000000001.3.5f0c2a91"'],
         },
     ),
-    "If-None-Match": ("`*`: only make what is not there yet.", {"type": "string", "const": "*"}),
-    "GET If-None-Match": ("An ETag that one has: 304 as long as it is the newest.", {"type": "string"}),
+    "If-None-Match": ("`*`: only create what does not exist.", {"type": "string", "const": "*"}),
+    "GET If-None-Match": ("The ETag of a version that you have: 304 while it is current.", {"type": "string"}),
     "Last-Event-ID": (
-        "The `seq` after which the stream goes on.",
+        "The `seq` to resume after.",
         {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"},
     ),
 }
 
 
 class Undocumented(Exception):
-    """Something of the API has no words yet; the text says where they belong."""
+    """A part of the API has no description; the text says where it belongs."""
 
 
 def query_parameters(noun: str, query: type[Query]) -> list[dict[str, Any]]:

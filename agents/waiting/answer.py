@@ -1,4 +1,4 @@
-"""GET /api/v1/escalations/{id}/answer: a long poll for what a person answers."""
+"""GET /api/v1/escalations/{id}/answer: a long poll for a person's answer."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -20,16 +20,16 @@ class AnswerQuery(Query, kw_only=True):
     wait: Annotated[
         int,
         Meta(ge=0, le=MAX_WAIT_SECONDS),
-        about("Seconds to wait for the answer, on an event loop: nothing is held meanwhile."),
+        about("Seconds to wait for the answer (long poll)."),
     ] = 0
-    dialect: Annotated[Literal["hub"], about("How the answer is put.")] = "hub"
+    dialect: Annotated[Literal["hub"], about("The format of the answer.")] = "hub"
 
 
 async def answer(request: Request, receive: Receive, send: Send, escalation_id: UUID) -> None:
-    """Wait for the answer: 200 with it, at once when it is there; 204 when there is none after `wait` seconds (0..60).
+    """Wait for the answer: 200 with it as soon as it is there; 204 when there is none after `wait` seconds (0 to 60).
 
-    What happens meanwhile wakes the request, and rights are asked anew before it answers. A key may wait 8 times at
-    once (429). Who asked gets the decision and the action to take; any other who sees the escalation, joined or not,
+    An event wakes the request; the key is checked again before the response. A key may have 8 concurrent waits (429).
+    The agent that asked gets the decision and the action to take; any other that sees the escalation, joined or not,
     gets the words, with `answered_other` for `answered`.
     """
     await respond(request, receive, send, DOOR, partial(_answer, escalation_id))
@@ -40,7 +40,7 @@ async def _answer(escalation_id: UUID, request: Request) -> Answer | None:
     seconds = request.query(AnswerQuery).wait
 
     async def look() -> Answer | None:
-        # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
+        # Authenticates each time, as any request does: a revoked right takes effect.
         return await request.read(partial(_look, request, escalation_id))
 
     if not seconds:

@@ -1,7 +1,7 @@
-"""Who asks, as far as the event loop can tell before a thread is taken, and how much of each may be under way.
+"""Callers, identified on the event loop before a thread is taken, and the bounds on their requests in flight.
 
-A key or a session is looked up once and then taken as known for a minute, for counting only: each request is still
-authenticated by its door. What is not known counts as its address, so that made-up keys give nobody more.
+A key or a session is looked up once and then counts as known for a minute, for counting only: each request is still
+authenticated by its door. An unknown one counts as its address, so that made-up keys gain nothing.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from memoryhub.interface.server.lookups import look_up
 KNOWN_SECONDS = 60.0
 MAX_KNOWN = 10_000
 _LOOKED_UP = ("key", "session")
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0  # until a refusal is answered
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0  # by which a refusal is delayed
 
 
 class Caller(NamedTuple):
     """A key by its digest, a session by its id, a browser in which somebody has signed in before, or an address;
-    `static`: an address that asks for static files.
+    `static`: an address that requests static files.
     """
 
     kind: Literal["key", "session", "browser", "address", "static"]
@@ -40,7 +40,7 @@ class Caller(NamedTuple):
 
     @property
     def limit(self) -> int:
-        """How many requests may be under way."""
+        """The maximum of requests in flight."""
         if self.kind == "session":
             return int(settings.IN_FLIGHT_PER_SESSION)
         if self.kind in ("address", "browser"):
@@ -49,14 +49,14 @@ class Caller(NamedTuple):
 
 
 class Callers:
-    """Those that were known a moment ago."""
+    """A cache of known callers."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Caller, float] = OrderedDict()  # until when
-        self._asked: dict[Caller, asyncio.Task[bool]] = {}
+        self._lookups: dict[Caller, asyncio.Task[bool]] = {}
 
     async def find(self, head: Head) -> Caller:
-        """Who asks. Raises RateLimited when too many unknown ones do from one address."""
+        """The caller of a request. Raises RateLimited for too many unknown ones from one address."""
         caller = _claimed(head)
         if caller.kind not in _LOOKED_UP:
             return caller
@@ -65,13 +65,13 @@ class Callers:
         return _stranger(head)
 
     async def is_known(self, head: Head, caller: Caller) -> bool:
-        """Look it up now: whether the key is good, or the session somebody's. Raises RateLimited."""
+        """Look up now whether the key is valid, or the session signed in. Raises RateLimited."""
         if caller.kind not in _LOOKED_UP:
             return False
-        asked = self._asked.get(caller)
+        asked = self._lookups.get(caller)
         if asked is None:
-            asked = self._asked[caller] = asyncio.create_task(self._look(head.address, caller))
-            asked.add_done_callback(lambda _: self._asked.pop(caller, None))
+            asked = self._lookups[caller] = asyncio.create_task(self._look(head.address, caller))
+            asked.add_done_callback(lambda _: self._lookups.pop(caller, None))
         return await asyncio.shield(asked)
 
     async def _look(self, address: str, caller: Caller) -> bool:
@@ -79,7 +79,7 @@ class Callers:
         try:
             known = await look_up(address, question)
         except (DatabaseError, InterfaceError):
-            return True  # the door says that the database is away, and it is nobody's fault
+            return True  # the door will report that the database is away
         if known:
             self._known[caller] = time.monotonic() + KNOWN_SECONDS
             self._known.move_to_end(caller)
@@ -91,7 +91,7 @@ class Callers:
 
 
 def _claimed(head: Head) -> Caller:
-    """Who the request says that it is from."""
+    """The caller that the request claims to be."""
     scheme, _, key = head.headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer" and (digest := _digest(key)):
         return Caller("key", digest)
@@ -103,12 +103,12 @@ def _claimed(head: Head) -> Caller:
 def _stranger(head: Head) -> Caller:
     if head.scope["path"].startswith(settings.STATIC_URL):
         return Caller("static", head.address)
-    # Else one neighbour at an office's address could keep all others there from signing in.
+    # Else one client behind a shared address could keep all others there from signing in.
     browser = browser_of(head.cookies) if b"cookie" in head.headers else None
     return Caller("browser", browser) if browser else Caller("address", head.address)
 
 
-_digests: OrderedDict[bytes, bytes] = OrderedDict()  # of keys, by a hash of them that is quicker than their checksum
+_digests: OrderedDict[bytes, bytes] = OrderedDict()  # of keys, by a hash of them that is faster than their checksum
 
 
 def _digest(key: bytes) -> bytes | None:
@@ -129,13 +129,13 @@ def _is_session(key: str) -> bool:
 
 
 class Refusals:
-    """Refusals of too many requests wait a while: who asks again at once would cost more refused than served."""
+    """Delays refusals of too many requests: a client that retries immediately would cost more refused than served."""
 
     def __init__(self) -> None:
         self._held: Counter[Caller] = Counter()
 
     async def hold(self, caller: Caller, pause: Callable[[float], Awaitable[bool]]) -> bool:
-        """Wait by `pause`, whose answer is returned: so many seconds, the longer the more of this caller's wait."""
+        """Wait by `pause`, for 0.5 to 10 s, longer the more refusals of this caller wait; returns what `pause` does."""
         self._held[caller] += 1
         try:
             return await pause(min(LONGEST_SECONDS, SHORTEST_SECONDS + self._held[caller] / 64))
@@ -146,21 +146,21 @@ class Refusals:
 
 
 class InFlight:
-    """How many requests of each caller are under way."""
+    """The number of each caller's requests in flight."""
 
     def __init__(self) -> None:
         self._taken: Counter[Caller] = Counter()
 
     def take(self, caller: Caller) -> None:
-        """One more. Raises RateLimited."""
+        """Count one more. Raises RateLimited."""
         taken = self._taken[caller]
         if taken >= caller.limit:
             who = {"key": "A key", "session": "A session"}.get(caller.kind, "An address without a key or a session")
-            raise RateLimited(f"{who} may have {caller.limit} requests under way at once. Wait for an answer first.")
+            raise RateLimited(f"{who} may have {caller.limit} concurrent requests. Wait for a response first.")
         self._taken[caller] = taken + 1
 
     def give(self, caller: Caller) -> None:
-        """One less."""
+        """Count one less."""
         self._taken[caller] -= 1
         if not self._taken[caller]:
             del self._taken[caller]

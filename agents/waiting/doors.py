@@ -1,6 +1,6 @@
-"""What every door does that is served on the event loop: such a request may wait, and holds no thread and no database
-connection while it does. The key is checked before anything else, errors are problems, and a client that has gone away
-frees what it held.
+"""The base of the doors on the event loop. Their requests may wait, and hold no thread and no database connection
+while they do. The key is checked before anything else, errors are problems, and a client that disconnects frees what it
+held.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound=Query)
 
 MAX_WAIT_SECONDS = 60
-PLACES_PER_KEY = 8  # long polls and streams at once
+PLACES_PER_KEY = 8  # concurrent long polls and streams
 RETRY_SECONDS = 5
 
 log = structlog.get_logger("memoryhub.request")
@@ -50,7 +50,7 @@ _taken: Counter[UUID] = Counter()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of a door. `scope` is the one of ASGI; `limits`: the headers that tell how many the key has left."""
+    """A request to a door. `scope`: ASGI's; `limits`: the response's RateLimit headers."""
 
     scope: Scope
     caller: Hashable
@@ -64,27 +64,27 @@ class Request:
         return cls(scope, caller, headers, request_id_from(headers.get("x-request-id")))
 
     async def read(self, function: Callable[[], T]) -> T:
-        """Run a short question to the database, as one of its caller's."""
+        """Run a short database query, as one of its caller's."""
         return await read_for(self.caller, function)
 
     def check(self) -> None:
-        """Raises what a door refuses before it looks at the key: a foreign host, another method, two keys."""
+        """Refuse, before the key is looked at, a foreign host, another method, and two keys."""
         forwarded = self.headers.get("x-forwarded-proto") if settings.HTTPS else None
         check_address(self.headers.get("host", ""), is_secure="https" in (self.scope.get("scheme"), forwarded))
         if self.scope["method"] != "GET":
-            raise MethodNotAllowed("This method is not for this address.", headers={"Allow": "GET"})
+            raise MethodNotAllowed("This address does not accept this method.", headers={"Allow": "GET"})
         if sum(name.lower() == b"authorization" for name, _ in self.scope["headers"]) > 1:
             raise Unauthorized("Send one Authorization header.")
 
     def admit(self, needed: str) -> Viewer:
-        """The key's viewer, when the request arrives; on a thread. Raises as enter(), and RateLimited."""
+        """The key's viewer, when the request arrives; counts it. On a thread. Raises as enter(), and RateLimited."""
         viewer = authenticate(self.headers.get("authorization"), self.request_id)
         self.limits.update(spend(viewer))
         require_scope(viewer, needed)
         return viewer
 
     def enter(self, needed: str) -> Viewer:
-        """The key's viewer, as it is by now. Raises Unauthorized, Forbidden without the scope `needed`."""
+        """The key's viewer, as of now. Raises Unauthorized, Forbidden without the scope `needed`."""
         viewer = authenticate(self.headers.get("authorization"), self.request_id)
         require_scope(viewer, needed)
         return viewer
@@ -94,7 +94,7 @@ class Request:
         return read_query(params_of(self.scope["query_string"], kind), kind)
 
     def refusal(self, error: BaseException) -> Reply:
-        """The problem that answers an exception; what no action refused is logged."""
+        """The problem for an exception; any but a HubError is logged."""
         if not isinstance(error, HubError):
             log.error("failed", **describe(error))
         status, told, body = problem(error_of(error), self.request_id)
@@ -102,7 +102,7 @@ class Request:
 
 
 class Waiter:
-    """Wakes one long poll when an event comes that it takes, or when the rights that it rests on have changed."""
+    """Wakes one long poll when a wanted event comes, or when its rights have changed."""
 
     task = None
     render = None
@@ -113,7 +113,7 @@ class Waiter:
         self.revoked = False
 
     def hear(self, event: LiveEvent, frame: Any) -> None:
-        """Wake when it is taken."""
+        """Wake when the event is wanted."""
         if self.takes(event):
             self.woken.set()
 
@@ -121,19 +121,19 @@ class Waiter:
         """Nothing to do."""
 
     def fork(self, fork: int, ledger: Ledger) -> None:
-        """Wake to look whether the cursor still holds."""
+        """Wake to check whether the cursor still holds."""
         self.woken.set()
 
     def revoke(self) -> None:
-        """Wake to look a last time, with the key as it is now."""
+        """Wake for a last look, with the key as it is now."""
         self.revoked = True
         self.woken.set()
 
     async def until(self, look: Callable[[], Awaitable[T]], is_enough: Callable[[T], bool], seconds: int) -> T:
-        """What `look` finds: when it is enough, or after `seconds` at last. Raises RateLimited, Unavailable."""
+        """What `look` returns, once it `is_enough` or after `seconds`. Raises RateLimited, Unavailable."""
         deadline = asyncio.get_running_loop().time() + seconds
         with place(self.viewer), connected(self):
-            # Subscribed first, looked after: what happens in between wakes it.
+            # Subscribe first, then look: an event in between wakes it.
             await live.subscribe(self)
             while True:
                 self.woken.clear()
@@ -147,10 +147,10 @@ class Waiter:
 
 @contextmanager
 def place(viewer: Viewer) -> Iterator[None]:
-    """One of the key's places, for as long as it waits. Raises RateLimited when all are taken."""
+    """Take one of the key's places for the block. Raises RateLimited when all are taken."""
     assert viewer.credential is not None
     if _taken[viewer.credential] >= PLACES_PER_KEY:
-        words = f"A key may have {PLACES_PER_KEY} waiting requests and streams at once."
+        words = f"A key may have {PLACES_PER_KEY} concurrent waiting requests and streams."
         raise RateLimited(words, retry_after=RETRY_SECONDS)
     _taken[viewer.credential] += 1
     try:
@@ -163,7 +163,7 @@ def place(viewer: Viewer) -> Iterator[None]:
 
 @contextmanager
 def connected(subscriber: Any) -> Iterator[None]:
-    """Its rights are watched; afterwards it hears nothing more."""
+    """Watch the subscriber's rights for the block; then unsubscribe it."""
     sweeper.add(subscriber)
     try:
         yield
@@ -174,9 +174,9 @@ def connected(subscriber: Any) -> Iterator[None]:
 
 @asynccontextmanager
 async def noted(request: Request, door: str, status: Callable[[], int | None]) -> AsyncIterator[None]:
-    """Log lines under the request's id, and what the middleware notes of other requests.
+    """Bind the request's id to log lines; count and log the request, as the middleware does for others.
 
-    The time, which is mostly waiting, is not in the histogram. `status` None: the client went away before an answer.
+    Its time, mostly waiting, is not in the histogram. `status` None: the client disconnected before a response.
     """
     with structlog.contextvars.bound_contextvars(request_id=request.request_id):
         started = time.perf_counter()
@@ -191,9 +191,9 @@ async def noted(request: Request, door: str, status: Callable[[], int | None]) -
 async def respond(
     request: Request, receive: Receive, send: Send, door: str, answer: Callable[[Request], Awaitable[Any]]
 ) -> None:
-    """Serve one request with what `answer` returns, as JSON (None: 204), or the problem of what it raises.
+    """Serve one request with what `answer` returns, as JSON (None: 204), or the problem for what it raises.
 
-    It is cancelled when the client goes away. One that still waits when the process ends is answered 503.
+    It is cancelled when the client disconnects. A request that still waits when the process stops gets a 503.
     """
     status: int | None = None
     async with noted(request, door, lambda: status):
@@ -204,8 +204,8 @@ async def respond(
             if answering.done():
                 status, headers, body = answering.result()
                 await send_whole(send, request, (status, headers, body))
-        except asyncio.CancelledError:  # the process ends
-            status, headers, body = request.refusal(Unavailable("This server is stopping; ask again."))
+        except asyncio.CancelledError:  # the process stops
+            status, headers, body = request.refusal(Unavailable("This server is stopping; try again."))
             await send_whole(send, request, (status, headers, body))
         finally:
             answering.cancel()
@@ -225,14 +225,14 @@ async def _reply(request: Request, answer: Callable[[Request], Awaitable[Any]]) 
 
 
 async def disconnected(receive: Receive) -> None:
-    """Returns when the client has gone away, or sends more than a reader has to say."""
+    """Return when the client has disconnected, or has sent more than a GET needs (SMALL bytes)."""
     sent = 0
     while (message := await receive())["type"] != "http.disconnect" and sent <= SMALL:
         sent += len(message.get("body", b""))
 
 
 async def send_whole(send: Send, request: Request, reply: Reply) -> None:
-    """Send an answer in one piece."""
+    """Send a response in one piece."""
     status, headers, body = reply
     encoded = encode({**headers, "X-Request-Id": request.request_id})
     if status != 204:
@@ -242,5 +242,5 @@ async def send_whole(send: Send, request: Request, reply: Reply) -> None:
 
 
 def encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI wants them."""
+    """Headers in ASGI's form."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""GET /api/v1/feed: what has changed since a `seq`, page by page, or waiting for it."""
+"""GET /api/v1/feed: what has changed since a `seq`, by page or by long poll."""
 
 import re
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class EventsQuery(Query, kw_only=True):
     types: Annotated[
         list[Annotated[str, Meta(pattern=r"^[a-z_]{1,30}(\.[a-z_]{1,30})?$")]] | None,
         about(
-            "Only events of these types, repeated, or with commas between: of rows (`observation`) or of events"
+            "Only events of these types, repeated or comma-separated: of rows (`observation`) or of events"
             " (`observation.log`)."
         ),
     ] = None
-    task: Annotated[TaskKey | None, about("Only of this task; 404 when there is none that one may see.")] = None
+    task: Annotated[TaskKey | None, about("Only events of this task; 404 when it is absent or hidden.")] = None
     after: Annotated[
-        Seq | None, about("The `seq` after which to begin: `next` of the last page. Without it the feed begins now.")
+        Seq | None, about("The `seq` to begin after: `next` of the last page. Without it the feed begins now.")
     ] = None
 
 
@@ -41,18 +41,18 @@ class FeedQuery(EventsQuery, kw_only=True):
     limit: Annotated[
         int,
         Meta(ge=1, le=MAX_LIMIT),
-        about("How many events a page has at most."),
+        about("The maximum of events."),
     ] = DEFAULT_LIMIT
     wait: Annotated[
         int,
         Meta(ge=0, le=MAX_WAIT_SECONDS),
-        about("Seconds to wait for the first event, on an event loop: nothing is held meanwhile."),
+        about("Seconds to wait for the first event (long poll)."),
     ] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRequest:
-    """What a long poll asks for, and for whom."""
+    """The parameters of a long poll, and its viewer."""
 
     viewer: Viewer
     wanted: Wanted
@@ -62,21 +62,21 @@ class FeedRequest:
 
 
 async def feed(request: Request, receive: Receive, send: Send) -> None:
-    """Read the events after `after`, in commit order, and the cursor `next` to go on from.
+    """Read the events after `after`, in commit order, and the cursor `next` to continue from.
 
-    `next` is the `seq` up to which everything that the key may see, and that the filters take, was answered; it is
-    `after` again when nothing has happened meanwhile. Without `after` the feed begins now. With `wait` an empty page
-    waits for the first event. What is told is on disk; of several at once none is passed over, and none comes before
-    one that was committed earlier. 410 `resync`, with `floor`, `head` and `life`, for a cursor of the future, below the
-    feed's floor, more than 10,000 events behind, or of a history that is lost (`life` counts those that the ledger was
-    given: a standby that lacked the last commits took over, or a backup was put back): read afresh what you need, and
-    go on from `head`, or after a loss from `floor`, which misses nothing.
+    `next` is the `seq` up to which every event that the key may see, and that the filters select, was returned; it
+    equals `after` when nothing has happened. Without `after` the feed begins now. With `wait` an empty page waits for
+    the first event. Returned events are durable; of concurrent commits none is skipped, and none comes out of order.
+    410 `resync`, with `floor`, `head` and `life`, for a cursor ahead of the ledger, below the feed's floor, more than
+    10,000 events behind, or of a lost history (`life` counts the ledger's histories: a standby that lacked the last
+    commits was promoted, or a backup was restored): read a fresh snapshot of what you need, and resume at `head`, or
+    after a loss at `floor`, which misses nothing.
     """
     await respond(request, receive, send, DOOR, _page)
 
 
 async def _page(request: Request) -> FeedEvents:
-    asked = await request.read(partial(_asked, request))
+    asked = await request.read(partial(_requested, request))
     look = partial(request.read, partial(_look, request, asked))
     found = await look()
     if found["events"] or not asked.wait:
@@ -85,7 +85,7 @@ async def _page(request: Request) -> FeedEvents:
     return await waiter.until(look, lambda page: bool(page["events"]), asked.wait)
 
 
-def _asked(request: Request) -> FeedRequest:
+def _requested(request: Request) -> FeedRequest:
     viewer = request.admit(NEEDED)
     query = request.query(FeedQuery)
     wanted = wanted_of(viewer, query)
@@ -94,11 +94,11 @@ def _asked(request: Request) -> FeedRequest:
 
 
 def wanted_of(viewer: Viewer, query: EventsQuery) -> Wanted:
-    """The filters `types` and `task`. Raises Invalid; NotFound for a task that is hidden."""
+    """The filters `types` and `task`. Raises Invalid; NotFound for an absent or hidden task."""
     types = query.types
     for word in types or ():
         if not _TYPE.fullmatch(word):
-            words = "A type is that of a row, such as observation, or of an event, such as observation.log."
+            words = "A type is a row's, such as observation, or an event's, such as observation.log."
             raise Invalid(errors=(FieldError("?types", Code.BAD_FORMAT, words),))
     task = None
     if query.task is not None:
@@ -108,7 +108,7 @@ def wanted_of(viewer: Viewer, query: EventsQuery) -> Wanted:
 
 
 def _look(request: Request, asked: FeedRequest) -> FeedEvents:
-    # The key is asked again each time, as for any request: what was taken away meanwhile is gone.
+    # Authenticates each time, as any request does: a revoked right takes effect.
     viewer = request.enter(NEEDED)
     ledger = check_cursor(viewer, asked.after)
     with viewer_transaction(viewer, read_only=True):

@@ -1,6 +1,6 @@
-"""What the feed tells of an event: the same members for the long poll and the stream, without content.
+"""How the feed shows an event: the same members for the long poll and the stream, without content.
 
-The stream's bytes are made once a process and event, and shared by all who may see it.
+The stream's bytes are rendered once per process and event, and shared by all who may see it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,13 +19,13 @@ from memoryhub.memory.schemas.rows import Instant
 from memoryhub.memory.selectors import alerts as alert_selectors
 from memoryhub.memory.selectors import tasks as task_selectors
 
-# Administration is told at the desk's ledger, not to agents.
+# Administration is shown in the desk's ledger, not to agents.
 ADMINISTRATION = frozenset({"membership", "compartment", "agent", "key", "team", "person", "queue", "feed", "ledger"})
 
 
 class FeedEvent(TypedDict):
-    """`id`: of the row (null: of none); `task`: its task's key, where the reader may see the task. `life`: the ordinal
-    of the history of the ledger that the event is of.
+    """`id`: the row's, if any; `task`: its task's key, where the reader may see the task. `life`: the ordinal of the
+    ledger's history that the event belongs to.
     """
 
     seq: int
@@ -41,7 +41,7 @@ class FeedEvent(TypedDict):
 
 
 class FeedEvents(TypedDict):
-    """`next`: the cursor to go on from. `life`: the ordinal of the ledger's present history."""
+    """`next`: the cursor to continue from. `life`: the ordinal of the ledger's present history."""
 
     events: list[FeedEvent]
     next: int
@@ -50,9 +50,9 @@ class FeedEvents(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An event's bytes in a stream. `named`: with the key of its task, for those whom the task's label allows.
+    """An event's bytes in a stream. `named`: with the key of its task, for viewers who dominate the task's label.
 
-    `alert`: what comes before it, for those to whom the alert was sent.
+    `alert`: the alert to push before it, for the alert's recipients.
     """
 
     plain: bytes
@@ -61,7 +61,7 @@ class Frame:
     alert: bytes = b""
 
     def of(self, viewer: Viewer) -> bytes:
-        """What this viewer, who may see the event, is sent."""
+        """The bytes for this viewer, who may see the event."""
         if self.named is None or self.task_label is None:
             return self.plain
         allowed = viewer.dominates(self.task_label.sensitivity, self.task_label.compartments)
@@ -69,13 +69,13 @@ class Frame:
 
 
 def page_of(viewer: Viewer, events: Sequence[LiveEvent]) -> list[FeedEvent]:
-    """The events as the long poll answers them."""
+    """The events as the long poll returns them."""
     keys = task_selectors.keys_by_id(viewer, {event.task_id for event in events if event.task_id})
     return [_members(event, keys.get(event.task_id) if event.task_id else None) for event in events]
 
 
 def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
-    """The frames of each event, by the team's own viewer, for readers of every clearance."""
+    """The frame of each event, rendered by the system viewer for viewers of every clearance."""
     with viewer_transaction(viewer, read_only=True):
         tasks = task_selectors.refs_by_id(viewer, {event.task_id for event in events if event.task_id})
         alerts = alert_selectors.to_push(viewer, {event.row_id for event in events if is_alert(event) and event.row_id})
@@ -99,23 +99,23 @@ def is_alert(event: LiveEvent) -> bool:
 
 
 def push(row: alert_selectors.StoredAlert) -> bytes:
-    """An alert as a stream pushes it; no place to resume from, since it comes again until it is acknowledged."""
+    """An alert as a stream pushes it; without an id to resume from, since it is pushed until it is acknowledged."""
     return block("alert", row.show_pushed())
 
 
 def block(event: str, data: Any, *, seq: int | None = None) -> bytes:
-    """One event of a stream (WHATWG HTML, 9.2.6). Without `seq` it is no place to resume from."""
+    """One event of a stream (WHATWG HTML, 9.2.6). Without `seq` it has no id to resume from."""
     place = b"" if seq is None else b"id: %d\n" % seq
     return place + b"event: %s\ndata: %s\n\n" % (event.encode(), dump(data))
 
 
 def resync(fork: int, ledger: Ledger) -> bytes:
-    """That what came after `fork` is of a history that is lost; without an id, since it is no place to resume from."""
+    """The notice that events after `fork` are of a lost history; without an id, since it is no place to resume from."""
     return block("resync", {"code": Code.RESYNC, "floor": fork, "head": ledger.head, "life": ledger.life})
 
 
 def place(seq: int) -> bytes:
-    """That everything up to `seq` was sent: a comment, which keeps the connection, and the id to resume from."""
+    """The notice that everything up to `seq` was sent: a comment, as a keep-alive, and the id to resume from."""
     return b":\nid: %d\n\n" % seq
 
 
@@ -129,7 +129,7 @@ def _members(event: LiveEvent, task: str | None) -> FeedEvent:
         "label": str(event.label),
         "author": event.actor,
         "at": event.at,
-        # Earlier versions told the verdict, which no agent hears before it is handed back.
+        # Events of earlier versions hold the verdict, which no agent may see before it is handed back.
         "data": {name: value for name, value in event.data.items() if name != "verdict"},
     }
     if task is not None:

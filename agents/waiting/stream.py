@@ -1,7 +1,7 @@
-"""GET /api/v1/feed/stream: the feed as server-sent events, from the ledger first and then as it happens.
+"""GET /api/v1/feed/stream: the feed as server-sent events, first from the ledger, then live.
 
-A stream costs its process a bounded queue of shared bytes. A reader that does not take what it is sent is cut and may
-resume; it delays nobody, since nothing waits for it.
+A stream costs its process a bounded queue of shared bytes. A client that does not read is disconnected and may resume;
+it delays nobody, since nothing waits for it.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from memoryhub.memory.selectors import alerts as alert_selectors
 DOOR = "api/v1/feed/stream"
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MAX_WAITING_BYTES = 1024 * 1024
-SEND_BYTES = 64 * 1024  # at once
-SEND_SECONDS = 30.0  # a reader that takes nothing for so long is cut
+SEND_BYTES = 64 * 1024  # per write
+SEND_SECONDS = 30.0  # per write; then a client that does not read is disconnected
 CLOSE_SECONDS = 1.0
 MOST_ALERTS = 100  # pushed when a stream begins; the list has all
 HELLO = b"retry: 2000\n\n"
-# Why this side has ended a stream.
+# Why the server has ended a stream.
 REVOKED, TOO_SLOW, FAILED, FORKED = "rights", "slow", "failed", "forked"
 
 STREAMS = Gauge("memoryhub_streams", "Open streams of the feed of this process.")
@@ -45,11 +45,11 @@ log = structlog.get_logger(__name__)
 async def stream(request: Request, receive: Receive, send: Send) -> None:
     """Follow the feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
 
-    `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event comes at least
-    once, in commit order, whatever is written meanwhile; an id without an event says how far everything was sent. To a
-    key with the scope `alerts` the stream also pushes each alert (`event: alert`, without an id) when it is sent, and
-    on every beginning those not yet acknowledged. A reader that does not keep up is cut and may resume. 410 `resync`
-    instead of a stream, as the feed.
+    `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event is delivered at
+    least once, in commit order, whatever is written meanwhile; an id without an event marks how far the feed was sent.
+    To a key with the scope `alerts` the stream also pushes each alert (`event: alert`, without an id) when it is sent,
+    and at its start those not yet acknowledged. A client that does not keep up is disconnected and may resume. 410
+    `resync` instead of a stream, as for the feed.
     """
     made = Stream(request, send)
     async with noted(request, DOOR, lambda: made.status):
@@ -57,7 +57,7 @@ async def stream(request: Request, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait((serving, gone), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # the process ends, and the stream with it
+        except asyncio.CancelledError:  # the process stops, and the stream with it
             if made.status == 200:
                 await send({"type": "http.response.body", "body": b""})
         finally:
@@ -67,7 +67,7 @@ async def stream(request: Request, receive: Receive, send: Send) -> None:
 
 
 class Stream:
-    """One reader's stream. It is a live.Subscriber, and a Connection of the rights' sweeper."""
+    """One client's stream. It is a live.Subscriber, and a Connection of the rights' sweeper."""
 
     task = None
     render = staticmethod(frames.render)
@@ -81,22 +81,22 @@ class Stream:
         self._queue: deque[tuple[int, bytes]] = deque()
         self._waiting_bytes = 0
         self._filled = asyncio.Event()
-        self._reached: int | None = None  # up to which the ledger was sent; None: not yet
-        self._told = 0  # the greatest id that was sent, or waits to be
-        self._farewell = b""  # what is sent last
+        self._reached: int | None = None  # the `seq` up to which the ledger was sent; None: not yet
+        self._last_id = 0  # the greatest id that was sent or queued
+        self._farewell = b""  # the last bytes to send
         self._pumping: asyncio.Task[None] | None = None
         self._ended = ""
 
     async def serve(self) -> None:
-        """Send the stream until this side ends it; a problem instead, when it cannot begin."""
+        """Send the stream until the server ends it; a problem instead, when it cannot begin."""
         try:
             self.request.check()
             after = await self.request.read(self._open)
             with place(self.viewer), connected(self):
                 await live.subscribe(self)
                 head = await self.request.read(partial(self._resume, after))
-                self._told = head if after is None else after
-                await self._run(self._told, head)
+                self._last_id = head if after is None else after
+                await self._run(self._last_id, head)
         except Exception as error:
             if self.status is not None:
                 log.error("stream_failed", **describe(error))
@@ -139,7 +139,7 @@ class Stream:
             await self._close()
         finally:
             self._pumping.cancel()
-            self._pumping = None  # it refers to this stream, with all that waits
+            self._pumping = None  # breaks the reference cycle with this stream and its queue
             self._queue.clear()
             STREAMS.dec()
 
@@ -148,10 +148,10 @@ class Stream:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._send({"type": "http.response.body", "body": b""})
         except TimeoutError:
-            pass  # the reader takes nothing; the server ends the connection when this application returns
+            pass  # the client does not read; the server closes the connection when this application returns
 
     def end(self, reason: str) -> None:
-        """End it from this side. Nothing is sent after, not even what waits."""
+        """End the stream from the server's side. Nothing more is sent, not even what is queued."""
         if self._ended:
             return
         self._ended = reason
@@ -162,11 +162,11 @@ class Stream:
             self._pumping.cancel()
 
     def revoke(self) -> None:
-        """End it, since its rights have changed."""
+        """End the stream: its rights have changed."""
         self.end(REVOKED)
 
     def hear(self, event: LiveEvent, frame: frames.Frame) -> None:
-        """Queue the event, when it is wanted. One's own rights that have changed end the stream."""
+        """Queue the event when it is wanted. A change to the viewer's own membership ends the stream."""
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke()
         elif self.wanted.takes(event) and (self._reached is None or event.seq > self._reached):
@@ -174,13 +174,13 @@ class Stream:
             self._put(event.seq, (frame.alert if is_sent_here else b"") + frame.of(self.viewer))
 
     def beat(self, seq: int) -> None:
-        """Everything up to this `seq` that is for this stream stands in the queue before the beat."""
+        """Queue the beat: every event up to this `seq` that is for this stream is queued before it."""
         if self._reached is not None:
             self._put(seq, frames.place(max(seq, self._reached)))
 
     def fork(self, fork: int, ledger: Ledger) -> None:
-        """Who was told what came after the fork is told so, and that is the end; the others go on."""
-        if self._told <= fork or self._farewell or self._ended:
+        """End a stream that was sent events from after the fork, with a `resync`; the others continue."""
+        if self._last_id <= fork or self._farewell or self._ended:
             return
         self._farewell = frames.resync(fork, ledger)
         ENDED.labels(FORKED).inc()
@@ -190,7 +190,7 @@ class Stream:
     def _put(self, seq: int, data: bytes) -> None:
         if self._ended or self._farewell:
             return
-        self._told = max(self._told, seq)
+        self._last_id = max(self._last_id, seq)
         self._waiting_bytes += len(data)
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self.end(TOO_SLOW)
@@ -204,12 +204,12 @@ class Stream:
             missed, reached = await self.request.read(partial(self._missed, after))
             await self._write(missed)
             if reached == after:
-                break  # the ledger is shorter by now: the reader tells
-            self._told = after = reached
+                break  # the ledger is shorter by now: the reader will report the fork
+            self._last_id = after = reached
         await self._write(await self.request.read(self._open_alerts))
         self._reached = after
         for seq, data in tuple(self._queue):
-            if seq <= after:  # heard meanwhile, and sent from the ledger
+            if seq <= after:  # already sent from the ledger
                 self._queue.popleft()
                 self._waiting_bytes -= len(data)
         while True:
@@ -223,7 +223,7 @@ class Stream:
                 await self._filled.wait()
 
     def _take(self) -> bytes:
-        """What waits, about SEND_BYTES at once."""
+        """The next queued bytes, about SEND_BYTES."""
         parts: list[bytes] = []
         size = 0
         while self._queue and size < SEND_BYTES:
@@ -232,7 +232,7 @@ class Stream:
         return b"".join(parts)
 
     def _missed(self, after: int) -> tuple[bytes, int]:
-        """What was missed after `after`, read through this viewer's own rights, and how far that goes."""
+        """The events after `after`, read with this viewer's own rights, and the `seq` that they reach."""
         head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
             events, reached = read_events(self.viewer, after, head, wanted=self.wanted)
@@ -241,7 +241,7 @@ class Stream:
         return b"".join([*blocks, frames.place(reached)]), reached
 
     def _open_alerts(self) -> bytes:
-        """What was sent to this agent and is not acknowledged, the oldest first."""
+        """This agent's alerts that are not acknowledged, the oldest first."""
         if not self._takes_alerts or not self.wanted.takes_kind("alert.send", "alert"):
             return b""
         with viewer_transaction(self.viewer, read_only=True):

@@ -10,7 +10,7 @@ from memoryhub.core.viewers import Viewer
 
 
 @action("escalation.note", roles=AGENTS | VERBS["note"].roles, scope="escalations")
-def note(viewer: Viewer, *, escalation_id: UUID, text: str, audience: Audience = Audience.PEOPLE) -> Note:
+def note(viewer: Viewer, *, escalation_id: UUID, text: str, audience: Audience = Audience.EVERYONE) -> Note:
     """Add a note under the escalation's label. Raises NotFound; RateLimited beyond the agents' budget of notes."""
     escalation, _ = lock(viewer, escalation_id)
     require(viewer, escalation, "note")

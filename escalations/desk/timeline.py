@@ -77,12 +77,22 @@ class Item:
     tags: Sequence[str] = ()
     importance: float | None = None
     private: bool = False
+    people_only: bool = False
     pinned: bool = False
     status: str = ""
     outcome: str = ""
     data: dict[str, Any] | None = None
     about: UUID | None = None
     mark: str = ""
+
+    @property
+    def is_memory(self) -> bool:
+        return self.kind in KINDS
+
+    @property
+    def words(self) -> list[Any]:
+        """The members of the text that its kind is found by."""
+        return [self.text[name] for name in KINDS[self.kind].searched if self.text and name in self.text]
 
     @property
     def is_confidential(self) -> bool:
@@ -253,7 +263,7 @@ def _events(
     floor: UUID | None,
 ) -> QuerySet[Event]:
     rows = _changes(viewer).filter(task_id=task).order_by("-id")
-    if wanted.tag or wanted.kind in ("observation", "decision"):
+    if wanted.tag or wanted.kind in {kind.name for kind in _kinds()}:
         return rows.none()
     if wanted.kind == "note" or wanted.q:
         rows = rows.filter(type=_NOTE)
@@ -334,6 +344,7 @@ def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
         what=event.type,
         text=(_told(event, words) if words is not None else {}) if opened or not sealed else None,
         data=data,
+        people_only=event.people,
         about=event.row_id if of_decision else None,
         outcome=event.data.get("outcome", "") if of_decision else "",
         mark=event.data.get("outcome", "revoked") if of_decision else "",

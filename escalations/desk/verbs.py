@@ -18,7 +18,7 @@ from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.desk import argument_fields as forms
 from escalations.desk import learning_form
 from escalations.json_text import arguments_of, merge
-from escalations.models import Escalation, Verdict
+from escalations.models import Audience, Escalation, Verdict
 from escalations.permissions import Verb
 from escalations.selectors import escalations
 from escalations.standing import in_states
@@ -45,6 +45,7 @@ class EmptyBody(Shape, kw_only=True):
 
 class NoteBody(Shape, kw_only=True):
     text: Text
+    audience: Audience = Audience.EVERYONE
 
 
 class DecideBody(Shape, kw_only=True):
@@ -149,7 +150,7 @@ class WriteNote(Door):
     shape = NoteBody
 
     def act(self, escalation_id: UUID, body: NoteBody) -> Escalation:
-        return notes.note(self.viewer, escalation_id=escalation_id, text=body.text).escalation
+        return notes.note(self.viewer, escalation_id=escalation_id, text=body.text, audience=body.audience).escalation
 
 
 class Decide(Door):

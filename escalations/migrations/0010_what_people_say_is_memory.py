@@ -8,21 +8,16 @@ from django.db.migrations.operations.base import Operation
 
 from memoryhub.core.access.rls import PEOPLE, reading
 
-# The event that handed an answer back, ended its escalation, or cancelled it; and whose notes agents have written.
+# The event that handed an answer back, ended its escalation, or cancelled it. Notes were for everyone: the page said so.
 _FILL = """
-update escalation_note n set task_id = e.task_id,
-       audience = case when exists (select from membership m where m.id = n.author_id and m.role = 'agent')
-                  then 'everyone' else 'people' end
-from escalation e where e.id = n.escalation_id;
+update escalation_note n set task_id = e.task_id from escalation e where e.id = n.escalation_id;
 update escalation_answer a set task_id = e.task_id from escalation e where e.id = a.escalation_id;
 update escalation_answer a set given_id = (
     select x.id from event x
     where x.task_id = a.task_id and x.row_id = a.escalation_id and x.id >= a.event_id
       and x.type in ('escalation.hand_back', 'escalation.finish', 'escalation.cancel')
     order by x.id limit 1)
-where a.withdrawn_at is null;
-update event x set people = true from escalation_note n
-where n.event_id = x.id and n.audience = 'people' and x.type = 'escalation.note'
+where a.withdrawn_at is null
 """
 _GIVEN = "given_id is not null and withdrawn_at is null"
 # An agent's request may find a claim that is over, and with it an answer that the agent does not see.
@@ -70,7 +65,7 @@ class Migration(migrations.Migration):
             model_name="note",
             name="audience",
             field=models.CharField(
-                choices=[("people", "People"), ("everyone", "Everyone")], default="people", max_length=10
+                choices=[("people", "People"), ("everyone", "Everyone")], default="everyone", max_length=10
             ),
         ),
         migrations.AddField(model_name="answer", name="given_id", field=models.UUIDField(null=True)),

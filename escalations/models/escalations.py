@@ -129,7 +129,7 @@ class Note(Labelled):
 
     escalation = models.ForeignKey(Escalation, on_delete=models.PROTECT, related_name="notes")
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="+", db_index=False)
-    audience = models.CharField(max_length=10, choices=Audience.choices, default=Audience.PEOPLE)
+    audience = models.CharField(max_length=10, choices=Audience.choices, default=Audience.EVERYONE)
     # Of the request that became this note, so that repeating it adds nothing.
     client_ref = models.CharField(max_length=200, null=True)
 

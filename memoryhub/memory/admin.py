@@ -1,4 +1,4 @@
-"""Admin pages of the memory: for looking only. What is sealed is opened on a row's own page, and recorded."""
+"""Read-only admin pages of the memory. Sealed text is opened on a row's own page only, and the read is recorded."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.admin_base import LabelledAdmin, viewer_of_page
 from memoryhub.memory.actions.leases import end_lease
+from memoryhub.memory.kinds import KINDS
 from memoryhub.memory.models import Alert, Decision, Fact, Learning, Observation, Task
 from memoryhub.memory.schemas.tasks import PERSONS
 from memoryhub.memory.selectors.alerts import open_all
@@ -20,7 +21,7 @@ _STANDS = f"({PERSONS} or not human_owned and lease_expires_at > clock_timestamp
 
 
 class _AsTheyAreNow(ModelIterable):
-    """Tasks whose lease or claim is over are shown as nobody's, though nobody has written that down yet."""
+    """Shows a task whose lease or claim has ended without a holder, even before that is recorded."""
 
     def __iter__(self) -> Iterator[Task]:
         for row in super().__iter__():
@@ -45,7 +46,7 @@ class TaskAdmin(LabelledAdmin):
     search_help_text = "A task's whole key."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        stands = RawSQL(_STANDS, (), output_field=BooleanField())  # noqa: S611  (a text of ours)
+        stands = RawSQL(_STANDS, (), output_field=BooleanField())  # noqa: S611  (a constant)
         rows = cast(QuerySet[Any], super().get_queryset(request).annotate(stands=stands))
         rows._iterable_class = _AsTheyAreNow
         return rows
@@ -61,7 +62,7 @@ class OfTask(LabelledAdmin):
 
     @admin.display(description="task")
     def task_text(self, row: Any) -> str | None:
-        """Its task's key."""
+        """The task's key."""
         key: str | None = row.task_key
         return key
 
@@ -94,7 +95,7 @@ class DecisionAdmin(OfTask):
 
 @admin.register(Alert)
 class AlertAdmin(OfTask):
-    """Alerts, newest first, whoever they were sent to: their administrator may look at all that the label allows."""
+    """Alerts, newest first, whoever the recipients: an administrator may see all that the label allows."""
 
     fields = (
         *("task_text", "author", "severity", "label_text", "to_text", "created_at", "seq", "expires_at"),
@@ -111,13 +112,13 @@ class AlertAdmin(OfTask):
 
     @admin.display(description="recipients")
     def to_text(self, row: Any) -> int:
-        """How many it was sent to."""
+        """The number of recipients."""
         return len(row.recipients)
 
 
 @admin.register(Fact)
 class FactAdmin(OfTask):
-    """Facts, newest first, each with its newest version. Deleted ones, too: their rows count versions."""
+    """Facts, newest first, each with its newest version; including deleted ones, whose rows keep the version count."""
 
     fields = (
         *("key", "task_text", "author", "version", "deleted", "label_text"),
@@ -137,3 +138,15 @@ class LearningAdmin(OfTask):
         *("created_at", "seq", "client_ref", "text"),
     )
     list_display = ("created_at", "task_text", "author", "signal_type", "label_text")
+
+
+class KindAdmin(OfTask):
+    """Rows of a kind that has no page of its own, newest first."""
+
+    fields = ("task_text", "author", "label_text", "created_at", "seq", "text")
+    list_display = ("created_at", "task_text", "author", "label_text")
+
+
+for _kind in KINDS.values():
+    if not admin.site.is_registered(_kind.schema.model):
+        admin.site.register(_kind.schema.model, KindAdmin)

@@ -1,4 +1,4 @@
-"""The shared memory: tasks, observations, decisions (facts, learnings and alerts come next)."""
+"""The shared memory: tasks, observations, decisions, facts, learnings and alerts."""
 
 from django.apps import AppConfig
 

@@ -1,7 +1,7 @@
-"""The kinds of rows that the memory is made of: one entry a kind, read by all that treats them alike.
+"""The registry of the memory's kinds of rows: one entry per kind.
 
-Search and its index, packages, contexts, timelines, the counts of what is withheld and the tests' tables read KINDS.
-Another app registers its own kinds when it is ready (AppConfig.ready); nothing here imports them.
+Search and its index, packages, contexts, timelines, the counts of withheld items and the tests' tables read KINDS.
+Another app registers its own kinds in AppConfig.ready(); nothing here imports them.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,13 +26,13 @@ ByIds = Callable[[Viewer, Sequence[UUID], int], Fitted[Any]]
 class Kind:
     """A kind of row. `name`: its table, the `row_type` of its events, its type in search.
 
-    `plural`: its part in a context and a package. `searched`: the members of the answer whose words are indexed.
-    `by_ids`: reads those of these rows that the viewer may see, no further than so many bytes hold.
-    `in_package`: whether a package is read through it page by page, newest first (others stand there whole, or not).
-    `on_timeline`: whether its rows are items of a task's timeline, made known by events of its name.
-    `in_words`: whether its rows stand whole in a package and come first in a context, up to a quarter of either: what
-    people have said. `made_by`: the `row_type` of the events that make its rows, where it is not the name.
-    `withheld`: the table whose rows above a person's clearance are counted (core.access.rls.count_withheld).
+    `plural`: its member in a context and a package. `searched`: the members of the answer whose words are indexed.
+    `by_ids`: reads the rows of these ids that the viewer may see, up to a number of bytes. `in_package`: whether a
+    package pages through its rows, newest first (other kinds are there whole, or not at all). `on_timeline`: whether
+    its rows are items of a task's timeline, announced by events of its name. `in_words`: what people have said: its
+    rows are whole in a package and first in a context, in at most a quarter of either. `made_by`: the `row_type` of the
+    events that make its rows, where it is not `name`. `withheld`: the table whose rows above a person's clearance are
+    counted (core.access.rls.count_withheld).
     """
 
     name: str
@@ -56,18 +56,18 @@ KINDS: dict[str, Kind] = {}
 
 
 def register(kind: Kind) -> None:
-    """Add a kind. Raises ValueError for a name that is taken by another."""
+    """Register a kind. Raises ValueError when another kind has its name."""
     if KINDS.setdefault(kind.name, kind) != kind:
-        raise ValueError(f"there is a kind {kind.name} already")
+        raise ValueError(f"a kind {kind.name} is already registered")
 
 
 def kind_of(row: Row) -> Kind:
-    """The kind of a row. Raises StopIteration for one of none."""
+    """The kind of a row. Raises StopIteration when no kind has its schema."""
     return next(kind for kind in KINDS.values() if kind.schema is type(row))
 
 
 def by_ids(schema: type[Row]) -> ByIds:
-    """How rows are read that memories.rows() reads."""
+    """The `by_ids` of a kind that memories.rows() reads."""
     return partial(_by_ids, schema)
 
 

@@ -1,8 +1,8 @@
-"""When two contexts are alike: the features of a context, by which learnings are found and ranked.
+"""Similarity of contexts: the features of a context, by which learnings are found and ranked.
 
-A context is a JSON object. Its members are compared by name and value: the same value is an exact match; one that
-shares a word, a beginning or an item of a list with it, or is a number of about its size, is a partial one. Words are
-looked for anywhere in the other's context and details. Features are texts, so that they can be hashed (core.secrecy).
+A context is a JSON object. Its members are compared by name and value: an equal value is an exact match; a value that
+shares a word, a prefix or a list item, or is a number of similar size, is a partial match. Words match anywhere in the
+other's context and details. Features are strings, so that they can be hashed (core.secrecy).
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from memoryhub.core import work
 MOST_PAIRS = 32
 MOST_WORDS = 16
 DEEPEST = 5
-LONGEST_NAME = 100  # characters of a name by which it is compared, at each level
-_TOGETHER = 5  # pairs of which every two are a feature, too: what has both is found among many that have one
+LONGEST_NAME = 100  # characters of a name that are compared, at each level
+_TOGETHER = 5  # pairs whose combinations are features, too: finds a row with both among many with one
 _MOST_PARTS = 8  # of one value
 _BEGINNING = 4  # characters
-_STEP = math.log(1.3)  # numbers are alike when one is at most 1.3 to 1.7 times the other
+_STEP = math.log(1.3)  # numbers are similar within a factor of 1.3 to 1.7
 _WORD = re.compile(r"\w+")
 _LONGEST_TEXT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A member of a context: its name, with a dot between levels, and what an equal and a similar one has."""
+    """A member of a context: its dotted name, and the features of an equal and of a similar member."""
 
     key: str
     exact: str
@@ -39,28 +39,28 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be matched: the pairs of a context, and words."""
+    """What to match: the pairs of a context, and words."""
 
     pairs: tuple[Pair, ...]
     words: tuple[str, ...]
 
 
 def ask(context: Mapping[str, Any], text: str = "") -> Wanted:
-    """What a matching learning has: of the first 32 members, and the first 16 words of `text` and of them."""
+    """What to match: the first 32 members by name, and the first 16 words of `text` and of those members."""
     pairs = tuple(_pairs(context, near=True))
     words = dict.fromkeys([*_words([text]), *(word for pair in pairs for word in sorted(pair.words))])
     return Wanted(pairs, tuple(list(words)[:MOST_WORDS]))
 
 
 def features(context: Mapping[str, Any], details: Any) -> set[str]:
-    """What a learning is found by: at most some 500 features, in practice two or three dozen."""
+    """The features by which a learning is found: at most some 500, in practice two or three dozen."""
     pairs = _pairs(context, near=False)
     made = {pair.exact for pair in pairs}
     for pair in pairs:
         made |= pair.partial
     made.update(together(one, other) for one, other in _two(pairs))
     words = dict.fromkeys(word for pair in pairs for word in sorted(pair.words))
-    # Of the details the longest words, which tell most.
+    # Of the details the longest words: they discriminate best.
     words |= dict.fromkeys(sorted(set(_words(_texts(details))), key=lambda word: (-len(word), word)))
     made.update(word_feature(word) for word in list(words)[:MOST_WORDS])
     return made
@@ -68,7 +68,7 @@ def features(context: Mapping[str, Any], details: Any) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What of a question one learning has."""
+    """What one learning matches of a query."""
 
     exact: list[Pair]
     partial: list[Pair]
@@ -76,7 +76,7 @@ class Found:
 
 
 def compare(asked: Wanted, context: Mapping[str, Any], details: Any) -> Found:
-    """The same comparison without features, of all of a learning's members and words."""
+    """Compare directly, without features, all of a learning's members and words."""
     wanted = {pair.key for pair in asked.pairs}
     members: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
@@ -101,7 +101,7 @@ def _two(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Pair]]:
 
 
 def together(one: Pair, other: Pair) -> str:
-    """The feature of having both."""
+    """The feature of having both pairs."""
     return _feature("&", one.exact, other.exact)
 
 
@@ -112,7 +112,7 @@ def word_feature(word: str) -> str:
 
 @dataclass(slots=True)
 class Mask:
-    """Which of what is asked a feature stands for, a bit each."""
+    """The parts of a query that a feature stands for, one bit each."""
 
     exact: int = 0
     partial: int = 0
@@ -120,7 +120,7 @@ class Mask:
 
 
 def masks(asked: Wanted) -> dict[str, Mask]:
-    """Every feature that is asked for, with what it stands for."""
+    """Every feature of a query, with the parts that it stands for."""
     made: dict[str, Mask] = {}
     for number, pair in enumerate(asked.pairs):
         made.setdefault(pair.exact, Mask()).exact |= 1 << number
@@ -135,12 +135,12 @@ def masks(asked: Wanted) -> dict[str, Mask]:
 
 
 def plain(words: Iterable[str]) -> list[int]:
-    """A signed 64-bit number for each, of rows that are not confidential."""
+    """A signed 64-bit hash (BLAKE2b) of each feature, for rows that are not confidential."""
     return [int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), signed=True) for word in words]
 
 
 def _pairs(context: Mapping[str, Any], *, near: bool) -> list[Pair]:
-    """The first 32 members by name. `near`: with the neighbours of a number's size, for what is asked."""
+    """The first 32 members by name. `near`: with the neighbouring sizes of a number, for a query."""
     found: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
         found.setdefault(key, value)
@@ -177,11 +177,11 @@ def _pair(key: str, value: Any, *, near: bool) -> Pair:
 
 
 def _feature(*parts: str) -> str:
-    return "\0".join(parts)  # which no text of ours has
+    return "\0".join(parts)  # no part contains it
 
 
 def _canonical(value: Any) -> str:
-    """One text for values that are the same: `50`, `50.0` and `"50"`; `Retail` and `retail`; a list in any order."""
+    """One string for equal values: `50`, `50.0` and `"50"`; `Retail` and `retail`; a list in any order."""
     if isinstance(value, list):
         return "[" + ",".join(sorted(map(_canonical, value))) + "]"
     if isinstance(value, dict):
@@ -211,7 +211,7 @@ def _sizes(number: float, near: bool) -> list[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text and number of a JSON value."""
+    """Every string and number of a JSON value."""
     if isinstance(value, dict):
         for part in value.values():
             yield from _texts(part)
@@ -223,7 +223,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _words(texts: Iterable[str]) -> list[str]:
-    """The words of the first 20,000 characters: of three characters and more, or of two with a digit."""
+    """The words of the first 20,000 characters: those of three characters or more, and of two with a digit."""
     text = " ".join(texts)[:_LONGEST_TEXT].casefold()
     return [
         word[:100] for word in _WORD.findall(text) if len(word) > 2 or (len(word) == 2 and any(map(str.isdigit, word)))

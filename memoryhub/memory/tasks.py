@@ -1,6 +1,6 @@
-"""Celery's side of the memory: what time does to it.
+"""Celery tasks of the memory: leases and observations that expire.
 
-Due times stand in the rows, on the database's clock; a beat that is lost costs a moment, and the next one does it.
+Due times are in the rows, on the database's clock: a lost beat only delays the work until the next one.
 """
 
 import time
@@ -16,19 +16,19 @@ from memoryhub.memory.actions import leases, retention
 
 log = structlog.get_logger(__name__)
 
-LEASES = 100  # a transaction; each is an event, and their numbering is under the team's lock
-OBSERVATIONS = 500  # a transaction
+LEASES = 100  # per transaction; each is an event, and events are numbered under the team's lock
+OBSERVATIONS = 500  # per transaction
 
 
 @shared_task(name="memoryhub.memory.tasks.run_out_leases")
 def run_out_leases() -> None:
-    """End the leases of all teams whose time is over."""
+    """End the expired leases of all teams."""
     _sweep("teams_with_leases_run_out", lambda viewer: leases.run_out(viewer, limit=LEASES) == LEASES, seconds=1)
 
 
 @shared_task(name="memoryhub.memory.tasks.expire_observations")
 def expire_observations() -> None:
-    """Remove what has expired, in all teams."""
+    """Remove the expired observations of all teams."""
     _sweep(
         "teams_with_expired_observations",
         lambda viewer: retention.expire(viewer, limit=OBSERVATIONS) == OBSERVATIONS,
@@ -37,9 +37,9 @@ def expire_observations() -> None:
 
 
 def _sweep(finder: str, step: Callable[[Viewer], bool], *, seconds: float) -> None:
-    """Do one small transaction in each team that `finder` names, in turn, while `step` says that there is more.
+    """Run one small transaction in each team that `finder` returns, in turn, while `step` reports more, for `seconds`.
 
-    A team where it fails is left for the next time, and keeps no other one waiting.
+    A team where it fails is left to the next run, and does not hold up the others.
     """
     deadline = time.monotonic() + seconds
     with connection.cursor() as cursor:

@@ -127,7 +127,7 @@ def test_what_is_withheld_of_a_new_kind_is_counted(team: Team, api: Api, row: UU
 
 
 def test_a_name_is_taken_once() -> None:
-    with pytest.raises(ValueError, match="there is a kind"):
+    with pytest.raises(ValueError, match="already registered"):
         register(Kind("fact", "facts", Remark, searched=(), by_ids=by_ids(Remark)))
 
 

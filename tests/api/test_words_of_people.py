@@ -39,7 +39,7 @@ def row(api: Api) -> UUID:
 def decide(person: Person, row: UUID, *, hand_back: bool = True) -> None:
     claims.claim(person.viewer, escalation_id=row)
     notes.note(person.viewer, escalation_id=row, text=NOTED, audience=Audience.EVERYONE)
-    notes.note(person.viewer, escalation_id=row, text=SECRET)
+    notes.note(person.viewer, escalation_id=row, text=SECRET, audience=Audience.PEOPLE)
     answers.decide(person.viewer, escalation_id=row, verdict="respond", message=SAID, done=DONE, hand_back=hand_back)
 
 

@@ -35,6 +35,7 @@ from memoryhub.memory.actions import decisions, leases
 from memoryhub.memory.actions import tasks as task_actions
 from memoryhub.memory.models import Task
 from memoryhub.memory.schemas.decisions import NewDecision
+from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.factories import TestAgent, make_agent, make_person, make_team
 from tests.support.labelled_world import ask as escalate
 
@@ -91,9 +92,8 @@ def _over(viewer: Viewer, task: Task) -> None:
 
 
 def _decided(viewer: Viewer, task: Task) -> UUID:
-    return decisions.record(viewer, item=NewDecision(task=task.key, decision={"do": "refund"}, reasoning="It is due."))[
-        0
-    ]
+    item = NewDecision(task=task.key, decision={"do": "refund"}, reasoning="It is due.")
+    return decisions.record(viewer, item=item)[0]
 
 
 def _answered(viewer: Viewer, person: Viewer, task: Task) -> UUID:
@@ -178,7 +178,7 @@ def _post(viewer: Viewer, person: Viewer, kind: str) -> Post:
     if kind == "import":
         run = {"task_id": key, "messages": MESSAGES}
         return Post(kind, "import/trajectories", {"runs": [run]}, key, events=4)  # created, claimed, logged, completed
-    task, _ = task_actions.create(viewer, key=key, title="A task", metadata={"only": key})
+    task, _ = task_actions.create(viewer, item=NewTask(key=key, title="A task", metadata={"only": key}))
     path, body = KINDS[kind](viewer, person, task)
     return Post(kind, path, body, key)
 

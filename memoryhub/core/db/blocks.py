@@ -10,16 +10,21 @@ from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import Atomic
 from psycopg.pq import TransactionStatus
 
 from memoryhub.core.db import statements
+
+# By what Django knows the outermost block, so that a durable one of its own is refused inside.
+_OUTERMOST = Atomic(DEFAULT_DB_ALIAS, savepoint=True, durable=True)
 
 
 @contextmanager
 def block() -> Iterator[None]:
     """The outermost block of this thread's connection; what is not committed when it fails is rolled back.
 
-    Raises RuntimeError inside of another one.
+    Its first statement goes through db.statements, which sends BEGIN with it; what still waits there at the end is
+    discarded. Raises RuntimeError inside of another one, and the database's error where COMMIT fails.
     """
     wrapper = connections[DEFAULT_DB_ALIAS]
     if wrapper.in_atomic_block:
@@ -28,6 +33,7 @@ def block() -> Iterator[None]:
     wrapper.ensure_connection()
     wrapper.in_atomic_block, wrapper.autocommit, wrapper.needs_rollback = True, False, False
     wrapper.commit_on_exit = True
+    wrapper.atomic_blocks.append(_OUTERMOST)
     wrapper.execute_wrappers.append(statements.flush_first)
     is_whole = False
     try:
@@ -36,6 +42,7 @@ def block() -> Iterator[None]:
     finally:
         statements.discard()
         wrapper.execute_wrappers.pop()
+        wrapper.atomic_blocks.pop()
         wrapper.in_atomic_block = False
         if not is_whole:
             wrapper.run_on_commit = []
@@ -59,6 +66,8 @@ def _end(wrapper: BaseDatabaseWrapper, is_whole: bool) -> None:
         else:
             wrapper.rollback()
     except Error:
-        wrapper.close()
+        wrapper.run_on_commit = []
+        if wrapper.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            wrapper.close()
         if is_whole:
             raise

@@ -4,13 +4,12 @@ psycopg's own pipeline drives each step of each statement from Python; here the 
 low-level layer (psycopg.pq), which takes less than half of the processor's time. Values are adapted by psycopg.
 """
 
+import json
 import re
 import time
-from binascii import hexlify
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 import orjson
 import psycopg
@@ -20,7 +19,7 @@ from psycopg.errors import Diagnostic, error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
-from psycopg.types.json import Jsonb
+from psycopg.types.json import set_json_dumps
 
 Params = Sequence[Any] | Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -34,36 +33,14 @@ FIRST_PLANS_SECONDS, PLANS_SECONDS = 0.25, 10.0
 # psycopg's own loader for times, in C. Django puts one in Python before it, which costs a page more than all else.
 _TIMES = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
 _PLACE = re.compile(r"%\((\w+)\)s|%s")
-_OTHER = b"\0"  # a value that psycopg is to write
 
 
-def _words(values: list[Any]) -> bytes:
-    """An array of texts."""
-    if not all(type(value) is str and "\0" not in value for value in values):
-        return _OTHER
-    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
-    return ('{"' + '","'.join(quoted) + '"}').encode() if quoted else b"{}"
-
-
-def _json(value: Jsonb) -> bytes:
+def _json(value: Any) -> bytes:
+    """A value of jsonb as text: orjson's, and Python's own where that has none (integers past 64 bits)."""
     try:
-        return orjson.dumps(value.obj)
+        return orjson.dumps(value)
     except TypeError:
-        return _OTHER
-
-
-# Most values, written here: psycopg, which looks for the way of each anew, takes a tenth of a request's time.
-_PLAIN: dict[type, Callable[[Any], bytes | None]] = {
-    type(None): lambda _: None,
-    str: lambda value: _OTHER if "\0" in value else value.encode(),
-    bool: lambda value: b"t" if value else b"f",
-    int: lambda value: b"%d" % value,
-    float: lambda value: repr(value).encode(),
-    UUID: lambda value: b"%032x" % value.int,
-    bytes: lambda value: b"\\x" + hexlify(value),
-    list: _words,
-    Jsonb: _json,
-}
+        return json.dumps(value).encode()
 
 
 class Pipeline:
@@ -78,6 +55,9 @@ class Pipeline:
         self._context = psycopg.Cursor(raw)
         if _TIMES is not None:
             self._context.adapters.register_loader("timestamptz", _TIMES)
+        set_json_dumps(_json, self._context)
+        # Kept, with the ways of the types that they have met: finding them anew took 2 to 3 % of a request's time.
+        self._values, self._loaded = Transformer(self._context), Transformer(self._context)
         self.is_unconfirmed = False  # the last exchange waited for a standby, and was cancelled (core.db.durability)
         raw.add_notice_handler(self._hear)
 
@@ -103,16 +83,9 @@ class Pipeline:
         query, names = _numbered(text) if len(text) <= MAX_LENGTH else _numbered.__wrapped__(text)
         if not params:
             return query, None
-        values = [params[name] for name in names] if isinstance(params, Mapping) and names is not None else params
+        values = [params[name] for name in names or ()] if isinstance(params, Mapping) else params
         # As text and without types: the server takes them from the statement, whatever size a number happens to have.
-        made = [_PLAIN[type(value)](value) if type(value) in _PLAIN else _OTHER for value in values]
-        if _OTHER in made:
-            others = [value for value, text in zip(values, made, strict=True) if text is _OTHER]
-            dumped: Iterator[Any] = iter(
-                Transformer(self._context).dump_sequence(others, [PyFormat.TEXT] * len(others))
-            )
-            made = [next(dumped) if text is _OTHER else text for text in made]
-        return query, made
+        return query, self._values.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
     def _exchange(self, commands: Sequence[tuple[str, bytes, Values]], begin: bool) -> PQGen[list[PGresult]]:
         pgconn = self.raw.pgconn
@@ -176,9 +149,11 @@ class Pipeline:
     def _rows(self, result: PGresult) -> Rows:
         if result.status != ExecStatus.TUPLES_OK:
             return []
-        transformer = Transformer(self._context)
-        transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+        self._loaded.set_pgresult(result)
+        try:
+            return self._loaded.load_rows(0, result.ntuples, tuple)
+        finally:
+            self._loaded.set_pgresult(None)
 
     def _leave(self) -> None:
         pgconn = self.raw.pgconn

@@ -25,19 +25,19 @@ insert into alert_recipient (alert_id, member_id) select %(id)s::uuid, unnest(%(
 
 @action("alert.send", roles=AGENTS | DESK, scope="alerts")
 def send(viewer: Viewer, *, to: Sequence[Membership], item: NewAlert, leave_out: bool = False) -> tuple[UUID, bool]:
-    """Send an insight to other members, until each acknowledges it; its id, and whether it was made now.
+    """Send an insight to other members, delivered until each acknowledges it; its id, and whether it is new.
 
-    `to`: the members of the viewer's team that `item` names. `leave_out`: those who may not see it are left out; else
-    they are refused. A repeated `client_ref` returns the first. Without a label it has the task's, else internal.
-    Raises NotAllowed (with the `names` that may not receive it, or when nobody is left), Forbidden above the sender's
-    clearance, TooLarge beyond 1,000 recipients, Invalid for an expiry that is over.
+    `to`: the members of the viewer's team that `item` names. `leave_out`: skip those who may not see it, instead of
+    refusing. A repeated `client_ref` returns the first. The label defaults to the task's, else to internal. Raises
+    NotAllowed (with the `names` that may not receive it, or when nobody is left), Forbidden above the sender's
+    clearance, TooLarge beyond 1,000 recipients, Invalid for an expiry in the past, NoSuchTask.
     """
     task = task_of(viewer, item)
     label = label_for(viewer, item, task)
     if (known := repeated(viewer, models.Alert, label, item.client_ref)) is not None:
         return known, False
     if item.expires_at is not None and item.expires_at <= now():
-        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is over already."),))
+        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is in the past."),))
     recipients = _recipients(viewer, label, to, leave_out)
     row_id, event_id, task_id = new_id(), new_id(), task.id if task else None
     row = columns_of(
@@ -74,9 +74,9 @@ def _recipients(viewer: Viewer, label: LabelRef, to: Sequence[Membership], leave
     fit = {member.id: member for member in to if member.id != viewer.membership and _may_see(member, label)}
     refused = sorted({member.name for member in to if member.id not in fit})
     if refused and not leave_out:
-        raise NotAllowed(f"These may not receive it: {', '.join(refused)}.", names=refused)
+        raise NotAllowed(f"These members may not receive it: {', '.join(refused)}.", names=refused)
     if not fit:
-        raise NotAllowed("There is nobody there who may receive it.", names=[])
+        raise NotAllowed("Nobody in `to` may receive it.", names=[])
     if len(fit) > MAX_RECIPIENTS:
         raise TooLarge(f"An alert has at most {MAX_RECIPIENTS} recipients.")
     return list(fit)
@@ -86,7 +86,7 @@ def _may_see(member: Membership, label: LabelRef) -> bool:
     return member.clearance >= label.sensitivity and set(member.compartments) >= set(label.compartments)
 
 
-# Of two at once, one finds it acknowledged.
+# Of two concurrent requests, the second finds it acknowledged.
 _ACKNOWLEDGE = """
 update alert_recipient set acknowledged_at = statement_timestamp(), event_id = %(event)s::uuid
 where alert_id = %(id)s::uuid and member_id = %(own)s::uuid and acknowledged_at is null returning id
@@ -96,13 +96,13 @@ _ACKNOWLEDGED = "select event_id from alert_recipient where alert_id = %(id)s::u
 
 @action("alert.acknowledge", roles=AGENTS | DESK, scope="alerts")
 def acknowledge(viewer: Viewer, *, alert_id: UUID) -> None:
-    """Say that the alert was received: it is delivered no more, and its sender is told. Repeating it changes nothing.
+    """Acknowledge an alert: it is no longer delivered, and its sender is notified. Idempotent.
 
-    Raises NotFound for one that was sent to others, is hidden or has expired; NotAllowed for the sender.
+    Raises NotFound when it was sent to others, is hidden or has expired; NotAllowed for its sender.
     """
     alert = selectors.find_alert(viewer, alert_id)
     if not alert.is_mine:
-        raise NotAllowed("An alert is acknowledged by those to whom it was sent.")
+        raise NotAllowed("Only its recipients can acknowledge an alert.")
     event_id = new_id()
     own = {"id": alert_id, "own": viewer.membership, "event": event_id}
     if not run(_ACKNOWLEDGE, own):

@@ -1,4 +1,4 @@
-"""Decisions: record, supersede, revoke, and say what came of one."""
+"""Decisions: record, supersede, revoke, and judge the outcome."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,16 +28,16 @@ from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
 
 @action("decision.record", roles=AGENTS | DESK, scope="memory:write")
 def record(viewer: Viewer, *, item: NewDecision, task: TaskRef | None = None) -> tuple[UUID, bool]:
-    """Record a decision; its id, and whether it was made now (a repeated `client_ref` returns the first).
+    """Record a decision; its id, and whether it is new (a repeated `client_ref` returns the first).
 
-    Raises Conflict: human_owned, lease_lost, action_conflict (an active decision has this `action_key`); NotFound
-    for its task, or something in `based_on`, that one may not see; Forbidden for a label above one's clearance or
-    below what the decision rests on. `task`: the item's, where the caller has found it.
+    Raises Conflict: human_owned, lease_lost, action_conflict (an active decision has this `action_key`); NotFound for a
+    task, or a row in `based_on`, that is hidden or absent; Forbidden for a label above one's clearance, or one that
+    does not dominate what the decision rests on. `task`: the item's, where the caller has already read it.
     """
     task = task or task_of(viewer, item)
     assert task is not None
     label = _label(viewer, task, _bases(viewer, item.based_on), item)
-    # Before the task is looked at: what was recorded stays recorded, whoever has the task by now.
+    # Before the lease is checked: a repeat returns the first row, whoever holds the task by now.
     if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
         return known, False
     hold_task(viewer, task.id, token=item.token, decides=True)
@@ -52,7 +52,7 @@ def record(viewer: Viewer, *, item: NewDecision, task: TaskRef | None = None) ->
 def _insert(
     viewer: Viewer, verb: str, label: LabelRef, task_id: UUID, item: Replacement, old: models.Decision | None = None
 ) -> UUID | None:
-    """Store a decision with its event; None where its `action_key` or `client_ref` is taken. `old`: it replaces."""
+    """Store a decision with its event; None when its `action_key` or `client_ref` is taken. `old`: which it replaces."""
     row_id, event_id = new_id(), new_id()
     action_key = item.action_key or (old.action_key if old else None)
     row = columns_of(
@@ -100,11 +100,11 @@ def _record(
 
 @action("decision.supersede", roles=AGENTS | DESK, scope="memory:write")
 def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[UUID, bool]:
-    """Replace an active decision of the same task by a new one, which has its `action_key` unless another is given.
+    """Replace an active decision by a new one of the same task, which keeps its `action_key` unless it names another.
 
-    The new one's id, and whether it was made now. Its label is at least that of the one it replaces. Counts as rework.
-    Of several at once exactly one succeeds. Raises as record(); besides, NotFound, Conflict (wrong_state) for what is
-    no longer active, Invalid for one that rests on what it replaces; Forbidden for another's by the team's rule.
+    Returns the new one's id, and whether it is new. Its label dominates that of the old one. Counts as rework. Of
+    concurrent requests exactly one succeeds. Raises as record(); also NotFound, Conflict (wrong_state) when the old one
+    is no longer active, Invalid when the new one rests on it, Forbidden by the team's rule for others' decisions.
     """
     old = find(viewer, models.Decision.objects.all(), decision_id)
     task = _task(viewer, old)
@@ -112,14 +112,14 @@ def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[
     _refuse_circle(old.id, item.based_on)
     mine = models.Decision.objects.filter(author_id=viewer.membership, client_ref=item.client_ref)
     if old.status != DecisionStatus.ACTIVE and (item.client_ref is None or not mine.exists()):
-        raise _not_active(old)  # whatever label is asked for
+        raise _not_active(old)  # whichever label is requested
     label = _label(viewer, task, bases, item)
     if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
         return known, False
     hold_task(viewer, task.id, token=item.token, decides=True)
     old = _lock(viewer, decision_id)
     if old.status != DecisionStatus.ACTIVE:
-        # The same request may have come first while this one waited for the lock.
+        # The same request may have run while this one waited for the lock.
         if (known := repeated(viewer, models.Decision, label, item.client_ref)) is not None:
             return known, False
         raise _not_active(old)
@@ -129,7 +129,7 @@ def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[
     row_id = _insert(viewer, "decision.supersede", label, task.id, item, old)
     if row_id is None:
         if repeated(viewer, models.Decision, label, item.client_ref) is not None:
-            raise Conflict(Code.CONFLICT, "Another request with this client_ref came first; repeat this one.")
+            raise Conflict(Code.CONFLICT, "A concurrent request used this client_ref first; repeat this one.")
         raise _taken(viewer, item.action_key or old.action_key)
     if old.label_id != label.id:
         _record(viewer, "decision.superseded", old.label_id, old.id, task.id)
@@ -138,10 +138,10 @@ def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[
 
 @action("decision.revoke", roles=AGENTS | DESK, scope="memory:write")
 def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None = None) -> UUID:
-    """Withdraw an active decision, which frees its `action_key`; its id. Counts as rework.
+    """Revoke an active decision, which frees its `action_key`; its id. Counts as rework.
 
-    Raises NotFound; Conflict: human_owned, lease_lost, wrong_state for what is no longer active; Forbidden by the
-    team's rule for another's. Of several at once exactly one succeeds.
+    Raises NotFound; Conflict: human_owned, lease_lost, wrong_state when it is no longer active; Forbidden by the team's
+    rule for others' decisions. Of concurrent requests exactly one succeeds.
     """
     task = _task(viewer, find(viewer, models.Decision.objects.all(), decision_id))
     hold_task(viewer, task.id, token=token, decides=True)
@@ -158,10 +158,10 @@ def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None 
 
 @action("decision.outcome", roles=AGENTS | DESK, scope="memory:write")
 def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") -> UUID:
-    """Say whether a decision worked or failed, whatever its status; its id. A learning is made of it, by who says so.
+    """Judge whether a decision worked or failed, whatever its status; its id. Makes a learning, authored by the viewer.
 
-    The last word counts, and changes the learning; saying the same again changes nothing. It decides nothing, so agents
-    may say it while a person has the task. Raises NotFound; Forbidden by the team's rule for others' decisions.
+    The last judgement counts, and changes the learning; repeating it is a no-op. It decides nothing, so agents may
+    judge while a person has the task. Raises NotFound, Unavailable; Forbidden by the team's rule for others' decisions.
     """
     find(viewer, models.Decision.objects.all(), decision_id)
     row = _lock(viewer, decision_id)
@@ -179,7 +179,7 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
 
 
 def _task(viewer: Viewer, row: models.Decision) -> TaskRef:
-    """The decision's task. Raises NotFound where only the decision may be seen."""
+    """The decision's task. Raises NotFound when the task is hidden."""
     found = refs_by_id(viewer, [row.task_id]).get(row.task_id)
     if found is None:
         raise NotFound()
@@ -187,7 +187,7 @@ def _task(viewer: Viewer, row: models.Decision) -> TaskRef:
 
 
 def _lock(viewer: Viewer, decision_id: UUID) -> models.Decision:
-    """The visible decision, locked against other changes until COMMIT; its task, where needed, is held before."""
+    """The visible decision, locked against changes until COMMIT. Lock order: its task, where needed, comes first."""
     return visible_to(viewer, models.Decision.objects.select_for_update(no_key=True)).get(id=decision_id)
 
 
@@ -198,9 +198,9 @@ where id = %(task)s::uuid
 
 
 def _refuse_others(viewer: Viewer, row: models.Decision) -> None:
-    """Raises Forbidden for an agent whose decision it is not, where the team's rule leaves it to some.
+    """Raise Forbidden for an agent that may not change this decision by the team's rule.
 
-    By the rule `author_and_holder` these are its author and whoever has a live lease of its task. People always may.
+    By `author_and_holder` its author and the holder of a live lease on its task may. People always may.
     """
     if not viewer.is_agent or row.author_id == viewer.membership:
         return
@@ -209,31 +209,31 @@ def _refuse_others(viewer: Viewer, row: models.Decision) -> None:
     held = run(_HOLDS, {"me": viewer.membership, "task": row.task_id})
     if held != [(True,)]:
         raise Forbidden(
-            "In this team only its author, and the agent that holds its task, may supersede, revoke or judge it."
+            "In this team only a decision's author and its task's holder may supersede, revoke or judge it."
         )
 
 
 def _not_active(row: models.Decision) -> Conflict:
-    return Conflict(Code.WRONG_STATE, f"This decision is {row.status} already.", state=row.status)
+    return Conflict(Code.WRONG_STATE, f"This decision is already {row.status}.", state=row.status)
 
 
 def _text(row: models.Decision) -> dict[str, Any]:
-    """The decision's text, to be written anew. Raises Unavailable for one that does not open: it is left as it is."""
+    """The decision's text, to be rewritten. Raises Unavailable when it does not open, so that it is not overwritten."""
     text = read_text(row)
     if "unavailable" in text:
-        raise Unavailable("The content of this decision cannot be opened.", retry_after=60)
+        raise Unavailable("The content of this decision cannot be decrypted.", retry_after=60)
     return text
 
 
 def _set_text(row: models.Decision, text: dict[str, Any]) -> None:
-    """Replace the decision's text, sealed anew where its label asks for it."""
+    """Replace the decision's text, sealed where its label requires it."""
     row.text_version += 1
     columns = text_columns("decision", row.id, label_by_id(row.label_id), text, row.text_version)
     row.body, row.sealed = columns["body"], columns["sealed"]
 
 
 def _metadata(viewer: Viewer, row: models.Decision) -> dict[str, Any]:
-    """The metadata of the decision's task, unless the task's label says that fewer may read them than the decision."""
+    """The metadata of the decision's task; empty unless the decision's label dominates the task's."""
     label = label_by_id(row.label_id)
     task = visible_to(viewer, models.Task.objects.filter(id=row.task_id)).first()
     if task is None or not label.dominates(label_by_id(task.label_id)):
@@ -252,7 +252,7 @@ with recursive chain (id, depth) as (
 
 
 def _refuse_circle(old: UUID, based_on: Sequence[UUID]) -> None:
-    """Raises Invalid for a decision that would rest on what it replaces, or on what that one has replaced."""
+    """Raise Invalid for a decision that would rest on one that it replaces, directly or through a chain."""
     if not based_on:
         return
     replaced = {found for (found,) in run(_REPLACED, {"old": old, "based_on": list(based_on)})}
@@ -263,7 +263,7 @@ def _refuse_circle(old: UUID, based_on: Sequence[UUID]) -> None:
 
 
 def _bases(viewer: Viewer, based_on: Sequence[UUID]) -> list[LabelRef]:
-    """The labels of what a decision rests on. Raises NotFound for what one may not see."""
+    """The labels of what a decision rests on. Raises NotFound when any of it is hidden or absent."""
     ids = set(based_on)
     bases: dict[UUID, int] = {}
     for model in (models.Observation, models.Decision) if ids else ():
@@ -274,26 +274,26 @@ def _bases(viewer: Viewer, based_on: Sequence[UUID]) -> list[LabelRef]:
 
 
 def _label(viewer: Viewer, task: TaskRef, low: Sequence[LabelRef], item: Replacement) -> LabelRef:
-    """What it names, else the least label that dominates the task's and `low`, those of what the decision rests on."""
+    """The label that `item` names, else the least that dominates the task's and `low`, those of what it rests on."""
     if item.sensitivity is UNSET and item.compartments is UNSET:
         return ensure_label(viewer, *highest([label_by_id(task.label_id), *low]))
     label = label_for(viewer, item, task)
     if low:
         least, words = highest(low)
         if label.sensitivity < least or not words.issubset(label.compartments):
-            raise Forbidden("A decision's label must be at least the highest of what it rests on, or replaces.")
+            raise Forbidden("A decision's label must dominate the labels of what it rests on or replaces.")
     return label
 
 
 def _taken(viewer: Viewer, action_key: str | None) -> Conflict:
-    """The refusal of an action that is settled already."""
-    # The holder is named only to those who may see it; a hidden one says no more than that there is one.
+    """The refusal when the action key is taken."""
+    # The decision is named only to those who may see it; of a hidden one only its existence is disclosed.
     holder = visible_to(viewer, models.Decision.objects.select_related("author")).filter(
         action_key=action_key, status="active"
     )
     found = holder.first()
     return Conflict(
         Code.ACTION_CONFLICT,
-        f"An active decision has the action key {action_key!r} already.",
+        f"An active decision already has the action key {action_key!r}.",
         **({"decision": str(found.id), "held_by": found.author.name} if found else {}),
     )

@@ -1,4 +1,4 @@
-"""Facts: put and delete, each as one version more of a fact that nobody has changed meanwhile."""
+"""Facts: put and delete. Each adds a version, by compare-and-set."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -24,7 +24,7 @@ from memoryhub.memory.selectors.tasks import TaskRef, dominating_row
 
 
 class Seen(NamedTuple):
-    """The version of a fact that a change rests on. `mark`: of its event (mark_of)."""
+    """The version of a fact that a change expects. `mark`: of its event (mark_of)."""
 
     id: UUID
     version: int
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The version that a write made, or that it had made before (a repeated `client_ref`)."""
+    """The version that a write made, now or before (a repeated `client_ref`)."""
 
     fact: UUID
     version: int
@@ -40,15 +40,15 @@ class Made(NamedTuple):
 
 
 class Stale(PreconditionFailed):
-    """412: the fact is another by now. `newest`: as the row was locked; `seen`: what the writer went by."""
+    """412: the expected version is not the newest. `newest`: under the row's lock; `seen`: what the writer expected."""
 
     def __init__(self, newest: Seen, seen: Seen | None) -> None:
-        super().__init__("There is a newer version of this fact." if seen else "There is such a fact already.")
+        super().__init__("There is a newer version of this fact." if seen else "This fact already exists.")
         self.newest, self.seen = newest, seen
 
 
 class _Locked(NamedTuple):
-    """A row of the key, which nobody else changes until COMMIT."""
+    """A row of the key, locked until COMMIT."""
 
     id: UUID
     label_id: int
@@ -57,8 +57,8 @@ class _Locked(NamedTuple):
     event_id: UUID
 
 
-# In one order, so that two writers of twins never wait for each other. Only columns of the row itself: after a wait
-# PostgreSQL reads those anew, and nothing else.
+# In one order, so that writers of twins do not deadlock. Only columns of the row itself: after a wait for its lock
+# PostgreSQL rereads the row, and nothing else.
 _LOCK = f"""
 select id, label_id, version, not deleted and coalesce(expires_at > statement_timestamp(), true), event_id from fact
 where team_id = %(team)s::int and key = %(key)s::varchar and {VISIBLE} order by id for no key update
@@ -67,21 +67,21 @@ where team_id = %(team)s::int and key = %(key)s::varchar and {VISIBLE} order by 
 
 @action("fact.put", roles=AGENTS | DESK, scope="memory:write")
 def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: str | None = None) -> Made:
-    """Make a fact of this key (`seen` None), or its next version if the one that was seen is the newest still.
+    """Create a fact of this key (`seen` None), or its next version if `seen` is still the newest (compare-and-set).
 
-    A change is for the visible row whose label dominates its twins', or the one that `label` names. Making goes by the
-    label of `item`, else by `label`, else it is refused where any fact of the key is visible. Under a label that had
-    the key before, the versions go on counting. Linearizable per row: it is locked before it is compared.
+    A change applies to the visible row whose label dominates its twins', or to the one that `label` names. A new fact
+    has the label of `item`, else `label`; without either it is refused where a fact of the key is visible. Where the
+    label had the key before, version numbers continue. Linearizable per row: it is locked before it is compared.
 
-    Raises Stale (412), NotFound for a change of what is not there, Conflict (ambiguous_key; already_exists for a
+    Raises Stale (412), NotFound for a change of an absent fact, Conflict (ambiguous_key; already_exists for a
     `client_ref` of another fact), Forbidden above one's clearance, Invalid for a change to another label.
     """
     task = task_of(viewer, item)
     if item.valid_from is not None and item.valid_to is not None and item.valid_from >= item.valid_to:
-        raise Invalid(errors=(FieldError("/valid_to", Code.OUT_OF_RANGE, "It must be valid from before until then."),))
+        raise Invalid(errors=(FieldError("/valid_to", Code.OUT_OF_RANGE, "valid_to must be later than valid_from."),))
     while True:
         rows = _lock(viewer, key)
-        # Before the rows are looked at: what was put was put, whatever has become of it.
+        # Before the rows are compared: a repeat returns its first version, whatever happened since.
         if item.client_ref is not None and (repeated := _repeated(viewer, key, item.client_ref)) is not None:
             return repeated
         if seen is None:
@@ -94,16 +94,16 @@ def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: st
         made = _write(viewer, key, found, target, item, task)
         if made is not None:
             return made
-        # Somebody has just made it: now there is a row to lock.
+        # A concurrent writer has inserted it: now there is a row to lock.
 
 
 @action("fact.delete", roles=AGENTS | DESK, scope="memory:write")
 def delete(viewer: Viewer, *, key: str, seen: Seen, label: str | None = None) -> Made:
-    """Delete a fact, as a version without a value, if the one that was seen is the newest still; raises as put()."""
+    """Delete a fact, by a version without a value, if `seen` is still the newest. Raises as put()."""
     found = _addressed(_lock(viewer, key), label)
     _compare(found, seen)
     made = _write(viewer, key, found, label_by_id(found.label_id), None, None)
-    assert made is not None, "a row that is locked is there"
+    assert made is not None, "a locked row exists"
     return made
 
 
@@ -112,7 +112,7 @@ def _lock(viewer: Viewer, key: str) -> list[_Locked]:
 
 
 def _addressed(rows: list[_Locked], label: str | None) -> _Locked:
-    """The row that a change is for."""
+    """The row that a change applies to."""
     return dominating_row([row for row in rows if row.is_live], label)
 
 
@@ -127,11 +127,11 @@ def _has_label(item: NewFact) -> bool:
 
 
 def _same_label(viewer: Viewer, found: _Locked, item: NewFact, task: TaskRef | None) -> LabelRef:
-    """A change leaves the label as it is; who names another one wants a twin, or another right."""
+    """The row's label, which a change keeps. Raises Invalid when `item` names another."""
     held = label_by_id(found.label_id)
     if _has_label(item) and label_for(viewer, item, task) != held:
         place = "/sensitivity" if item.sensitivity is not UNSET else "/compartments"
-        text = f"This fact is {held}, and a change leaves it so. With If-None-Match: * a twin is made."
+        text = f"This fact's label is {held}; a change keeps it. Create a twin with If-None-Match: *."
         raise Invalid(errors=(FieldError(place, Code.BAD_CHOICE, text),))
     return held
 
@@ -139,7 +139,7 @@ def _same_label(viewer: Viewer, found: _Locked, item: NewFact, task: TaskRef | N
 def _place(
     viewer: Viewer, rows: list[_Locked], item: NewFact, task: TaskRef | None, label: str | None
 ) -> tuple[_Locked | None, LabelRef]:
-    """Where a new fact goes: its label, and the row that is there already, if any."""
+    """Where a new fact goes: the existing row, if any, and the label."""
     has_label = _has_label(item)
     if label is not None and not has_label:
         level, *words = label.split("+")
@@ -176,12 +176,12 @@ _VALUES = {
     name: f"%({name})s::{kind}" for name, kind in column_types(models.FactVersion).items() if name not in _MADE_HERE
 } | {"expires_at": "statement_timestamp() + make_interval(secs => %(ttl_seconds)s::int)"}
 _NAMES, _NEW = ", ".join(_VALUES), ", ".join(_VALUES.values())
-# The sealed text is bound to the row that it stands in, so that each of the two has its own.
+# Sealed text is bound to its row (associated data), so each of the two rows has its own.
 _KEPT = _NEW.replace("%(sealed)s", "%(sealed_version)s")
-_STAY = ("team_id", "label_id", "sensitivity")  # which a change leaves as they are
+_STAY = ("team_id", "label_id", "sensitivity")  # which a change keeps
 _CHANGED = ", ".join(f"{name} = {value}" for name, value in _VALUES.items() if name not in _STAY)
 
-# Both rows in one statement, which has one time for both.
+# Both rows in one statement, so that they have the same time.
 _CHANGE = f"""
 with kept as (insert into fact_version (id, fact_id, {_NAMES}) values (%(version_id)s::uuid, %(id)s::uuid, {_KEPT}))
 update fact set changed_at = statement_timestamp(), {_CHANGED}
@@ -198,7 +198,7 @@ insert into fact_version (id, fact_id, {_NAMES}) select %(version_id)s::uuid, id
 def _write(
     viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, item: NewFact | None, task: TaskRef | None
 ) -> Made | None:
-    """The next version of a locked row, or the first of a new one: None where somebody else has made the row."""
+    """Write the next version of a locked row, or the first of a new one; None when a concurrent writer inserted it."""
     fact, version = (found.id, found.version + 1) if found else (new_id(), 1)
     version_id, event_id = new_id(), new_id()
     text = {} if item is None else text_of(Fact, item)
@@ -224,7 +224,7 @@ def _write(
         "sealed_version": text_columns("fact_version", version_id, label, text)["sealed"],
     }
     if found is not None:
-        queue(_CHANGE, params)  # it is locked and compared, so nobody waits to hear of it
+        queue(_CHANGE, params)  # locked and compared, so its result needs no wait
     elif not run(_MAKE, params):
         return None
     events.append(

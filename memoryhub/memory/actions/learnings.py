@@ -1,4 +1,4 @@
-"""Learnings: log one, and make one of what came of a decision."""
+"""Learnings: log one, and make one of a decision's outcome."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -36,10 +36,10 @@ where label_id = %(label)s::int and token = any (%(tokens)s::bigint[]) and learn
 
 @action("learning.log", roles=AGENTS | DESK, scope="memory:write")
 def log(viewer: Viewer, *, item: NewLearning) -> tuple[UUID, bool]:
-    """Log a learning; its id, and whether it was made now (a repeated `client_ref` returns the first).
+    """Log a learning; its id, and whether it is new (a repeated `client_ref` returns the first).
 
-    Without a label: the task's, else internal. Raises NoSuchTask, Forbidden above one's clearance. Nothing is waited
-    for; of two at once with one `client_ref` one is made.
+    The label defaults to the task's, else to internal. Concurrent duplicates (one `client_ref`) are logged once. Raises
+    NoSuchTask, Forbidden above one's clearance.
     """
     task = task_of(viewer, item)
     return add(viewer, label_for(viewer, item, task), item, task_id=task.id if task else None)
@@ -48,7 +48,7 @@ def log(viewer: Viewer, *, item: NewLearning) -> tuple[UUID, bool]:
 def add(
     viewer: Viewer, label: LabelRef, item: NewLearning, *, task_id: UUID | None = None, source: UUID | None = None
 ) -> tuple[UUID, bool]:
-    """Store a learning with its keys and its event, unless there is one of this `source` or `client_ref`: its id."""
+    """Store a learning with its keys and event, unless its `source` or `client_ref` has one; the id, and whether new."""
     row_id, event_id = new_id(), new_id()
     text = text_of(Learning, item)
     row = columns_of(
@@ -92,14 +92,14 @@ def _tokens(label: LabelRef, found: Iterable[str]) -> list[int]:
         return similarity.plain(found)
     tokens = blind(label.team, found)
     if tokens is None:
-        raise Unavailable("What is confidential cannot be indexed now.", retry_after=60)
+        raise Unavailable("Confidential content cannot be indexed now.", retry_after=60)
     return tokens
 
 
 def add_outcome(viewer: Viewer, decision: models.Decision, metadata: dict[str, Any]) -> None:
-    """Make a learning of what came of a decision, or change the one that was made of it to what is known now.
+    """Make a learning of a decision's outcome, or update the one that exists.
 
-    It has the decision's label. `metadata`: of its task, as far as that label may have it.
+    It has the decision's label. `metadata`: of its task, as far as that label permits.
     """
     text = read_text(decision)
     decided = text.get("decision")
@@ -118,7 +118,7 @@ def _change(viewer: Viewer, row_id: UUID, signal: str, text: dict[str, Any]) -> 
     row = models.Learning.objects.select_for_update(no_key=True).get(id=row_id)
     label = label_by_id(row.label_id)
     before = read_text(row)
-    if "unavailable" not in before:  # else its keys cannot be told; they lead to a row that then fits nothing
+    if "unavailable" not in before:  # else its keys are unknown and stay; what they find, compare() rejects
         _put_keys(_DROP_KEYS, row_id, label, before)
     row.text_version += 1
     columns = text_columns("learning", row_id, label, text, row.text_version)

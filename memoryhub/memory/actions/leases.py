@@ -1,4 +1,4 @@
-"""Leases: one holder a task, with a strictly increasing fencing token, on the database's clock.
+"""Leases: one holder per task, with a strictly increasing fencing token, on the database's clock.
 
 After M. Kleppmann, "How to do distributed locking" (2016): the token is checked where the write lands.
 """
@@ -27,7 +27,7 @@ from memoryhub.memory.selectors.tasks import TaskRef
 
 
 def now() -> datetime:
-    """The database's clock, after any wait for a lock (not the transaction's start)."""
+    """The database's clock at this moment, after any wait for a lock (not the transaction's start)."""
     with connection.cursor() as cursor:
         cursor.execute("select clock_timestamp()")
         found: datetime = cursor.fetchone()[0]
@@ -44,17 +44,17 @@ class Lease:
     expires_at: datetime
 
 
-# Free for an agent: nobody's, or of a lease, or a person's claim, that is over and was not swept yet. Over, or a
-# person's: never.
+# Free for an agent: without a holder, or with a lease or a person's claim that has ended and is not swept yet. A task
+# that is over, or that a person has, is never free.
 _FREE = f"not {PERSONS} and (human_owned or lease_expires_at is null or lease_expires_at <= clock_timestamp())"
-# In the order of their index each.
+# Each in the order of its index.
 _NOBODYS = ("not human_owned and holder_id is null", "created_at, id")
 _RUN_OUT_BY_NOW = ("not human_owned and lease_expires_at <= statement_timestamp()", "lease_expires_at")
 _OF_TEAM = f"select id, holder_id, token from task where team_id = %(team)s::int and {VISIBLE}"
-# A life of the ledger has tokens of its own: those of a history that is lost are never given again (ADR 10).
+# Each life of the ledger has its own range of tokens: those of a lost history are never reissued (ADR 10).
 _LAST_TOKEN = f"greatest(t.token, {NOW}::bigint << {TOKEN_BITS})"
-# One statement that looks, locks and writes. The row is locked first, so that a claimer that waited for another one
-# judges, and counts its time from, what it finds then.
+# One statement that finds, locks and writes. The row is locked first, so that a claimer that had to wait judges the row
+# as it is then, and its lease begins then.
 _TAKE = """
 with free as ({free})
 update task t
@@ -74,22 +74,22 @@ _TAKE_THIS = _TAKE.format(
 
 @action("task.claim", roles=AGENTS, scope="tasks")
 def claim(viewer: Viewer, *, task: TaskRef, ttl_seconds: int = 600) -> Lease:
-    """Take the task for 1..3600 s; the lease's `token` is greater than every one before.
+    """Claim the task for `ttl_seconds` (1 to 3600); the lease's `token` is greater than all before it.
 
     Raises Conflict: human_owned, lease_held (also for one's own live lease: another process may hold it), wrong_state
-    when the task is over. Of several at once exactly one succeeds.
+    when the task is over. Of concurrent claims exactly one succeeds.
     """
     asked = {"task": task.id, "seconds": ttl_seconds}
     taken = _take(viewer, _TAKE_THIS, asked)
     if taken is None:
         _refuse_claim(viewer, task.id)
-        taken = _take(viewer, _TAKE_THIS, asked)  # it came free meanwhile, and is locked now
+        taken = _take(viewer, _TAKE_THIS, asked)  # it has become free, and is locked now
     assert taken is not None
     return taken
 
 
 def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
-    """Lock the task and raise what keeps it from being claimed, if anything still does."""
+    """Lock the task, and raise why it cannot be claimed, if that is still so."""
     task = lock(viewer, task_id)
     refuse_human_owned(viewer, task)
     if task.status in OVER:
@@ -97,14 +97,14 @@ def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
     if not task.human_owned and task.lease_expires_at and task.lease_expires_at > now():
         raise Conflict(
             Code.LEASE_HELD,
-            "Somebody holds this task.",
+            "This task has a live lease.",
             held_by=task.holder.name if task.holder else None,
             lease_expires_at=task.lease_expires_at,
         )
 
 
-# For the rest of the transaction. The label is tested twice, here and below, which the planner takes for two tests of
-# which few rows pass both; so it would read a whole team's tasks by label and sort them, rather than follow the order.
+# For the rest of the transaction. The label is tested twice (VISIBLE, row-level security), which the planner takes for
+# independent conditions: it expects few rows, and would read and sort a whole team's tasks instead of using the index.
 IN_ORDER = "select set_config('enable_sort', 'off', true)"
 
 
@@ -112,19 +112,19 @@ IN_ORDER = "select set_config('enable_sort', 'off', true)"
 def claim_next(
     viewer: Viewer, *, status: str | None = None, metadata: dict[str, Any] | None = None, ttl_seconds: int = 600
 ) -> Lease | None:
-    """Claim the oldest free task, of this status (open, in_progress, blocked) and with this metadata (containment)
-    when given; None without one.
+    """Claim the oldest free task for `ttl_seconds` (1 to 3600); None without one.
 
-    Tasks that others are claiming at this moment are passed over, not waited for.
+    `status`: open, in_progress or blocked; `metadata`: what the task's must contain. Tasks that others are claiming at
+    this moment are skipped, not waited for.
     """
-    # The states stand in the text: with a bound value the planner could not know that the partial index serves.
+    # The states are literals: with a parameter the planner cannot use the partial index.
     states = {None: "status in ('open', 'in_progress')", "open": "status = 'open'"}
     states |= {"in_progress": "status = 'in_progress'", "blocked": "status = 'blocked'"}
     # Sealed tasks have no searchable metadata, so a filter never finds them.
     contains = " and body -> 'metadata' @> %(metadata)s::jsonb" if metadata else ""
     asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
-    # Nobody's first: all that are held at this moment would have to be passed over to find one that has run out, and
-    # the sweep puts that back into its place within moments.
+    # Those without a holder first: finding an expired lease means skipping all live ones, and the sweep returns its
+    # task to its place within moments.
     queue(IN_ORDER)
     for free, order in (_NOBODYS, _RUN_OUT_BY_NOW):
         found = (
@@ -141,7 +141,7 @@ def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None
     if not found:
         return None
     ((task_id, label_id, token, expires_at, status, version, had_run_out, last),) = found
-    if had_run_out:  # its holder is told, as the sweeper would have
+    if had_run_out:  # reported to its holder, as the sweep would
         before = TaskStatus.OPEN if status == TaskStatus.IN_PROGRESS else status
         _record(viewer, "task.run_out", task_id, label_id, status=before, version=version - 1, token=last)
     _record(viewer, "task.claim", task_id, label_id, status=status, version=version, token=token)
@@ -162,12 +162,12 @@ returning label_id, lease_expires_at, status, version
 
 @action("task.renew", roles=AGENTS, scope="tasks")
 def renew(viewer: Viewer, *, task: TaskRef, token: int, ttl_seconds: int = 600) -> Lease:
-    """Prolong one's lease to so many seconds from now. Raises Conflict (lease_lost, human_owned)."""
+    """Extend one's lease to `ttl_seconds` (1 to 3600) from now. Raises Conflict (lease_lost, human_owned)."""
     asked = {"task": task.id, "token": token, "holder": viewer.membership, "seconds": ttl_seconds}
     found = run(_RENEW, {**label_params(viewer), **asked})
     if not found:
-        _held(viewer, task.id, token)  # says why
-        found = run(_RENEW, {**label_params(viewer), **asked})  # another process of the holder has prolonged it
+        _held(viewer, task.id, token)  # raises why
+        found = run(_RENEW, {**label_params(viewer), **asked})  # another process of the holder has extended it
     ((label_id, expires_at, status, version),) = found
     _record(viewer, "task.renew", task.id, label_id, status=status, version=version, token=token)
     return Lease(task.id, label_id, token, expires_at)
@@ -188,10 +188,10 @@ returning t.id, t.label_id, t.token, t.status, t.version
 
 
 def run_out(viewer: Viewer, *, limit: int = 100) -> int:
-    """End up to `limit` leases of the system viewer's team whose time is over; how many there were.
+    """End up to `limit` expired leases of the system viewer's team; returns how many.
 
-    The tasks are open and nobody's. A task that somebody is changing at this moment is left for the next time, and
-    what a person has taken over ends with their claim.
+    Their tasks have no holder, and are open again if they were in progress. A locked task is left to the next run; a
+    person's hold ends with their claim.
     """
     with viewer_transaction(viewer):
         ended = run(_RUN_OUT, {**label_params(viewer), "limit": limit})
@@ -202,7 +202,7 @@ def run_out(viewer: Viewer, *, limit: int = 100) -> int:
 
 @action("task.release", roles=AGENTS, scope="tasks")
 def release(viewer: Viewer, *, task: TaskRef, token: int) -> Task:
-    """Give the task back unfinished. Raises Conflict (lease_lost)."""
+    """Give the task back unfinished. Raises Conflict (lease_lost, human_owned)."""
     held = _held(viewer, task.id, token)
     end_lease(held)
     if held.status == TaskStatus.IN_PROGRESS:
@@ -220,16 +220,15 @@ def complete(viewer: Viewer, *, task: TaskRef, token: int, outcome: Any = None) 
 
 @action("task.fail", roles=AGENTS, scope="tasks")
 def fail(viewer: Viewer, *, task: TaskRef, token: int, outcome: Any = None) -> Task:
-    """Finish the task as failed. Raises as complete."""
+    """Finish the task as failed. Raises as complete()."""
     return _end(viewer, "task.fail", task, token, TaskStatus.FAILED, outcome)
 
 
 def _end(viewer: Viewer, verb: str, task: TaskRef, token: int, status: TaskStatus, outcome: Any) -> Task:
     held = _held(viewer, task.id, token)
     if held.status == TaskStatus.ESCALATED:
-        raise Conflict(
-            Code.WRONG_STATE, "The task is escalated: take the answer or cancel it first.", state=held.status
-        )
+        detail = "The task is escalated: take the answer or cancel the escalation first."
+        raise Conflict(Code.WRONG_STATE, detail, state=held.status)
     finish(held, status, outcome)
     save(held)
     record(viewer, verb, held)
@@ -237,7 +236,7 @@ def _end(viewer: Viewer, verb: str, task: TaskRef, token: int, status: TaskStatu
 
 
 def finish(task: Task, status: TaskStatus, outcome: Any) -> None:
-    """Set a locked task over, with what came of it."""
+    """End a locked task, with its outcome."""
     task.status, task.ended_at = status, now()
     end_lease(task)
     if outcome is not None:
@@ -246,10 +245,10 @@ def finish(task: Task, status: TaskStatus, outcome: Any) -> None:
 
 @action("task.reopen", roles=AGENTS | DESK, scope="tasks")
 def reopen(viewer: Viewer, *, task: TaskRef, reason: str) -> Task:
-    """Open a task that was over; counts as rework. Raises Conflict (wrong_state) for one that is not over."""
+    """Reopen a task that is over; counts as rework. Raises Conflict (wrong_state) for one that is not."""
     ended = lock(viewer, task.id)
     if ended.status not in OVER:
-        raise Conflict(Code.WRONG_STATE, f"A task that is {ended.status} is not over.", state=ended.status)
+        raise Conflict(Code.WRONG_STATE, f"A task that is {ended.status} cannot be reopened.", state=ended.status)
     ended.status, ended.ended_at = TaskStatus.OPEN, None
     ended.reopen_count += 1
     set_text(ended, {**read_text(ended), "reopen_reason": reason})
@@ -259,12 +258,12 @@ def reopen(viewer: Viewer, *, task: TaskRef, reason: str) -> Task:
 
 
 def take_token(task: Task) -> None:
-    """Give a locked task's next token, in the transaction's life of the ledger."""
+    """Give a locked task its next token, in the range of the transaction's life of the ledger."""
     task.token = max(task.token, current().life << TOKEN_BITS) + 1
 
 
 def end_lease(task: Task) -> None:
-    """Nobody holds the task any more. The token stays, so that the next one is greater."""
+    """Clear the holder and the lease. The token stays, so that the next one is greater."""
     task.holder, task.lease_expires_at, task.human_owned = None, None, False
 
 
@@ -278,9 +277,9 @@ def _held(viewer: Viewer, task_id: UUID, token: int) -> Task:
 
 
 def _lease_lost(token: int, *, is_last: bool) -> Conflict:
-    """The refusal of a token that is old or another's, or is the last one of a lease that has ended (`is_last`)."""
-    why = "it has run out or was released; claim the task anew" if is_last else "its token is not the current holder's"
-    return Conflict(Code.LEASE_LOST, f"This lease is over: {why}.", current_token=token)
+    """The refusal of a stale or foreign token, or of the last one, whose lease has ended (`is_last`)."""
+    why = "it expired or was released; claim the task again" if is_last else "its token is not the current holder's"
+    return Conflict(Code.LEASE_LOST, f"This lease has ended: {why}.", current_token=token)
 
 
 _FOR_SHARE = f"""
@@ -290,10 +289,10 @@ where id = %s for share
 
 
 def hold_task(viewer: Viewer, task_id: UUID, *, token: int | None, decides: bool) -> None:
-    """Keep the task's lease from changing until COMMIT, and check the token that a write brings.
+    """Keep the task's lease from changing until COMMIT, and check a write's token.
 
-    `decides`: refuse agents while a person has the task. Raises Conflict: lease_lost, human_owned. The row is only
-    shared, so writers of one task do not wait for each other; a claim waits for them.
+    `decides`: refuse agents while a person has the task. Raises Conflict: lease_lost, human_owned. The row's lock is
+    shared: writers of one task do not block each other; a claim waits for them.
     """
     if token is None and not (decides and viewer.is_agent):
         return

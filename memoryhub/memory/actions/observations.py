@@ -1,4 +1,4 @@
-"""Observations: log one, or many with a result each."""
+"""Observations: log one, or a batch with a result for each."""
 
 import json
 from collections import defaultdict
@@ -29,7 +29,7 @@ from memoryhub.memory.selectors.tasks import TaskRef, refs_by_key
 
 @dataclass(slots=True)
 class Logged:
-    """The observation's id, and whether it was made now (else it is the one that was there)."""
+    """The observation's id, and whether it is new (else it existed already)."""
 
     id: UUID
     created: bool
@@ -50,17 +50,17 @@ class _Row:
 
     @property
     def is_unique(self) -> bool:
-        """Whether another one may stand in its way."""
+        """Whether it may conflict with another row."""
         return self.item.client_ref is not None or self.digest is not None
 
 
 @action("observation.log", roles=AGENTS | DESK, scope="memory:write")
 def log(viewer: Viewer, *, item: NewObservation, task: TaskRef | None = None) -> Logged:
-    """Log one observation. Raises NoSuchTask, Forbidden above one's clearance, Conflict (lease_lost) for an old token,
-    Invalid for an expiry that is over.
+    """Log one observation.
 
-    Repeating it with the same `client_ref`, or the same content with `dedupe`, returns the first one. `task`: the
-    item's, where the caller has found it.
+    A repeated `client_ref`, or the same content with `dedupe`, returns the first. `task`: the item's, where the caller
+    has already read it. Raises NoSuchTask, Forbidden above one's clearance, Conflict (lease_lost) for a stale token,
+    Invalid for an expiry in the past or a token without a task.
     """
     row = _checked(viewer, item, task or task_of(viewer, item), _clock([item]))
     return _held(viewer, row) or _insert(viewer, [row])[0]
@@ -68,7 +68,7 @@ def log(viewer: Viewer, *, item: NewObservation, task: TaskRef | None = None) ->
 
 @action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
 def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged | HubError]:
-    """Log many at once, one event a label; the result of each, in order. A refused one does not stop the others."""
+    """Log a batch, with one event per label; the result of each, in order. A refused item does not stop the others."""
     at = _clock(items)
     named = {item.task for item in items if item.task is not None}
     tasks = refs_by_key(viewer, named) if named else {}
@@ -97,14 +97,14 @@ def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged
 def _checked(viewer: Viewer, item: NewObservation, task: TaskRef | None, at: datetime | None) -> _Row:
     _refuse_expired(item, at)
     if item.token is not None and task is None:
-        raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token is of a task: name the task."),))
+        raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token belongs to a task: name the task."),))
     return _Row(item, task, label_for(viewer, item, task))
 
 
 def _held(viewer: Viewer, row: _Row) -> Logged | None:
-    """Check the token that the item brings; the row that it repeats, if it does.
+    """Check the item's token; returns the row that the item repeats, if any.
 
-    That is looked for before the lease: what was logged stays logged, whoever has the task by now.
+    The repeat is looked up before the lease: what was logged stays logged, whoever holds the task by now.
     """
     if row.item.token is None or row.task is None:
         return None
@@ -120,22 +120,22 @@ def _clock(items: Sequence[NewObservation]) -> datetime | None:
 
 
 def _refuse_expired(item: NewObservation, at: datetime | None) -> None:
-    # Stored, it would never be seen, not even in its own answer.
+    # Stored, it would never be visible, not even in its own answer.
     if at is not None and item.expires_at is not None and item.expires_at <= at:
-        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is over already."),))
+        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is in the past."),))
 
 
 def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
     if not rows:
         return []
-    # One event for each label, and one for each label of private rows, which only their author hears of.
+    # One event per label, and one per label of private rows, which is for their author only.
     events: defaultdict[tuple[int, bool], UUID] = defaultdict(new_id)
     values = [_values(viewer, row, events) for row in rows]
     params = {"rows": msgspec.json.encode(values).decode()}
     unique = any(row.is_unique for row in rows)
     statement = insert_many(models.Observation, tuple(values[0]), unique=unique)
     if not unique:
-        queue(statement, params)  # nothing can stand in the way, so nobody waits to hear of it
+        queue(statement, params)  # nothing can conflict, so its result needs no wait
         made = {row.id for row in rows}
     else:
         made = {found for (found,) in run(statement, params)}
@@ -148,7 +148,7 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
 
 
 def _instead(viewer: Viewer, row: _Row) -> Logged:
-    """Store it in the place of one that has expired."""
+    """Store it in place of an expired one."""
     run(_FREE, _unique(viewer, row))
     return _insert(viewer, [row])[0]
 
@@ -188,8 +188,8 @@ def _record(viewer: Viewer, made: list[_Row], events: dict[tuple[int, bool], UUI
         )
 
 
-# The author's own, of the same label, that has the same `client_ref` or content. A look for each index, which finds one
-# row: with `or` between them all of the author's would be read.
+# The author's own row of the same label with the same `client_ref` or content. One lookup per index, each for one row:
+# with `or` between them all of the author's would be read.
 _SAME = """(
   select id from observation
   where author_id = %(author)s::uuid and label_id = %(label)s::int and client_ref = %(client_ref)s::varchar
@@ -206,7 +206,7 @@ _EXISTING = f"""
 select id, event_id from observation
 where id in {_SAME} and (expires_at is null or expires_at > statement_timestamp() or pinned) order by id limit 1
 """
-# An expired observation, which nobody sees any more, gives up what makes it unique.
+# An expired observation, which is no longer visible, releases what makes it unique.
 _FREE = f"""
 update observation set client_ref = null, digest = null
 where id in {_SAME} and not pinned and expires_at <= statement_timestamp()
@@ -224,7 +224,7 @@ def _unique(viewer: Viewer, row: _Row) -> dict[str, Any]:
 
 
 def _existing(viewer: Viewer, row: _Row) -> Logged | None:
-    """The row that stands in the way and has not expired."""
+    """The unexpired row that conflicts."""
     for found, event_id in run(_EXISTING, _unique(viewer, row)):
         current().depends_on_event = event_id
         return Logged(found, created=False)

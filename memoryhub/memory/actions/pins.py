@@ -1,4 +1,4 @@
-"""Pins: an observation that is to be kept, and to come first where only the most useful is shown."""
+"""Pins: a pinned observation is kept, and comes first where only the most useful are shown."""
 
 from uuid import UUID
 
@@ -25,13 +25,13 @@ select event_id, label_id, task_id, audience, pinned <> %(pinned)s::bool from be
 
 @action("observation.pin", roles=AGENTS | DESK, scope="memory:write")
 def pin(viewer: Viewer, *, observation_id: UUID) -> None:
-    """Pin an observation: it does not expire while it is pinned. Repeating it is fine. Raises NotFound."""
+    """Pin an observation: it does not expire while it is pinned. Idempotent. Raises NotFound."""
     _set(viewer, "observation.pin", observation_id, pinned=True)
 
 
 @action("observation.unpin", roles=AGENTS | DESK, scope="memory:write")
 def unpin(viewer: Viewer, *, observation_id: UUID) -> None:
-    """Take the pin away; what would have expired meanwhile is gone then. Repeating it is fine. Raises NotFound."""
+    """Unpin an observation; if it would have expired meanwhile, it expires now. Idempotent. Raises NotFound."""
     _set(viewer, "observation.unpin", observation_id, pinned=False)
 
 

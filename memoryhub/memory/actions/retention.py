@@ -1,4 +1,4 @@
-"""Retention: observations that have expired are removed, a small batch at a time."""
+"""Retention: expired observations are removed in small batches."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -9,12 +9,12 @@ from memoryhub.core.ledger import events
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 
-# Nobody sees these any more (selectors.memories), but for who works on an open escalation of their task.
+# No longer visible (selectors.memories), except to those who work on an open escalation of their task.
 _EXPIRED = f"team_id = %(team)s::int and {VISIBLE} and not pinned and expires_at <= statement_timestamp()"
-# No EXISTS, which may be answered from a hash of all escalated tasks.
+# Not EXISTS, which PostgreSQL may answer from a hash of all escalated tasks.
 _KEPT = "coalesce((select true from task t where t.id = o.task_id and t.status = 'escalated'), false)"
 
-# The tasks are locked against being escalated meanwhile, since a package holds what was there before.
+# The tasks are locked against a concurrent escalation, whose package holds what was there before it.
 _REMOVE = f"""
 with due as (
     select id, task_id from observation o where {_EXPIRED} and not {_KEPT}
@@ -30,10 +30,10 @@ returning o.label_id, case when o.private then o.author_id end, o.task_id
 
 
 def expire(viewer: Viewer, *, limit: int = 500) -> int:
-    """Remove up to `limit` expired observations of the system viewer's team; how many it were.
+    """Remove up to `limit` expired observations of the system viewer's team; returns how many.
 
-    Never those of a task whose escalation is open, so that its package stays whole, nor pinned ones, which do not
-    expire. One event for each label (and for each author of private ones, who alone hears of them).
+    Those of a task whose escalation is open stay, so that its package stays whole; pinned ones do not expire. One event
+    per label (of private ones, per label and author, and for that author only).
     """
     with viewer_transaction(viewer):
         removed: dict[tuple[int, UUID | None], list[UUID | None]] = {}

@@ -1,4 +1,4 @@
-"""What storing a row takes, whatever its kind: its label, its columns, its INSERT."""
+"""Storing a row of any kind: its label, its columns, its INSERT."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -32,7 +32,7 @@ def level_value(name: str | int | UnsetType | None) -> int | None:
 
 
 def task_of(viewer: Viewer, new: Any) -> Ref | None:
-    """The task that a new row names. Raises NoSuchTask (of `/task`), Conflict (ambiguous_key)."""
+    """The task that a new row names. Raises NoSuchTask (at `/task`), Conflict (ambiguous_key)."""
     if new.task is None:
         return None
     with not_found_at("/task"):
@@ -40,7 +40,7 @@ def task_of(viewer: Viewer, new: Any) -> Ref | None:
 
 
 def label_for(viewer: Viewer, new: NewRow, task: TaskRef | None) -> LabelRef:
-    """The label of a new row: what it names, else the task's, else internal. Raises Forbidden above one's clearance."""
+    """The label of a new row: the one it names, else the task's, else internal. Raises Forbidden above one's clearance."""
     sensitivity = level_value(new.sensitivity)
     compartments: Sequence[str] | None = None if isinstance(new.compartments, UnsetType) else new.compartments
     base = label_by_id(task.label_id) if task is not None else None
@@ -54,9 +54,14 @@ def label_for(viewer: Viewer, new: NewRow, task: TaskRef | None) -> LabelRef:
 
 
 def text_of(schema: type[Row], new: msgspec.Struct) -> dict[str, Any]:
-    """The members of the row's text that the new row brings."""
+    """The members of the row's text that `new` has."""
+    return {name: getattr(new, name) for name in _members(schema, type(new))}
+
+
+@cache
+def _members(schema: type[Row], new: type[msgspec.Struct]) -> tuple[str, ...]:
     members = layout(schema).absent.__struct_fields__
-    return {name: getattr(new, name) for name in new.__struct_fields__ if name in members}
+    return tuple(name for name in new.__struct_fields__ if name in members)
 
 
 def columns_of(
@@ -71,27 +76,30 @@ def columns_of(
     text_version: int = 1,
     **more: Any,
 ) -> dict[str, Any]:
-    """A new row by its columns: who, when and under which label; its text; what of `new` is a column; and `more`."""
+    """A new row by column: its author, event and label; its text; the members of `new` that are columns; and `more`."""
     model = schema.model
-    known = column_types(model)
-    plain = {} if new is None else {name: _value(new, name) for name in new.__struct_fields__ if name in known}
-    return {
+    row: dict[str, Any] = {
         "id": row_id,
         "team_id": viewer.team,
         "label_id": label.id,
         "sensitivity": label.sensitivity,
-        **text_columns(model._meta.db_table, row_id, label, text, text_version),
         "author_id": viewer.membership,
         "event_id": event_id,
-        **({"text_version": text_version} if "text_version" in known else {}),
-        **{name: value for name, value in plain.items() if name not in _COMMON},
-        **more,
     }
+    row.update(text_columns(model._meta.db_table, row_id, label, text, text_version))
+    if "text_version" in column_types(model):
+        row["text_version"] = text_version
+    for name in _plain(model, type(new)) if new is not None else ():
+        row[name] = getattr(new, name)
+    row.update(more)
+    return row
 
 
-def _value(new: msgspec.Struct, name: str) -> Any:
-    value = getattr(new, name)
-    return value.value if isinstance(value, Enum) else value
+@cache
+def _plain(model: type[Labelled], new: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The members of a new row that are columns of its table."""
+    known = column_types(model)
+    return tuple(name for name in new.__struct_fields__ if name in known and name not in _COMMON)
 
 
 _COMMON = frozenset({"id", "team_id", "label_id", "sensitivity", "body", "sealed", "author_id", "event_id"})
@@ -99,22 +107,27 @@ _COMMON = frozenset({"id", "team_id", "label_id", "sensitivity", "body", "sealed
 
 @cache
 def column_types(model: type[Labelled]) -> dict[str, str]:
-    """The type of each column of a table, without its length: a cast to that would cut a text."""
+    """The type of each column of a table, without its length: a cast to varchar(n) truncates silently."""
     found = {str(field.column): str(field.db_type(connection)) for field in model._meta.concrete_fields}
     return {name: kind.partition("(")[0] + ("[]" if kind.endswith("[]") else "") for name, kind in found.items()}
 
 
 def insert(model: type[Labelled], row: dict[str, Any]) -> bool:
-    """Store a row; False where another stands in its way (a `client_ref`, say)."""
+    """Store a row; False when it conflicts with another (by its `client_ref`, for example)."""
     return bool(run(*insertion(model, row)))
 
 
 def insertion(model: type[Labelled], row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The statement that stores a row, and gives its id back, and its parameters."""
-    return _insert_one(model, tuple(row)), {
-        name: Jsonb(value) if name in json_columns(model) and value is not None else value
-        for name, value in row.items()
-    }
+    """The statement that stores a row and returns its id, and its parameters."""
+    return _insert_one(model, tuple(row)), {name: _adapted(model, name, value) for name, value in row.items()}
+
+
+def _adapted(model: type[Labelled], name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in json_columns(model):
+        return Jsonb(value)
+    return value.value if isinstance(value, Enum) else value
 
 
 @cache
@@ -134,9 +147,9 @@ def _insert_one(model: type[Labelled], names: tuple[str, ...]) -> str:
 
 @cache
 def insert_many(model: type[Labelled], names: tuple[str, ...], *, unique: bool) -> str:
-    """The statement that stores any number of rows, which come as one JSON text (`rows`): constant, prepared once, and
-    one value to adapt. In JSON bytes are base64. `unique`: others may stand in their way; it gives the ids of
-    those that were stored.
+    """The statement that stores any number of rows, passed as one JSON text (`rows`): it is constant, so prepared once,
+    and has one parameter. Bytes are base64 in JSON. `unique`: rows may conflict with others; the statement returns the
+    ids of those that were stored.
     """
     kinds = column_types(model)
     wanted = ", ".join(f"decode({name}, 'base64')" if kinds[name] == "bytea" else name for name in names)
@@ -149,7 +162,7 @@ def insert_many(model: type[Labelled], names: tuple[str, ...], *, unique: bool) 
 
 
 def repeated(viewer: Viewer, model: type[Labelled], label: LabelRef, client_ref: str | None) -> UUID | None:
-    """The author's own row of this label and `client_ref`; the answer then rests on the event that made it."""
+    """The author's own row of this label and `client_ref`; the answer then depends on the event that made it."""
     if client_ref is None:
         return None
     found = run(
@@ -161,7 +174,7 @@ def repeated(viewer: Viewer, model: type[Labelled], label: LabelRef, client_ref:
 
 
 def rest_on(found: Iterable[tuple[Any, ...]]) -> UUID | None:
-    """The first of these rows (id, event), on whose event the answer rests; None where there is none."""
+    """The id of the first of these rows (id, event), on whose event the answer then depends; None without rows."""
     for row_id, event_id in found:
         current().depends_on_event = event_id
         return UUID(str(row_id))

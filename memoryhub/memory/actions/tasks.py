@@ -25,11 +25,11 @@ from memoryhub.memory.selectors.tasks import TaskRef, dominating_row
 
 @action("task.create", roles=AGENTS | DESK, scope="tasks")
 def create(viewer: Viewer, *, item: NewTask) -> tuple[Task, bool]:
-    """A task of this key, and whether it was made now: the visible one of the key is returned when there is one.
+    """Create a task of this key, or return the visible one that has it; and whether it is new.
 
-    Without a label it is internal (public where the clearance allows no more). An explicit label that differs from
-    the visible one's makes a twin. Raises Forbidden above the writer's clearance.
-    Safe to repeat; two at once make one.
+    The label defaults to internal (public where the clearance allows no more). An explicit label that differs from the
+    visible one's makes a twin. Idempotent; concurrent duplicates are stored once. Raises Forbidden above the writer's
+    clearance, Conflict (ambiguous_key).
     """
     key, client_ref = item.key, item.client_ref
     explicit = item.sensitivity is not UNSET or item.compartments is not UNSET
@@ -46,7 +46,7 @@ def create(viewer: Viewer, *, item: NewTask) -> tuple[Task, bool]:
         with transaction.atomic():
             task.save(force_insert=True)
     except IntegrityError:
-        # Another writer was first, with this key or with this client_ref.
+        # Another writer was first with this key or this client_ref.
         rows = visible_to(viewer, Task.objects.filter(label_id=label.id))
         found = rows.filter(key=key).first() or rows.filter(author_id=viewer.membership, client_ref=client_ref).first()
         if found is None:
@@ -78,21 +78,21 @@ def update(
     expected: tuple[int, str],
     change: TaskChange,
 ) -> Task:
-    """Change a task's text, or set it blocked, open or cancelled, if it still is at the expected version.
+    """Change a task's text, or set it to blocked, open or cancelled, if it is still at the expected version.
 
     `expected`: the version and the mark of its change (mark_of).
 
     Raises PreconditionFailed with the current version, Conflict (human_owned) for an agent while a person has it,
-    Conflict (wrong_state) for a status of a task that is over, escalated or under a lease.
+    Conflict (wrong_state) for a new status of a task that is over, escalated or in progress.
     """
     row = lock(viewer, task.id)
     if expected != (row.version, mark_of(row.change_id or row.clock_id)):
-        raise PreconditionFailed("The task was changed meanwhile.", version=row.version)
+        raise PreconditionFailed("The task has changed since.", version=row.version)
     refuse_human_owned(viewer, row)
     status = change.status
     if status is not UNSET and status != row.status:
         if row.status in (*OVER, TaskStatus.ESCALATED, TaskStatus.IN_PROGRESS):
-            raise Conflict(Code.WRONG_STATE, f"A task that is {row.status} cannot be set {status}.", state=row.status)
+            raise Conflict(Code.WRONG_STATE, f"A task that is {row.status} cannot become {status}.", state=row.status)
         row.status = status
     text = read_text(row)
     changed = {name: value for name, value in text_of(schemas.Task, change).items() if value is not UNSET}
@@ -109,7 +109,7 @@ def lock(viewer: Viewer, task_id: UUID) -> Task:
 
 
 def refuse_human_owned(viewer: Viewer, task: Task) -> None:
-    """Raises Conflict (human_owned) when a person has the locked task and an agent asks."""
+    """Raise Conflict (human_owned) for an agent while a person has the locked task."""
     if task.human_owned and viewer.is_agent and run(f"select from task where id = %s and {PERSONS}", [task.id]):
         raise Conflict(
             Code.HUMAN_OWNED,
@@ -120,7 +120,7 @@ def refuse_human_owned(viewer: Viewer, task: Task) -> None:
 
 
 def set_text(task: Task, text: dict[str, Any]) -> None:
-    """Replace the task's text, sealed anew where its label asks for it."""
+    """Replace the task's text, sealed where its label requires it."""
     task.text_version += 1
     columns = text_columns("task", task.id, label_by_id(task.label_id), text, task.text_version)
     task.body, task.sealed = columns["body"], columns["sealed"]

@@ -1,4 +1,7 @@
-"""The memory's tables."""
+"""The memory's tables. Every module here is imported, so that Django knows its models."""
+
+import pkgutil
+from importlib import import_module
 
 from memoryhub.memory.models.alerts import Alert, AlertRecipient, Severity
 from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
@@ -44,3 +47,6 @@ __all__ = [
     "Task",
     "TaskStatus",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

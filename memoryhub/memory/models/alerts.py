@@ -21,7 +21,7 @@ class Alert(Labelled):
 
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     severity = models.CharField(max_length=10, choices=Severity.choices, default=Severity.INFO)
-    # The members to whom it was sent. Here as well as below, since row-level security tests it for each row.
+    # The members to whom it was sent: stored here as well as below, since row-level security tests it for each row.
     recipients = ArrayField(models.UUIDField())
     expires_at = models.DateTimeField(null=True)
     client_ref = models.CharField(max_length=200, null=True)
@@ -45,13 +45,13 @@ class Alert(Labelled):
 
 
 class AlertRecipient(models.Model):
-    """That an alert was sent to a member, and when they acknowledged it."""
+    """A recipient of an alert, and when they acknowledged it."""
 
     id = models.BigAutoField(primary_key=True)
     alert = models.ForeignKey(Alert, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
     member = models.ForeignKey(Membership, on_delete=models.PROTECT, related_name="+", db_index=False)
     acknowledged_at = models.DateTimeField(null=True)
-    # The event of the acknowledgement, on which its answer rests.
+    # The event of the acknowledgement, on which its answer depends.
     event_id = models.UUIDField(null=True)
 
     app_may = "SELECT, INSERT, UPDATE"
@@ -63,7 +63,7 @@ class AlertRecipient(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["member", "-alert"], name="alert_of_member"),
-            # What is still to be delivered, however much there was.
+            # What is still to be delivered, however much was.
             models.Index(
                 fields=["member", "-alert"], name="alert_open_of_member", condition=Q(acknowledged_at__isnull=True)
             ),

@@ -17,21 +17,21 @@ class DecisionStatus(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """What came of doing it."""
+    """Whether acting on the decision worked."""
 
     WORKED = "worked"
     FAILED = "failed"
 
 
 class Decision(Labelled):
-    """Text: `decision` (an object or a text), `reasoning`; `revoke_reason` and `outcome_note` when there are such."""
+    """Text: `decision` (an object or a string), `reasoning`; `revoke_reason` and `outcome_note` where present."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="decisions", db_index=False)
     status = models.CharField(max_length=10, choices=DecisionStatus.choices, default=DecisionStatus.ACTIVE)
     based_on = ArrayField(models.UUIDField(), default=list)
     action_key = models.CharField(max_length=200, null=True)
     client_ref = models.CharField(max_length=200, null=True)
-    # The one that this one replaced. Which one replaced a row is found by it, through the label of the newer one.
+    # The decision that this one replaced. The reverse is looked up by this column, under the label of the newer one.
     supersedes = models.UUIDField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome.choices, null=True)
     text_version = models.IntegerField(default=1)

@@ -1,4 +1,4 @@
-"""Facts: what is so, under a key, as of its newest version; and every version it had."""
+"""Facts: the newest version of the value under a key, and every version it had."""
 
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ from memoryhub.memory.models.tasks import Task
 
 
 class Versioned(Labelled):
-    """What a fact and each version of it hold. Text: `value` (any JSON); a deleted one has none.
+    """The columns of a fact and of each of its versions. Text: `value` (any JSON); a deleted one has none.
 
-    Author, clock and times are those of the version. The task is an attribute of it, and no part of the key.
+    Author, clock and times are those of the version. The task is an attribute of it, not part of the key.
     """
 
-    # Without the index that others have: nothing looks for a fact by its event, and where no indexed column changes, a
-    # new version leaves the indexes of a fact that is changed all day as they are (a HOT update).
+    # Without the index that other kinds have: no query looks up a fact by its event, and where no indexed column
+    # changes, a new version is a HOT update, which leaves the indexes as they are.
     clock = models.ForeignKey(
         EventSeq,
         on_delete=models.DO_NOTHING,
@@ -46,9 +46,10 @@ class Versioned(Labelled):
 
 
 class Fact(Versioned):
-    """A key's row: its newest version. It is never removed, so that versions go on counting when it is made again."""
+    """A key's row: its newest version. It is never removed, so that version numbers continue when it is created again.
+    """
 
-    # All keys are ASCII; in this order a prefix is a range of the index, whatever the database's own order is.
+    # Keys are ASCII; in this collation a prefix is a range of the index, whatever the database's default is.
     key = models.CharField(max_length=200, db_collation="C")
     changed_at = models.DateTimeField()
 
@@ -66,8 +67,8 @@ class Fact(Versioned):
         ]
 
     @property
-    def text_version(self) -> int:  # type: ignore[override]  # a column elsewhere, which counts as this does
-        """Each version has a text of its own."""
+    def text_version(self) -> int:  # type: ignore[override]  # a column elsewhere, counted alike
+        """Each version has its own text."""
         return self.version
 
     def __str__(self) -> str:
@@ -75,7 +76,7 @@ class Fact(Versioned):
 
 
 class FactVersion(Versioned):
-    """One version of a fact, kept for good; the newest stands in the fact's row as well, for fast reads."""
+    """One version of a fact, kept for good; the newest is in the fact's row as well, for fast reads."""
 
     fact = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="versions", db_index=False)
 
@@ -94,7 +95,7 @@ class FactVersion(Versioned):
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            # Which facts a task ever had, for what was frozen when it was escalated.
+            # Which facts a task ever had, for the package of its escalation.
             models.Index(
                 fields=["task", "fact", "version"], name="fact_version_of_task", condition=Q(task__isnull=False)
             ),

@@ -1,4 +1,4 @@
-"""Learnings: what worked, what failed, and what the team makes of it; found again by the context that they arose in."""
+"""Learnings: what worked, what failed, and what the team concludes; found again by the context that they arose in."""
 
 from typing import Any, ClassVar
 
@@ -17,11 +17,11 @@ class Signal(models.TextChoices):
 
 
 class Learning(Labelled):
-    """Text: `details` (an object or a text), `context` (an object)."""
+    """Text: `details` (an object or a string), `context` (an object)."""
 
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="learnings", db_index=False)
     signal_type = models.CharField(max_length=20, choices=Signal.choices)
-    # The decision or escalation that it was made of, which has the same label and makes no second one.
+    # The decision or escalation that it was made from, which has the same label; there is at most one per source.
     source = models.UUIDField(null=True)
     client_ref = models.CharField(max_length=200, null=True)
     text_version = models.IntegerField(default=1)
@@ -48,10 +48,10 @@ class Learning(Labelled):
 
 
 class LearningKey(models.Model):
-    """What a learning is found by: a hash of one feature of its context or words (memory.similarity).
+    """An index entry: the hash of one feature of a learning's context or words (memory.similarity).
 
-    Its key (label, token, learning) is read backwards, a label and token at a time: the newest learnings that have the
-    feature, at a cost that does not grow with how many have it.
+    The primary key (label, token, learning) is scanned backwards for one label and token: it gives the newest learnings
+    with the feature, at a cost that does not grow with their number.
     """
 
     learning = models.OneToOneField(Learning, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -62,4 +62,4 @@ class LearningKey(models.Model):
 
     class Meta:
         db_table = "learning_key"
-        managed = False  # made by the migration, with the key of three columns that is its point
+        managed = False  # made by the migration, with a key of three columns

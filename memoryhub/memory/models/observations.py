@@ -11,9 +11,9 @@ from memoryhub.memory.models.tasks import Task
 
 
 class Observation(Labelled):
-    """Text: `content` (an object or a text). Private ones are their author's reasoning, hidden from other agents.
+    """Text: `content` (an object or a string). Private ones are their author's reasoning, hidden from other agents.
 
-    One with `expires_at` is seen until then, and for as long as it is pinned.
+    One with `expires_at` is visible until then, and as long as it is pinned.
     """
 
     task = models.ForeignKey(Task, null=True, on_delete=models.PROTECT, related_name="observations", db_index=False)
@@ -24,7 +24,8 @@ class Observation(Labelled):
     occurred_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     client_ref = models.CharField(max_length=200, null=True)
-    # Set only when deduplication by content was asked for; keyed, so that it tells nothing of sealed content.
+    # Set only when deduplication by content was requested; keyed (HMAC), so that it discloses nothing of sealed
+    # content.
     digest = models.BinaryField(null=True)
 
     class Meta(Labelled.Meta):
@@ -52,10 +53,10 @@ class Observation(Labelled):
             # A task's newest page, whatever its size.
             models.Index(fields=["task", "-id"], name="observation_of_task"),
             models.Index(fields=["team", "-id"], name="observation_of_team"),
-            # For a task's context, however many others there are.
+            # For a task's context, however many other rows there are.
             models.Index(fields=["task", "-id"], name="observation_pinned", condition=Q(pinned=True)),
             models.Index(fields=["task", "-id"], name="observation_important", condition=Q(importance__gte=0.7)),
-            # What may be removed next; nothing that is pinned expires.
+            # What may be removed next; pinned rows do not expire.
             models.Index(
                 fields=["expires_at"], name="observation_expiry", condition=Q(expires_at__isnull=False, pinned=False)
             ),

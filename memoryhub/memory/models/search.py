@@ -1,6 +1,6 @@
-"""The search index: derived from the memory's rows, written in the background, made anew by `reindex_search` (ADR 7).
+"""The search index: derived from the memory's rows, written in the background, rebuilt by `reindex_search` (ADR 7).
 
-All tables are made by the migration, with the keys and indexes that are their point.
+The migration makes all tables, with their keys and indexes.
 """
 
 from typing import ClassVar
@@ -13,9 +13,9 @@ from memoryhub.core.models import Label, Membership, Team
 
 
 class SearchShelf(models.Model):
-    """What the same readers may see: the rows of one label, or one author's private rows of it.
+    """Rows that the same readers may see: those of one label, or one author's private rows of it.
 
-    Statistics are kept by the shelf. What a reader's ranking rests on is a sum over the shelves that they may see.
+    Statistics are kept per shelf. A reader's ranking uses their sums over the shelves that the reader may see.
     """
 
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
@@ -30,7 +30,7 @@ class SearchShelf(models.Model):
 class SearchCell(models.Model):
     """A run of rows that were added to a shelf one after another. The words of a row are indexed under its cell.
 
-    So the newest rows that have a word, however common, are found without looking at the older ones.
+    So the newest rows that have a word, however common, are found without reading older ones.
     """
 
     shelf = models.ForeignKey(SearchShelf, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
@@ -45,7 +45,7 @@ class SearchCell(models.Model):
 
 
 class SearchDoc(models.Model):
-    """One row of the memory as it is searched. `words`: its terms, each with its cell's number before it."""
+    """One row of the memory as it is searched. `words`: its terms, each prefixed with its cell's number."""
 
     row_id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=12)
@@ -63,7 +63,7 @@ class SearchDoc(models.Model):
 
 
 class SearchTerm(models.Model):
-    """In how many rows of a shelf a term is, and in how many of each cell that has it (the oldest cell first)."""
+    """The number of rows that have a term: of a shelf, and of each cell that has it (the oldest cell first)."""
 
     shelf = models.OneToOneField(SearchShelf, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     term = models.TextField()
@@ -77,7 +77,7 @@ class SearchTerm(models.Model):
 
 
 class SearchForm(models.Model):
-    """A word as it was written, where its term (its stem) is another: for half words."""
+    """A word as it was written, where its term (its stem) differs: for searching by parts of words."""
 
     shelf = models.OneToOneField(SearchShelf, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     form = models.TextField()
@@ -89,9 +89,9 @@ class SearchForm(models.Model):
 
 
 class SearchVector(models.Model):
-    """What a row means, as one model of the embeddings endpoint has it: in `vector`, which only statements read.
+    """The embedding of a row by one model, in `vector`, a column that only raw SQL reads.
 
-    The table is there where the server has pgvector.
+    The table exists where the server has pgvector.
     """
 
     row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -105,8 +105,7 @@ class SearchVector(models.Model):
 
 
 class SearchVectorDue(models.Model):
-    """A row that has no vector yet. `claim`: of the worker that has it, until `after`; `tries`: how often the endpoint
-    has refused it.
+    """A row without a vector yet. `claim`: of the worker that has it, until `after`; `tries`: refusals by the endpoint.
     """
 
     row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -121,7 +120,7 @@ class SearchVectorDue(models.Model):
 
 
 class SearchVectorState(models.Model):
-    """A team whose rows become vectors: of which model, and how the endpoint does."""
+    """A team whose rows are embedded: by which model, the failures in a row, and the end of the backoff."""
 
     team = models.OneToOneField(Team, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     model = models.TextField()

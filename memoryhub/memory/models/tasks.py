@@ -1,4 +1,4 @@
-"""Tasks: what agents and people work on, one at a time under a lease."""
+"""Tasks: what agents and people work on, one holder at a time, under a lease."""
 
 from typing import Any, ClassVar
 
@@ -23,18 +23,18 @@ OVER = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
 class Task(Labelled):
-    """Text: `title`, `requester`, `metadata`, `outcome`. `version` counts changes of the row, for its ETag, and
-    `change_id` is made anew with each: in another history of the ledger the same number is another version.
+    """Text: `title`, `requester`, `metadata`, `outcome`. `version` counts changes of the row, for its ETag; `change_id`
+    is new with each, since in another life of the ledger the same number is another version.
     """
 
     key = models.CharField(max_length=200)
     status = models.CharField(max_length=12, choices=TaskStatus.choices, default=TaskStatus.OPEN)
     version = models.IntegerField(default=1)
-    change_id = models.UUIDField(null=True)  # of the first version it is the event's
+    change_id = models.UUIDField(null=True)  # null in the first version, which its event identifies
     text_version = models.IntegerField(default=1)
     reopen_count = models.IntegerField(default=0)
     client_ref = models.CharField(max_length=200, null=True)
-    # The lease. The fencing token only ever grows; a holder without a live expiry holds nothing.
+    # The lease. The fencing token only ever grows; an agent whose lease has expired holds nothing.
     token = models.BigIntegerField(default=0)
     holder = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     lease_expires_at = models.DateTimeField(null=True)
@@ -57,17 +57,17 @@ class Task(Labelled):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["team", "key"], name="task_by_key"),
-            # Not by team first: for a key it would seem as good as task_by_key, while the table is small.
+            # Not by team first: while the table is small, the planner would take it for a key instead of task_by_key.
             models.Index(fields=["status", "team", "id"], name="task_by_status"),
             models.Index(fields=["holder"], name="task_by_holder", condition=Q(holder__isnull=False)),
-            # The oldest that is nobody's, without passing over all that are done or held.
+            # The oldest without a holder, without scanning all that are done or held.
             models.Index(
-                # By time, which no other index is in order of: by id the planner may walk through all that are done.
+                # By time, an order that no other index has: by id the planner may scan all that are done.
                 fields=["team", "created_at", "id"],
                 name="task_claimable",
                 condition=Q(human_owned=False, holder__isnull=True, status__in=list(CLAIMABLE)),
             ),
-            # The leases that agents hold, the next to run out first.
+            # The leases that agents hold, the next to expire first.
             models.Index(
                 fields=["lease_expires_at"],
                 name="task_run_out",

@@ -1,4 +1,4 @@
-"""Alerts: what sends one, and what it is returned as."""
+"""Alerts: request and response schemas."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ MAX_RECIPIENTS = 1000
 
 
 class AlertGroup(Shape, kw_only=True):
-    """The active agents of a group (`GET /agents` shows it)."""
+    """The active agents of a group (see `GET /agents`)."""
 
     group: Line
 
@@ -32,7 +32,8 @@ class Receipt(Schema):
 
 
 class Alert(Row):
-    """`acknowledged_at`: by the reader; null as well when it was not sent to them. The last three are its sender's."""
+    """`acknowledged_at`: by the reader; null also when it was not sent to them. The last three members: for its sender.
+    """
 
     task: OfTask
     insight: Annotated[str, InText(b'""')]
@@ -48,7 +49,9 @@ class Alert(Row):
 
 
 class PushedAlert(Row):
-    """An alert in a stream. `insight` is null when it is confidential: `GET /alerts/{id}` opens it, recorded."""
+    """An alert in a stream. `insight` is null when it is confidential: `GET /alerts/{id}` opens it; the read is
+    recorded.
+    """
 
     insight: str | None
     severity: Severity

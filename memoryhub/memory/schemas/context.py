@@ -1,4 +1,4 @@
-"""A task's context, as it is returned."""
+"""A task's context: response schema."""
 
 from functools import cache
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from memoryhub.memory.schemas.observations import Observation
 
 
 class LeftOut(Schema):
-    """How many rows found no room. `at_least`: there are more than were counted."""
+    """How many rows did not fit. `at_least`: there are more than `count`."""
 
     count: int
     at_least: bool
@@ -22,11 +22,11 @@ class LeftOut(Schema):
 
 @cache
 def context_schema() -> type[msgspec.Struct]:
-    """The schema of a context, of the kinds that there are."""
+    """The schema of a context, from the registered kinds."""
     words = [(kind.plural, list[kind.schema]) for kind in KINDS.values() if kind.in_words]  # type: ignore[name-defined]
     about = (
-        "What of a task fits into `budget` tokens; what people have said comes first, in a quarter of it at most."
-        " `tokens`: an estimate, a third of the bytes of the rows' JSON."
+        "The part of a task's memory that fits into `budget` tokens; what people said is first, in a quarter at most."
+        " `tokens`: an estimate, one third of the bytes of the rows' JSON."
     )
     return msgspec.defstruct(
         "Context",

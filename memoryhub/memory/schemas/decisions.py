@@ -1,4 +1,4 @@
-"""Decisions: what records, replaces and judges one, and what it is returned as."""
+"""Decisions: request and response schemas."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,7 +12,7 @@ from memoryhub.memory.schemas.rows import OPENED, InText, Json, OfTask, Row, Sql
 
 DecisionStatus = Annotated[str, one_of(*models.DecisionStatus.values)]
 DecisionOutcome = Annotated[str, one_of(*models.Outcome.values)]
-# Through the label of the newer one: a decision may be seen to be superseded without seeing by what.
+# By the label of the newer one: a reader may see that a decision is superseded, and not by which one.
 _NEWER = f"(select n.id from decision n where n.supersedes = r.id and n.{VISIBLE})"
 
 
@@ -39,7 +39,7 @@ class Judgement(Shape, kw_only=True):
 
 
 class Decision(Row):
-    """`superseded_by`: null also where the newer decision may not be seen."""
+    """`superseded_by`: null also when the newer decision is hidden."""
 
     task: OfTask
     decision: Json
@@ -58,6 +58,6 @@ class Decision(Row):
 
 
 class MadeDecision(Decision):
-    """`duplicate`: it was there already, by its `client_ref`."""
+    """`duplicate`: it existed already, by its `client_ref`."""
 
     duplicate: Annotated[bool, OPENED]

@@ -1,4 +1,4 @@
-"""Facts: what puts one, and what a version of it is returned as."""
+"""Facts: request and response schemas."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ TEN_YEARS = 315_360_000  # seconds
 
 
 class NewFact(NewRow, kw_only=True):
-    """What a fact is to be, whole: what is left out, it has no more. `ttl_seconds`: from now on."""
+    """The whole fact: a member that is left out is cleared. `ttl_seconds`: from now."""
 
     value: JsonValue
     task: TaskKey | None = None
@@ -42,7 +42,7 @@ class Fact(Row):
 
 
 class FactVersion(Fact):
-    """A version out of the history. A deleted one has no value."""
+    """A version in the history. A deleted one has no value."""
 
     deleted: bool
 
@@ -50,8 +50,7 @@ class FactVersion(Fact):
 class FactsRead(Schema):
     """`facts` by key; `missing`: keys without a visible fact; `ambiguous`: key -> the labels to choose from.
 
-    `unread`: keys that found no room in this answer (8 MiB), in the order in which they were requested: request them
-    again.
+    `unread`: keys that did not fit into this answer (8 MiB), in the requested order: request them again.
     """
 
     facts: dict[str, Fact]

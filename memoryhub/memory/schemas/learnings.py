@@ -1,4 +1,4 @@
-"""Learnings: what logs one, what asks for those that are relevant, and what they are returned as."""
+"""Learnings: request and response schemas."""
 
 from typing import Annotated
 from uuid import UUID
@@ -32,7 +32,7 @@ class RelevantQuery(Shape, kw_only=True):
 
 
 class Learning(Row):
-    """`source`: the decision or escalation that it was made of."""
+    """`source`: the decision or escalation that it was made from."""
 
     task: OfTask
     signal_type: SignalType
@@ -45,13 +45,13 @@ class Learning(Row):
 
 
 class MadeLearning(Learning):
-    """`duplicate`: it was there already."""
+    """`duplicate`: it existed already."""
 
     duplicate: Annotated[bool, OPENED]
 
 
 class ContextMatch(Schema):
-    """What of the question a learning has: a member of the context (`key`), or a word of it anywhere (`word`)."""
+    """What a learning matches of the request: a member of its context (`key`), or a word anywhere (`word`)."""
 
     match: Annotated[str, one_of("exact", "partial", "text")]
     key: str | UnsetType = UNSET

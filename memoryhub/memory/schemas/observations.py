@@ -1,4 +1,4 @@
-"""Observations: what logs one, and what it is returned as."""
+"""Observations: request and response schemas."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from memoryhub.memory.schemas.rows import OPENED, Instant, Json, OfTask, Row
 
 
 class NewObservation(NewRow, kw_only=True):
-    """`dedupe`: the author's same content of the same task and label is stored once. `token`: of the task's lease."""
+    """`dedupe`: equal content of one author, task and label is stored once. `token`: of the task's lease."""
 
     content: Content
     task: TaskKey | None = None
@@ -41,6 +41,6 @@ class Observation(Row):
 
 
 class MadeObservation(Observation):
-    """`duplicate`: it was there already, by its `client_ref` or (when asked) its content."""
+    """`duplicate`: it existed already, by its `client_ref` or (with `dedupe`) its content."""
 
     duplicate: Annotated[bool, OPENED]

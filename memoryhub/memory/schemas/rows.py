@@ -1,8 +1,8 @@
-"""What every row of the memory is returned with, and how a schema becomes columns.
+"""The members that every row of the memory is returned with, and how a schema becomes columns.
 
-A noun is told once: its Struct is the answer of every door, its OpenAPI schema, and what its SELECT is made of. A field
-is the column of its name in the row `r`, unless its annotation says otherwise: an expression (Sql), or a member of the
-row's text (InText), which stands in `body`, or sealed in `sealed`.
+A noun is declared once: its Struct is the answer of every door, its OpenAPI schema and the source of its SELECT. A
+field is the column of its name in the row `r`, unless its annotation says otherwise: an expression (Sql), or a member
+of the row's text (InText), which is in `body`, or sealed in `sealed`.
 """
 
 from collections.abc import Sequence
@@ -24,42 +24,43 @@ from memoryhub.core.secrecy.sealing import open_text
 
 
 def one_of(*words: str) -> Meta:
-    """For a text that is one of these words."""
+    """For a string that is one of these words."""
     return Meta(extra_json_schema={"enum": list(words)})
 
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A field that is an expression of the row `r`."""
+    """A field that is an SQL expression over the row `r`."""
 
     expression: str
 
 
 @dataclass(frozen=True, slots=True)
 class InText:
-    """A field that is a member of the row's text. `absent`: what it is where the text lacks it, as JSON."""
+    """A field that is a member of the row's text. `absent`: its value where the text lacks it, as JSON."""
 
     absent: bytes = b"null"
 
 
 class _Opened:
-    """A field that is filled when the row is shown: by its label, or by its kind."""
+    """A field that is filled when the row is shown, from its label or by its kind."""
 
 
 OPENED = _Opened()
 
-# Of a row `r`. Looked up for each, since a plain join lets the planner begin at the ledger and sort a task's memory.
+# Of a row `r`. Looked up per row, since a plain join lets the planner start at the ledger and sort a task's memory.
 SEQ = "(select s.seq from event_seq s where s.event_id = r.event_id)"
-# The same laterally: an expression would be worked out twice where it is a condition, too. OFFSET 0 keeps it apart.
+# The same as a lateral join: an expression would be evaluated twice where it is also a condition. OFFSET 0 keeps the
+# planner from flattening it.
 CLOCK = "left join lateral (select q.seq from event_seq q where q.event_id = r.event_id offset 0) s on true"
 AUTHOR = "(select m.name from membership m where m.id = r.author_id)"
 TASK_KEY = f"(select t.key from task t where t.id = r.task_id and t.{VISIBLE})"
 
-# A time with its offset, which every answer's is (RFC 3339, in UTC).
+# A time with its offset, as in every answer (RFC 3339, in UTC).
 Instant = Annotated[datetime, Meta(tz=True)]
 Sensitivity = Annotated[str, one_of(*(level.label for level in Level))]
 OfTask = Annotated[str | None, Sql(TASK_KEY)]
-# JSON as the database gives it, which is never parsed here.
+# JSON as the database returns it, never parsed here.
 Json = Annotated[Raw, InText()]
 JsonObject = Annotated[Raw, InText(b"{}"), Meta(extra_json_schema={"type": "object"})]
 
@@ -70,9 +71,9 @@ class _Marks(Schema, kw_only=True):
 
 
 class Row(_Marks):
-    """What every row is returned with. `unavailable`: its sealed text does not open (moved, damaged, or key erased).
+    """The members of every row. `unavailable`: its sealed text does not open (moved, damaged, or key erased).
 
-    `omitted`: the scope that a key lacks which may write the row: but ids and states, what it has not sent is empty.
+    `omitted`: the scope that the key lacks to read the row; then only ids, states and what the key sent are filled.
     """
 
     id: UUID
@@ -83,7 +84,7 @@ class Row(_Marks):
     created_at: Instant
 
     model: ClassVar[type[Labelled]]
-    # The column with the event from which on it is memory; and what else of the row `r` it takes to be so.
+    # The column of the event that makes it memory; and what else of the row `r` is required.
     clock: ClassVar[str] = "event_id"
     stands: ClassVar[str] = ""
 
@@ -93,17 +94,19 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a schema is read. `columns`: one a field, in order; `decoder`: of the members of its text, into a Struct."""
+    """How a schema is read. `columns`: one per field, in order; `decoder`: of the members of its text, into a Struct.
+    """
 
     columns: tuple[str, ...]
     decoder: msgspec.json.Decoder[Any]
     absent: msgspec.Struct
-    nullable: frozenset[str]  # members whose empty text is null
+    members: tuple[str, ...]  # of its text
+    nullable: frozenset[str]  # those whose empty text is null
 
 
 @cache
 def layout(schema: type[Row]) -> Layout:
-    """The layout of a schema, worked out once."""
+    """The layout of a schema, computed once."""
     columns: list[str] = []
     members: list[tuple[str, Any, Any]] = []
     nullable = set()
@@ -125,7 +128,9 @@ def layout(schema: type[Row]) -> Layout:
         elif field.required:
             columns.append(f"r.{field.name}")
     text_type = msgspec.defstruct(f"{schema.__name__}Text", members)
-    return Layout(tuple(columns), msgspec.json.Decoder(text_type), text_type(), frozenset(nullable))
+    return Layout(
+        tuple(columns), msgspec.json.Decoder(text_type), text_type(), text_type.__struct_fields__, frozenset(nullable)
+    )
 
 
 def _marks(hint: Any) -> Sequence[Any]:
@@ -137,7 +142,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def clock(schema: type[Row]) -> str:
-    """What is joined for the `seq` (`s.seq`) of a row `r`."""
+    """The join that gives the `seq` (`s.seq`) of a row `r`."""
     return CLOCK.replace("r.event_id", f"r.{schema.clock}")
 
 
@@ -153,7 +158,7 @@ def select(schema: type[Row], *, change: str | None = None, **named: str) -> str
 
 
 class Stored(Generic[R]):
-    """A row as it was read: its answer, whose text is not opened before it is shown, and what opening it takes.
+    """A row as it was read: its answer, whose text is opened only when it is shown, and what opening it takes.
 
     `change`: the id of the event that made it, or of its newest change; `author_id`: of the membership.
     """
@@ -187,18 +192,18 @@ class Stored(Generic[R]):
 
     @property
     def text_of(self) -> tuple[str, UUID]:
-        """The table and id that the text stands in, and that it is sealed for."""
+        """The table and id of the row that holds the text, to which sealed text is bound."""
         return self.answer.model._meta.db_table, self.answer.id
 
     def show(self) -> R:
-        """The answer, with its label and its text; opening a sealed one is recorded (once a transaction)."""
+        """The answer, with its label and its text; opening sealed text is recorded (once per transaction)."""
         answer = self.show_closed()
         found = layout(type(answer))
         plain = self.open()
         if plain is None:
             answer.unavailable = True
         text = found.absent if plain is None else found.decoder.decode(plain)
-        for name in text.__struct_fields__:
+        for name in found.members:
             value = getattr(text, name)
             setattr(answer, name, None if value == "" and name in found.nullable else value)
         return answer
@@ -210,12 +215,12 @@ class Stored(Generic[R]):
         return self.answer
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is shown, by name and with its JSON parsed: for pages."""
+        """As it is shown, as a dict with its JSON parsed: for pages."""
         found = {name: value for name, value in msgspec.structs.asdict(self.show()).items() if value is not UNSET}
         return {name: msgspec.json.decode(value) if isinstance(value, Raw) else value for name, value in found.items()}
 
     def open(self) -> str | bytes | None:
-        """The row's text as JSON, of which a reading is recorded where it was sealed; None where it does not open."""
+        """The row's text as JSON; None when it does not open. Opening sealed text is recorded."""
         if self.sealed is None:
             plain: str | bytes = self.body
             return plain
@@ -224,7 +229,7 @@ class Stored(Generic[R]):
         return self._plain
 
     def read(self) -> dict[str, Any]:
-        """The row's text as a dict; `unavailable` where it does not open. Recorded likewise."""
+        """The row's text as a dict; `unavailable` when it does not open. Recorded likewise."""
         plain = self.open()
         found: dict[str, Any] = {"unavailable": True} if plain is None else msgspec.json.decode(plain)
         return found

@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""Search: response schemas."""
 
 from functools import cache
 from typing import Annotated, Any
@@ -13,9 +13,9 @@ from memoryhub.memory.schemas.rows import one_of
 
 
 class Matched(Schema):
-    """What of a query a row has: words that it has whole (or another form of), phrases, and parts of its words.
+    """What a row matches of a query: whole words (or other forms of them), phrases, and parts of its words.
 
-    `meaning`: how near it is to what the query means, from 0 to 1, where it was found by that.
+    `meaning`: its similarity to the query's meaning, from 0 to 1, where it was found by that.
     """
 
     words: list[str]
@@ -25,7 +25,7 @@ class Matched(Schema):
 
 
 class Hit(Schema):
-    """A row that was found. `highlights`: [start, end) of what matched in the snippet, in Unicode code points."""
+    """A row that was found. `highlights`: [start, end) of each match in the snippet, in Unicode code points."""
 
     type: str  # one of the kinds
     id: UUID
@@ -39,8 +39,8 @@ class Hit(Schema):
 class Hits(Schema):
     """The best hits first; there is no further page.
 
-    `more`: others match, beyond `limit` or the 8 MiB of an answer. `degraded`: searching by meaning is configured, but
-    not to be had just now; these were found by words alone.
+    `more`: others match, beyond `limit` or the 8 MiB of an answer. `degraded`: search by meaning is configured, but
+    unavailable now; these were found by words alone.
     """
 
     results: list[Hit]
@@ -50,7 +50,7 @@ class Hits(Schema):
 
 @cache
 def hits_schema() -> type[msgspec.Struct]:
-    """The schema of what a search returns, of the kinds that there are."""
+    """The schema of what a search returns, from the registered kinds."""
     found = [kind for kind in KINDS.values() if kind.searched]
     names = Annotated[str, one_of(*(kind.name for kind in found))]
     refs = [{"$ref": f"#/components/schemas/{kind.schema.__name__}"} for kind in found]

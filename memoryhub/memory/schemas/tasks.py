@@ -1,4 +1,4 @@
-"""Tasks: what makes one, what changes one, what it is returned as."""
+"""Tasks: request and response schemas."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,8 +11,8 @@ from memoryhub.memory.schemas.rows import OPENED, Instant, InText, Json, JsonObj
 
 TaskStatus = Annotated[str, one_of(*models.TaskStatus.values)]
 Requester = Annotated[str, Meta(max_length=200)]
-# Whether a person has the task: their hold stands as long as their claim's lease is live, or suspended (none), and they
-# may work on it. What is over is over at once, whether or not somebody has written that down.
+# Whether a person has the task: as long as their claim's lease is live, or suspended (null), and they may work on it. A
+# claim that is over is over at once, whether or not that is recorded yet.
 PERSONS = """(human_owned and coalesce(lease_expires_at > clock_timestamp(), true)
     and may_work_on(holder_id, label_id))"""
 LIVE_LEASE = f"(coalesce(r.lease_expires_at > statement_timestamp(), false) and (not r.human_owned or {PERSONS}))"
@@ -28,7 +28,7 @@ class NewTask(NewRow, kw_only=True):
 
 
 class TaskChange(Shape, kw_only=True):
-    # The status is what this is about, so here it is no read-only member.
+    # A change may set the status, so here it is not read-only.
     read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
     title: Line | UnsetType = UNSET
     requester: Requester | UnsetType = UNSET

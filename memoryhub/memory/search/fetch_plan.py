@@ -1,8 +1,8 @@
-"""Which rows are looked at, so that the cost of a search is bounded and old good hits are not lost.
+"""Which rows are read, so that the cost of a search is bounded and good old hits are not lost.
 
-Statistics tell in which cells a word is, and in how many rows. The rarest words are fetched wholly; of the first that
-would be too much, the newest rows. The commoner ones only count in the ranking, but rows that have two of them are
-fetched from older cells, too. SearchFilters are terms like words, so what a filter leaves is what is counted.
+Statistics give the cells that have a word, and the number of rows. The rarest words are fetched completely; of the
+first that exceeds the budget, the newest rows. Commoner words only count in the ranking, but rows that have two of them
+are fetched from older cells, too. Filters are terms like words, so the counts are of what a filter leaves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 from memoryhub.memory.search.terms import PLACE, quoted
 
-BUDGET = 1_000  # rows that are fetched for having rare words, or a phrase
+BUDGET = 1_000  # rows that are fetched for rare words, or for a phrase
 NEWEST = 300  # of a word that is too common for that
-PAIRS = 300  # of them, at most so many for having two common words
+PAIRS = 300  # rows, at most, that are fetched for having two common words
 PAIR_CELLS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that the viewer may see. `is_within`: whether the times that are asked for may be those of its rows."""
+    """A cell that the viewer may see. `is_within`: whether its rows may be within the requested times."""
 
     id: int
     docs: int
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Group:
-    """Terms of which any one will do (`names`), as a query's text, with the rows of each cell that have one."""
+    """Alternative terms (`names`), the `query` for any of them, and the number of rows of each cell that have one."""
 
     shown: str
     query: str
@@ -46,15 +46,15 @@ class Group:
 
 @dataclass(slots=True)
 class Needs:
-    """What a row must have, all of it (filters, phrases), and what it must not."""
+    """What a row must have (all of it: filters, phrases), and what it must not have."""
 
     required: Sequence[Group]
     excluded: Sequence[Group]
-    # Whether what is required is enough to be found by: a phrase is, a filter is not.
+    # Whether the requirements suffice to find a row: a phrase does, a filter does not.
     suffice: bool = False
 
     def rows(self, cell: Cell) -> float:
-        """About how many rows of a cell there are left."""
+        """An estimate of the rows of a cell that meet the needs."""
         if not self.required and not self.excluded:
             return cell.docs
         left = float(min([cell.docs, *(group.cells.get(cell.id, 0) for group in self.required)]))
@@ -63,7 +63,7 @@ class Needs:
         return left
 
     def with_query(self, query: str) -> str:
-        """A query that has these needs as well."""
+        """The query, with these needs added."""
         parts = [query, *(group.query for group in self.required), *(f"!{group.query}" for group in self.excluded)]
         return " & ".join(f"({part})" for part in parts if part)
 
@@ -74,9 +74,10 @@ def any_of(terms: Sequence[str]) -> str:
 
 
 class Look(NamedTuple):
-    """One look into a cell: what its rows must have, and how many of the newest are taken (all without a bound).
+    """One read of a cell: the query that its rows must match, and how many of the newest are taken (None: all).
 
-    `walks`: read from the newest row on until there are enough, not by the words' index, which gives all of a cell's.
+    `walks`: scan from the newest row until there are enough, instead of the words' index, which returns all of a
+    cell's.
     """
 
     cell: int
@@ -86,7 +87,7 @@ class Look(NamedTuple):
 
 
 def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[Look]:
-    """Where to look; no row is looked at twice. `cells`: the newest first."""
+    """The reads of a search; no row is read twice. `cells`: the newest first."""
     left = {cell.id: needs.rows(cell) for cell in cells}
     left = {cell: rows for cell, rows in left.items() if rows > 0}
     if needs.suffice:
@@ -113,7 +114,7 @@ def plan(cells: Sequence[Cell], groups: Sequence[Group], needs: Needs) -> list[L
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """About how many rows of each cell have a group, of those that the needs leave."""
+    """An estimate of the rows of each cell that have a group and meet the needs."""
 
     group: Group
     cells: Mapping[int, float]
@@ -126,7 +127,7 @@ class _Rows:
 
 
 def newest(cells: Iterable[int], rows: Mapping[int, float], budget: float) -> list[int]:
-    """The newest of these cells that have so many rows together, at least one."""
+    """The newest of these cells that together have `budget` rows; at least one cell."""
     taken: list[int] = []
     for cell in cells:
         taken.append(cell)
@@ -137,17 +138,17 @@ def newest(cells: Iterable[int], rows: Mapping[int, float], budget: float) -> li
 
 
 def _is_dense(rows: float, docs: int) -> bool:
-    """Whether NEWEST of so many rows are found sooner among all of a cell's, the newest first, than by their index."""
+    """Whether scanning a cell from its newest row finds NEWEST of so many rows sooner than the index does."""
     return NEWEST * docs < rows * rows
 
 
 def _beside(look: Look, queries: Sequence[str]) -> Look:
-    """A look that passes over the rows that these queries find in its cell."""
+    """The look without the rows that these queries find in its cell."""
     return look._replace(query=f"({look.query}) & !({' | '.join(queries)})") if queries else look
 
 
 def _pairs(common: Sequence[_Rows], *, skip: Sequence[int], docs: Mapping[int, int]) -> list[Look]:
-    """Looks for rows that have both of two common words, in the newest cells of those that are left."""
+    """Looks for rows that have both of two common words, in the newest of the remaining cells."""
     if len(common) < 2:
         return []
     one, other = common

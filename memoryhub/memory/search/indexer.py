@@ -1,7 +1,7 @@
-"""The index follows the ledger: what events made or changed is read again, and its terms written, in the background.
+"""The index follows the ledger in the background: it reads what events made or changed, and writes its terms.
 
-A batch is one transaction: rows, statistics and how far the ledger was followed. So they always agree, and a worker
-that dies leaves nothing half done.
+A batch is one transaction of rows, statistics and the cursor into the ledger. So they always agree, and a worker that
+dies leaves nothing half done.
 """
 
 from collections import defaultdict
@@ -19,17 +19,17 @@ from memoryhub.memory.search import sources
 from memoryhub.memory.search.sources import searched_types
 from memoryhub.memory.search.terms import Doc, Source, counted, read
 
-BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows a transaction, about, and bytes of them
-PART_BYTES = 1 << 20  # of the rows whose words are in memory at once
-MEASURED = 128  # events, or rows, whose bytes are looked up at once: that opens large ones
-# Rows of a cell: as many of the newest as a very common word is looked for in. A large shelf's are larger, so that it
-# has a few hundred at most.
+BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows per transaction, roughly, and their bytes
+PART_BYTES = 1 << 20  # of the rows whose words are in memory at a time
+MEASURED = 128  # events, or rows, measured at a time: that decompresses large rows
+# Rows per cell: as many of the newest rows as are read for a very common word. A large shelf's cells are larger, so
+# that it has a few hundred at most.
 CELL, CELLS = 8_192, 128
 
 _LOCK = "select seq from search_state where team_id = %(team)s::int for update"
 _MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
 _LAST = "select coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)"
-# An event of a batch counts as many rows as it made.
+# The event of a batch counts as the number of rows that it made.
 _EVENTS = """
 select seq, id, row_type, row_id, count from (
     select s.seq, e.id, e.row_type, e.row_id, c.count, row_number() over (order by s.seq) as place,
@@ -50,13 +50,15 @@ def behind() -> list[int]:
 
 
 def catch_up(team: int) -> None:
-    """Follow the team's ledger to its end, after whoever is at it; for tests and commands."""
+    """Follow the team's ledger to its end, waiting for a worker that follows it; for tests and commands."""
     while follow(team, wait=True):
         pass
 
 
 def follow(team: int, *, wait: bool = False) -> bool:
-    """Index the next events of the team's ledger; False when there are none, or (without `wait`) another is at it."""
+    """Index the next events of the team's ledger; False when there are none, or (without `wait`) another worker is at
+    it.
+    """
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
         run(_MAKE_STATE, {"team": team})
@@ -67,7 +69,7 @@ def follow(team: int, *, wait: bool = False) -> bool:
         ((last,),) = run(_LAST, {"team": team})
         if last <= after:
             return False
-        # The labels anew, now that the last event is known: each event up to it has a label that is listed (ADR 2).
+        # Rereads the labels, now that the last event is known: the label of each event up to it is listed (ADR 2).
         current().set_viewer_context()
         events = run(_EVENTS, {"team": team, "after": after, "last": last, "size": BATCH})
         due, reached = _due(events)
@@ -82,7 +84,7 @@ def follow(team: int, *, wait: bool = False) -> bool:
 
 
 def _due(events: Rows) -> tuple[dict[str, dict[UUID, int]], int | None]:
-    """By kind the rows of the first events, with their bytes, as many as a transaction takes; the last such event."""
+    """The rows of the first events by kind, with their bytes, up to the limit of a transaction; the last such `seq`."""
     due: dict[str, dict[UUID, int]] = {kind: {} for kind in searched_types()}
     total, reached = 0, None
     for at in range(0, len(events), MEASURED):
@@ -113,7 +115,7 @@ def _measured(events: Rows) -> tuple[dict[tuple[str, UUID], dict[UUID, int]], di
     for kind in searched_types():
         mine = [event for event in events if event[2] == KINDS[kind].events]
         is_own = KINDS[kind].events == kind
-        # An event of a batch names one of its rows only, and one of another row's none.
+        # The event of a batch names only one of its rows, and that of another kind of row none.
         made = [event for _, event, _, _, count in mine if count > 1 or not is_own]
         named = {row for _, _, _, row, _ in mine if is_own and row is not None}
         for size in sources.changed(kind, made, sorted(named)) if made or named else ():
@@ -122,7 +124,7 @@ def _measured(events: Rows) -> tuple[dict[tuple[str, UUID], dict[UUID, int]], di
 
 
 def index(viewer: Viewer, kind: str, rows: Mapping[UUID, int]) -> None:
-    """Index these rows of a kind as they are now, so many at once as their bytes allow."""
+    """Index these rows of a kind as they are now, in parts of at most PART_BYTES."""
     part: list[UUID] = []
     size = 0
     for row, more in rows.items():
@@ -141,7 +143,7 @@ def _index(viewer: Viewer, kind: str, ids: Sequence[UUID]) -> None:
 
 
 def replace(viewer: Viewer, found: Iterable[Source], gone: Iterable[UUID] = ()) -> None:
-    """Index these rows as they are now; `gone`: those that are no more."""
+    """Index these rows as they are now; `gone`: those that no longer exist."""
     docs = read(viewer.team, found)
     remove(viewer, [*gone, *(doc.source.id for doc in docs)])
     by_shelf: dict[tuple[int, UUID | None], list[Doc]] = defaultdict(list)
@@ -205,7 +207,7 @@ update search_cell set docs = docs + %(docs)s::int, length = length + %(length)s
        first_at = least(first_at, %(first)s::timestamptz), last_at = greatest(last_at, %(last)s::timestamptz)
 where id = %(cell)s::int
 """
-# The cell is the newest, so where a term has it already, it stands last.
+# The cell is the newest, so where a term has it already, it is the last.
 _COUNT_TERMS = """
 insert into search_term as t (shelf_id, term, docs, cells, counts)
 select %(shelf)s::int, u.term, u.docs, array[%(cell)s::int], array[u.docs]
@@ -222,7 +224,7 @@ insert into search_form (shelf_id, form, term)
 select %(shelf)s::int, f.form, f.term from unnest(%(forms)s::text[], %(terms)s::text[]) f (form, term)
 on conflict do nothing
 """
-# In teams whose rows become vectors (search.vectors).
+# In teams whose rows become vectors (search.vector_indexer).
 _DUE = """
 insert into search_vector_due (row_id, team_id)
 select d.row_id, s.team_id
@@ -247,13 +249,13 @@ def _insert(shelf: int, cell: int, docs: list[Doc]) -> None:
     times = {"first": min(row.created_at for row in rows), "last": max(row.created_at for row in rows)}
     run(_COUNT_CELL, place | times | {"docs": len(docs), "length": sum(doc.length for doc in docs)})
     terms = counted(docs)
-    # In one order, so that nobody could wait in a circle.
+    # In one order, so that there is no deadlock.
     words = sorted(terms)
     run(_COUNT_TERMS, place | {"terms": words, "counts": [terms[word] for word in words]})
     forms = {form: term for doc in docs for form, term in doc.forms.items()}
     if forms:
         run(_FORMS, {"shelf": shelf, "forms": list(forms), "terms": list(forms.values())})
-    if not (rows[0].is_sealed or rows[0].audience):  # which all rows of a shelf are alike in
+    if not (rows[0].is_sealed or rows[0].audience):  # the same for all rows of a shelf
         run(_DUE, {"shelf": shelf, "ids": columns["ids"]})
 
 
@@ -274,7 +276,7 @@ _FORGET = "delete from search_term where shelf_id = %(shelf)s::int and term = an
 
 
 def remove(viewer: Viewer, ids: Sequence[UUID]) -> None:
-    """Take rows out of the index, and out of its statistics: nothing tells that they were there."""
+    """Remove rows from the index and from its statistics, without a trace."""
     for cell, shelf in run(_WHERE, {"ids": list(ids)}) if ids else ():
         left = run(_REMOVE, {"ids": list(ids), "cell": cell, "shelf": shelf})
         unused = [term for term, docs in left if docs == 0]
@@ -289,5 +291,5 @@ select row_id from search_doc where shelf_id in (select id from search_shelf whe
 
 
 def remove_expired(viewer: Viewer) -> None:
-    """Take out what has expired, a batch at a time; no search shows it meanwhile."""
+    """Remove a batch of expired rows; until then no search shows them."""
     remove(viewer, [row for (row,) in run(_EXPIRED, {"team": viewer.team, "size": BATCH})])

@@ -1,4 +1,4 @@
-"""What people type, read: words, "quoted phrases", -words to leave out."""
+"""Parsing a query: words, "quoted phrases", -words to exclude."""
 
 import re
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from memoryhub.memory.search.tokenizer import Kind, Token, tokens
 
-MAX_WORDS = 32  # of a query that are looked for; more of them make nothing clearer
+MAX_WORDS = 32  # of a query that are searched for; more do not improve the ranking
 _PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word as it was typed. `parts`: of an identifier, what stands in for it where it is nowhere whole."""
+    """One word as it was typed. `parts`: of an identifier, searched instead where the whole is not found."""
 
     shown: str
     text: str
@@ -22,7 +22,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words that must stand one after the other."""
+    """Words that must follow one another."""
 
     shown: str
     run: tuple[Token, ...]
@@ -30,7 +30,7 @@ class Phrase:
 
 @dataclass(slots=True)
 class ParsedQuery:
-    """A query. A row must have all of `phrases` and nothing of `without`; of `words`, the more the better."""
+    """A query. A row must have all of `phrases` and none of `without`; of `words`, the more the better."""
 
     words: list[Word] = field(default_factory=list)
     phrases: list[Phrase] = field(default_factory=list)
@@ -38,12 +38,12 @@ class ParsedQuery:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to look for."""
+        """Whether there is nothing to search for."""
         return not self.words and not self.phrases
 
 
 def read(query: str) -> ParsedQuery:
-    """Read a query. Anything is one: what has no meaning here is passed over."""
+    """Parse a query. Any string is valid: what has no meaning is ignored."""
     asked = ParsedQuery()
     for piece in _PIECE.finditer(query):
         minus, quoted = piece[1], piece[2]
@@ -62,13 +62,13 @@ def read(query: str) -> ParsedQuery:
 
 
 def meant(query: str) -> str:
-    """What a query is about: its words as they were typed, without quotes, and without what is to be left out."""
+    """The query for a search by meaning: its words as they were typed, without quotes and without exclusions."""
     found = [piece for piece in _PIECE.finditer(query) if not (piece[1] or piece[0].startswith("-"))]
     return " ".join(said for piece in found if (said := (piece[0] if piece[2] is None else piece[2]).strip()))
 
 
 def _apart(text: str) -> Iterator[Token]:
-    """The words of a text, identifiers by their parts."""
+    """The words of a text, with identifiers split into their parts."""
     return (token for token in tokens(text) if token.kind is not Kind.WHOLE)
 
 
@@ -77,7 +77,7 @@ def _words(piece: str) -> Iterator[Word]:
     wholes = {
         token: tuple(part for part in found if _is_part(part, token)) for token in found if token.kind is Kind.WHOLE
     }
-    # The parts of a number or code stand in for it only where it is nowhere whole; those of a compound are words, too.
+    # The parts of a number or code are searched only where the whole is not found; those of a compound are words, too.
     hidden = {part for token, parts in wholes.items() if any(map(str.isdigit, token.text)) for part in parts}
     for token in found:
         if token not in hidden:

@@ -1,4 +1,4 @@
-"""Search: what a query asks for, where it is, how well it fits. Reads the index only; search.shown reads the rows."""
+"""Search: looks up a query's terms, and finds and ranks rows. Reads the index only; search.results reads the rows."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,15 @@ from memoryhub.memory.search.terms import PLACE, blinded, quoted
 from memoryhub.memory.search.tokenizer import Kind
 
 MODES = ("hybrid", "text", "substring")
-PART_WEIGHT = 0.5  # of a word that was only found as a part of others
+PART_WEIGHT = 0.5  # of a word that was found only as a part of others
 MAX_FORMS = 30  # words that a part of a word may stand for
-MAX_PARTS = 8  # words of a query that are looked for as parts of others
-MIN_PART = 3  # letters; of scripts without spaces, one sign
+MAX_PARTS = 8  # words of a query that are searched for as parts of others
+MIN_PART = 3  # letters; one character in scripts without spaces
 
 
 @dataclass(slots=True)
 class SearchFilters:
-    """What is searched in. `tags_mode`: all or any of the tags; times are of making."""
+    """What is searched. `tags_mode`: all or any of the tags; times are of creation (of a fact, of its last change)."""
 
     types: Sequence[str] = ()
     task: UUID | None = None
@@ -42,13 +42,13 @@ class SearchFilters:
 
 
 class Hit(NamedTuple):
-    """A row that was found, the best first; `groups`: what of the query it has."""
+    """A row that was found; `groups`: what it matches of the query."""
 
     row_id: UUID
     type: str
     score: float
     groups: list[Group]
-    meaning: float | None = None  # how near the query's, where that was looked at
+    meaning: float | None = None  # similarity to the query's, where that was computed
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Index:
 
 
 def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: str, limit: int) -> list[Hit]:
-    """The rows that fit best, at most `limit`, by BM25; of equals the newest first."""
+    """The best rows, at most `limit`, by BM25 (S. Robertson and H. Zaragoza, 2009); ties: the newest first."""
     index = look_up(viewer, asked, filters)
     groups = _groups(index, asked, mode)
     needs = needs_of(index, asked, filters)
@@ -95,7 +95,7 @@ def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: st
 
 
 def needs_of(index: Index, asked: ParsedQuery, filters: SearchFilters) -> Needs | None:
-    """What a row must have and must not, by phrases, -words and filters; None when no row can have it."""
+    """What a row must have and must not have, by phrases, -words and filters; None when no row can match."""
     phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
     if not all(group.cells for group in phrases):
         return None
@@ -114,8 +114,8 @@ where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.
   and c.docs > 0
 order by c.id desc
 """
-# As an array, both are conditions of the index; as a join, the planner may read the whole table. The terms' own array,
-# which it would count, made it plan each time.
+# As arrays, both are index conditions; as a join, the planner may read the whole table. A bare array parameter, whose
+# length it estimates, made it plan each time.
 _TERMS = f"""
 select t.term, t.cells, t.counts from search_term t
 where t.term = any (array(select unnest(%(terms)s::text[]))) and t.shelf_id = any (array(select s.id from search_shelf s
@@ -124,7 +124,7 @@ where t.term = any (array(select unnest(%(terms)s::text[]))) and t.shelf_id = an
 
 
 def look_up(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters) -> Index:
-    """What the index knows of the terms of a query and of filters."""
+    """Look up what the index knows of the terms of a query and of filters."""
     found = [token for phrase in (*asked.phrases, *asked.without) for token in phrase.run]
     found += [token for word in asked.words for token in word.parts]
     plain = {token.text for token in found if token.kind is Kind.WORD}
@@ -151,7 +151,7 @@ def _count(index: Index, names: list[str]) -> None:
 
 
 def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
-    """What each word of the query stands for, where it is anywhere; the rarest when there are too many words."""
+    """The group of each word of the query that the index has; the rarest when there are too many words."""
     groups: list[Group] = []
     missing: list[Word] = []
     for word in asked.words:
@@ -168,12 +168,12 @@ def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
 
 
 def _name(index: Index, text: str, kind: Kind) -> str | None:
-    """The term of a word; None when it is passed over."""
+    """The term of a word; None for a stop word."""
     return index.stem[text] if kind is Kind.WORD else text
 
 
 def _whole(index: Index, word: Word) -> list[Group]:
-    """The word itself, or where that is nowhere, its parts."""
+    """The word itself, or its parts where the index does not have it."""
     for tokens in ([word], word.parts):
         names = [name for token in tokens if (name := _name(index, token.text, token.kind))]
         groups = [group for name in names if (group := index.group(word.shown, [name])).cells]
@@ -183,7 +183,7 @@ def _whole(index: Index, word: Word) -> list[Group]:
 
 
 def _parts(index: Index, words: Sequence[Word], *, anywhere: bool) -> list[Group]:
-    """For words that are nowhere whole: those that begin with them, else those that have them inside."""
+    """For words that the index does not have: those that begin with them, else those that contain them."""
     found: list[tuple[Word, list[str]]] = []
     for word in words:
         if len(word.text) < (1 if word.kind is Kind.GRAM else MIN_PART):
@@ -205,7 +205,7 @@ def _forms(part: str, *, anywhere: bool) -> list[str]:
 
 
 def _steps(index: Index, phrase: Phrase) -> list[tuple[str, int]]:
-    """A phrase's terms with their positions, without the words that are passed over."""
+    """A phrase's terms with their positions, without stop words."""
     named = [(_name(index, token.text, token.kind), token.position) for token in phrase.run]
     return [(name, position) for name, position in named if name]
 
@@ -215,8 +215,8 @@ def _without(index: Index, asked: ParsedQuery) -> list[Group]:
 
 
 def _phrase(index: Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | None:
-    """Its words one after the other; None without any that counts. Sealed rows have no places: those that have all of
-    them, which are looked at more closely when they are shown.
+    """Its words one after the other; None when all are stop words. Sealed rows have no positions: those with all of the
+    words match, and are checked when they are shown.
     """
     steps = _steps(index, phrase)
     if not steps:
@@ -240,7 +240,7 @@ def _filter_terms(viewer: Viewer, filters: SearchFilters) -> list[str]:
 
 
 def _narrowing(filters: SearchFilters) -> list[list[str]]:
-    """The terms of each filter, of which a row must have any one."""
+    """The terms of each filter; a row must have any one of each."""
     made = [[terms.by_type(kind) for kind in filters.types]]
     made.append([terms.by_task(filters.task)] if filters.task else [])
     made.append([terms.by_author(filters.author)] if filters.author else [])
@@ -260,7 +260,7 @@ def _excluded(index: Index, filters: SearchFilters) -> list[Group]:
 
 
 def cells_within(index: Index) -> list[Cell]:
-    """The cells that have rows of the time asked for, the newest first."""
+    """The cells that may have rows of the requested time, the newest first."""
     return [cell for cell in index.cells if cell.is_within]
 
 

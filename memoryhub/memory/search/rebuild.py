@@ -1,4 +1,4 @@
-"""The index made anew from the rows, team by team, while the memory is read and written."""
+"""Rebuilds the index from the rows, team by team, while the memory is read and written."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -25,20 +25,20 @@ on conflict (team_id) do update set seq = excluded.seq
 
 
 def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: None) -> None:
-    """Make a team's index anew: forget it, read every row, then follow the ledger from where it was at the beginning.
+    """Rebuild a team's index: delete it, read every row, then follow the ledger from where it was at the beginning.
 
-    `say` is told the type and how many of its rows are done. Meanwhile searches find what is there already. When it is
-    broken off, do it again.
+    `say` is called with a type and how many of its rows are done. Meanwhile searches find what is indexed so far. If
+    interrupted, run it again.
     """
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
-        run(_FOLLOW, {"team": team})  # first, since it waits for whoever follows the ledger now
+        run(_FOLLOW, {"team": team})  # first, since it waits for a worker that follows the ledger
         run(_FORGET, {"team": team})
     for kind in searched_types():
         last, done = None, 0
         while True:
             with viewer_transaction(viewer):
-                # Nobody follows the ledger meanwhile, who would count the same rows.
+                # Locks out workers that follow the ledger, which would count the same rows.
                 run("select from search_state where team_id = %(team)s::int for update", {"team": team})
                 current().set_viewer_context()
                 rows = _next(kind, last)
@@ -51,7 +51,7 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
 
 
 def _next(kind: str, last: UUID | None) -> dict[UUID, int]:
-    """The next rows, with their bytes: as many as a transaction takes."""
+    """The next rows with their bytes, up to the limit of a transaction."""
     rows: dict[UUID, int] = {}
     total = 0
     while len(rows) < BATCH:

@@ -1,4 +1,4 @@
-"""Hits as they are answered: the rows themselves, through their labels, with a snippet and why they matched."""
+"""Hits as they are returned: the rows, read through their labels, with a snippet and why they matched."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,15 +18,15 @@ from memoryhub.memory.search.ranking import Hit
 from memoryhub.memory.search.snippets import Sought, have_runs, snippets
 from memoryhub.memory.search.sources import indexed_text
 
-_FEW = 8  # hits that are read at once, in their order, where all are too much
+_FEW = 8  # hits that are read at a time, in order, where all do not fit
 
 
 def show(
     viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, limit: int, *, most_bytes: int
 ) -> tuple[list[schemas.Hit], bool]:
-    """The hits, at most `limit`, without those that are gone, hidden or expired since the index was written.
+    """The hits, at most `limit` and as many as fit into `most_bytes`; and whether there are more.
 
-    As many as `most_bytes` hold; and whether there are more, beyond either.
+    Rows that were removed, hidden or expired since the index was written are left out.
     """
     rows, looked_at = _rows(viewer, hits[:limit], asked, most_bytes)
     if len(rows) < limit < len(hits) and looked_at == limit:
@@ -53,7 +53,7 @@ def show(
 def _rows(
     viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, tuple[Any, str]], int]:
-    """The rows of these hits as they are answered, each with its text; and of how many hits, where not all fit."""
+    """The rows of these hits as they are returned, each with its text; and how many hits were read."""
     rows, size = _read(viewer, hits, asked, most_bytes)
     if size is not None:
         return rows, len(hits)
@@ -72,7 +72,7 @@ def _rows(
 def _read(
     viewer: Viewer, hits: Sequence[Hit], asked: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, tuple[Any, str]], int | None]:
-    """Also how many bytes of text were looked at, of rows that have no such phrase, too; None where not all fit."""
+    """Also the bytes of text that were read, including rows without the phrases; None where not all fit."""
     rows: dict[UUID, tuple[Any, str]] = {}
     size = 0
     for kind in KINDS.values():
@@ -91,7 +91,7 @@ def _read(
 
 
 def _fits(text: str, asked: ParsedQuery, *, is_sealed: bool) -> bool:
-    """Whether a row has the phrases to the letter: the index knows stems, and of a sealed row no places of words."""
+    """Whether a row has the exact phrases: the index has stems, and of a sealed row no positions."""
     without = [phrase.run for phrase in asked.without if len(phrase.run) > 1] if is_sealed else []
     found = have_runs(text, [*(phrase.run for phrase in asked.phrases), *without])
     return all(found[: len(asked.phrases)]) and not any(found[len(asked.phrases) :])

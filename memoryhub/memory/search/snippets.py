@@ -1,4 +1,4 @@
-"""Snippets: the part of a row's text where most of the query stands, with where its words are."""
+"""Snippets: the part of a row's text that has most of the query, with the places of its words."""
 
 import re
 from collections import Counter
@@ -10,13 +10,13 @@ from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.tokenizer import Kind, Token, tokens
 
 LENGTH = 240  # characters of a snippet
-_LOOKED_AT = 4_000  # of a text, from a little before the first place that may be a match
+_LOOKED_AT = 4_000  # characters of a text that are searched, from shortly before the first possible match
 _BEFORE = 60
 _SPACE = re.compile(r"\s")
 
 
 class Sought(NamedTuple):
-    """What is marked: words whose term is one of `terms`, or that have one of `parts` in them."""
+    """What is marked: words whose term is one of `terms`, or that contain one of `parts`."""
 
     terms: frozenset[str]
     parts: frozenset[str]
@@ -30,7 +30,7 @@ class Snippet(NamedTuple):
 
 
 def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
-    """The snippet of each text; its beginning where nothing is found (a word beyond what is looked at)."""
+    """The snippet of each text; its beginning where nothing is found (the word is beyond what is searched)."""
     heads = _heads(sought)
     cut = [_cut(text, heads) for text in texts]
     likely = _likely(sought)
@@ -60,8 +60,8 @@ def _cut(text: str, heads: set[str]) -> str:
 
 
 def _first(text: str, heads: set[str]) -> int:
-    """Where the first of these stands; 0 where none does."""
-    lowered = text.replace("İ", "i").lower()  # the one letter whose small form is two
+    """The place of the first of these; 0 without any."""
+    lowered = text.replace("İ", "i").lower()  # the one letter whose lower case is two characters
     first = len(text)
     for head in heads:
         at = lowered.find(head, 0, first)
@@ -70,7 +70,7 @@ def _first(text: str, heads: set[str]) -> int:
 
 
 def _likely(sought: Sought) -> re.Pattern[str]:
-    """What is in a piece of an ASCII text in small letters that may match. A word's stem begins as it does."""
+    """What a piece of a lower-case ASCII text that may match contains. A stem begins with its word's first letter."""
     words = {term[0] for term in sought.terms if term.isascii() and term.isalpha()}
     exact = {term for term in sought.terms if not (term.isascii() and term.isalpha())} | sought.parts
     ways = [rf"(?<![a-z0-9])[{''.join(sorted(words))}]"] if words else []
@@ -78,7 +78,7 @@ def _likely(sought: Sought) -> re.Pattern[str]:
 
 
 def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
-    """The tokens that may match, without their `position`: few of the pieces between spaces have any."""
+    """The tokens that may match, without their `position`: few of the pieces between spaces are tokenised."""
     if not text.isascii():
         yield from tokens(text)
         return
@@ -112,7 +112,7 @@ def _snippet(text: str, matches: list[Token]) -> Snippet:
 
 
 def _best(matches: list[Token]) -> int:
-    """Where the part begins in which most of the words stand, the first of several; 0 without any."""
+    """The start of the part with the most different words, the first of several; 0 without any."""
     best = most = end = 0
     within: Counter[str] = Counter()
     for one in matches:
@@ -128,7 +128,7 @@ def _best(matches: list[Token]) -> int:
 
 
 def _merged(marks: list[list[int]]) -> list[list[int]]:
-    """Those that touch or overlap (an identifier and its parts) as one."""
+    """Marks that touch or overlap (an identifier and its parts), merged."""
     made: list[list[int]] = []
     for start, end in sorted(marks):
         if made and start <= made[-1][1]:
@@ -139,7 +139,7 @@ def _merged(marks: list[list[int]]) -> list[list[int]]:
 
 
 def have_runs(text: str, runs: Sequence[Sequence[Token]]) -> list[bool]:
-    """Of each of these phrases whether its words stand one after the other in a text."""
+    """For each of these phrases, whether its words follow one another in a text."""
     if not runs:
         return []
     work.check()
@@ -152,7 +152,7 @@ def have_runs(text: str, runs: Sequence[Sequence[Token]]) -> list[bool]:
 
 
 def _spelt(run: Iterable[Token], signs: Mapping[str, str]) -> str:
-    """A sign for each word at its place, so that a phrase is found as a text is; identifiers by their parts."""
+    """One character per word, at its position, so that a phrase is a substring; identifiers by their parts."""
     made: list[str] = []
     before = None
     for token in run:

@@ -1,4 +1,4 @@
-"""What is searched: the rows of each kind that has words to index (memory.kinds), as the index takes them."""
+"""What is indexed: the rows of each searched kind (memory.kinds), as the index takes them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,12 +18,13 @@ from memoryhub.memory.search.tokenizer import plain_text
 
 
 def searched_types() -> tuple[str, ...]:
-    """The kinds that are searched. The type of a hit is also the `row_type` of its row's events."""
+    """The names of the kinds that are searched, which are the types of hits."""
     return tuple(kind.name for kind in KINDS.values() if kind.searched)
 
 
 def indexed_text(kind: Kind, text: dict[str, Any], row: Any) -> str:
-    """What of a row is indexed, one member below the other. `text`: its free text; what does not open has no words."""
+    """The text of a row that is indexed, one member per line. `text`: its free text; what does not open has no words.
+    """
     values = [text[name] if name in text else getattr(row, name, None) for name in kind.searched]
     return "\n".join(plain_text(value) for value in values if not isinstance(value, Raw) and value)
 
@@ -51,7 +52,7 @@ def _rows(kind: Kind) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._default_manager.all()
     if kind.schema.stands:
         stands = kind.schema.stands.replace("r.", f"{model._meta.db_table}.")
-        rows = rows.filter(RawSQL(stands, (), output_field=BooleanField()))  # noqa: S611  (a text of ours)
+        rows = rows.filter(RawSQL(stands, (), output_field=BooleanField()))  # noqa: S611  (a constant)
     return rows.filter(deleted=False) if hasattr(model, "deleted") else rows
 
 
@@ -64,7 +65,7 @@ class Size(NamedTuple):
 
 
 def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Size]:
-    """The rows of a type that these events made, and those with these ids; some of them twice."""
+    """The rows of a type that these events made, and those with these ids; a row may occur twice."""
     sizes = _sizes(type)
     clock = KINDS[type].schema.clock
     made = run(f"{sizes} where r.{clock} = any (%(events)s::uuid[])", {"events": list(events)}) if events else []
@@ -73,7 +74,7 @@ def changed(type: str, events: Sequence[UUID], ids: Sequence[UUID]) -> list[Size
 
 
 def after(type: str, last: UUID | None, size: int) -> list[Size]:
-    """The next rows of a type, in the order of their ids, for making the index anew."""
+    """The next `size` rows of a type after the id `last`, in the order of their ids, for a rebuild."""
     text = f"{_sizes(type)} where r.id > %(last)s::uuid order by r.id limit %(size)s::int"
     return [Size(*row) for row in run(text, {"last": last or UUID(int=0), "size": size})]
 
@@ -84,6 +85,6 @@ def _sizes(type: str) -> str:
 
 
 def read(type: str, ids: Sequence[UUID]) -> list[Source]:
-    """These rows as they are now, without those that are gone."""
+    """These rows as they are now, without those that no longer exist."""
     kind = KINDS[type]
     return [_source(kind, row) for row in _rows(kind).filter(id__in=ids)]

@@ -1,4 +1,4 @@
-"""English stems (Snowball, as PostgreSQL has it), asked of the server once a word and process."""
+"""English stems (PostgreSQL's Snowball stemmer), requested from the server once per word and process."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ _kept: dict[str, str | None] = {}
 
 
 def stems(words: Iterable[str]) -> dict[str, str | None]:
-    """Word -> stem; None for those that hardly tell rows apart (the, of, who). `words`: lower-case ASCII letters."""
+    """Word -> stem; None for stop words (the, of, who). `words`: lower-case ASCII letters."""
     global _kept
     wanted = set(words)
     if len(_kept) > _MAX_KEPT:
-        _kept = {}  # another, since threads may be reading this one
+        _kept = {}  # a new one, since other threads may be reading this one
     kept = _kept
     fresh = sorted(wanted - kept.keys())
     if fresh:

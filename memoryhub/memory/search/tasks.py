@@ -1,4 +1,4 @@
-"""Celery's side of the index: once a second, for the teams whose ledger went on; and of vectors, where wanted."""
+"""Celery tasks of the index: once a second, for the teams with new events; and of vectors, where configured."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from memoryhub.memory.search.vector_indexer import Outcome
 
 log = structlog.get_logger(__name__)
 
-INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; the next goes on
+INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; the next continues
 
 
 @shared_task(name="memoryhub.memory.search.tasks.index")
@@ -28,7 +28,7 @@ def index() -> None:
 def _follow(team: int) -> bool:
     try:
         return indexer.follow(team)
-    except Exception as error:  # one team's trouble is not the others'
+    except Exception as error:  # one team's failure does not stop the others
         log.error("search_index_failed", team=team, **describe(error))
         return False
 
@@ -38,7 +38,7 @@ _embedding = threading.Lock()
 
 @shared_task(name="memoryhub.memory.search.tasks.embed")
 def embed() -> None:
-    """Ask for vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
+    """Request vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
     if not (settings.EMBEDDINGS_URL and vector_indexer.are_made()) or not _embedding.acquire(blocking=False):
         return
     try:

@@ -1,4 +1,4 @@
-"""A row's terms: what the index holds of its words, and of what it can be filtered by."""
+"""A row's terms: those of its words, and those by which it can be filtered."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.tokenizer import Kind, Token, tokens
 
-# Limits of a tsvector: positions to 16383, 255 of a word, one MiB in all.
+# Limits of a tsvector: positions up to 16383, 255 per word, 1 MiB in total.
 MAX_POSITION = 16_383
 MAX_BYTES = 400_000
-PLACE = "\x01"  # stands for the cell in a query, and in no term
-FILTER, BLIND = "=", "~"  # the first sign of terms that are no words; no word begins with either
+PLACE = "\x01"  # stands for the cell in a query; occurs in no term
+FILTER, BLIND = "=", "~"  # the first character of terms that are not words; no word begins with either
 
 
 @dataclass(slots=True)
 class Source:
-    """A row of the memory, as the index takes it. `audience`: who alone may see it, when it is private."""
+    """A row of the memory, as the index takes it. `audience`: its only reader, when it is private."""
 
     id: UUID
     type: str
@@ -38,7 +38,8 @@ class Source:
 
 @dataclass(slots=True)
 class Doc:
-    """A row's terms with their places (none where the row is sealed), its length in words, and its words' own forms."""
+    """A row's terms with their positions (none where the row is sealed), its length in words, and its words' own forms.
+    """
 
     source: Source
     terms: dict[str, list[int]] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Doc:
     forms: dict[str, str] = field(default_factory=dict)
 
     def vector(self, cell: int) -> str:
-        """As a tsvector's text, each term behind its cell."""
+        """As the text of a tsvector, each term prefixed with its cell."""
         return " ".join(
             f"{quoted(cell, term)}{':' if places else ''}{','.join(map(str, places))}"
             for term, places in self.terms.items()
@@ -60,17 +61,17 @@ def quoted(cell: int | str, term: str) -> str:
 
 
 def prefix(cell: int) -> str:
-    """What stands before a term of this cell."""
+    """The prefix of a term of this cell."""
     return f"{cell:x}:"
 
 
 def term_of(token: Token, stem: dict[str, str | None]) -> str | None:
-    """A token's term; None for a word that is passed over."""
+    """A token's term; None for a stop word."""
     return stem[token.text] if token.kind is Kind.WORD else token.text
 
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
-    """The terms of each row. Of a sealed row they are keyed hashes of its words, without places (core.secrecy)."""
+    """The terms of each row. Of a sealed row they are keyed hashes of its words, without positions (core.secrecy)."""
     found = [(source, list(_counted(source.text))) for source in sources]
     stem = stems({token.text for _, run in found for token in run if token.kind is Kind.WORD})
     return [_doc(team, source, run, stem) for source, run in found]
@@ -112,7 +113,7 @@ def blinded(value: int) -> str:
 
 
 def filters(source: Source) -> list[str]:
-    """The terms that a row is filtered by."""
+    """The terms by which a row is filtered."""
     made = [by_type(source.type), by_author(source.author_id), *map(by_tag, source.tags)]
     if source.task_id is not None:
         made.append(by_task(source.task_id))
@@ -122,30 +123,30 @@ def filters(source: Source) -> list[str]:
 
 
 def by_type(type: str) -> str:
-    """Of this type."""
+    """The term of this type."""
     return f"{FILTER}y{type}"
 
 
 def by_author(member: UUID) -> str:
-    """Of this author."""
+    """The term of this author."""
     return f"{FILTER}a{member.hex}"
 
 
 def by_task(task: UUID) -> str:
-    """Of this task."""
+    """The term of this task."""
     return f"{FILTER}t{task.hex}"
 
 
 def by_tag(tag: str) -> str:
-    """With this tag; without the sign that stands for a cell."""
+    """The term of this tag, without the character that stands for a cell."""
     return f"{FILTER}g{tag}".replace(PLACE, "")
 
 
 def by_importance(tenths: int) -> str:
-    """Of those whose importance is from so many tenths to below the next."""
+    """The term of an importance from so many tenths to below the next."""
     return f"{FILTER}i{tenths:x}"
 
 
 def counted(docs: Iterable[Doc]) -> Counter[str]:
-    """Term -> in how many of the documents it is."""
+    """Term -> the number of documents that have it."""
     return Counter(term for doc in docs for term in doc.terms)

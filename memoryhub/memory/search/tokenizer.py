@@ -1,4 +1,4 @@
-"""From text to terms: one way for what is indexed, what is asked and what is marked in a snippet."""
+"""From text to terms, in the same way for indexed rows, queries and snippets."""
 
 import re
 import unicodedata
@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 from memoryhub.core import work
 
 MAX_TERM = 60  # characters; a longer identifier is found by its parts
-# Of the names that lead to a value, the last characters; repeated for others, so many times what they lead to, at most.
+# The path of names to a value is cut to its last characters; repeated paths have at most so many times the characters
+# of the content's own, and some in any case.
 LONGEST_NAMES, MOST_NAMES, FREE_NAMES = 200, 4, 2_000
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
 _SPACELESS += "\uac00-\ud7af\U00020000-\U0003ffff"
-# Letters and digits, with the marks that some scripts write their vowels with.
+# Letters and digits, with the combining marks that some scripts use for vowels.
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
 _LETTER = rf"(?:(?![{_SPACELESS}])(?:[^\W_]|[{_MARKS}]))"
-# A run of a script without spaces; or words, joined by single signs when they are one identifier.
+# A run of a script without spaces; or words, joined by single punctuation marks when they are one identifier.
 _RUN = re.compile(rf"([{_SPACELESS}]+)|{_LETTER}+(?:[-_./:@+]{_LETTER}+)*")
-# The same in ASCII, which most texts are, without a look at each sign.
+# The same for ASCII, which most texts are, without a lookahead per character.
 _ASCII_RUN = re.compile(r"()[A-Za-z0-9]+(?:[-_./:@+][A-Za-z0-9]+)*")
 _PART = re.compile(rf"{_LETTER}+")
 _ACCENT = re.compile("[\u0300-\u036f]")
@@ -26,7 +27,7 @@ _ACCENT = re.compile("[\u0300-\u036f]")
 
 class Kind(Enum):
     """How a token became a term: a WORD is stemmed, a NAME is not; a WHOLE is an identifier whose parts are tokens as
-    well; a GRAM is two signs of a script without spaces.
+    well; a GRAM is two characters of a script without spaces (a bigram).
     """
 
     WORD = "word"
@@ -35,7 +36,7 @@ class Kind(Enum):
     GRAM = "gram"
 
 
-_WORD, _NAME = Kind.WORD, Kind.NAME  # an enum's member is looked up slowly, and this is done for each word
+_WORD, _NAME = Kind.WORD, Kind.NAME  # looking up an enum's member is slow, and is done for each word
 
 
 class Token(NamedTuple):
@@ -49,7 +50,7 @@ class Token(NamedTuple):
 
 
 def normalise(text: str) -> str:
-    """The form in which words are compared: compatibility forms, case and Latin accents make no difference."""
+    """The form in which words are compared: compatibility forms (NFKC), case and Latin accents make no difference."""
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -57,7 +58,8 @@ def normalise(text: str) -> str:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at the same place, its parts."""
+    """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at the same position, its parts.
+    """
     position = 0
     is_plain = text.isascii()
     for run in _ASCII_RUN.finditer(text.lower()) if is_plain else _RUN.finditer(text):
@@ -71,7 +73,7 @@ def tokens(text: str) -> Iterator[Token]:
             continue
         if found.isalnum():
             position += 1
-            if is_plain:  # most words; the same as _token() makes of them, at half the price
+            if is_plain:  # most words; the same as _token() makes of them, at half the cost
                 yield Token(found[:MAX_TERM], _WORD if found.isalpha() else _NAME, start, end, position)
             else:
                 yield _token(found, start, position)
@@ -90,7 +92,7 @@ def _token(part: str, start: int, position: int) -> Token:
 
 
 def _grams(run: str, start: int, position: int) -> Iterator[Token]:
-    # Every two neighbours, as is usual for these scripts; a sign that stands alone is a term by itself.
+    # Overlapping bigrams, as is usual for these scripts; a single character is a term by itself.
     for index in range(max(len(run) - 1, 1)):
         gram = run[index : index + 2]
         position += 1
@@ -98,10 +100,9 @@ def _grams(run: str, start: int, position: int) -> Iterator[Token]:
 
 
 def plain_text(content: Any) -> str:
-    """A row's content as one text: what stands in it, line by line, each behind the names that lead to it.
+    """A row's content as one text: its values, one per line, each after the path of names to it.
 
-    The text grows with the content alone: where names are repeated for more than what they lead to, each value stands
-    behind its own name only.
+    The text is linear in the content: beyond a bound on repeated paths, a value has its own name only.
     """
     if isinstance(content, str):
         return content
@@ -111,7 +112,7 @@ def plain_text(content: Any) -> str:
 
 
 class _Lines:
-    """The lines so far, with the characters of theirs that stand in the content once, and those that are repeated."""
+    """The lines so far, with the number of characters of the content's own, and of repeated paths."""
 
     def __init__(self) -> None:
         self.made: list[str] = []

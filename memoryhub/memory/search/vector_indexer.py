@@ -1,8 +1,8 @@
-"""Which rows become vectors, and when: those that are neither sealed nor private, in the background, the newest first.
+"""Embeds rows in the background, the newest first: those that are neither sealed nor private.
 
-A team is followed from when an endpoint is first configured: the indexer then notes each row that it writes. A worker
-claims a batch, reads it, ends its transaction, asks the endpoint, and writes what it still has the claim of. So a row
-that changes meanwhile, which is due anew, never gets the vector of its old text.
+A team is followed from when an endpoint is first configured: from then on the indexer marks each row that it writes as
+due. A worker claims a batch, reads it, ends its transaction, calls the endpoint, and writes the vectors whose claim it
+still has. So a row that changes meanwhile, and is due again, never gets the vector of its old text.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from memoryhub.memory.search.sources import searched_types
 
 log = structlog.get_logger(__name__)
 
-BATCH = 64  # texts a request; half as many for each failure in a row
-CLAIM_SECONDS = 120  # then a claim is over: its worker has died
-MAX_REST_SECONDS = 300  # of a team whose requests fail
+BATCH = 64  # texts per request; half as many for each failure in a row
+CLAIM_SECONDS = 120  # after which a claim expires: its worker has died
+MAX_REST_SECONDS = 300  # the longest backoff of a team whose requests fail
 
 _made = False
 
 
 class Outcome(Enum):
-    """What became of a batch. NOTHING: there was none to be sent now."""
+    """What became of a batch. NOTHING: there was none to send now."""
 
     SENT = "sent"
     FAILED = "failed"
@@ -39,7 +39,7 @@ class Outcome(Enum):
 
 
 def are_made() -> bool:
-    """Whether the database can keep vectors: it has pgvector."""
+    """Whether the tables of vectors exist, for which the server needs pgvector."""
     global _made
     if not _made:
         with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def are_made() -> bool:
 
 
 def behind() -> list[int]:
-    """The teams that have something to be sent."""
+    """The teams that have something to send."""
     with connection.cursor() as cursor:
         cursor.execute("select search_vectors_behind(%s)", [settings.EMBEDDINGS_MODEL])
         return [team for (team,) in cursor.fetchall()]
@@ -78,22 +78,22 @@ on conflict do nothing
 
 
 def follow(team: int) -> int:
-    """See to it that all rows of a team that want a vector are due; how often in a row its requests have failed.
+    """Make all rows of a team that lack a vector due, at its first call; returns the failures of its requests in a row.
 
-    Inside a transaction of the team's own viewer.
+    Call it in a transaction of the team's system viewer.
     """
     params = {"team": team, "model": settings.EMBEDDINGS_MODEL}
     known = run(_STATE, params)
     if known:
         return int(known[0][0])
-    queue(_LOCK, {"team": team})  # nobody indexes a row meanwhile that would be missed
+    queue(_LOCK, {"team": team})  # locks out the indexer, whose rows would be missed
     current().set_viewer_context()
     queue(_FOLLOW, params)
     run(_ALL_DUE, params)
     return 0
 
 
-# Those that were refused before go alone, so that they hold up no others.
+# Those that were refused before are sent alone, so that they hold up no others.
 _CLAIM = """
 with next as (
     select d.row_id from search_vector_due d
@@ -114,7 +114,7 @@ delete from search_vector_due where claim = %(claim)s::uuid and not row_id = any
 
 
 def _claim(team: int, claim: UUID, size: int) -> dict[UUID, str]:
-    """Claim a batch; the texts by row. What may not be sent, or has no text, is due no more."""
+    """Claim a batch; the texts by row. What may not be sent, or has no text, is no longer due."""
     params = {"team": team, "claim": claim, "seconds": CLAIM_SECONDS}
     ids = run(_CLAIM, params | {"size": size, "again": False})
     ids = ids or run(_CLAIM, params | {"size": 1, "again": True})
@@ -131,7 +131,7 @@ def _claim(team: int, claim: UUID, size: int) -> dict[UUID, str]:
     return texts
 
 
-# The rows first, as the indexer does: nobody waits in a circle.
+# The rows first, as the indexer does: there is no deadlock.
 _HOLD = "select from search_doc where row_id = any (%(ids)s::uuid[]) order by row_id for key share"
 _KEEP = """
 with mine as (delete from search_vector_due where claim = %(claim)s::uuid returning row_id)
@@ -149,7 +149,7 @@ update search_vector_state set failures = failures + 1,
 where team_id = %(team)s::int
 """
 _LATER = "update search_vector_due set claim = null, after = '-infinity' where claim = %(claim)s::uuid"
-# One that was refused with others may be good by itself, at once; one that is not, ever more seldom.
+# A text that was refused with others is retried alone, at once; one that was refused alone, with exponential backoff.
 _REFUSED = """
 update search_vector_due set claim = null, tries = tries + 1,
     after = case when %(alone)s::bool then statement_timestamp() + make_interval(mins => (2 ^ least(tries, 10))::int)
@@ -159,7 +159,7 @@ where claim = %(claim)s::uuid
 
 
 def embed(team: int) -> Outcome:
-    """Claim a batch of a team's rows, ask for their vectors, and keep them."""
+    """Claim a batch of a team's rows, request their vectors, and store them."""
     viewer, claim = system_viewer(team), new_id()
     with viewer_transaction(viewer):
         failures = follow(team)
@@ -202,7 +202,7 @@ update search_vector_due set after = '-infinity', tries = 0 where team_id = %(te
 
 
 def begin(team: int) -> int:
-    """Forget a team's vectors of other models, and make due at once what has none; how many rows that are."""
+    """Delete a team's vectors of other models, and make rows without one due at once; returns how many."""
     with viewer_transaction(system_viewer(team)):
         params = {"team": team, "model": settings.EMBEDDINGS_MODEL}
         queue(_FORGET, params)
@@ -212,7 +212,7 @@ def begin(team: int) -> int:
 
 
 def left(team: int) -> tuple[int, int]:
-    """How many of a team's rows are due, and how many more are but were refused."""
+    """How many of a team's rows are due, and how many more are due after a refusal."""
     with viewer_transaction(system_viewer(team)):
         return _left(team)
 

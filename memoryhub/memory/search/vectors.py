@@ -1,7 +1,7 @@
-"""Search by meaning: the rows whose vectors are nearest to the query's; and how they and the words' hits are one list.
+"""Search by meaning: the rows whose vectors are nearest to the query's; and the fusion of them and the hits by words.
 
-The distance is worked out exactly, for about the newest NEAREST rows of those that the viewer may see and that pass the
-filters. An index of vectors would look among hidden rows as well, which would then push visible ones out.
+The distance is exact, for about the newest NEAREST rows of those that the viewer may see and that pass the filters. An
+approximate index of vectors would search hidden rows as well, which would then displace visible ones.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from memoryhub.memory.search.query import ParsedQuery
 from memoryhub.memory.search.ranking import Hit, SearchFilters, cells_within, look_up, needs_of
 
 NEAREST = 20_000  # rows
-FUSION = 60  # k of reciprocal rank fusion, as its paper has it
+FUSION = 60  # k of reciprocal rank fusion, as in its paper
 
 _OPEN = f"""
 select c.id from search_cell c join search_shelf s on s.id = c.shelf_id join label l on l.id = s.label_id
@@ -30,9 +30,9 @@ select row_id, type, similarity from search_near(%(model)s::text, %(meaning)s::v
 
 
 def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: str, *, limit: int) -> list[Hit]:
-    """The rows nearest to `meaning`, a vector as pgvector reads it, at most `limit`; of equals the newest first.
+    """The rows nearest to `meaning`, a vector in pgvector's notation, at most `limit`; ties: the newest first.
 
-    A hit's score is its similarity, the cosine, from 0 to 1. Phrases and -words hold as they do for words.
+    A hit's score is its cosine similarity, from 0 to 1. Phrases and -words apply as in a search by words.
     """
     index = look_up(viewer, asked, filters)
     needs = needs_of(index, asked, filters)
@@ -62,7 +62,7 @@ def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
     """Both lists as one, by reciprocal rank fusion: a hit's score is the sum of 1 / (60 + its rank in each).
 
     G. Cormack, C. Clarke and S. Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning
-    methods, SIGIR 2009. Of equals the newest first.
+    methods, SIGIR 2009. Ties: the newest first.
     """
     found = {hit.row_id: hit for hit in by_meaning}
     for hit in by_words:

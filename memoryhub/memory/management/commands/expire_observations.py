@@ -1,4 +1,4 @@
-"""manage.py expire_observations: remove what has expired now, or tell what would go."""
+"""manage.py expire_observations: remove expired observations now, or report what would be removed."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be removed")
+        parser.add_argument("--dry-run", action="store_true", help="change nothing, and report what would be removed")
         parser.add_argument("--team", metavar="SLUG", help="only this team")
 
     def handle(self, *args: Any, dry_run: bool, team: str | None, **options: Any) -> None:

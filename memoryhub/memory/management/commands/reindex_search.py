@@ -1,4 +1,4 @@
-"""manage.py reindex_search: make the search index anew."""
+"""manage.py reindex_search: rebuild the search index."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from memoryhub.memory.search.rebuild import rebuild
 
 
 class Command(BaseCommand):
-    help = "Make the search index anew from the memory, which may be read and written meanwhile."
+    help = "Rebuild the search index from the memory, which may be read and written meanwhile."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--team", metavar="SLUG", help="one team; all of them without it")
+        parser.add_argument("--team", metavar="SLUG", help="only this team's; all teams' without it")
 
     def handle(self, *args: Any, team: str | None, **options: Any) -> None:
         teams = Team.objects.filter(slug=team) if team else Team.objects.order_by("slug")

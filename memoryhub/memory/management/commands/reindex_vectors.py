@@ -1,4 +1,4 @@
-"""manage.py reindex_vectors: see to it that every row that may have one has a vector of the present model."""
+"""manage.py reindex_vectors: give every row that may have one a vector of the current model."""
 
 import time
 from typing import Any
@@ -19,8 +19,8 @@ MAX_FAILURES = 5  # in a row
 
 class Command(BaseCommand):
     help = (
-        "Ask the embeddings endpoint for the vectors of all rows that have none of the present model, and forget those "
-        "of others. Broken off, it goes on when it is run again; the memory may be read and written meanwhile."
+        "Request the vectors of all rows that have none of the current model from the embeddings endpoint, and delete "
+        "those of other models. If interrupted, run it again; the memory may be read and written meanwhile."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,12 +37,12 @@ class Command(BaseCommand):
             self._embed(one)
 
     def _make(self) -> None:
-        """What keeps vectors, where pgvector has come since the migrations were run."""
+        """Create the tables of vectors, where pgvector was installed after the migrations were run."""
         if vector_indexer.are_made():
             return
         if "owner" not in settings.DATABASES:
             raise CommandError(
-                "The database does not keep vectors yet: set DATABASE_OWNER_URL for this command, which will see to it."
+                "The database has no tables for vectors yet: set DATABASE_OWNER_URL, and this command creates them."
             )
         with connections["owner"].cursor() as cursor:
             cursor.execute("select search_vector_make()")
@@ -64,8 +64,8 @@ class Command(BaseCommand):
             failures = failures + 1 if outcome is Outcome.FAILED else 0
             if failures >= MAX_FAILURES:
                 raise CommandError(
-                    f"{team.slug}: the endpoint did not answer rightly, {MAX_FAILURES} times in a row: see the log. "
-                    "What is done is kept: run this command again to go on."
+                    f"{team.slug}: the endpoint failed {MAX_FAILURES} times in a row: see the log. "
+                    "What is done is kept: run this command again to continue."
                 )
             due, refused = vector_indexer.left(team.id)
             if outcome is Outcome.NOTHING and due == 0:
@@ -74,10 +74,10 @@ class Command(BaseCommand):
                 said = time.monotonic()
                 self._say(team, total - due - refused, total, begun)
             if outcome is not Outcome.SENT:
-                time.sleep(2.0**failures if failures else 1.0)  # those that are left are with a worker
+                time.sleep(2.0**failures if failures else 1.0)  # the rest are claimed by a worker
         self._say(team, total - refused, total, begun)
         if refused:
-            self.stderr.write(f"{team.slug}: the endpoint refuses {refused}; they are tried again from time to time.")
+            self.stderr.write(f"{team.slug}: the endpoint refuses {refused} rows; they are retried with backoff.")
 
     def _say(self, team: Team, done: int, total: int, begun: float) -> None:
         rate = max(done, 0) / max(time.monotonic() - begun, 0.001)

@@ -3,8 +3,8 @@
 NEW defaults to the working tree. An assertion is an `assert` (without its message), a `pytest.raises` or another
 check of pytest with its arguments, an `expect(...)` of Playwright, or a statement that calls a helper of the tests that
 itself asserts. Helpers that assert, the parameters of `parametrize` and of fixtures, and the constants of the tests'
-modules are compared as well. Modules may have moved: what has the same name is the same, then what asserts the same.
-The exit status is 0, and 2 for a revision that git does not know.
+modules are compared as well; other files are named where they differ. Modules may have moved: what has the same name
+is the same, then what asserts the same. The exit status is 0, and 2 for a revision that git does not know.
 """
 
 import ast
@@ -68,15 +68,19 @@ class Tested:
         return f"{self.module}::{self.name}"
 
 
-def sources(revision: str | None) -> dict[str, str]:
-    """The tests' modules by path; of the working tree when no revision is given. Raises CalledProcessError."""
+def sources(revision: str | None) -> dict[str, bytes]:
+    """The tests' files by path as it is now; None: of the working tree. Raises CalledProcessError."""
     if revision is None:
-        return {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(ROOT.glob("tests/**/*.py"))}
-    command = ["git", "archive", "--format=tar", revision, "tests"]
-    packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        files = {member.name: archive.extractfile(member) for member in archive if member.name.endswith(".py")}
-    return {name: file.read().decode() for name, file in files.items() if file is not None}
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "tests"]
+        names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        files = {name: (ROOT / name).read_bytes() for name in names if name and (ROOT / name).is_file()}
+    else:
+        command = ["git", "archive", "--format=tar", revision, "tests"]
+        packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            opened = {member.name: archive.extractfile(member) for member in archive}
+            files = {name: file.read() for name, file in opened.items() if file is not None}
+    return {renamed(name, MODULES): file for name, file in sorted(files.items())}
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
@@ -133,9 +137,10 @@ def elements(values: ast.expr) -> list[str]:
     return [ast.unparse(one) for one in (values.elts if isinstance(values, ast.List | ast.Tuple) else [values])]
 
 
-def parse(files: dict[str, str]) -> dict[str, ast.Module]:
+def parse(files: dict[str, bytes]) -> dict[str, ast.Module]:
     """The tests' modules, with the names as they are now."""
-    return {renamed(path, MODULES): ast.parse(renamed(source, NAMES)) for path, source in files.items()}
+    modules = {name: file.decode() for name, file in files.items() if name.endswith(".py")}
+    return {name: ast.parse(renamed(source, NAMES)) for name, source in modules.items()}
 
 
 def renamed(text: str, table: dict[str, str]) -> str:
@@ -206,10 +211,11 @@ def changes(old: list[str], new: list[str], word: str = "") -> list[str]:
 def main(was: str, now: str | None = None) -> int:
     """Compare and print; the exit status."""
     try:
-        before, after = parse(sources(was)), parse(sources(now))
+        files, files_now = sources(was), sources(now)
     except subprocess.CalledProcessError as error:
         print(error.stderr.decode().strip(), file=sys.stderr)
         return 2
+    before, after = parse(files), parse(files_now)
     helpers = find_helpers(before) & find_helpers(after)
     old, new = read(before, helpers), read(after, helpers)
     pairs, gone, come = pair(old, new)
@@ -224,6 +230,8 @@ def main(was: str, now: str | None = None) -> int:
         differing += bool(lines)
         if lines or one.name != other.name:
             print("\n".join([str(other) + (f"  (was {one})" if str(one) != str(other) else ""), *lines, ""]))
+    data = {name for name in files | files_now if not name.endswith(".py") and files.get(name) != files_now.get(name)}
+    print("\n".join(["# Other files that differ\n", *sorted(data), ""]))
     for title, all_of in (("before", old), ("after", new)):
         tests = sum(one.is_test for one in all_of)
         print(f"{title}: {tests} tests, {sum(len(one.asserts) for one in all_of)} assertions")

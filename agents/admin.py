@@ -1,4 +1,4 @@
-"""Admin pages of agents and their keys. A key is shown once, in the answer to the request that issued it."""
+"""Admin pages of agents and their keys. A key is shown once, in the response to the request that issued it."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from memoryhub.core.models import Membership, Role, Sensitivity
 
 
 class AgentForm(ActionForm):
-    """An agent, with what its membership says of its rights."""
+    """An agent, with the rights of its membership."""
 
     rights = ("clearance", "compartments", "is_active")
     shared = (*rights, "group", "description")
@@ -29,7 +29,7 @@ class AgentForm(ActionForm):
         choices=Sensitivity.choices,
         coerce=int,
         initial=Sensitivity.INTERNAL,
-        help_text="At most your own. Whoever holds one of its keys, also an older one, gets what is given here.",
+        help_text="At most your own. It applies to every key of the agent, also an older one.",
     )
     compartments = CompartmentsField()
     is_active = forms.BooleanField(required=False, initial=True, label="Active")
@@ -43,7 +43,7 @@ class AgentForm(ActionForm):
 
 
 class NewAgentForm(AgentForm):
-    """Its name is for good."""
+    """A new agent, whose name cannot be changed later."""
 
     name = forms.CharField(max_length=100, help_text="What the team calls it; unique in the team.")
 
@@ -97,14 +97,14 @@ class AgentAdmin(HubAdmin):
 
 
 def _when(agent: Membership, used_at: datetime | None) -> str:
-    """When an agent, or a key of it, was last there; nothing above one's clearance: that tells of what is hidden."""
+    """When an agent or its key was last used; empty above the viewer's clearance: it discloses hidden activity."""
     if used_at is None or not viewer_of_page().dominates(agent.clearance, agent.compartments):
         return ""
     return localize(timezone.localtime(used_at))
 
 
 class OnceForm(ActionForm):
-    """A form whose page, when it is loaded again, issues no second key."""
+    """A form that issues no second key when its page is reloaded."""
 
     once = forms.UUIDField(required=False, initial=new_id, widget=forms.HiddenInput)
 
@@ -133,28 +133,28 @@ class NewKeyForm(OnceForm):
 
 
 class KeyForm(OnceForm):
-    """A key can only be ended, at once or when another has taken its place."""
+    """A key can only be revoked or rotated."""
 
     revoke = forms.BooleanField(required=False, help_text="It is refused from the next request on, for good.")
-    rotate = forms.BooleanField(required=False, help_text="Issue a new key like it, and let this one end.")
+    rotate = forms.BooleanField(required=False, help_text="Issue a new key like it; this one expires.")
     overlap_hours = forms.IntegerField(
         min_value=0,
         max_value=keys.MOST_OVERLAP // timedelta(hours=1),
         initial=keys.OVERLAP // timedelta(hours=1),
         required=False,
         label="Works on for hours",
-        help_text="How long a rotated key is still taken.",
+        help_text="How long a rotated key stays valid.",
     )
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
         if cleaned and cleaned.get("revoke") and cleaned.get("rotate"):
-            raise forms.ValidationError("Revoke it or rotate it: a revoked key does not work on.")
+            raise forms.ValidationError("Revoke it or rotate it: a revoked key has no overlap.")
         return cleaned
 
 
 def _is_first(once: UUID | None) -> bool:
-    """Whether this form is sent for the first time; a page that is loaded again sends its form again."""
+    """Whether this form is sent for the first time: a reloaded page sends its form again."""
     viewer = viewer_of_page()
     if once is None or viewer.credential is None:
         return True
@@ -226,7 +226,7 @@ class ApiKeyAdmin(HubAdmin):
         return self._show(request, obj) if hasattr(obj, "shown_once") else super().response_change(request, obj)
 
     def _show(self, request: HttpRequest, obj: ApiKey) -> HttpResponse:
-        """The key itself, in this answer and nowhere else: a message would be kept in a cookie or a session."""
+        """The key itself, in this response only: one of Django's messages would be stored in a cookie or a session."""
         context = {
             **self.admin_site.each_context(request),
             "title": "Key issued",

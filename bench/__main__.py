@@ -1,4 +1,6 @@
-"""`python -m bench [--long] [name …]`: measure, print the table, write bench/results. Not a test: nothing fails."""
+"""`python -m bench [--long] [name …]`: measure, print the table, write bench/results. Not a test: a missed goal fails
+nothing.
+"""
 
 import argparse
 import sys
@@ -39,13 +41,13 @@ MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
 
 
 def main() -> int:
-    """Run what is named, or all; the exit status says only whether the measuring itself went well."""
+    """Run the named measurements, or all. The exit status shows only whether measuring itself succeeded."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="memoryhub beside its baselines")
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(MEASUREMENTS)}; all without one")
-    parser.add_argument("--long", action="store_true", help="more and longer rounds, for figures to write down")
+    parser.add_argument("--long", action="store_true", help="more and longer rounds, for figures to publish")
     given = parser.parse_args()
     if unknown := set(given.names) - set(MEASUREMENTS):
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
+        parser.error(f"unknown measurement: {', '.join(sorted(unknown))}")
     length = LONG if given.long else SHORT
     facts = machine()
     lines: list[Line] = []

@@ -1,8 +1,9 @@
-"""LEDGER.md's measurement under Django: the product's own action, in threads, and two readers that follow the ledger.
+"""The clock of ADR 1, measured under Django: the product's own action, in threads, and two readers that follow the
+ledger.
 
-One reader resumes by `seq`; the control by an identity column that this measurement adds to its own database. Both ask
-for what is past their cursor, as a feed does. The first must miss nothing; the control must miss events, or the
-measurement could not have seen a loss.
+One reader resumes by `seq`; the control by an identity column that this measurement adds to its own database. Both
+request what is past their cursor, as a feed does. The first must miss nothing; the control must miss events, or the
+measurement could not have detected a loss.
 """
 
 import subprocess
@@ -27,7 +28,7 @@ _BY_IDENTITY = "select plain, id from event where team_id = %s and plain > %s or
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """16 writers against one, at this disk's flush and at 1 ms; what each reader missed of what was committed."""
+    """16 writers against one, at this disk's flush and at 1 ms; and the committed events that each reader missed."""
     database = stack.database("clock")
     seeded = seed(stack, database, Plan(agents=1, tasks={"bench": 0}))
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
@@ -54,7 +55,7 @@ def measure(stack: Stack, length: Length) -> Result:
     if missed["seq"] or list(readers["seq"].seen) != sorted(committed, key=committed.__getitem__):
         raise RuntimeError(f"the reader by seq missed events, or saw them out of order: {missed} of {len(committed)}")
     if not missed["plain identity"]:
-        raise RuntimeError("the control missed nothing, so this measurement shows nothing")
+        raise RuntimeError("the control missed nothing, so this measurement proves nothing")
     lines: list[Line] = [
         compare(
             taken,
@@ -73,7 +74,7 @@ def measure(stack: Stack, length: Length) -> Result:
 
 
 class Writer:
-    """A process that writes on command, so that Django's start is not measured (bench.clock_writer)."""
+    """A process that writes on command, so that Django's start-up is not measured (bench.clock_writer)."""
 
     def __init__(self, database: Database, seeded: Seeded, what: str) -> None:
         command = [sys.executable, "-m", "bench.clock_writer", seeded.members[0], what]
@@ -83,7 +84,7 @@ class Writer:
 
     def __enter__(self) -> "Writer":
         if self.hear() != "ready":
-            raise RuntimeError("a writer did not start; its own words stand above")
+            raise RuntimeError("a writer did not start; its output is above")
         return self
 
     def tell(self, threads: int, seconds: float) -> None:
@@ -104,7 +105,7 @@ def write(writers: list[Writer], threads: int, seconds: float) -> float:
         writer.tell(threads, seconds)
     heard = [writer.hear() for writer in writers]
     if not all(heard):
-        raise RuntimeError("a writer failed; its own words stand above")
+        raise RuntimeError("a writer failed; its output is above")
     return sum(float(text) for text in heard)
 
 

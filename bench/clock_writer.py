@@ -1,7 +1,7 @@
 """A process that calls an action of the product, in threads: `python -m bench.clock_writer MEMBER log|claim`.
 
-It logs observations, or claims the next free task. A line `threads seconds` on standard input begins a run; its writes
-a second are the answer.
+It logs observations, or claims the next free task. A line `threads seconds` on standard input starts a run, which
+prints its writes per second.
 """
 
 import os
@@ -39,7 +39,7 @@ def main(member: UUID, what: str) -> None:
             raise RuntimeError("there is no free task left")
 
     def write(seconds: float, barrier: threading.Barrier, counts: list[int]) -> None:
-        act()  # connected, labels kept
+        act()  # warm-up: connects, caches labels
         barrier.wait()
         until, count = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:

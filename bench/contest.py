@@ -1,4 +1,4 @@
-"""P1 and P2's shape: the product and its two baselines, each one web process, asked the same over HTTP in turn."""
+"""What P1 and P2 share: the product and two baselines, one web process each, get the same HTTP requests in turn."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def contest(
     observations: int,
     goals: tuple[float, float],
 ) -> Result:
-    """Ask all three with 16 connections, each on a task of its own. `goals`: against stock DRF, against FastAPI."""
+    """Load all three over 16 connections, each with its own task. `goals`: the ratio to stock DRF, and to FastAPI."""
     ours = stack.database(name)
     seeded = seed(stack, ours, Plan(agents=1, tasks=dict.fromkeys(TASKS, observations)))
     theirs = stack.database(f"{name}_baseline", migrated=False)
@@ -53,8 +53,8 @@ def contest(
         servers.append(stack.serve(command(port), environment, port))
         requests = [encode(port, key, prefix, task).hex() for task in TASKS]
         job = Job(port, requests, status, CONNECTIONS, seconds=length.seconds)
-        load.run(Job(port, requests, status, CONNECTIONS, seconds=1.0))  # connections, plans, caches
-        contenders[part] = _asking(job, figures.setdefault(part, []))
+        load.run(Job(port, requests, status, CONNECTIONS, seconds=1.0))  # warm-up: connections, plans, caches
+        contenders[part] = _loading(job, figures.setdefault(part, []))
     rounds = interleave(length, contenders)
     for server in servers:
         stack.end(server)
@@ -75,7 +75,7 @@ def contest(
     )
 
 
-def _asking(job: Job, figures: list[Figures]) -> Callable[[], float]:
+def _loading(job: Job, figures: list[Figures]) -> Callable[[], float]:
     def ask() -> float:
         figures.append(load.run(job))
         return figures[-1].rate
@@ -84,7 +84,7 @@ def _asking(job: Job, figures: list[Figures]) -> Callable[[], float]:
 
 
 def _fill(url: str, observations: int) -> None:
-    """As many observations of each task in the baselines' tables."""
+    """Fill the baselines' tables with as many observations of each task."""
     values = {
         "author": tables.AUTHOR,
         "content": psycopg.types.json.Jsonb(OBSERVATION["content"]),

@@ -1,8 +1,8 @@
-"""A light closed-loop HTTP load generator: raw sockets, kept connections, requests encoded beforehand.
+"""A light closed-loop HTTP load generator: raw sockets, persistent connections, requests encoded in advance.
 
-In a process of its own (`python -m bench.load`, a job as JSON on standard input, its figures on standard output),
-so that it shares nothing with the server but the machine. Each connection sends its next request when the last is
-answered. Anything but the expected status ends the run: a fast refusal is no result.
+It runs in its own process (`python -m bench.load`, a job as JSON on standard input, its figures on standard output), so
+that it shares only the machine with the server. Each connection sends its next request when the last is answered. Any
+other status than the expected one ends the run: a fast refusal is no result.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from typing import cast
 import uvloop
 
 IF_MATCH = b"<if-match>"
-ANSWER_SECONDS = 20.0  # who has not answered by then hangs
+ANSWER_SECONDS = 20.0  # a server that has not answered by then hangs
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to send: requests in hex, dealt round the connections; seconds before and while counting.
+    """What to send: requests in hex, distributed over the connections; the seconds of warm-up and of counting.
 
-    `tags`: a first ETag for each request, which goes where that says IF_MATCH; from then on that of the last answer.
+    `tags`: the first ETag of each request, which replaces IF_MATCH in it; from then on that of the last answer.
     """
 
     port: int
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was answered while counting: in all, a second, and milliseconds at the percentiles."""
+    """The answers while counting: in total, per second, and percentiles of latency in milliseconds."""
 
     answered: int
     rate: float
@@ -62,7 +62,7 @@ def encode(method: str, path: str, port: int, key: str = "", body: object = None
 
 
 def run(job: Job) -> Figures:
-    """Run a job in a process of its own."""
+    """Run a job in its own process. Raises RuntimeError when it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=json.dumps(asdict(job)),
@@ -71,12 +71,12 @@ def run(job: Job) -> Figures:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError("the load generator failed; its own words stand above")
+        raise RuntimeError("the load generator failed; its output is above")
     return Figures(**json.loads(done.stdout))
 
 
 class Client:
-    """One kept connection, one request at a time: for latencies, from this process."""
+    """One persistent connection, one request at a time: for latencies, from this process."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
@@ -99,7 +99,9 @@ class Client:
 
 
 def answer_size(data: bytes | bytearray) -> int | None:
-    """How many bytes the answer has that begins here; None while its head is not whole. Raises without a length."""
+    """The size in bytes of the answer that begins here; None until its head is complete. Raises RuntimeError without
+    one.
+    """
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -117,7 +119,7 @@ def _tag(data: bytearray) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends its request again and again until told to stop."""
+    """Repeats its request until it is stopped."""
 
     def __init__(self, request: bytes, status: bytes, ended: "asyncio.Future[None]", tag: str | None) -> None:
         self.request, self.status, self.ended = request, status, ended
@@ -130,7 +132,7 @@ class _Connection(asyncio.Protocol):
         return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._send()
 
     def _send(self) -> None:
@@ -180,7 +182,7 @@ async def _load(job: Job) -> Figures:
         await asyncio.gather(*(connection.ended for connection in connections))
     taken = sorted(took for made in connections for at, took in made.taken if begin <= at < end)
     if len(taken) < 20:
-        raise RuntimeError(f"only {len(taken)} answers: too few to say anything")
+        raise RuntimeError(f"only {len(taken)} answers: too few for percentiles")
     cuts = statistics.quantiles(taken, n=100)
     return Figures(len(taken), len(taken) / job.seconds, *(round(1000 * cuts[at], 3) for at in (49, 94, 98)))
 

@@ -1,4 +1,4 @@
-"""How figures are taken: interleaved rounds, medians, ratios; and what is written down."""
+"""How figures are taken: interleaved rounds, medians, ratios; and how they are stored."""
 
 import json
 import os
@@ -18,7 +18,7 @@ PACKAGES = ("django", "djangorestframework", "psycopg", "uvicorn", "a2wsgi", "fa
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is: rounds, and seconds that each contender is measured in a round."""
+    """The length of a run: rounds, and the seconds that each contender is measured in a round."""
 
     rounds: int
     seconds: float
@@ -60,9 +60,9 @@ class Result:
 
 
 def interleave(length: Length, contenders: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Each contender once a round, in turn, so that what else happens on the machine falls on all of them.
+    """Run each contender once per round, in turn, so that other load on the machine affects all of them.
 
-    Every second round goes backwards, since each leaves work (dirty pages, vacuum) to the next.
+    Every second round is reversed, since each leaves work (dirty pages, vacuum) to the next.
     """
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(length.rounds):
@@ -90,7 +90,7 @@ def compare(
 
 
 def machine() -> dict[str, Any]:
-    """Facts without which a figure says little."""
+    """The machine and the versions on which figures depend."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu(),
@@ -103,7 +103,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(result: Result, facts: dict[str, Any]) -> Path:
-    """Keep a result as JSON, over the last one of its name."""
+    """Write a result as JSON, in place of the last one of its name."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{result.name}.json"
     lines = [asdict(line) | {"met": line.is_met} for line in result.lines]

@@ -10,7 +10,7 @@ WHAT = "POST one observation"
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goals: at least 2.5 times the stock endpoint, then as fast as FastAPI's plain insert."""
+    """Goals: at least 2.5 times as fast as the stock endpoint, and as fast as FastAPI's plain insert."""
     return contest(
         stack,
         length,

@@ -15,7 +15,9 @@ from bench.stack import PYTHON, Database, Stack, free_port
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goals: at 1 client 0.75 times one connection of raw psycopg; at 16 clients 0.7 times four."""
+    """Goals: with 1 client 0.75 times the rate of one connection of raw psycopg; with 16 clients 0.7 times that of
+    four.
+    """
     ours = stack.database("p3")
     seeded = seed(stack, ours, Plan(agents=1, tasks=dict.fromkeys(TASKS, 10)))
     theirs = stack.database("p3_baseline", migrated=False)
@@ -26,7 +28,7 @@ def measure(stack: Stack, length: Length) -> Result:
     port = free_port()
     server = stack.serve(serving.product(port), {**ours.environment, "WEB_THREADS": WEB_THREADS}, port)
     requests = [_batch(port, seeded.keys[0], task).hex() for task in TASKS]
-    load.run(Job(port, requests, 200, 16, seconds=4.0))  # connections, plans, caches
+    load.run(Job(port, requests, 200, 16, seconds=4.0))  # warm-up: connections, plans, caches
     contenders: dict[str, Callable[[], float]] = {
         "1 client": lambda: load.run(Job(port, requests, 200, 1, seconds=length.seconds)).rate,
         "1 connection": lambda: _raw(stack, theirs, 1, length.seconds),

@@ -15,7 +15,7 @@ from bench.stack import Stack, free_port
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goal: at least 0.9 times the rate. The same content, no task; each client changes what it was last answered."""
+    """Goal: at least 0.9 times the rate. The same content, no task; each client changes the version last received."""
     database = stack.database("p4")
     seeded = seed(stack, database, Plan(agents=1, tasks=dict.fromkeys(TASKS, 10)))
     port, key = free_port(), seeded.keys[0]
@@ -27,7 +27,7 @@ def measure(stack: Stack, length: Length) -> Result:
     posts = [encode("POST", "/api/v1/observations", port, key, {"task": task, **OBSERVATION}).hex() for task in TASKS]
     contenders = {
         "compare-and-set": _changing(port, key, length.seconds, figures["compare-and-set"]),
-        "POST": _asking(Job(port, posts, 201, CONNECTIONS, seconds=length.seconds), figures["POST"]),
+        "POST": _loading(Job(port, posts, 201, CONNECTIONS, seconds=length.seconds), figures["POST"]),
     }
     for warm in contenders.values():
         warm()
@@ -64,7 +64,7 @@ def _body() -> dict[str, object]:
 
 
 def _changing(port: int, key: str, seconds: float, figures: list[Figures]) -> Callable[[], float]:
-    """Each run begins with the versions that are there."""
+    """Each run starts with the current versions."""
     puts = [
         encode("PUT", f"/api/v1/facts/{fact}", port, key, _body(), if_match=IF_MATCH.decode()).hex() for fact in TASKS
     ]
@@ -74,12 +74,12 @@ def _changing(port: int, key: str, seconds: float, figures: list[Figures]) -> Ca
         rows = [json.loads(client.send(encode("GET", f"/api/v1/facts/{fact}", port, key))[1]) for fact in TASKS]
         client.close()
         tags = [f'"{row["id"]}.{row["version"]}"' for row in rows]
-        return _asking(Job(port, puts, 200, CONNECTIONS, seconds=seconds, tags=tags), figures)()
+        return _loading(Job(port, puts, 200, CONNECTIONS, seconds=seconds, tags=tags), figures)()
 
     return change
 
 
-def _asking(job: Job, figures: list[Figures]) -> Callable[[], float]:
+def _loading(job: Job, figures: list[Figures]) -> Callable[[], float]:
     def ask() -> float:
         figures.append(load.run(job))
         return figures[-1].rate

@@ -18,7 +18,7 @@ SLOW_FLUSH = 1000  # microseconds
 def measure(stack: Stack, length: Length) -> Result:
     """Goals: 16 writers at least 2.5 times one; at least 0.6 times the same writes without a ledger.
 
-    The goals are judged on this machine's disk; the same at a flush of 1 ms is kept beside them.
+    The goals apply to this machine's disk; the same with a flush of 1 ms is recorded beside them.
     """
     database = stack.database("p5")
     seeded = seed(stack, database, Plan(agents=1, tasks={"bench": 0}))
@@ -65,7 +65,7 @@ def _writing(database: Database, script: Path, writers: int, length: Length) -> 
 
 
 def _check(database: Database, team: int) -> dict[str, int]:
-    """That the writes measured were numbered without a gap. Raises RuntimeError otherwise."""
+    """Check that the measured writes were numbered without a gap. Raises RuntimeError otherwise."""
     with psycopg.connect(database.owner_url) as connection:
         row = connection.execute(
             "select (select count(*) from event where team_id = %(team)s), count(*), max(seq) from event_seq"
@@ -74,5 +74,5 @@ def _check(database: Database, team: int) -> dict[str, int]:
         ).fetchone()
     assert row is not None
     if len(set(row)) != 1:
-        raise RuntimeError(f"events, numbered and highest seq should be equal, and are {row}")
+        raise RuntimeError(f"events, numbered and highest seq should be equal, but are {row}")
     return {"events": row[0], "highest": row[2]}

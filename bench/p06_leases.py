@@ -26,7 +26,7 @@ insert into task (id, team_id, label_id, sensitivity, body, author_id, event_id,
 select uuidv7(), team_id, label_id, sensitivity, body, author_id, event_id, key || '-' || n, 'open', 1, 1, 0, 0, false
 from task, generate_series(1, %s) n where key = 'bench'
 """
-# Free again between the rounds, so that each begins as the first did.
+# Frees all tasks between the rounds, so that each starts as the first did.
 _FREE = "update task set holder_id = null, lease_expires_at = null, status = 'open' where holder_id is not null"
 
 
@@ -42,12 +42,12 @@ def measure(stack: Stack, length: Length) -> Result:
     requests = [
         encode("POST", "/api/v1/tasks/claim-next", port, key, {"ttl_seconds": 3600}).hex() for key in seeded.keys
     ]
-    load.run(Job(port, requests, 200, CLIENTS, seconds=4.0))  # connections, plans, caches
+    load.run(Job(port, requests, 200, CLIENTS, seconds=4.0))  # warm-up: connections, plans, caches
     with ExitStack() as ended:
         writers = [ended.enter_context(Writer(database, seeded, "claim")) for _ in range(PROCESSES)]
         contenders = {
-            "HTTP 1": _from_the_start(database, lambda: _ask(port, requests, 1, length)),
-            "HTTP 16": _from_the_start(database, lambda: _ask(port, requests, CLIENTS, length)),
+            "HTTP 1": _from_the_start(database, lambda: _load(port, requests, 1, length)),
+            "HTTP 16": _from_the_start(database, lambda: _load(port, requests, CLIENTS, length)),
             "action 1": _from_the_start(database, lambda: write(writers[:1], 1, length.seconds)),
             "action 16": _from_the_start(database, lambda: write(writers, THREADS, length.seconds)),
         }
@@ -68,7 +68,7 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("p6", lines, rounds=dict(rounds), facts=_check(database))
 
 
-def _ask(port: int, requests: list[str], clients: int, length: Length) -> float:
+def _load(port: int, requests: list[str], clients: int, length: Length) -> float:
     return load.run(Job(port, requests, 200, clients, seconds=length.seconds)).rate
 
 
@@ -85,12 +85,12 @@ def _from_the_start(database: Database, claim: Callable[[], float]) -> Callable[
 
 
 def _check(database: Database) -> dict[str, int]:
-    """That no token was given twice. Raises RuntimeError otherwise."""
+    """Check that no token was issued twice. Raises RuntimeError otherwise."""
     with psycopg.connect(database.owner_url) as connection:
         row = connection.execute(
             "select count(*), count(distinct (row_id, data ->> 'token')) from event where type = 'task.claim'"
         ).fetchone()
     assert row is not None
     if row[0] != row[1]:
-        raise RuntimeError(f"{row[0]} claims gave {row[1]} tokens")
+        raise RuntimeError(f"{row[0]} claims issued {row[1]} tokens")
     return {"claims": row[0]}

@@ -1,7 +1,7 @@
 """P7 and P8: search in a large memory, under row-level security; against the same without it, LIKE, and ranking all.
 
-Rare, medium and very common words (0.08 %, 1 % and 86 % of the rows), and a question of several. The long run has
-1,000,000 rows, the short one 50,000, at which the second lock weighs the same but a scan has little to look at.
+Rare, medium and very common words (0.08 %, 1 % and 86 % of the rows), and a query of several. The long run has
+1,000,000 rows, the short one 50,000, where row-level security costs the same but a scan has little to read.
 """
 
 import time
@@ -26,7 +26,9 @@ select o.id, o.body from observation o join (
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goals: at most 1.5 times the time without row-level security; 300 times as fast as LIKE, 100 as ranking all."""
+    """Goals: at most 1.5 times the time without row-level security; 300 times as fast as LIKE, 100 times as ranking
+    all.
+    """
     rows = 1_000_000 if length.is_long else 50_000
     database = stack.database("p7")
     begun = time.monotonic()
@@ -74,6 +76,6 @@ def _timed(connection: psycopg.Connection[Any], statement: str, params: dict[str
 
 
 def _faster(ours: list[float], theirs: list[float], what: str, goal: float, length: Length) -> Line:
-    """How many times as fast: the ratio of the medians. The goal is of the full size only."""
+    """The speed-up: the ratio of the medians. The goal applies to the full size only."""
     mine, other = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
     return Line("P8", f"search, {what}", mine, other, "ms", other / mine, goal if length.is_long else None)

@@ -1,7 +1,7 @@
-"""P9: what a question in plain language is after is among the first ten: recall on recorded runs.
+"""P9: recall at 10 of questions in plain language, on recorded runs.
 
-The runs are no part of the repository: `BENCH_TRAJECTORIES=/path/to/runs.jsonl` (OpenAI's chat format, a run a line).
-Each of a customer's turns is a question; its evidence is what was said and found out before the customer's next turn.
+The runs are not part of the repository: `BENCH_TRAJECTORIES=/path/to/runs.jsonl` (OpenAI's chat format, one run per
+line). Each of a customer's turns is a question; its evidence is what was said and found before the customer's next one.
 """
 
 import json
@@ -29,7 +29,7 @@ class Question:
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """The share of the evidence in the first ten, of three ways; nothing without the file."""
+    """The recall at 10 of three methods; no lines without the file."""
     path = os.environ.get(PATH, "")
     if not Path(path).is_file():
         sys.stdout.write(f"p9: skipped; set {PATH} to a file of recorded runs\n")
@@ -119,7 +119,7 @@ def _run(member: str, path: str) -> dict[str, Any]:
 
 
 def _content(text: str) -> Any:
-    """What a tool returned as JSON is logged as such, as the import does."""
+    """What a tool returned as JSON is logged as JSON, as the import does."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -135,7 +135,7 @@ def _ranked(owner: Any, query: str, text: str) -> list[int]:
 
 
 def _recall(way: Any, questions: list[Question]) -> float:
-    """The mean over the questions of the share of their evidence that is found, of as much as ten can hold."""
+    """The mean recall over the questions, relative to the most that ten hits can hold."""
     shares = [
         len(question.evidence & set(way(question.text))) / min(len(question.evidence), FIRST) for question in questions
     ]

@@ -22,9 +22,9 @@ ASK = {
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goal: at most 1.2 times the time. Each escalation is cancelled again, not timed; a task has one open at most."""
+    """Goal: at most 1.2 times the time. Each escalation is cancelled, untimed, as a task has at most one open."""
     database = stack.database("p12")
-    # 50 beside 10 tells what of the difference is only the first page of the package, which has up to 50 rows.
+    # 50 beside 10 shows how much of the difference is the first page of the package, which has up to 50 rows.
     seeded = seed(stack, database, Plan(agents=1, tasks={"few": FEW, "page": 50, "many": MANY}))
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("vacuum analyze")

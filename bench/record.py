@@ -1,7 +1,7 @@
 """The SQL of the product's own `observations.log`, as a script for pgbench, PostgreSQL's C load program.
 
-Taken from the product while it runs, so that it stays what the product does. Two scripts: with the ledger, and the same
-writes without it (no event, hence no clock, and a commit that waits for the disk itself).
+Recorded from the running product, so that it stays what the product does. Two scripts: with the ledger, and the same
+writes without it (no event, hence no clock, and a COMMIT that itself waits for the disk).
 """
 
 import os
@@ -49,8 +49,8 @@ def _script(member: UUID, *, ledger: bool) -> str:
         sent.extend(["begin"] * begin + [cursor.mogrify(text, params or None) for text, params in statements])
         return exchange(pipeline, statements, begin=begin)
 
-    observations.log(viewer, item=item)  # labels are kept from now on
-    # Where the hot paths' statements leave for the server, past Django's cursor.
+    observations.log(viewer, item=item)  # labels are cached from now on
+    # Where the hot paths' statements are sent to the server, bypassing Django's cursor.
     with mock.patch.object(Pipeline, "exchange", listen):
         logged = observations.log(viewer, item=item)
     with viewer_transaction(viewer, read_only=True):
@@ -60,11 +60,11 @@ def _script(member: UUID, *, ledger: bool) -> str:
     assert sent.index("commit") == len(sent) - 2, "after COMMIT there is only the wait for the disk"
     if not ledger:
         sent = [text for text in sent[:-1] if not _EVENT.search(text)]
-    # The ids that the application makes are drawn first. Then all goes in one trip, as the product sends it.
+    # The ids that the application makes are generated first. Then all is sent in one trip, as the product does.
     lines = ["select uuidv7() as row_id, uuidv7() as clock_id \\gset", "\\startpipeline"]
     lines += [*(_one_line(text) + ";" for text in sent), "\\endpipeline"]
     script = "\n".join(lines) + "\n"
-    # The row is one JSON text. To pgbench `:false` would be a variable; `: false` is none.
+    # The row is one JSON text. To pgbench `:false` would be a variable; `: false` is not.
     script = _ROWS.sub(lambda found: f"('{found[1].replace(':', ': ')}')::jsonb", script)
     for made, name in ((logged.id, "row_id"), (event.id, "clock_id")):
         # psycopg writes an id without its dashes.

@@ -1,8 +1,8 @@
 """A large memory with its search index, for P7 and P8: made by SQL, in the form that the product's own indexer writes.
 
-A process of its own (`python -m bench.search_corpus`, how many rows on standard input). Words follow Zipf's law. The
-terms of 5,000 different texts come from the product's own reader of words; each row is one of them, with a name of its
-own.
+It runs in its own process (`python -m bench.search_corpus`, the number of rows on standard input). Words follow Zipf's
+law. The terms of 5,000 different texts come from the product's own tokenizer; each row is one of them, with its own
+name.
 """
 
 import json
@@ -27,7 +27,7 @@ class Corpus:
 
 
 def make(stack: Stack, database: Database, rows: int) -> Corpus:
-    """Make it."""
+    """Make a corpus of so many rows."""
     return Corpus(**json.loads(stack.run([PYTHON, "-m", "bench.search_corpus"], database.environment, str(rows))))
 
 
@@ -66,7 +66,7 @@ select %(shelf)s, term, sum(n), array_agg(cell order by cell), array_agg(n order
   from search_cell c, lateral ts_stat(format('select words from search_doc where cell_id = %%s', c.id)) s) counted
 group by term
 """
-# What PostgreSQL's own search would have, for the baselines.
+# What PostgreSQL's own search would use, for the baselines.
 _PLAIN = """
 create table bench_plain as
   select id, importance, to_tsvector('english', body ->> 'content') as words from observation;
@@ -104,7 +104,7 @@ def _make(rows: int) -> Corpus:
         ((values["shelf"],),) = owner.execute(shelf, values).fetchall()
         indexes = "select indexdef from pg_indexes where indexname in ('search_doc_words', 'search_term_parts')"
         later = [definition for (definition,) in owner.execute(indexes).fetchall()]
-        owner.execute("drop index search_doc_words, search_term_parts")  # made at once, at the end
+        owner.execute("drop index search_doc_words, search_term_parts")  # made in bulk, at the end
         owner.execute(_CELLS, values)
         owner.execute("set work_mem = '256MB'")
         owner.execute(_DOCS, values)
@@ -118,7 +118,7 @@ def _make(rows: int) -> Corpus:
 
 
 def _vectors(team: int, texts: list[str], read: Any, quoted: Any, place: str) -> list[tuple[str, str]]:
-    """The texts' terms as the indexer writes them, with a sign in the cell's place."""
+    """The texts' terms as the indexer writes them, with `place` instead of a cell."""
     from datetime import UTC, datetime
     from uuid import UUID
 

@@ -1,6 +1,6 @@
-"""One process that searches, as the product does it: a query a line in, the median time in milliseconds out.
+"""A process that searches as the product does: one query per line in, the median time in milliseconds out.
 
-Which login it has decides whether row-level security binds it: the app role, or the owner, whom it exempts.
+Its login decides whether row-level security applies: to the app role, not to the owner.
 """
 
 import json
@@ -16,7 +16,7 @@ from bench.stack import PYTHON, ROOT, Database
 
 
 class Searcher:
-    """The parent's end of it."""
+    """The parent's end of the process."""
 
     def __init__(self, database: Database, corpus: Corpus, *, url: str) -> None:
         self._process = subprocess.Popen(
@@ -29,7 +29,7 @@ class Searcher:
         )
 
     def median(self, query: str, times: int) -> float:
-        """The median of so many searches, in milliseconds; each finds something."""
+        """The median of `times` searches, in milliseconds; each must find something."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps([query, times]) + "\n")

@@ -1,6 +1,6 @@
 """A team with agents, keys, tasks and observations, made by the product's own actions in a fresh database.
 
-A process of its own (`python -m bench.seed`, a plan as JSON on standard input, what was made on standard output).
+It runs in its own process (`python -m bench.seed`, a plan as JSON on standard input, what was made on standard output).
 """
 
 import json
@@ -24,7 +24,7 @@ OBSERVATION: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How many agents, and observations by task key."""
+    """The number of agents, and of observations by task key."""
 
     agents: int
     tasks: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The real servers of one run: PostgreSQL and Valkey of its own, a fresh database a measurement, web processes."""
+"""The real servers of one run: its own PostgreSQL and Valkey, a fresh database per measurement, web processes."""
 
 import base64
 import os
@@ -60,7 +60,7 @@ class Stack:
             "SECRET_KEY": secrets.token_urlsafe(48),
             "MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "LOG_LEVEL": "WARNING",  # the baselines log no requests either
-            "RATE_LIMIT_PER_MINUTE": "6000000",  # counted as always, and never reached by one key at full speed
+            "RATE_LIMIT_PER_MINUTE": "6000000",  # counted as usual, and not reached by one key at full speed
         }
         made = Database(owner_url, app_url, environment)
         if migrated:
@@ -79,7 +79,7 @@ class Stack:
     def serve(self, command: list[str], environment: dict[str, str], port: int) -> subprocess.Popen[bytes]:
         """Start a web process, on one core as `make run` does, and wait until it answers on its port."""
         server = subprocess.Popen(command, env=environment, cwd=self.root, start_new_session=True)
-        os.sched_setaffinity(server.pid, {max(os.sched_getaffinity(0))})  # its threads are made later
+        os.sched_setaffinity(server.pid, {max(os.sched_getaffinity(0))})  # its threads are made later, and inherit it
         self.running.append(server)
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
@@ -97,9 +97,9 @@ class Stack:
         _end(server)
 
     def flush_takes(self, microseconds: int) -> None:
-        """Make each flush of the log wait so much longer (0: none), as on a slower disk: PostgreSQL's commit_delay.
+        """Delay each flush of the WAL (0: not at all), as a slower disk would: PostgreSQL's commit_delay.
 
-        Only the superuser may set it, and ours cannot sign in: it goes into the server's own file, then a SIGHUP.
+        Only a superuser may set it, and ours cannot log in: it is written to the server's configuration, then a SIGHUP.
         """
         cluster = self.data / "servers" / "postgres"
         settings = f"commit_delay = {microseconds}\ncommit_siblings = 0\n" if microseconds else ""
@@ -119,7 +119,7 @@ def free_port() -> int:
 
 @contextmanager
 def stack() -> Iterator[Stack]:
-    """Servers for one run, in a temporary directory; all that was started is ended, and the data deleted."""
+    """Servers for one run, in a temporary directory; at the end all are stopped, and the data is deleted."""
     data = Path(tempfile.mkdtemp(prefix="memoryhub-bench-"))
     running: list[subprocess.Popen[bytes]] = []
     try:

@@ -1,7 +1,7 @@
 """The product beside an earlier version of itself, in turns: `BENCH_AGAINST=<a checkout> python -m bench versions`.
 
-Each version has a database of its own, made and filled by its own code, and one web process. Besides requests a second,
-what a request takes of the web process's processor is compared, which a busy machine disturbs less.
+Each version has its own database, made and filled by its own code, and one web process. Besides requests per second,
+the processor time of the web process per request is compared, which a busy machine disturbs less.
 """
 
 import json
@@ -56,7 +56,7 @@ REQUESTS: dict[str, tuple[Encode, int]] = {
 
 
 def measure(stack: Stack, length: Length) -> Result:
-    """No goals: the lines say how much faster (above 1) or cheaper (below 1) the present version is."""
+    """No goals: the lines show how much faster (above 1) or cheaper (below 1) the present version is."""
     other = os.environ.get(AGAINST)
     if other is None:
         raise SystemExit(f"Set {AGAINST} to a checkout of the earlier version.")
@@ -66,7 +66,7 @@ def measure(stack: Stack, length: Length) -> Result:
     for what, (encoded, status) in REQUESTS.items():
         costs: dict[str, list[float]] = {OURS: [], THEIRS: []}
         contenders = {
-            name: _asking(version, encoded, status, length.seconds, costs[name]) for name, version in made.items()
+            name: _load(version, encoded, status, length.seconds, costs[name]) for name, version in made.items()
         }
         rounds = interleave(length, contenders)
         for of, unit, more in ((rounds, "requests/s", True), (costs, "ms of processor", False)):
@@ -114,7 +114,7 @@ def _sent(client: Client, request: bytes) -> dict[str, str]:
     return found
 
 
-def _asking(version: _Version, encoded: Encode, status: int, seconds: float, costs: list[float]) -> Callable[[], float]:
+def _load(version: _Version, encoded: Encode, status: int, seconds: float, costs: list[float]) -> Callable[[], float]:
     requests = []
     for task in TASKS:
         request = encoded(version.port, version.key, task)

@@ -1,7 +1,7 @@
-"""JSON as it was written: an action's arguments are kept as the text that came, and what is not changed stays.
+"""JSON verbatim: an action's arguments are stored as received, and an edit keeps what it does not change.
 
-PostgreSQL's jsonb sorts keys and rewrites numbers, and Python reads 2.0 and 1e2 as what it writes otherwise. So the
-text itself is stored, read with its numbers as they stand there, and changed value by value.
+PostgreSQL's jsonb reorders keys and rewrites numbers, and Python writes 1e2 as 100.0. So the text itself is stored, its
+numbers are parsed as text, and an edit replaces single values.
 """
 
 import json
@@ -23,7 +23,7 @@ class Number(str):
 
 
 def keep(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A proposed action as it is stored: `arguments_json` in the place of `arguments` (made of them when absent)."""
+    """A proposed action as it is stored: `arguments_json` in place of `arguments` (made from them when absent)."""
     if action is None:
         return None
     text = action.get("arguments_json") or dump(action["arguments"]).decode()
@@ -31,7 +31,7 @@ def keep(action: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def arguments_of(holder: Mapping[str, Any]) -> str:
-    """The text of the arguments in an action's or an answer's stored text. Older rows have them as a value."""
+    """The arguments of a stored action or answer, as JSON text. Older rows have them as a value."""
     text: str | None = holder.get("arguments_json")
     return text if text is not None else dump(holder.get("arguments") or {}).decode()
 
@@ -42,26 +42,26 @@ def has_arguments(text: Mapping[str, Any]) -> bool:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The object in this text, in its order, with each number a `Number`."""
+    """Parse an object, in its order, with each number a `Number`."""
     made: dict[str, Any] = json.loads(text, parse_int=Number, parse_float=Number)
     return made
 
 
 def write(value: Any) -> str:
-    """What `parse` read as JSON text again, its numbers as they were."""
+    """Serialise what parse() returned, its numbers as they were."""
     return orjson.dumps(value, default=_number, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
 
 
 def _number(value: Any) -> orjson.Fragment:
     if isinstance(value, Number):
         return orjson.Fragment(value.encode())
-    raise TypeError(f"{type(value).__name__} does not stand in JSON text")
+    raise TypeError(f"{type(value).__name__} cannot be serialised as JSON")
 
 
 def merge(text: str, changes: Mapping[Path, str]) -> str:
-    """The text with some values in it replaced or added: path -> the value's JSON text. All else stays byte by byte.
+    """The text with some values replaced or added: path -> the value's JSON text. All other values stay byte by byte.
 
-    The objects that a path leads through are there.
+    The objects along a path must exist.
     """
     if not changes:
         return text

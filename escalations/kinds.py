@@ -5,7 +5,7 @@ from memoryhub.memory.kinds import Kind, by_ids, register
 
 
 def register_kinds() -> None:
-    """Called when the app is ready."""
+    """Register the kinds of this app; called when it is ready."""
     register(
         Kind(
             "answer",

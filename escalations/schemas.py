@@ -1,4 +1,4 @@
-"""Escalations: what makes one, what it, its package and its answer are returned as."""
+"""Escalations: request schema, and response schemas of an escalation, its package and its answer."""
 
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -19,14 +19,14 @@ State = Annotated[str, one_of(*STATES)]
 Priority = Annotated[str, one_of(*models.Priority.labels)]
 VERDICTS = tuple(verdict.value for verdict in models.Verdict if verdict != models.Verdict.FINISH)
 Verdict = Annotated[str, one_of(*VERDICTS)]
-Allowed = Literal[VERDICTS]  # type: ignore[valid-type]  # the words stand once, in the model's enum
+Allowed = Literal[VERDICTS]  # type: ignore[valid-type]  # the words are listed once, in the model's enum
 Scope = Annotated[str, one_of("memory:read", "tasks")]
 
 
 class Action(Shape, kw_only=True):
-    """`schema`: what an edit's arguments must fit, in the subset of JSON Schema that docs/action-schemas.md describes.
+    """`schema`: of an edit's arguments, in the subset of JSON Schema that docs/action-schemas.md describes.
 
-    `pattern` and `format` are taken, not applied; a keyword outside of the subset is refused (400).
+    `pattern` and `format` are accepted, not applied; an unsupported keyword is refused (400).
     """
 
     name: Line
@@ -48,7 +48,7 @@ class NewEscalation(Shape, kw_only=True):
 
 
 class ProposedAction(Schema):
-    """An action as it was proposed: its arguments to the letter, and the schema that an edit's must fit."""
+    """An action as it was proposed: its arguments verbatim, and the schema of an edit's arguments."""
 
     name: str | None
     arguments: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
@@ -56,7 +56,7 @@ class ProposedAction(Schema):
 
 
 class Note(Row):
-    """What a person, or an agent that asked a second time, wrote on an escalation for agents, too."""
+    """A note on an escalation that agents may read, too: a person's, or the question of a second request."""
 
     task: OfTask
     escalation: Annotated[UUID, Sql("r.escalation_id")]
@@ -67,9 +67,9 @@ class Note(Row):
 
 
 class GivenAnswer(Row):
-    """What a person said and did when they answered, or ended, an escalation. Whom the decision is for reads it there.
+    """What a person said and did when they answered or ended an escalation. The decision is in the escalation's answer.
 
-    `seq`: from when on agents could read it.
+    `seq`: from which on agents can read it.
     """
 
     task: OfTask
@@ -90,8 +90,8 @@ class _Lowered(Row, kw_only=True):
 class Escalation(_Lowered):
     """`owner`: who has claimed it. `unacknowledged`: the agent did not take its answer in time.
 
-    `priority_lowered`: there, and true, where `urgent` was requested and `high` given: too many urgent ones of its
-    agent were open.
+    `priority_lowered`: present, and true, where `urgent` was requested and `high` granted: its agent had too many open
+    urgent ones.
     """
 
     task: str
@@ -123,10 +123,10 @@ class _Narrowed(Schema, kw_only=True):
 
 
 class Package(_Narrowed):
-    """The hand-over: the task's memory as of `as_of`, the `seq` at which it froze.
+    """The hand-over: the task's memory as of `as_of`, the `seq` of the escalation.
 
-    `omitted`: the scopes that the key lacks to read all of it; there when something was left out for that.
-    `withheld`: shown to people only.
+    `omitted`: the scopes that the key lacks to read all of it; present when something was left out. `withheld`: shown
+    to people only.
     """
 
     escalation: UUID
@@ -147,7 +147,9 @@ class PackagePage(Package):
 
 
 class EscalationWithPackage(Escalation):
-    """`package`: its first page. `joined`: there, and true, when another had asked already: its answer is theirs."""
+    """`package`: its first page. `joined`: present, and true, when another had escalated the task: the answer is
+    theirs.
+    """
 
     package: Package
     joined: bool | UnsetType = UNSET
@@ -155,10 +157,10 @@ class EscalationWithPackage(Escalation):
 
 @cache
 def full_context_schema() -> type[msgspec.Struct]:
-    """The schema of what a package holds, of the kinds that there are."""
+    """The schema of a package's content, from the registered kinds."""
     about = (
         "The task (null without the scope `tasks`), and its memory (none without `memory:read`): a page of the kinds"
-        " that are many, newest first, and the others whole. `unread`: keys of facts that found no room; each can be"
+        " with many rows, newest first, and the others whole. `unread`: keys of facts that did not fit; each can be"
         " read as of `as_of`. `status` is the escalation's state."
     )
     return msgspec.defstruct(
@@ -175,7 +177,7 @@ def full_context_schema() -> type[msgspec.Struct]:
 
 
 def _with(schema: type[Schema], **fields: Any) -> type[msgspec.Struct]:
-    """A schema whose fields of these names have the types that are known by now."""
+    """The schema with other types for these fields, which are known only now."""
     named = {"__doc__": schema.__doc__}
     return msgspec.defstruct(schema.__name__, list(fields.items()), bases=(schema,), namespace=named)
 
@@ -198,10 +200,10 @@ class ActionTaken(Schema):
 
 
 class Answer(Schema):
-    """What the person said or did. `decision`: null when nobody decided; `action`: there when one is to be taken.
+    """What the person said or did. `decision`: null when nobody decided; `action`: present when one is to be taken.
 
-    `answered_other`: what was decided is for those who asked; others are shown the words, and by whom. `decision` and
-    `action` are nobody else's.
+    `answered_other`: the decision is for the agent that requested it; others are shown the words and their author,
+    without `decision` and `action`.
     """
 
     escalation: UUID

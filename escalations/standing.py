@@ -1,7 +1,7 @@
 """How long a claim holds: until its end by the database's clock, and while its owner may work on the escalation.
 
-A claim that is over is over for everybody at once, before anybody has written it down: reads show the escalation as
-queued, and whatever changes it ends the claim first (actions.common.lock). No worker is needed for it.
+A claim that is over is over for everybody at once, before that is recorded: reads show the escalation as queued, and
+any change ends the claim first (actions.common.lock). It needs no worker.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,7 +17,7 @@ from memoryhub.core.db.statements import queue, run
 
 
 class _MayWorkOn(Func):
-    """The database's function: an active member of an active account, of a role of the desk, cleared for the label."""
+    """The database's function: an active member with an active account, a role of the desk, cleared for the label."""
 
     function = "may_work_on"
     output_field = BooleanField()
@@ -26,9 +26,9 @@ class _MayWorkOn(Func):
 IS_OVER = Q(state__in=HELD) & (
     Q(state=CLAIMED, claim_expires_at__lte=Now()) | ~Q(_MayWorkOn(F("owner_id"), F("label_id")))
 )
-# Until COMMIT nobody can take the owner's rights away; a change that is under way is waited for. The next statement
-# reads the rights, since the snapshot of this one is older than its wait. The account first, as in people.change. No
-# change of rights locks a task or an escalation, so there is no deadlock.
+# Locks the owner's rights until COMMIT, after a concurrent change of them. The next statement reads the rights, since
+# this one's snapshot is older than its wait. The account first, as in people.change. No change of rights locks a task
+# or an escalation, so there is no deadlock.
 _KEEP = "select from actor a join membership m on m.actor_id = a.id where m.id = %(owner)s::uuid for share of a, m"
 _ENDS = """
 select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::timestamptz <= clock_timestamp(), false)
@@ -36,7 +36,7 @@ select not may_work_on(%(owner)s::uuid, %(label)s::int), coalesce(%(until)s::tim
 
 
 def as_they_are_now(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
-    """The rows, annotated with `over`, whether their claim is over; if so, they come as queued and without an owner."""
+    """The rows, annotated with `over`: whether their claim is over. If so, they are queued and without an owner."""
     rows = rows.annotate(over=Case(When(IS_OVER, then=Value(True)), default=Value(False)))
     rows._iterable_class = _AsTheyAreNow
     return rows

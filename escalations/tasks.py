@@ -1,4 +1,4 @@
-"""Celery's side of the desk: what time does to it."""
+"""Celery tasks of the desk: pruning drafts."""
 
 import structlog
 from celery import shared_task
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name="escalations.tasks.prune_drafts")
 def prune_drafts() -> None:
-    """Forget old drafts in each team, which a failure of one team's keeps from no other."""
+    """Delete old drafts in each team; a failure in one does not stop the others."""
     for team in Team.objects.values_list("id", flat=True):
         try:
             drafts.prune(system_viewer(team))

@@ -1,4 +1,4 @@
-"""What time and changed rights do to escalations. Outbox handlers: `handler(viewer, job)`."""
+"""Outbox handlers of escalations, for timers and for changed rights: `handler(viewer, job)`."""
 
 from datetime import datetime
 
@@ -14,13 +14,13 @@ from memoryhub.memory.actions.leases import now
 
 
 def run_out(viewer: Viewer, job: Outbox) -> datetime | None:
-    """End a claim whose lease has run out; due again at its new end if it was prolonged.
+    """End a claim whose lease has expired; due again at its new end if it was extended.
 
-    An answer that was not handed back goes to the agent now. Where it cannot reach the agent it is withdrawn, and
-    somebody else finishes the work.
+    An answer that was not handed back goes to the agent now. If it cannot reach the agent, it is withdrawn, and the
+    escalation is queued again.
     """
     assert job.row_id is not None
-    escalation, task = lock(viewer, job.row_id)  # which ends a claim that is over
+    escalation, task = lock(viewer, job.row_id)  # ends a claim that is over
     held = escalation.state in (CLAIMED, RESOLVED)
     if escalation.generation != job.generation or not held or escalation.claim_expires_at is None:
         return None
@@ -45,16 +45,16 @@ def close_unacknowledged(viewer: Viewer, job: Outbox) -> None:
 
 
 def release_claims_of_person(viewer: Viewer, job: Outbox) -> None:
-    """The same in each of a person's teams, whose ledgers are their own (reaction to person.change)."""
+    """Schedule release_claims_of_member() in each of a person's teams, each with its own ledger, on person.change."""
     for member in Membership.objects.filter(actor=job.row_id):
         handler = "claims.release_of_member"
         jobs.schedule(system_viewer(member.team_id), handler, row_id=member.id)
 
 
 def release_claims_of_member(viewer: Viewer, job: Outbox) -> None:
-    """Release what a member has claimed and may no longer work on (reaction to membership.change).
+    """Release what a member has claimed and may no longer work on, on membership.change.
 
-    It is free at once anyway (escalations.standing); this writes it down, and so notifies desks and agents.
+    Their claims are over at once anyway (escalations.standing); this records it, which notifies desks and agents.
     """
     assert job.row_id is not None
     held = Escalation.objects.filter(team_id=viewer.team, owner_id=job.row_id, state__in=HELD)

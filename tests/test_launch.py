@@ -131,7 +131,7 @@ def test_it_comes_up_mends_what_dies_and_stops_whole(launch: Starter, data: Path
         cluster = (data / "servers").resolve() / "postgres"
         processes.heads(processes.working_in(cluster, "postgres"))[0].kill()
         processes.working_in(cluster.parent / "valkey", "valkey-server")[0].kill()
-        wait_until(lambda: "Valkey had ended and was started again" in running.log.read_text(), 30)
+        wait_until(lambda: "Valkey had ended and was restarted" in running.log.read_text(), 30)
         wait_until(running.ready, 30)
 
         begun = time.monotonic()
@@ -216,7 +216,7 @@ def test_what_cannot_be_started_is_refused_with_a_sentence(data: Path) -> None:
     assert not (data / "runtime.env").exists()  # a weak one is not kept
     (data / "master.key").unlink()
     (data / "runtime.env").write_text("SECRET_KEY=x\n")
-    assert "master.key is gone" in refusal(data, PORT=str(servers.free_port()))
+    assert "master.key is missing" in refusal(data, PORT=str(servers.free_port()))
     assert not (data / "servers").exists()
 
 
@@ -225,7 +225,7 @@ def test_a_part_that_keeps_ending_is_started_less_and_less_often(capsys: pytest.
     assert not supervisor.wait_for("broken", lambda: False, seconds=20, tries=3)
     supervisor.stop()
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"broken | ended (status 3); it is started again in {pause} s" for pause in ("0.5", "1", "2")]
+    assert said == [f"broken | ended (status 3); restarting in {pause} s" for pause in ("0.5", "1", "2")]
 
 
 def test_a_part_that_is_killed_again_and_again_is_back_at_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +246,7 @@ def test_a_part_that_is_killed_again_and_again_is_back_at_once(capsys: pytest.Ca
     wait_until(runs, seconds=10)
     supervisor.stop()
     said = capsys.readouterr().out.splitlines()
-    assert said == ["web    | ended (signal SIGKILL); it is started again in 0.5 s"] * 6
+    assert said == ["web    | ended (signal SIGKILL); restarting in 0.5 s"] * 6
 
 
 def test_a_part_whose_fault_is_mended_is_back_within_ten_seconds(tmp_path: Path) -> None:

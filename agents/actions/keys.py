@@ -41,8 +41,8 @@ def issue(
     """A new key for an agent of the viewer's team: the row, and the key itself, which is kept nowhere: show it once.
 
     An agent may have several, so that a key can be rotated with overlap. `name`: at most 100 characters.
-    `rate_limit`: requests a minute, 1 to 6,000,000; None: as many as the installation allows.
-    Raises Invalid for a member who is no active agent of the team, for unknown or no scopes, for an expiry that is
+    `rate_limit`: requests per minute, 1 to 6,000,000; None: as many as the installation allows.
+    Raises Invalid for a member who is not an active agent of the team, for unknown or no scopes, for an expiry that is
     over, and for a limit out of its bounds; Forbidden for an agent that may see what the viewer may not.
     """
     granter = begin(viewer)
@@ -55,7 +55,7 @@ def issue(
     if len(name) > 100:
         raise Invalid("A key's name has at most 100 characters.")
     if rate_limit is not None and not 1 <= rate_limit <= MAX_RATE_LIMIT:
-        raise Invalid(f"A key may make 1 to {MAX_RATE_LIMIT} requests a minute.")
+        raise Invalid(f"A key may make 1 to {MAX_RATE_LIMIT} requests per minute.")
     key, digest, prefix = make_key()
     row = ApiKey.objects.create(
         membership=member,

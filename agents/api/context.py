@@ -20,15 +20,15 @@ class ContextQuery(LabelQuery, kw_only=True):
     budget: Annotated[
         int,
         Meta(ge=context.MIN_BUDGET, le=context.MAX_BUDGET),
-        about("The maximum of tokens in the response, as estimated by the server."),
+        about("The maximum number of tokens in the response, as estimated by the server."),
     ] = context.DEFAULT_BUDGET
 
 
 class TaskContext(ReadEndpoint):
     """Read the most useful rows of a task that fit into `budget` tokens, and how many were left out.
 
-    What people have said comes first (up to a quarter of it), then active decisions, pinned observations, facts,
-    important observations, relevant learnings, and the newest observations. Reads one snapshot; takes no locks.
+    What people have said comes first (up to a quarter of the budget), then active decisions, pinned observations,
+    facts, important observations, relevant learnings, and the newest observations. Reads one snapshot; takes no locks.
     """
 
     address = "tasks/<task_key:key>/context"

@@ -48,7 +48,7 @@ class PackageQuery(Query, kw_only=True):
     limit: Annotated[
         int,
         Meta(ge=1, le=packages.MOST_ROWS),
-        about("The maximum of rows; a page ends earlier at 8 MiB."),
+        about("The maximum number of rows; a page ends earlier at 8 MiB."),
     ] = DEFAULT_LIMIT
     cursor: Cursor = None
 

@@ -168,7 +168,7 @@ class OneFact(ReadEndpoint, WriteEndpoint):
 
 class HistoryQuery(PageQuery, kw_only=True):
     label: Annotated[
-        Label | None, about("The label, where several facts have this key: `confidential+finance`, the plus encoded.")
+        Label | None, about("The label, where several facts have this key: `confidential+finance`, the `+` as `%2B`.")
     ] = None
 
 

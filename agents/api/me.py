@@ -1,4 +1,4 @@
-"""/api/v1/me and /api/v1/agents: the key's identity, and the team's agents."""
+"""/api/v1/me and /api/v1/agents: the key's identity, and the agents of its team."""
 
 from typing import Annotated, Any
 from uuid import UUID

@@ -47,7 +47,7 @@ class SearchQuery(Query, kw_only=True):
         Choices(lambda: (*MODES, "semantic")),
         about("How words are matched; `semantic` needs an embeddings endpoint, which `hybrid` uses if present."),
     ] = "hybrid"
-    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("The maximum of hits.")] = DEFAULT_LIMIT
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("The maximum number of hits.")] = DEFAULT_LIMIT
 
 
 class Search(ReadEndpoint):

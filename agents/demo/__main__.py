@@ -1,8 +1,8 @@
 """`python -m agents.demo`: run the simulated agents until a signal.
 
-MEMORYHUB_URL: where the hub is (default: port $PORT or 8000 of this machine). MEMORYHUB_DATA: the folder with
-`demo-keys.json`, {agent name: API key}, which `manage.py first_run` writes. DEMO_PACE: how long pauses are (default 1;
-0.1 is ten times as quick). DEMO_SEED: a number that makes the agents draw the same cases again.
+MEMORYHUB_URL: the hub's address (default: port $PORT or 8000 of this machine). MEMORYHUB_DATA: the folder with
+`demo-keys.json`, {agent name: API key}, which `manage.py first_run` writes. DEMO_PACE: a factor of all pauses (default
+1; 0.1 is ten times as fast). DEMO_SEED: a number that makes the agents draw the same cases again.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says."""
+    """The settings from the environment."""
 
     url: str
     keys: dict[str, str]
@@ -52,15 +52,15 @@ def read_settings() -> Settings:
     except OSError as error:
         raise CannotRun(f"{path} cannot be read ({error.strerror}); `manage.py first_run` writes it.") from None
     except (ValueError, AttributeError) as error:
-        raise CannotRun(f"{path}, DEMO_PACE or DEMO_SEED is not as it should be: {error}.") from None
+        raise CannotRun(f"{path}, DEMO_PACE or DEMO_SEED is not valid: {error}.") from None
     if not keys:
         raise CannotRun(f"{path} has no key for any of {', '.join(TEAM)}.")
     return Settings(url, keys, max(pace, 0.01), seed)
 
 
 async def run(settings: Settings) -> None:
-    """Let all agents work until they are cancelled, or the last one's key is refused."""
-    limits = httpx.Limits(max_connections=None)  # every open question holds one
+    """Run all agents until they are cancelled, or the last one's key is refused."""
+    limits = httpx.Limits(max_connections=None)  # every long poll holds one
     timeout = httpx.Timeout(15, read=LONG_POLL_SECONDS + 15)
     async with httpx.AsyncClient(base_url=settings.url, timeout=timeout, limits=limits) as http:
         agents = [TEAM[name](Hub(http, name, key), settings.seed, settings.pace) for name, key in settings.keys.items()]
@@ -68,7 +68,7 @@ async def run(settings: Settings) -> None:
 
 
 async def work(agent: Intake | Worker) -> None:
-    """Let one agent work until its key is refused."""
+    """Run one agent until its key is refused."""
     try:
         await agent.run()
     except* KeyRefused:

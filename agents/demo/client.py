@@ -1,4 +1,4 @@
-"""A small client of the API for one agent. It waits out what passes and raises what does not."""
+"""A small client of the API for one agent. It retries transient failures and raises the others."""
 
 import asyncio
 import uuid
@@ -11,7 +11,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
 class Refused(Exception):
-    """The API said no. `code` is the problem's code, such as `human_owned` or `lease_lost`."""
+    """The API refused. `code` is the problem's code, such as `human_owned` or `lease_lost`."""
 
     def __init__(self, path: str, status: int, problem: dict[str, Any]) -> None:
         self.code = str(problem.get("code", ""))
@@ -19,7 +19,7 @@ class Refused(Exception):
 
 
 class KeyRefused(Exception):
-    """The key is revoked, expired or not a key of this hub: there is no use in going on."""
+    """The key is revoked, expired or not a key of this hub: a retry is useless."""
 
 
 class Hub:
@@ -37,8 +37,7 @@ class Hub:
     async def post(self, path: str, **body: Any) -> Any:
         """The JSON answer to a POST; None for 204. Raises Refused, KeyRefused.
 
-        Each call has an Idempotency-Key of its own: when the answer was lost on the way, sending it again does nothing
-        twice.
+        Each call has an Idempotency-Key of its own: a retry after a lost response is a no-op.
         """
         headers = {**self._headers, "Idempotency-Key": str(uuid.uuid4())}
         return await self._send("POST", path, headers, json=body)
@@ -48,7 +47,7 @@ class Hub:
         while True:
             try:
                 answer = await self._http.request(method, f"/api/v1/{path}", headers=headers, **content)
-            except httpx.TransportError:  # the server is restarted, or not up yet
+            except httpx.TransportError:  # the server is restarting, or not up yet
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue

@@ -1,4 +1,4 @@
-"""What happens in the simulated shop: a kind and a number tell one case, always the same one."""
+"""The cases of the simulated shop: a kind and a number determine one case."""
 
 import random
 from collections.abc import Callable
@@ -40,7 +40,7 @@ SIGNS = (
 
 @dataclass(frozen=True)
 class Ask:
-    """What a person is asked, in the words of POST /api/v1/escalations."""
+    """An escalation, in the fields of POST /api/v1/escalations."""
 
     reason_code: str
     reason: str
@@ -53,7 +53,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `decision`, `reasoning` and `reply` are what the agent does when it need not or cannot ask."""
+    """One case. `decision`, `reasoning` and `reply`: what the agent does when it need not or cannot ask."""
 
     kind: str
     number: int
@@ -79,7 +79,7 @@ class Case:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the task carries, so that any agent can tell the case again."""
+        """The task's metadata, from which any agent can reconstruct the case."""
         return {"simulated": True, "kind": self.kind, "number": self.number}
 
 

@@ -1,7 +1,7 @@
-"""How the demo's agents work.
+"""The demo's agents.
 
-Every row is sent with a client_ref, so an agent that was restarted in the middle of a case simply does the case again:
-what is there already is not doubled, and an answer that has come meanwhile is taken.
+Every row is sent with a client_ref, so an agent that was restarted in the middle of a case simply repeats it: existing
+rows are not duplicated, and an answer that has arrived is used.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ FINDINGS_TRIES = 5
 
 
 class Agent:
-    """What every agent of the demo can do. `pace`: how long its pauses are, 1 for people who watch."""
+    """The base of the demo's agents. `pace`: a factor of its pauses, 1 for people who watch."""
 
     def __init__(self, hub: Hub, seed: int, pace: float) -> None:
         self.hub = hub
@@ -29,18 +29,18 @@ class Agent:
         self.draw = random.Random(f"{hub.name}:{seed}")  # noqa: S311  (a story, not a secret)
 
     async def pause(self, low: float, high: float) -> None:
-        """Do nothing for a while, as somebody who reads or types."""
+        """Sleep for a while, as somebody who reads or types."""
         await asyncio.sleep(self.draw.uniform(low, high) * self.pace)
 
     def say(self, text: str) -> None:
-        """A line for whoever watches the terminal."""
+        """Print a line for those who watch the terminal."""
         print(f"{self.hub.name}: {text}", flush=True)
 
     async def persist(self, do: Callable[[], Awaitable[None]]) -> None:
-        """Do it; when the API refuses something, say so and let it be for now.
+        """Do it; when the API refuses something, say so and leave it for now.
 
-        `human_owned`: a person was quicker. `lease_lost`: we were too slow. A lease that we leave runs out, and the
-        case is taken up again.
+        `human_owned`: a person was faster. `lease_lost`: we were too slow. An abandoned lease expires, and the case is
+        claimed again.
         """
         try:
             await do()
@@ -49,14 +49,14 @@ class Agent:
             await self.pause(5, 10)
 
     async def open_case(self, case: Case, **label: Any) -> None:
-        """Make the task and log what the customer said."""
+        """Create the task and log what the customer said."""
         await self.hub.post(
             "tasks", key=case.key, title=case.title, requester=case.requester, metadata=case.metadata, **label
         )
         await self.observe(case, case.words, "user")
 
     async def observe(self, case: Case, content: str, tag: str, **fields: Any) -> None:
-        """Log an observation: one of a tag and agent in each case."""
+        """Log an observation: one per tag and agent in each case."""
         ref = f"{case.key}:{tag}"
         await self.hub.post(
             "observations", task=case.key, content=content, tags=[tag, "simulated"], client_ref=ref, **fields
@@ -73,18 +73,18 @@ class Intake(Agent):
             await self.pause(20, 40)
 
     async def open_next(self) -> None:
-        """Open a case of whatever kind comes."""
+        """Open a case of a random kind."""
         await self.open_case(tell(self.draw.choice((RETURN, QUESTION)), self.draw.randrange(10**8)))
 
 
 class Worker(Agent):
-    """Takes the cases of one kind, under a lease, and asks a person where the case needs one."""
+    """Works on the cases of one kind, under a lease, and asks a person where the case needs one."""
 
     kind = RETURN
 
     def __init__(self, hub: Hub, seed: int, pace: float) -> None:
         super().__init__(hub, seed, pace)
-        self.waiting = asyncio.TaskGroup()  # a long poll for each answer that is due
+        self.waiting = asyncio.TaskGroup()  # a long poll for each awaited answer
         self.news = asyncio.Event()  # an answer has come
 
     async def run(self) -> None:
@@ -104,7 +104,7 @@ class Worker(Agent):
             await asyncio.wait_for(self.news.wait(), self.draw.uniform(3, 6) * self.pace)
 
     async def resume(self) -> None:
-        """Wait again for the answers that an earlier life of this agent has asked for."""
+        """Wait again for the answers that this agent requested before a restart."""
         waiting = await self.hub.get("tasks", status="escalated", q=f"demo-{self.kind}-", limit=100)
         for task in waiting["results"]:
             case = case_of(task)
@@ -121,7 +121,7 @@ class Worker(Agent):
         return (case, claimed["lease"]["token"]) if case else None
 
     async def work(self, case: Case, token: int) -> None:
-        """Look into a case, then decide it or ask; when it was asked and answered, do what the person said."""
+        """Investigate a case, then decide or escalate; once it is answered, do what the person said."""
         escalation = await self.asked(case)
         if escalation is None:
             await self.look_into(case, token)
@@ -138,7 +138,7 @@ class Worker(Agent):
             await self.settle(case, token, *conclusion(case, answer))
 
     async def look_into(self, case: Case, token: int) -> None:
-        """Log what we find, and wait a little for what other agents find."""
+        """Log our findings, and wait a little for those of other agents."""
         await self.pause(2, 5)
         await self.observe(case, case.finding, "looked-up", token=token)
         for _ in range(FINDINGS_TRIES if case.research and case.kind != QUESTION else 0):
@@ -153,12 +153,12 @@ class Worker(Agent):
         return found["results"][0] if found["results"] else None
 
     async def may_ask(self) -> bool:
-        """Not while many wait already: nobody is there to answer."""
+        """Whether few enough are waiting: else nobody is there to answer."""
         waiting = await self.hub.get("tasks", status="escalated", q="demo-", limit=MOST_OPEN)
         return len(waiting["results"]) < MOST_OPEN
 
     async def escalate(self, case: Case) -> dict[str, Any]:
-        """Ask a person. Said twice, it is asked once: of the same client_ref, and of the same task."""
+        """Ask a person. Idempotent: by its client_ref, and by its task."""
         assert case.ask
         asking = {name: value for name, value in vars(case.ask).items() if value is not None}
         made: dict[str, Any] = await self.hub.post("escalations", task=case.key, client_ref=f"{case.key}:ask", **asking)
@@ -166,7 +166,7 @@ class Worker(Agent):
         return made
 
     async def release(self, case: Case, token: int) -> None:
-        """Let go of the task while a person thinks about it."""
+        """Release the task while a person thinks about it."""
         try:
             await self.hub.post(f"tasks/{case.key}/release", token=token)
         except Refused as refused:
@@ -174,11 +174,11 @@ class Worker(Agent):
                 raise
 
     def wait_for_answer(self, case: Case, escalation: dict[str, Any]) -> None:
-        """Hold a line to the hub until a person has answered; meanwhile other cases go on."""
+        """Long-poll in the background until a person has answered; other cases go on."""
         self.waiting.create_task(self.persist(lambda: self.long_poll(case, escalation)))
 
     async def long_poll(self, case: Case, escalation: dict[str, Any]) -> None:
-        """When the answer is there the task is open again, and taken up as any other: so after a restart too."""
+        """Wait for the answer; then the task is open again and claimed as any other, after a restart too."""
         answer = None
         while answer is None:
             answer = await self.hub.get(f"escalations/{escalation['id']}/answer", wait=LONG_POLL_SECONDS)
@@ -187,7 +187,7 @@ class Worker(Agent):
         self.news.set()
 
     async def acknowledge(self, escalation: dict[str, Any]) -> None:
-        """Say that we have the answer and resume; needless when it was cancelled, or the hub has given up on us."""
+        """Acknowledge the answer; a no-op when it was cancelled, or the hub has closed it by itself."""
         try:
             await self.hub.post(f"escalations/{escalation['id']}/acknowledge")
         except Refused as refused:
@@ -198,7 +198,7 @@ class Worker(Agent):
         """Decide on what was found, answer the customer and complete the task."""
         await self.pause(1, 3)
         found = await self.hub.get("observations", task=case.key, tags="looked-up,finding", tags_mode="any")
-        # One refund an order, whoever decides it: the hub refuses a second active decision of this action_key.
+        # One refund per order, whoever decides it: the hub refuses a second active decision with this action_key.
         action_key = {"action_key": f"refund:{case.order}"} if decision["do"] == "refund_payment" else {}
         await self.hub.post(
             "decisions",
@@ -231,14 +231,14 @@ class Research(Worker):
             both.create_task(self.help_others())
 
     async def help_others(self) -> None:
-        """Add what we know to the cases that other agents hold. Observations need no lease."""
+        """Add our findings to the cases that other agents hold. Observations need no lease."""
         helped: set[str] = set()
         while True:
             await self.persist(lambda: self.look_around(helped))
             await self.pause(2, 4)
 
     async def look_around(self, helped: set[str]) -> None:
-        """One round; `helped` holds the keys of those cases that have our finding already."""
+        """One round; `helped`: the keys of cases that have our finding already."""
         held = await self.hub.get("tasks", status="in_progress", q="demo-", limit=20)
         cases = {case.key: case for task in held["results"] if (case := case_of(task))}
         helped.intersection_update(cases)
@@ -250,7 +250,7 @@ class Research(Worker):
 
 
 class Fraud(Worker):
-    """Reviews payments: confidential, compartment `finance`, so that only whoever is cleared for it sees them."""
+    """Reviews payments: confidential, compartment `finance`, so that only those who are cleared for it see them."""
 
     kind = PAYMENT
     review_due = 0.0
@@ -273,13 +273,13 @@ class Fraud(Worker):
         return (case, await self.claim(case)) if case else None
 
     async def claim(self, case: Case) -> int:
-        """The fencing token of the case's lease. Raises Refused: human_owned, lease_held when somebody was quicker."""
+        """The fencing token of the case's lease. Raises Refused: human_owned, lease_held when another was faster."""
         lease = await self.hub.post(f"tasks/{case.key}/claim", ttl_seconds=LEASE_SECONDS)
         return int(lease["token"])
 
 
 def case_of(task: dict[str, Any]) -> Case | None:
-    """The case that a task is about; None when the task is none of the demo's."""
+    """The case of a task; None when the task is not one of the demo's."""
     metadata = task["metadata"]
     try:
         case = tell(metadata["kind"], metadata["number"])
@@ -289,7 +289,7 @@ def case_of(task: dict[str, Any]) -> Case | None:
 
 
 def conclusion(case: Case, answer: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
-    """What a person's answer makes of a case: decision, reasoning and the reply to the customer."""
+    """How a person's answer ends a case: decision, reasoning and the reply to the customer."""
     person, verdict, message = answer["by"], answer["decision"], answer.get("message", "")
     if verdict in ("approve", "edit"):
         action = answer["action"]

@@ -1,4 +1,4 @@
-"""A recorded run as it stands in a file (one JSON object a line) or a body: messages in the OpenAI chat format."""
+"""A recorded run, from a file (one JSON object per line) or a body: messages in the OpenAI chat format."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ MAX_REPLY = 40_000  # of its copy in the outcome, which may have 256 KiB
 
 
 class Function(msgspec.Struct):
-    """What an assistant calls. `arguments`: mostly JSON in a text."""
+    """A function that an assistant calls. `arguments`: usually JSON in a string."""
 
     name: str
     arguments: str | dict[str, Any] = ""
@@ -33,7 +33,7 @@ class ToolCall(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """One turn. What else a message may hold is not looked at. `function_call`: what tools were before 2023-11."""
+    """One turn; other members are ignored. `function_call`: the form of tool calls before 2023-11."""
 
     role: str
     content: str | list[dict[str, Any]] | None = None
@@ -44,7 +44,7 @@ class Message(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """The content as text; what is no text (a picture, a sound) stands there by its type."""
+        """The content as text; other parts (a picture, a sound) are shown as their type."""
         if not isinstance(self.content, list):
             return self.content or ""
         parts = [part.get("text") or part.get("refusal") or f"[{part.get('type', 'part')}]" for part in self.content]
@@ -52,7 +52,7 @@ class Message(msgspec.Struct):
 
     @property
     def calls(self) -> list[ToolCall]:
-        """The tools that are called, in order."""
+        """The tool calls, in order."""
         return [*(self.tool_calls or []), *([ToolCall(self.function_call)] if self.function_call else [])]
 
 
@@ -65,7 +65,7 @@ class _Line(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run with the key of its task. `size`: its messages' bytes; `source`: what the task keeps of the line beside."""
+    """A run with its task's key. `size`: its messages' bytes; `source`: what the task stores of the line's origin."""
 
     key: str
     messages: list[Message]
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """What came of it: the agent's last words to the customer, and the reward where the run was judged."""
+        """The task's outcome: the agent's last reply to the customer, and the reward where the run was judged."""
         said = [message.text for message in self.messages if message.role == "assistant" and has_visible(message.text)]
         reward = self.source.get("reward")
         reply = {"reply": said[-1][:MAX_REPLY]} if said else {}
@@ -90,14 +90,14 @@ class Run:
 
 
 def read_run(line: bytes, prefix: str = "") -> Run:
-    """The run in a line, as of run_of(). Raises Invalid, TooLarge."""
+    """The run in a line, as run_of() reads it. Raises Invalid, TooLarge."""
     return run_of(parse_object(line, max_bytes=MAX_LINE_BYTES), prefix)
 
 
 def run_of(data: dict[str, Any], prefix: str = "") -> Run:
     """The run in an object. Its key: `prefix`, task id and trial; without a task id, a digest of its messages.
 
-    Raises Invalid, TooLarge with what is wrong, and where.
+    Raises Invalid, TooLarge with the fault and its place.
     """
     try:
         read = msgspec.convert(data, _Line)
@@ -129,7 +129,7 @@ def _no_key(code: Code, detail: str) -> Invalid:
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file, without their ends; of one that is too long only as much as shows that it is."""
+    """The lines of a file, without their ends; one that is too long is cut after MAX_LINE_BYTES + 1."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         complete = line
         while len(complete) > MAX_LINE_BYTES and not complete.endswith(b"\n"):
@@ -140,7 +140,7 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def one_line(text: str, longest: int) -> str:
-    """The text in one line that can be shown, cut at a word where it is too long."""
+    """The text as one printable line, cut at a word to at most `longest` characters."""
     line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     if len(line) <= longest:
         return line

@@ -1,4 +1,4 @@
-"""What a recorded run means to the hub: message by message, the observations, decisions and escalations to make."""
+"""A recorded run as the observations, decisions and escalations to create, message by message."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ NO_QUESTION = "What shall be done for this customer?"
 
 @dataclass(slots=True)
 class Rules:
-    """Which tool calls are decisions, and which hands over to a person, in one import.
+    """Which tool calls are decisions, and which one hands over to a person, in one import.
 
     `acting_tools`: names or patterns such as `book_*`; None: all but the reading ones.
     """
@@ -41,7 +41,7 @@ class Rules:
     _known: dict[str, bool] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Not by fnmatch(), which keeps 32,768 patterns that anybody has sent; re keeps 512.
+        # Not by fnmatch(), which caches 32,768 patterns, of any client; re caches 512.
         patterns = READING_TOOLS if self.acting_tools is None else self.acting_tools
         self._fits = [re.compile(translate(pattern)).match for pattern in patterns]
 
@@ -52,7 +52,7 @@ class Rules:
         if tool not in self._known:
             work.check()
             if (len(self._known) + 1) * len(self._fits) > MAX_MATCHES:
-                detail = f"Tools times patterns may be at most {MAX_MATCHES}; send fewer runs or patterns at once."
+                detail = f"Tools times patterns may be at most {MAX_MATCHES}; send fewer runs or patterns."
                 raise TooLarge(errors=(FieldError("/messages", Code.TOO_LONG, detail),))
             self._known[tool] = any(fits(tool) for fits in self._fits) == (self.acting_tools is not None)
         return self._known[tool]
@@ -87,7 +87,7 @@ Step = Observe | Decide | Ask
 
 
 def plan(run: Run, rules: Rules) -> list[Step]:
-    """The run's steps in order. Raises Invalid, TooLarge for what the memory cannot take."""
+    """The run's steps in order. Raises Invalid, TooLarge for what the memory cannot store."""
     steps: list[Step] = []
     made, most = 0, max(MAX_CONTENT_BYTES, MAX_GROWTH * run.size)
     for step in _steps(run, rules):
@@ -97,7 +97,7 @@ def plan(run: Run, rules: Rules) -> list[Step]:
         if max(sizes) > MAX_CONTENT_BYTES:
             raise _too_large(step, f"is larger than {MAX_CONTENT_BYTES} bytes.")
         if made > most:
-            why = "a text is kept with each call beside it, arguments with each result. Shorten or split it."
+            why = "a text is stored with each of its calls, arguments with each result. Shorten or split it."
             raise _too_large(step, f"makes the run larger than {most} bytes: {why}")
         steps.append(step)
     return steps
@@ -121,7 +121,7 @@ def _texts(step: Step) -> tuple[Any, ...]:
 
 @contextmanager
 def _of_message(position: int) -> Iterator[None]:
-    """What is wrong with a name in this block is so in this message."""
+    """Report a ValueError of this block as a fault of this message."""
     try:
         yield
     except ValueError as error:
@@ -144,7 +144,7 @@ def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]]
         # Beside an acting call the text is that decision's reasoning.
         if not any(rules.acts(name) for _, name in calls):
             yield from _said(ref, text, "reply")
-        # Looked at once for all calls, and arguments once for all results: megabytes of them took hours.
+        # Read once for all calls, and arguments once for all results: quadratic, megabytes of them took hours.
         beside = text[:MAX_TEXT] if calls and has_visible(text) else ""
         for index, (call, name) in enumerate(calls):
             arguments = _arguments(call)
@@ -154,7 +154,7 @@ def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]]
         name, arguments = open_calls.get(message.tool_call_id or message.name or "", ("tool", {}))
         yield from _returned(ref, _tool(message.name or name), arguments, text)
     else:
-        # Prompts are for the agent alone, and so is what we do not know.
+        # Prompts are private to the agent, and so are unknown roles.
         yield from _said(ref, text, _tag(message.role), private=True)
 
 
@@ -212,7 +212,7 @@ def _tag(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._:@~-]", "_", name)[:MAX_TAG] or "unknown"
 
 
-# How a summary gives away why a person was asked; the first that fits.
+# The reason code, inferred from a summary; the first pattern that matches counts.
 REASONS = (
     (r"\b(error|mismatch|fail(s|ed|ure)?|does not work|malfunction)", "tool_failure"),
     (r"\b(discrepancy|contradict\w*|but the system shows)", "conflict"),
@@ -235,7 +235,7 @@ def _ask(ref: str, arguments: Any, beside: str) -> Ask:
         summary = next(filter(has_visible, words), summary)
     elif isinstance(arguments, str) and has_visible(arguments):
         summary = arguments
-    summary = summary[:MAX_TEXT]  # what is kept of it; megabytes took seconds to be taken apart
+    summary = summary[:MAX_TEXT]  # what is stored of it; splitting megabytes took seconds
     code = next((code for pattern, code in REASONS if re.search(pattern, summary, re.IGNORECASE)), "other")
     sentences = re.split(r"(?<=[.!?])\s+", summary.strip())
     asking = [sentence for sentence in sentences[1:] if _ASKING.search(sentence)]

@@ -1,6 +1,6 @@
-"""Storing recorded runs through the same actions that agents use, as an agent's viewer.
+"""Stores recorded runs through the same actions that agents use, as an agent's viewer.
 
-Every row has a client_ref, so an import that was interrupted, or is done again, adds only what is not there.
+Every row has a client_ref, so an interrupted or repeated import adds only what is missing.
 """
 
 import time
@@ -34,7 +34,7 @@ LEASE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`speed`: messages a second (0.1 to 1000), so that people see the runs happen; None: as fast as it goes."""
+    """`speed`: messages per second (0.1 to 1000), so that people can watch; None: as fast as possible."""
 
     rules: Rules = field(default_factory=Rules)
     prefix: str = ""
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A line that could not be stored, or not wholly, and why."""
+    """A line that was not stored, or not completely, and why."""
 
     line: int
     what: str
@@ -51,7 +51,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Report:
-    """What an import has done so far. `complete`: runs that were there already, with everything in them."""
+    """The progress of an import. `complete`: runs that were stored completely before."""
 
     runs: int = 0
     complete: int = 0
@@ -62,7 +62,7 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
 
     def add(self, other: "Report") -> None:
-        """Count what another report counts."""
+        """Add another report's counts."""
         for name in ("runs", "complete", "tasks", "observations", "decisions", "escalations"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -70,9 +70,9 @@ class Report:
 def import_runs(
     viewer: Viewer, lines: Iterable[bytes], options: Options, progress: Callable[[Report], None] = lambda report: None
 ) -> Report:
-    """Store the runs, one a line, as what the agent `viewer` did; `progress` is called after each.
+    """Store the runs, one per line, as what the agent `viewer` did; `progress` is called after each.
 
-    A line that is wrong, or whose run the actions refuse, becomes a fault of the report and stops no other. Without
+    A line that is invalid, or whose run an action refuses, becomes a fault of the report and stops no other. Without
     `speed` a run is stored whole or not at all, in one transaction.
     """
     report = Report()
@@ -84,12 +84,12 @@ def import_runs(
         try:
             run = read_run(line, options.prefix)
             if (first := lines_of.setdefault(run.key, number)) != number:
-                raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} stands in line {first} already.")
-            # Of each line the tools are counted anew: a file may have any number of runs.
+                raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} is already in line {first}.")
+            # Tools are counted per line: a file may have any number of runs.
             import_run(viewer, run, replace(options, rules=replace(options.rules)), made)
         except HubError as error:
             report.faults.append(Fault(number, explain(error)))
-            made = made if options.speed else Report()  # its transaction was undone
+            made = made if options.speed else Report()  # its transaction was rolled back
         report.add(made)
         progress(report)
     return report
@@ -103,13 +103,13 @@ def import_run(viewer: Viewer, run: Run, options: Options, made: Report) -> None
 
 
 def explain(error: HubError) -> str:
-    """A refusal in one line, with the place of each fault; what is a body to the parser is a line here."""
+    """A refusal in one line, with the place of each fault; the parser's body is a line here."""
     told = " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
     return told.replace("The body", "The line")
 
 
 def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:
-    """Do what is missing of a run, and count it in `made`. Raises HubError."""
+    """Store what is missing of a run, and count it in `made`. Raises HubError."""
     task, created = tasks.create(viewer, item=NewTask(key=run.key, title=run.title, metadata={"imported": run.source}))
     made.tasks += created
     known = set() if created else _known(viewer, run, task, steps)
@@ -118,11 +118,11 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
     if not missing and (asks or task.status in OVER):
         made.complete += 1
         return
-    # What was handed to a person, or is over, needs no lease of ours any more.
+    # A task that was handed to a person, or has ended, needs no lease of ours.
     held = None if task.status in OVER or asks & known else _lease(viewer, task)
     renewed = time.monotonic()
     for batch in _batches(missing, speed):
-        work.check()  # what there is of the run by then is undone
+        work.check()  # the run is rolled back then
         if held and time.monotonic() - renewed > LEASE_SECONDS / 2:
             held, renewed = leases.renew(viewer, task=held, token=held.token), time.monotonic()
         _write(viewer, task, batch, held.token if held else None, made)
@@ -133,13 +133,13 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
 
 
 def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
-    """The client_refs of the steps that are stored. Raises Conflict when the task of the key is of something else."""
+    """The client_refs of the steps that are stored. Raises Conflict when the key's task is of something else."""
     with viewer_transaction(viewer):
         imported = (read_text(task).get("metadata") or {}).get("imported") or {}
         if imported.get("messages") != run.source["messages"]:
             raise Conflict(
                 Code.ALREADY_EXISTS,
-                f"The task {run.key} is there already and holds something else; import with a prefix to keep both.",
+                f"The task {run.key} exists already and holds something else; import with a prefix to keep both.",
             )
         known: set[str] = set()
         refs = [step.ref for step in steps]
@@ -151,7 +151,7 @@ def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
 
 
 def _lease(viewer: Viewer, task: Task) -> Lease:
-    """Claim the task; a lease that an interrupted import has left goes on. Raises Conflict."""
+    """Claim the task, or renew the lease that an interrupted import has left. Raises Conflict."""
     try:
         return leases.claim(viewer, task=task, ttl_seconds=LEASE_SECONDS)
     except Conflict as refusal:
@@ -161,7 +161,7 @@ def _lease(viewer: Viewer, task: Task) -> Lease:
 
 
 def _let_go(viewer: Viewer, held: Lease) -> None:
-    """Release the lease of a task that was handed to a person, unless that person was quicker."""
+    """Release the lease of a task that was handed to a person, unless that person has taken it already."""
     try:
         leases.release(viewer, task=held, token=held.token)
     except Conflict as refusal:
@@ -170,7 +170,7 @@ def _let_go(viewer: Viewer, held: Lease) -> None:
 
 
 def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
-    """Observations in a row together, every other step alone; with `speed` one by one, so many a second."""
+    """Consecutive observations together, every other step alone; with `speed` one by one, so many per second."""
     for is_observation, group in groupby(steps, lambda step: isinstance(step, Observe)):
         found = list(group)
         size = BATCH if is_observation and speed is None else 1
@@ -181,7 +181,7 @@ def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
 
 
 def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Report) -> None:
-    """Store steps of one kind; only observations come several at once."""
+    """Store steps of one kind; a batch of several has only observations."""
     match batch[0]:
         case Observe():
             items = [_observation(task, step) for step in batch if isinstance(step, Observe)]

@@ -1,4 +1,4 @@
-"""Finding what a command's arguments name, in one team."""
+"""Look-ups of what a command's arguments name, in one team."""
 
 from uuid import UUID
 
@@ -19,16 +19,16 @@ def agent_named(viewer: Viewer, name: str) -> Membership:
         names = ", ".join(agents.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
         raise CommandError(
             f"There is no agent {name!r} in the team {viewer.team_slug}. Agents: {names}. "
-            f"Another one: manage.py add_agent {name} --team {viewer.team_slug}"
+            f"To add it: manage.py add_agent {name} --team {viewer.team_slug}"
         )
     return found
 
 
 def key_named(viewer: Viewer, text: str) -> ApiKey:
-    """The team's key of this id or prefix, or the key itself. Raises CommandError for none and for several."""
+    """The team's key with this id or prefix, or the key itself. Raises CommandError for none and for several."""
     found = list(_keys(text).filter(membership__team_id=viewer.team).select_related("membership")[:2])
     if len(found) != 1:
-        many = "Several keys begin so; give the id" if found else "There is no such key"
+        many = "Several keys have this prefix; give the id" if found else "There is no such key"
         raise CommandError(f"{many} in the team {viewer.team_slug}.")
     return found[0]
 

@@ -1,4 +1,4 @@
-"""Every operation of the API: of the doors in agents.api.urls, and of those that the event loop serves by itself."""
+"""Every operation of the API: of the doors in agents.api.urls, and of those on the event loop."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ from memoryhub.memory.schemas.alerts import PushedAlert
 
 ROOT = "/api/v1/"
 
-# What a collection's POST is called, where it is not `create`, and what has no noun of its own.
+# Operation ids that differ from the default: a collection's POST that is not `create`, and doors without a noun.
 NAMES = {
     ("GET", "me"): "me_get",
     ("POST", "observations"): "observation_log",
@@ -37,7 +37,7 @@ _METHODS = {"GET": "get", "PUT": "put", "PATCH": "update", "DELETE": "delete"}
 
 @dataclass(frozen=True)
 class Waiting:
-    """A door that the event loop serves by itself, outside agents.api.urls."""
+    """A door on the event loop, outside agents.api.urls."""
 
     route: str
     application: Callable[..., Any]
@@ -96,7 +96,7 @@ class Operation:
     description: str
     scope: str | None
     query: type[Query]
-    headers: tuple[tuple[str, bool], ...]  # of the request, and whether it must be there
+    headers: tuple[tuple[str, bool], ...]  # of the request: name, and whether it is required
     shape: Any
     body_required: bool
     answers: Mapping[int, Any]
@@ -123,7 +123,7 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    """All of them, in the order of urls.py. Raises Undocumented for what a door does not say."""
+    """All of them, in the order of urls.py. Raises Undocumented for what a door does not describe."""
     found = []
     for pattern in urlpatterns:
         view = getattr(pattern.callback, "view_class", None)
@@ -140,9 +140,9 @@ def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
 
 def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
     function = view.function_of(method)
-    told = signature_of(function)
-    if told.returns is None:
-        raise Undocumented(f"{view.__qualname__}.{function.__name__} does not say what it returns")
+    described = signature_of(function)
+    if described.returns is None:
+        raise Undocumented(f"{view.__qualname__}.{function.__name__} has no return annotation")
     return Operation(
         method=method,
         route=route,
@@ -150,17 +150,17 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         module=view.__module__,
         description=_words_of(view, function.__name__),
         scope=view.scope_of(method),
-        query=told.query,
+        query=described.query,
         headers=_headers(method, view),
-        shape=told.body,
-        body_required=told.body is not None and not told.is_body_optional,
-        answers=_answers(method, view, told.returns),
-        refusals=frozenset(_refusals(method, route, view, told)) | view.refusals,
+        shape=described.body,
+        body_required=described.body is not None and not described.is_body_optional,
+        answers=_answers(method, view, described.returns),
+        refusals=frozenset(_refusals(method, route, view, described)) | view.refusals,
     )
 
 
 def name_of(method: str, route: str) -> str:
-    """The operation's name, which is its verb's: `task_claim`, `observation_list`."""
+    """The operation's id, from its verb: `task_claim`, `observation_list`."""
     if named := NAMES.get((method, route)):
         return named
     noun, *rest = [step for step in route.split("/") if not step.startswith("<")]
@@ -173,7 +173,7 @@ def name_of(method: str, route: str) -> str:
 
 
 def _answers(method: str, view: type[Endpoint], returns: Any) -> Mapping[int, Any]:
-    """Status -> the type of its answer, of what the door's function returns."""
+    """Status -> the type of the response, from what the door's function returns."""
     made: dict[int, Any] = {}
     for part in get_args(returns) if get_origin(returns) in (Union, UnionType) else (returns,):
         known = _known(part)
@@ -191,13 +191,13 @@ def _answers(method: str, view: type[Endpoint], returns: Any) -> Mapping[int, An
 
 
 def _known(kind: Any) -> Any:
-    """The schema itself, where it is derived from the kinds that there are."""
+    """The schema itself, where it is derived from the registered kinds."""
     found = next((mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Derived)), None)
     return found.of() if found else kind
 
 
 def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
-    """PATCH and DELETE name the version that they change; PUT does, or says that there is none."""
+    """PATCH and DELETE require If-Match; PUT has If-Match or If-None-Match."""
     if method == "GET":
         return (("If-None-Match", False),) if getattr(view, "conditional", False) else ()
     made: list[tuple[str, bool]] = [("Idempotency-Key", False)] if issubclass(view, WriteEndpoint) else []
@@ -208,14 +208,14 @@ def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
     return tuple(made)
 
 
-def _refusals(method: str, route: str, view: type[Endpoint], told: Signature) -> Iterator[int]:
-    """The statuses that a door of this kind may refuse with."""
+def _refusals(method: str, route: str, view: type[Endpoint], described: Signature) -> Iterator[int]:
+    """The statuses with which a door of this kind may refuse."""
     yield from (400, 401, 403, 408, 414, 429, 431, 503)
-    names_rows = "<" in route or bool({"task", "label"} & {one.name for one in parameters(told.query)})
+    names_rows = "<" in route or bool({"task", "label"} & {one.name for one in parameters(described.query)})
     writes = method != "GET" and not issubclass(view, QueryByPost)
     if writes or names_rows:
         yield from (404, 409)
-    if told.body is not None:
+    if described.body is not None:
         yield from (413, 415)
     if writes:
         yield 422
@@ -224,7 +224,7 @@ def _refusals(method: str, route: str, view: type[Endpoint], told: Signature) ->
 
 
 def _words_of(view: type[Endpoint], function: str) -> str:
-    """The function's docstring where it has one of its own, else the door's."""
+    """The function's own docstring, else the door's."""
     for kind in view.__mro__:
         if kind.__module__ == Endpoint.__module__:
             break

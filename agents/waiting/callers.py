@@ -40,7 +40,7 @@ class Caller(NamedTuple):
 
     @property
     def limit(self) -> int:
-        """The maximum of requests in flight."""
+        """The maximum number of requests in flight."""
         if self.kind == "session":
             return int(settings.IN_FLIGHT_PER_SESSION)
         if self.kind in ("address", "browser"):
@@ -156,7 +156,7 @@ class InFlight:
         taken = self._taken[caller]
         if taken >= caller.limit:
             who = {"key": "A key", "session": "A session"}.get(caller.kind, "An address without a key or a session")
-            raise RateLimited(f"{who} may have {caller.limit} concurrent requests. Wait for a response first.")
+            raise RateLimited(f"{who} may have {caller.limit} requests in flight. Wait for a response first.")
         self._taken[caller] = taken + 1
 
     def give(self, caller: Caller) -> None:

@@ -41,7 +41,7 @@ class FeedQuery(EventsQuery, kw_only=True):
     limit: Annotated[
         int,
         Meta(ge=1, le=MAX_LIMIT),
-        about("The maximum of events."),
+        about("The maximum number of events."),
     ] = DEFAULT_LIMIT
     wait: Annotated[
         int,

@@ -126,7 +126,7 @@ class Stream:
         self.status = 200
         headers = encode({**HEADERS, **self.request.limits, "X-Request-Id": self.request.request_id})
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        if self._ended:  # meanwhile
+        if self._ended:  # while the head was sent
             return await self._close()
         STREAMS.inc()
         self._pumping = asyncio.create_task(self._pump(after, head))

@@ -1,6 +1,6 @@
 """FastAPI, Pydantic and psycopg's async pool, one uvicorn worker: the plain insert and the plain list.
 
-No key, no labels, no row-level security, no ledger: one statement a request, in autocommit, so it is hard to beat.
+No key, no labels, no row-level security, no ledger: one statement per request, in autocommit, so it is hard to beat.
 """
 
 import os

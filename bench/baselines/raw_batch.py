@@ -1,7 +1,8 @@
 """Raw psycopg: multi-row INSERTs of 100 observations in autocommit, on one connection or on several, a thread each.
 
-A process of its own (`python -m bench.baselines.raw_batch CONNECTIONS SECONDS`); prints the batches a second. No key,
-no labels, no row-level security, no ledger, no HTTP: what a batch costs at least in Python and PostgreSQL.
+It runs in its own process (`python -m bench.baselines.raw_batch CONNECTIONS SECONDS`) and prints the batches per
+second. No key, no labels, no row-level security, no ledger, no HTTP: the least that a batch costs in Python and
+PostgreSQL.
 """
 
 import os
@@ -31,7 +32,7 @@ def batch(task: UUID) -> list[object]:
 
 
 def main(connections: int, seconds: float) -> None:
-    """Insert for so long, and print the rate."""
+    """Insert for so many seconds, and print the rate."""
     counts: list[int] = []
     barrier = threading.Barrier(connections)
 

@@ -1,4 +1,4 @@
-"""The web processes that are compared, each one process on a port of the loopback."""
+"""The web processes that are compared, each a single process on a loopback port."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """A stock Django REST framework endpoint: ModelSerializer, ListCreateAPIView, token by a database lookup.
 
-No labels, no row-level security, no ledger; the middleware that `django-admin startproject` gives. Served as the
-product is: uvicorn, and Django's WSGI application in it through a2wsgi, with as many threads and kept connections.
+No labels, no row-level security, no ledger; the middleware of `django-admin startproject`. Served as the product is:
+uvicorn, and Django's WSGI application in it through a2wsgi, with as many threads and persistent connections.
 """
 
 import hashlib

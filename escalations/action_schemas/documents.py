@@ -1,8 +1,8 @@
-"""The JSON Schema of an action, written by an agent: a subset that is held against arguments at a bounded cost.
+"""The JSON Schema of an action, written by an agent: a subset that is validated at a bounded cost.
 
-docs/action-schemas.md tells the subset: what Pydantic, zod and the OpenAI SDK emit. A general validator cannot be used
-here. It compares every item of a list with every other (`uniqueItems`), goes round in references that double at each
-step, fetches what a `$ref` names, and matches patterns of an agent's making while all other threads wait.
+docs/action-schemas.md describes the subset: what Pydantic, zod and the OpenAI SDK emit. A general validator is not safe
+here: it compares each item of a list with every other (`uniqueItems`), follows references that double at each step,
+fetches what a `$ref` names, and matches an agent's patterns while it holds the GIL.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from django.conf import settings
 from escalations.action_schemas.rules import TYPES, Faults, Run, Unusable, Where, is_number, pointer
 from memoryhub.core.errors import Code, FieldError
 
-# Keywords of JSON Schema that would change what is valid, and are not supported. Any other unknown one is a note.
+# Unsupported keywords of JSON Schema that would change what is valid. Any other unknown one is an annotation.
 OUTSIDE = frozenset(
     (
         *("$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$vocabulary"),
@@ -32,9 +32,9 @@ _MAX_REF = 1000  # characters
 
 
 def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError | None:
-    """Why the schema cannot be held against arguments such as these, with the place in it; None when it can.
+    """Why arguments such as these cannot be validated against the schema, with the place in it; None when they can.
 
-    Whether they fit is another matter (faults). It has at most SCHEMA_BYTES, and takes at most SCHEMA_STEPS.
+    Whether they are valid is another matter (faults). Bounds: SCHEMA_BYTES of the schema, SCHEMA_STEPS of work.
     """
     try:
         if len(orjson.dumps(schema)) > settings.SCHEMA_BYTES:
@@ -48,7 +48,7 @@ def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError
 
 
 def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[FieldError, ...]:
-    """Where the arguments do not fit a schema that check() has let pass, by pointers from `/arguments`; at most 20."""
+    """Where the arguments do not fit a schema that has passed check(), by pointers from `/arguments`; at most 20."""
     found: Faults = []
     try:
         run = Run(schema)
@@ -61,7 +61,7 @@ def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Fie
 
 
 def _check(run: Run, root: Mapping[str, Any]) -> None:
-    """Raises Unusable unless this is a schema of the subset whose references lead to schemas in it."""
+    """Raise Unusable unless this is a schema of the subset whose references resolve within it."""
     waiting: list[tuple[Any, Where]] = [(root, ())]
     seen: set[int] = set()
     while waiting:
@@ -70,17 +70,17 @@ def _check(run: Run, root: Mapping[str, Any]) -> None:
         if isinstance(node, bool) or id(node) in seen:
             continue
         if not isinstance(node, dict):
-            raise Unusable(at, "A schema is due here: an object, true or false.")
+            raise Unusable(at, "This must be a schema: an object, true or false.")
         seen.add(id(node))
         run.spend(len(node))
         for name, value in node.items():
             here = (at, name)
             if name in OUTSIDE:
-                raise Unusable(here, f"The keyword {name} is not supported here (docs/action-schemas.md).")
+                raise Unusable(here, f"The keyword {name} is not supported (docs/action-schemas.md).")
             if fault := _fault(name, value, node):
                 raise Unusable(here, f"{name} must be {fault}.")
             if name == "$id" and node is not root:
-                raise Unusable(here, "Only the whole schema may have an $id.")
+                raise Unusable(here, "Only the root schema may have an $id.")
             if name == "$ref":
                 waiting.append(run.resolve(value, here))
             elif name in _ONE or (name == "items" and not isinstance(value, list)):
@@ -92,28 +92,28 @@ def _check(run: Run, root: Mapping[str, Any]) -> None:
 
 
 def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
-    """What a keyword's value must be and is not."""
+    """What a keyword's value must be; None when it is."""
     if name in _NAMED:
         return None if isinstance(value, dict) else "an object of schemas"
     if name in _MANY:
-        return None if isinstance(value, list) and value else "a list of schemas that is not empty"
+        return None if isinstance(value, list) and value else "a list of at least one schema"
     if name in _COUNTS:
-        return None if TYPES["integer"][1](value) and value >= 0 else "a whole number from 0 on"
+        return None if TYPES["integer"][1](value) and value >= 0 else "a whole number of at least 0"
     if name in _NUMBERS:
-        # Before draft 6 these two said by true that the bound itself is out.
+        # Before draft 6 these two were booleans: true excludes the bound itself.
         if isinstance(value, bool) and name in ("exclusiveMinimum", "exclusiveMaximum"):
             return None
-        return None if is_number(value) and (name != "multipleOf" or value > 0) else "a number, multipleOf above 0"
+        return None if is_number(value) and (name != "multipleOf" or value > 0) else "a number (multipleOf: above 0)"
     match name:
         case "type":
             kinds = value if isinstance(value, list) and value else [value]
             known = all(isinstance(kind, str) and kind in TYPES for kind in kinds)
-            return None if known and len(set(kinds)) == len(kinds) else f"one or several of {', '.join(TYPES)}"
+            return None if known and len(set(kinds)) == len(kinds) else f"one or more of {', '.join(TYPES)}"
         case "enum":
             return None if isinstance(value, list) else "a list"
         case "required":
             is_list = isinstance(value, list) and all(isinstance(key, str) for key in value)
-            return None if is_list and len(set(value)) == len(value) else "a list of names, each once"
+            return None if is_list and len(set(value)) == len(value) else "a list of distinct names"
         case "uniqueItems":
             return None if isinstance(value, bool) else "true or false"
         case "$ref":

@@ -1,4 +1,4 @@
-"""Applying a schema to a value: every keyword's rule, and the count of the work (action_schemas.documents)."""
+"""Validating a value against a schema: every keyword's rule, and the budget of work (action_schemas.documents)."""
 
 from collections.abc import Callable, Mapping
 from decimal import Context, Decimal
@@ -13,7 +13,7 @@ from memoryhub.core.errors import Code, FieldError
 from memoryhub.interface.http.json import escape_pointer
 
 MAX_FAULTS = 20
-MAX_NESTING = 200  # schemas that are being applied, one inside the other
+MAX_NESTING = 200  # schemas that are applied, one inside the other
 MAX_POINTER = 1000  # characters
 MAX_TOLD = 200  # characters of a schema's own value in a sentence
 _EXACT = Context(prec=700)  # digits for any double divided by any other
@@ -39,7 +39,7 @@ Faults = list[tuple[Where, str]]
 
 
 def pointer(where: Where) -> str:
-    """A place as a JSON pointer, cut where it would swamp the answer."""
+    """A place as a JSON Pointer (RFC 6901), cut to 1,000 characters."""
     steps: list[str] = []
     while where:
         where, step = where
@@ -48,7 +48,7 @@ def pointer(where: Where) -> str:
 
 
 class Unusable(Exception):
-    """The schema cannot be taken. `where`: the place in it."""
+    """The schema cannot be used. `where`: the place in it."""
 
     def __init__(self, where: Where, detail: str, code: Code = Code.INVALID) -> None:
         super().__init__(detail)
@@ -56,7 +56,7 @@ class Unusable(Exception):
 
 
 class Run:
-    """One schema and the work done with it so far. What an object was found to be under a schema is kept."""
+    """One schema, and the work that is left for it. The result for a value under a schema is cached."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
@@ -68,16 +68,16 @@ class Run:
         self._canonical: dict[int, Any] = {}
 
     def spend(self, steps: int) -> None:
-        """Count work. Raises Unusable when it is too much."""
+        """Count work. Raises Unusable when the budget is exceeded."""
         self._left -= steps
         if self._left < 0:
-            raise Unusable((), "Checking arguments against this schema is too much work.")
+            raise Unusable((), "Validating arguments against this schema takes too many steps.")
 
     def apply(self, schema: Any, value: Any, where: Where = (), out: Faults | None = None) -> bool:
-        """Whether the value fits; `out`: gathers where not and why, up to 20."""
+        """Whether the value is valid; `out`: collects where it is not and why, up to 20 faults."""
         if isinstance(schema, bool):
             self.spend(1)
-            return schema or _tell(out, where, "Nothing may stand here.")
+            return schema or _report(out, where, "No value is allowed here.")
         asked = id(schema), id(value)
         known = self._known.get(asked)
         if known or (known is False and out is None):
@@ -87,7 +87,7 @@ class Run:
         work.check()
         self._nesting += 1
         if self._nesting > MAX_NESTING:
-            raise Unusable((), "The schema refers to itself without end, or is nested too deeply.")
+            raise Unusable((), "The schema refers to itself endlessly, or is nested too deeply.")
         fits = True
         if value is not None or schema.get("nullable") is not True:  # OpenAPI's and the OpenAI SDK's word for null
             for name, limit in schema.items():
@@ -101,11 +101,11 @@ class Run:
         return fits
 
     def resolve(self, target: str, at: Where = ()) -> tuple[Any, Where]:
-        """What a reference within the schema names, and its place. Raises Unusable."""
+        """What a reference within the schema points to, and its place. Raises Unusable."""
         if target in self._targets:
             return self._targets[target]
         if not target.startswith("#"):
-            raise Unusable(at, "A schema may refer only to parts of itself (#/…); nothing is fetched.")
+            raise Unusable(at, "A $ref may only point to parts of its own schema (#/…); nothing is fetched.")
         node: Any = self.root
         where: Where = ()
         steps = unquote(target[1:]).split("/")
@@ -119,13 +119,13 @@ class Run:
             elif number > 0 and isinstance(node, dict) and name in node:
                 node = node[name]
             else:
-                raise Unusable(at, "The schema refers to something that it does not hold.")
+                raise Unusable(at, "This $ref points to nothing in the schema.")
             where = (where, name)
         self._targets[target] = node, where
         return node, where
 
     def one_of(self, choices: list[Any]) -> frozenset[Any]:
-        """An enumeration, so that to look a value up in it costs the same however long it is."""
+        """An enumeration as a set, so that a lookup costs the same however long it is."""
         made = self._enums.get(id(choices))
         if made is None:
             self.spend(len(choices))
@@ -135,8 +135,8 @@ class Run:
     def canonical(self, value: Any) -> Any:
         """Equal for values that JSON Schema takes for equal: 1 is 1.0, but not true; members have no order.
 
-        As texts, whose hashes nobody outside can foresee, as those of numbers and tuples. Whoever asks for one compares
-        it, which reads it to its end and is paid for here.
+        As text, whose hash is randomised, unlike that of a number (hash flooding). The caller compares it, which reads
+        it to its end and is charged here.
         """
         if value is None or isinstance(value, bool):
             return (value,)
@@ -160,7 +160,7 @@ class Run:
 
 
 def _text(value: Any) -> bytes:
-    # A copy, since what orjson returns keeps the 4 kB that it was written into.
+    # A copy, since what orjson returns keeps its buffer of 4 kB.
     return bytes(memoryview(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)))
 
 
@@ -168,8 +168,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _tell(out: Faults | None, where: Where, detail: str | Callable[[], str]) -> bool:
-    """Note a fault where faults are gathered; False. `detail`: a function where the sentence shows values."""
+def _report(out: Faults | None, where: Where, detail: str | Callable[[], str]) -> bool:
+    """Add a fault where faults are collected; returns False. `detail`: a function where the sentence shows values."""
     if out is not None and len(out) < MAX_FAULTS:
         out.append((where, detail if isinstance(detail, str) else detail()))
     return False
@@ -184,7 +184,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}…"
 
 
-# The rules: each takes the run, its keyword's value, the schema that it stands in, the value, its place and `out`.
+# The rules: each takes the run, its keyword's value, the schema that has it, the value, its place and `out`.
 _Rule = Callable[[Run, Any, dict[str, Any], Any, Where, Faults | None], bool]
 
 
@@ -196,18 +196,18 @@ def _type(run: Run, kinds: Any, schema: dict[str, Any], value: Any, where: Where
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if any(TYPES[kind][1](value) for kind in kinds):
         return True
-    return _tell(out, where, lambda: f"This must be {' or '.join(TYPES[kind][0] for kind in kinds)}.")
+    return _report(out, where, lambda: f"This must be {' or '.join(TYPES[kind][0] for kind in kinds)}.")
 
 
 def _enum(run: Run, choices: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if run.canonical(value) in run.one_of(choices):
         return True
-    return _tell(out, where, lambda: f"This must be one of {_shown(choices[:MAX_TOLD])}.")
+    return _report(out, where, lambda: f"This must be one of {_shown(choices[:MAX_TOLD])}.")
 
 
 def _const(run: Run, only: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     fits = run.canonical(value) == run.canonical(only)
-    return fits or _tell(out, where, lambda: f"This must be {_shown(only)}.")
+    return fits or _report(out, where, lambda: f"This must be {_shown(only)}.")
 
 
 def _all_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
@@ -225,7 +225,7 @@ def _any_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Whe
         return True
     if len(parts) == 1:
         return run.apply(parts[0], value, where, out)
-    return _tell(out, where, "This fits none of the forms that it may have.")
+    return _report(out, where, "This matches none of the allowed forms.")
 
 
 def _one_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
@@ -233,12 +233,12 @@ def _one_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Whe
     for part in parts:
         fitting += run.apply(part, value)
         if fitting > 1:
-            return _tell(out, where, "This fits several of the forms of which it must have exactly one.")
+            return _report(out, where, "This matches several forms; it must match exactly one.")
     return fitting == 1 or _any_of(run, parts, schema, value, where, out)
 
 
 def _not(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    return not run.apply(part, value) or _tell(out, where, "This has a form that it must not have.")
+    return not run.apply(part, value) or _report(out, where, "This matches a form that is not allowed.")
 
 
 def _bound(fits: Callable[[Any, Any], bool], words: str, exclusive: str = "") -> _Rule:
@@ -246,14 +246,14 @@ def _bound(fits: Callable[[Any, Any], bool], words: str, exclusive: str = "") ->
         if not is_number(value) or isinstance(limit, bool):
             return True
         if exclusive and schema.get(exclusive) is True and value == limit:
-            return _tell(out, where, lambda: f"This must not be {limit}.")
-        return fits(value, limit) or _tell(out, where, lambda: f"This must be {words} {limit}.")
+            return _report(out, where, lambda: f"This must not be {limit}.")
+        return fits(value, limit) or _report(out, where, lambda: f"This must be {words} {limit}.")
 
     return rule
 
 
 def _multiple(run: Run, step: float, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    """As they are written: 19.99 is a multiple of 0.01, which it is not in binary fractions."""
+    """In decimals, as they are written: 19.99 is a multiple of 0.01, which it is not in binary."""
     if not is_number(value):
         return True
     if isinstance(value, int) and isinstance(step, int):
@@ -261,14 +261,14 @@ def _multiple(run: Run, step: float, schema: dict[str, Any], value: Any, where: 
     else:
         run.spend(2)
         rest = _EXACT.remainder(Decimal(repr(value)), Decimal(repr(step)))
-    return not rest or _tell(out, where, lambda: f"This must be a multiple of {step}.")
+    return not rest or _report(out, where, lambda: f"This must be a multiple of {step}.")
 
 
 def _count(kind: type, fits: Callable[[int, int], bool], words: str) -> _Rule:
     def rule(run: Run, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
         if not isinstance(value, kind):
             return True
-        return fits(len(value), limit) or _tell(out, where, lambda: f"This must have {words.format(int(limit))}.")  # type: ignore[arg-type]
+        return fits(len(value), limit) or _report(out, where, lambda: f"This must have {words.format(int(limit))}.")  # type: ignore[arg-type]
 
     return rule
 
@@ -278,11 +278,11 @@ def _unique(run: Run, asked: bool, schema: dict[str, Any], value: Any, where: Wh
         return True
     run.spend(len(value))
     is_unique = len(set(map(run.canonical, value))) == len(value)
-    return is_unique or _tell(out, where, "No two items of this may be equal.")
+    return is_unique or _report(out, where, "All items must be different.")
 
 
 def _each(run: Run, children: Any, value: Any, where: Where, out: Faults | None) -> bool:
-    """Apply to each of the members or items a schema of its own: (name or index, schema)."""
+    """Apply to each member or item its own schema; `children`: (name or index, schema)."""
     fits = True
     for name, part in children:
         run.spend(1)
@@ -322,7 +322,7 @@ def _properties(run: Run, parts: Any, schema: dict[str, Any], value: Any, where:
 
 
 def _additional(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    # Patterns are not applied, and so nobody can tell which members none of them names.
+    # Patterns are not applied, so it is unknown which members none of them matches.
     if not isinstance(value, dict) or "patternProperties" in schema:
         return True
     named = schema.get("properties", {})
@@ -334,7 +334,7 @@ def _names(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where
     if not isinstance(value, dict):
         return True
     run.spend(len(value))
-    return all(run.apply(part, name) for name in value) or _tell(out, where, "A member has a name that may not be.")
+    return all(run.apply(part, name) for name in value) or _report(out, where, "A member's name is not allowed.")
 
 
 def _required(run: Run, names: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
@@ -343,7 +343,7 @@ def _required(run: Run, names: Any, schema: dict[str, Any], value: Any, where: W
     run.spend(len(names))
     missing = [name for name in names if name not in value]
     for name in missing:
-        _tell(out, (where, name), "This is missing.")
+        _report(out, (where, name), "This is missing.")
     return not missing
 
 

@@ -348,7 +348,7 @@ def _number(text: str, *, whole: bool) -> str:
     text = re.sub(r"^(-?)0+(?=[0-9])", r"\1", text.removeprefix("+"))
     if not (_WHOLE if whole else _NUMBER).fullmatch(text):
         raise ValueError("a whole number is due." if whole else "a number is due.")
-    return _checked(text, "this number is too large, or too near to 0.")
+    return _checked(text, "this number is too large, or too close to 0.")
 
 
 def _checked(text: str, said: str = "this is not valid JSON; a text stands in quotes.") -> str:

@@ -20,12 +20,13 @@ from escalations.desk import learning_form
 from escalations.json_text import arguments_of, merge
 from escalations.models import Audience, Escalation, Verdict
 from escalations.permissions import Verb
+from escalations.schemas import Allowed
 from escalations.selectors import escalations
 from escalations.standing import in_states
 from escalations.states import IN_PROGRESS
 from memoryhub.core import idempotency, unseen
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound, UnsupportedMediaType
-from memoryhub.core.fields import Content, JsonObject, Shape, Text
+from memoryhub.core.fields import Content, EmptyBody, JsonObject, Shape, Text
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
@@ -34,13 +35,10 @@ from memoryhub.interface.http.headers import check_media_type, idempotency_key
 from memoryhub.interface.http.json import dump, member_text, parse_object
 from memoryhub.interface.http.shapes import convert
 from memoryhub.interface.pages.base import SessionView, wants_json
+from memoryhub.memory.models import Signal
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "")
 _CSRF = "csrfmiddlewaretoken"
-
-
-class EmptyBody(Shape, kw_only=True):
-    pass
 
 
 class NoteBody(Shape, kw_only=True):
@@ -49,7 +47,7 @@ class NoteBody(Shape, kw_only=True):
 
 
 class DecideBody(Shape, kw_only=True):
-    verdict: Literal["approve", "edit", "respond", "reject", "ignore"]
+    verdict: Allowed
     message: Text | None = None
     arguments: JsonObject | None = None
     done: Text | None = None
@@ -67,7 +65,7 @@ class CancelBody(Shape, kw_only=True):
 
 
 class LearnBody(Shape, kw_only=True):
-    signal_type: Literal["success", "failure", "pattern", "recommendation"]
+    signal_type: Signal
     details: Content
     context: JsonObject = msgspec.field(default_factory=dict)
 

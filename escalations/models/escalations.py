@@ -177,7 +177,5 @@ class Answer(Labelled):
                 fields=["escalation"], name="escalation_answer_withdrawn", condition=Q(withdrawn_at__isnull=False)
             ),
             models.Index(fields=["given_id"], name="escalation_answer_given", condition=Q(given_id__isnull=False)),
-            models.Index(
-                fields=["task", "-id"], name="escalation_answer_of_task", condition=Q(given_id__isnull=False)
-            ),
+            models.Index(fields=["task", "-id"], name="escalation_answer_of_task", condition=Q(given_id__isnull=False)),
         ]

@@ -1,7 +1,7 @@
 """How well the team works, week by week: completion time, rework, escalations. Defined in docs/metrics.md.
 
-All of it is counted from the ledger, within the tasks that the viewer may see: rows that change tell how things are,
-not how they were. One statement, bounded by the number of task and escalation events in the period.
+All of it is computed from the ledger, over the tasks that the viewer may see: rows that change have the present state
+only. One statement, bounded by the number of task and escalation events in the period.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ OUTCOMES = ("approve", "edit", "respond", "reject", "ignore", "finish", "cancel"
 
 
 class Durations(TypedDict):
-    """Of `count` of them, in seconds; null without any."""
+    """Median and 90th percentile of `count` durations, in seconds; null without any."""
 
     count: int
     median: float | None
@@ -33,7 +33,7 @@ class Durations(TypedDict):
 
 
 class InsightRow(TypedDict):
-    """The figures of one cell. `week` (ISO, such as 2026-W48), `agent` and `kind` are null where it is of all."""
+    """The figures of one cell. `week` (ISO 8601, such as 2026-W48), `agent` and `kind` are null where it is for all."""
 
     week: str | None
     agent: str | None
@@ -52,7 +52,7 @@ class InsightRow(TypedDict):
     time_to_answer: Durations
 
 
-# The words of the partial index event_of_work (migration 0005), which must hold each of these.
+# The event types of the partial index event_of_work (migration 0005), which must have each of these.
 _TYPES = """('task.create', 'task.claim', 'task.complete', 'task.fail', 'task.reopen', 'decision.supersede',
   'decision.revoke', 'escalation.escalate', 'escalation.claim', 'escalation.decide', 'escalation.finish',
   'escalation.cancel', 'escalation.expire')"""
@@ -113,14 +113,14 @@ group by f.week, m.name, k.kind, f.what order by f.week, m.name limit %(most)s::
 
 
 class Period(NamedTuple):
-    """From a time, which belongs to it, to a time, which does not."""
+    """The half-open period [start, end)."""
 
     start: datetime
     end: datetime
 
 
 def read_period(start: datetime | None, end: datetime | None, now: datetime) -> Period:
-    """The period that `from` and `to` ask for: up to now, and from the Monday that makes it 12 weeks.
+    """The period of `from` and `to`. Defaults: up to now, and from the Monday that makes it 12 weeks.
 
     Raises Invalid when it is empty or longer than 731 days.
     """
@@ -137,10 +137,10 @@ def read_period(start: datetime | None, end: datetime | None, now: datetime) -> 
 
 
 def measure(viewer: Viewer, period: Period, *, by_agent: bool = False, by_week: bool = False) -> list[InsightRow]:
-    """The figures of the period: one row for all, or one for each member, each ISO week (UTC), or each of both.
+    """The figures of the period: one row for all, or one per member, per ISO week (UTC), or per both.
 
-    Every week of the period has a row, also one in which nothing happened; a member only where they did something.
-    Raises Invalid where that makes more than 10,000 rows.
+    Every week of the period has a row, even an empty one; a member, or a member's week, only where they did something.
+    Raises Invalid beyond 10,000 rows.
     """
     params = label_params(viewer) | {
         "by_agent": by_agent,
@@ -163,8 +163,8 @@ def measure(viewer: Viewer, period: Period, *, by_agent: bool = False, by_week: 
 
 
 def too_much(most: str) -> Invalid:
-    """The refusal of what makes a longer answer than there may be."""
-    return Invalid(errors=(FieldError("?by", Code.TOO_LARGE, f"This makes more than {most}; shorten the period."),))
+    """The refusal of a result that is too large."""
+    return Invalid(errors=(FieldError("?by", Code.TOO_LARGE, f"The result has more than {most}; shorten the period."),))
 
 
 class _Count(NamedTuple):
@@ -222,7 +222,7 @@ def _iso(week: date) -> str:
 
 
 def flat(row: InsightRow) -> dict[str, Any]:
-    """A row as the columns of a table: `completion_time_median`, `outcomes_approve`."""
+    """A row as the columns of a table, such as `completion_time_median` and `outcomes_approve`."""
     columns: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict):

@@ -12,7 +12,7 @@ from memoryhub.core.viewers import Viewer
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A form's fields as they were kept: name -> text."""
+    """A draft: the fields of a form, name -> text."""
 
     form: str
     fields: dict[str, str]
@@ -20,11 +20,11 @@ class Kept:
 
 
 def of_case(viewer: Viewer, escalation_id: UUID) -> list[Kept]:
-    """The viewer's own drafts of an escalation. What does not open any more is left out."""
+    """The viewer's own drafts of an escalation. Those that no longer open are left out."""
     rows = visible_to(viewer, Draft.objects.filter(author_id=viewer.membership, escalation_id=escalation_id))
     found = []
     for row in rows.order_by("form"):
-        # One's own words: reading them is no reading of the case, which its page records.
+        # One's own words: opening them is not recorded; reading the case is, by its page.
         text = row.body or unseal("escalation_draft", row.id, row.label_id, bytes(row.sealed or b""), 1)
         if "fields" in text:
             found.append(Kept(row.form, text["fields"], row.kept_at))

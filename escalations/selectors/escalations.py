@@ -32,13 +32,13 @@ from memoryhub.memory.selectors.facts import StoredFact
 
 LEARNINGS = 50  # of the task itself, in a package
 SAID = 50  # answers, and as many notes
-MEMORY, TASKS = "memory:read", "tasks"  # the scopes that its parts need
+MEMORY, TASKS = "memory:read", "tasks"  # the scopes that a package's parts need
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
     """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people.
 
-    Each as it is at this moment: one whose claim is over is shown as queued, though nobody has written that down yet.
+    Each as it is at this moment: one whose claim is over is shown as queued, even before that is recorded.
     """
     last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
     rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
@@ -101,10 +101,10 @@ def _action(kept: dict[str, Any] | None) -> schemas.ProposedAction | None:
 
 
 def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> schemas.Package:
-    """The hand-over of an escalation, to which a page of observations and decisions is added.
+    """The package of an escalation, to which the caller adds a page of observations and decisions.
 
-    Facts and learnings have half of `most_bytes` each; the keys of facts that find no room are named.
-    What the viewer's key has no scope to read is left out, and the scope is named in `omitted`.
+    Facts and learnings have half of `most_bytes` each; the keys of facts that do not fit are in `unread`. What the
+    viewer's key has no scope to read is left out, and `omitted` names the scope.
     """
     text = read_text(row)
     known: list[StoredFact] = []
@@ -144,7 +144,7 @@ def package(viewer: Viewer, row: Escalation, *, most_bytes: int) -> schemas.Pack
 
 
 def _said(viewer: Viewer, row: Escalation, *, most_bytes: int) -> dict[str, list[Any]]:
-    """What people have said of the task before, by the plural of its kind: as many as fit, the newest first."""
+    """What people have said of the task before, by the plural of the kind: as many as fit, the newest first."""
     if not has_scope(viewer, MEMORY):
         return {}
     said: dict[str, list[Any]] = {}
@@ -163,26 +163,26 @@ def as_of(row: Escalation) -> int:
 
 
 def frozen(row: Escalation) -> memories.MemoryFilters:
-    """What the escalation's package holds: its task's memory up to then; while it is open, also what expires since.
+    """The filters of the escalation's package: its task's memory as of `as_of`; while it is open, expired rows, too.
 
-    Who sees the escalation sees the task's key: both have one label.
+    Those who see the escalation see the task's key: both have one label.
     """
     return memories.MemoryFilters(task=row.task_id, task_key=row.task.key, up_to_seq=as_of(row), alive_at=alive_at(row))
 
 
 def alive_at(row: Escalation) -> datetime | None:
-    """The moment by which its memory's expiries are judged: while it is open, that at which it froze; else now."""
+    """The moment at which expiry is judged: while it is open, that of its creation; else None (now)."""
     return row.created_at if row.state in OPEN else None
 
 
 def learning_of(viewer: Viewer, escalation_id: UUID) -> Stored[Learning] | None:
-    """The learning that a person has made of the escalation, if the viewer may see it."""
+    """The learning that a person has made from the escalation, if the viewer may see it."""
     found = memories.rows(viewer, Learning, memories.MemoryFilters(source=escalation_id), limit=1)
     return found[0] if found else None
 
 
 def withheld(viewer: Viewer, row: Escalation) -> int | None:
-    """How many items of the package are above the viewer's clearance; None where the team does not tell."""
+    """How many items of the package are above the viewer's clearance; None where the team does not show it."""
     if not Team.objects.get(id=viewer.team).tell_withheld:
         return None
     counted = [kind.withheld for kind in KINDS.values() if kind.withheld is not None]
@@ -192,23 +192,23 @@ def withheld(viewer: Viewer, row: Escalation) -> int | None:
 
 
 def unreachable(row: Escalation) -> str | None:
-    """Why an answer cannot reach who asked, as a sentence; None where it can.
+    """Why an answer cannot reach the agent that requested it, as a sentence; None where it can.
 
     An agent whose keys are all revoked can be reached: its answer waits for its next key.
     """
     asker = Membership.objects.select_related("actor", "team").get(id=row.author_id)
     if not (asker.is_active and asker.actor.is_active):
-        return f"{asker.name} is deactivated: an answer cannot reach it. Finish it yourself."
+        return f"{asker.name} is deactivated: an answer cannot reach it. Finish the task yourself."
     label = label_by_id(row.label_id)
     if not viewer_of(asker).dominates(label.sensitivity, label.compartments):
-        return f"{asker.name} may no longer read an answer of this sensitivity. Finish it yourself."
+        return f"{asker.name} may no longer read an answer of this sensitivity. Finish the task yourself."
     return None
 
 
 def answers_given(viewer: Viewer, row: Escalation) -> tuple[Answer | None, list[Answer]]:
     """This round's answer, decided or sent; and those that were never sent, the latest first.
 
-    Also one that nobody has marked as withdrawn yet, where its author's claim is over.
+    Among these is one that is not marked as withdrawn yet, whose author's claim is over.
     """
     rows = visible_to(viewer, Answer.objects.select_related("author").filter(escalation=row, round=row.round))
     found = list(rows.order_by("-id"))
@@ -223,8 +223,8 @@ OUTCOMES = {CANCELLED: "cancelled", EXPIRED: "expired"}
 def answer_of(viewer: Viewer, escalation_id: UUID) -> schemas.Answer | None:
     """The answer as the agent gets it; None while there is none. Raises NotFound.
 
-    What was decided is for who asked. Others who see the escalation, having joined it or not, get its words. An agent
-    acts on it: it is durable before it is told (Unconfirmed, while a standby is away).
+    The decision is for the agent that requested it. Others who see the escalation, joined or not, get only the words.
+    Agents act on it: it is durable before it is returned (Unconfirmed while a standby is down).
     """
     row = escalation(viewer, escalation_id)
     if row.state not in ANSWERED:

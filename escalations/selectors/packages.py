@@ -1,4 +1,4 @@
-"""The rows of an escalation's package, a page at a time, where a page may be all of it and may not be too much."""
+"""The rows of an escalation's package, page by page; a page may have all of them, within a bound of bytes."""
 
 from operator import attrgetter, gt, lt
 from typing import Any
@@ -15,15 +15,15 @@ from memoryhub.memory.selectors import memories
 Rows = list[Stored[Any]]
 
 MOST_ROWS = 10_000
-STEP = 250  # rows a trip to the database, each of which is measured there, whether it is read or not
+STEP = 250  # rows per trip to the database, where each is measured, whether it is read or not
 
 
 def rows(
     viewer: Viewer, escalation: Escalation, *, position: Any, backwards: bool, limit: int, most_bytes: int
 ) -> Rows:
-    """Up to `limit` observations and decisions, newest first (`backwards`: oldest first) from `position` on.
+    """Up to `limit` observations and decisions, newest first (`backwards`: oldest first), after `position`.
 
-    None without the scope for them; else as many as are more than `most_bytes`.
+    Empty without the scope for them. Reading stops once they have more than `most_bytes`.
     """
     if not has_scope(viewer, escalations.MEMORY):
         return []
@@ -39,7 +39,7 @@ def rows(
         fetched = [(schema, memories.rows(viewer, schema, frozen, **asked)) for schema in sources]
         merged: Rows = sorted((row for _, some in fetched for row in some), key=_id, reverse=not backwards)[:step]
         if ends := [some[-1].id for _, some in fetched if some.at_most is not None]:
-            # What is beyond the end of one that was cut is not known of it.
+            # What is beyond the end of a truncated source is unknown.
             end = min(ends) if backwards else max(ends)
             merged = [row for row in merged if not beyond(row.id, end)]
         if not merged:
@@ -47,7 +47,7 @@ def rows(
         found += merged
         size += sum(map(_size, merged))
         position = merged[-1].id
-        # A source that had fewer than were asked for, none of them beyond this position, has no more.
+        # A source that returned fewer than requested, none of them beyond this position, has no more.
         sources = [
             schema
             for schema, some in fetched

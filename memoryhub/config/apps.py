@@ -1,4 +1,4 @@
-"""What every Django process needs that is only wired up here."""
+"""Wiring that every Django process needs."""
 
 from django.apps import AppConfig
 
@@ -8,5 +8,5 @@ class ConfigConfig(AppConfig):
     label = "config"
 
     def ready(self) -> None:
-        # Else whoever wakes Celery would look for a broker of its own, and each doorbell would wait for that.
+        # Else a process that sends a task would use Celery's default broker, and each doorbell would wait for it.
         from memoryhub.config import celery  # noqa: F401

@@ -1,6 +1,6 @@
-"""The one process: sockets, streams and long polls on the event loop, all other HTTP on kept threads.
+"""The web process: sockets, streams and long polls on the event loop, all other HTTP on a thread pool.
 
-Before any of it, requests are counted by who asks (agents.waiting.callers), so that no neighbour takes everything.
+Before any of it, requests are counted by caller (agents.waiting.callers), so that no one takes everything.
 """
 
 import asyncio
@@ -42,19 +42,19 @@ from memoryhub.interface.server.refusals import refuse  # noqa: E402
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ANSWER = re.compile(rf"/api/v1/escalations/({_UUID})/answer")
 _NATIVE = {"/api/v1/feed": feed, "/api/v1/feed/stream": stream}
-_PROBES = {"/healthz": healthz, "/readyz": readyz}  # answered whoever else asks for what, and counted for nobody
-# What hashes a password when it is posted to, which is slow on purpose.
+_PROBES = {"/healthz": healthz, "/readyz": readyz}  # answered under any load, and counted for no caller
+# Paths whose POST hashes a password, which is slow on purpose.
 _PASSWORDS = re.compile(r"/login/|/admin/login/|/admin/password_change/|/account/password/|/admin/core/actor/.*")
 
 if settings.WEB_CORE is not None:
-    # Before any thread is made. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
+    # Before any thread starts. The threads of one interpreter take turns; across cores each turn is a wake-up (ADR 6).
     os.sched_setaffinity(0, {settings.WEB_CORE})
-# A thread that computes gives the interpreter to another after so long (5 ms by default). A request takes it some ten
-# times, and so does the loop: beside five threads that read large schemas an ordinary one took 0.3 s.
+# The interpreter lock's switch interval (5 ms by default). A request takes the lock some ten times, and so does the
+# loop: beside five threads that parse large schemas an ordinary request took 0.3 s.
 sys.setswitchinterval(0.0005)
 if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-    # mallopt(M_MMAP_THRESHOLD, ...): large answers get pages of their own, which go back to the system at once. Left to
-    # itself glibc raises this bound to 32 MB after the first of them, and keeps a heap of such pieces for each thread.
+    # mallopt(M_MMAP_THRESHOLD, ...): large responses get pages of their own, which go back to the system when freed. By
+    # default glibc raises this threshold to 32 MB after the first of them, and keeps such blocks in a heap per thread.
     ctypes.CDLL(None).mallopt(-3, 64 * 1024)
     ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: two heaps; the interpreter lets one thread at a time allocate
 connection_created.connect(patience.limit)
@@ -69,8 +69,8 @@ _in_flight, _waits, _refusals = InFlight(), InFlight(), Refusals()
 _pace = Pace()
 _sockets = CookieMiddleware(URLRouter(websocket_urlpatterns))
 
-# What is loaded by now lives as long as the process. The collector looks at it no more, and at the rest less often:
-# while the 10,000 rows of a package become an answer it would take a third of the time (P14).
+# What is loaded by now lives as long as the process. The collector skips it, and runs less often: while the 10,000 rows
+# of a package become a response it would take a third of the time (P14).
 gc.collect()
 gc.freeze()
 gc.set_threshold(20_000, 20, 20)
@@ -101,7 +101,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _pause(scope: Scope, seconds: float) -> bool:
-    """Let a request wait that is not served: its connection may be closed for another. False: it is gone."""
+    """Delay a request that is not served: its connection may be closed for another. False: it is closed."""
     give_way = scope.get("extensions", {}).get(GIVE_WAY)
     if give_way is None:
         await asyncio.sleep(seconds)
@@ -129,7 +129,7 @@ async def _serve(caller: Caller, head: Head, receive: Receive, send: Send) -> No
 
 
 def _plain(scope: Scope) -> Scope:
-    """The request as WSGI can tell it: no header that another could be mistaken for, and a query in ASCII."""
+    """The request in WSGI's form: no header with an underscore, which could pass for another, and an ASCII query."""
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
     query = scope["query_string"]
     if not query.isascii():
@@ -138,7 +138,7 @@ def _plain(scope: Scope) -> Scope:
 
 
 def _path(scope: Scope) -> str:
-    """The decoded path, in which a slash that was sent as %2F stays so: it belongs to a key, and divides nothing."""
+    """The decoded path, in which %2F stays encoded: it belongs to a key, and separates nothing."""
     raw: bytes = scope.get("raw_path") or b""
     if b"%2f" not in raw.lower():
         return str(scope["path"])

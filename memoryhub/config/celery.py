@@ -1,4 +1,4 @@
-"""Celery: `celery -A memoryhub.config.celery worker` and `… beat`. It carries wake-ups, never truth."""
+"""Celery: `celery -A memoryhub.config.celery worker` and `… beat`. It carries wake-ups, never state."""
 
 import os
 
@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from memoryhub.config import env
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
-if not settings.configured:  # in a worker; a web process imports this, too, and keeps its own
-    os.environ.setdefault("STATEMENT_SECONDS", "600")  # what is pruned and indexed may be much; nobody waits for it
+if not settings.configured:  # in a worker; a web process imports this too, and keeps its own
+    os.environ.setdefault("STATEMENT_SECONDS", "600")  # pruning and indexing may take long; nobody waits for them
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -20,19 +20,19 @@ app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory", "memoryhub.memory.
 
 @setup_logging.connect
 def keep_our_logging(**_: object) -> None:
-    """Celery would set up its own; Django's settings have done so already."""
+    """Keep Celery from setting up its own logging; Django's settings have done so already."""
 
 
 @worker_init.connect
 @beat_init.connect
 def drop_owner(**_: object) -> None:
-    """Neither has a use for the owner's login."""
+    """Drop the owner's login, which neither worker nor beat needs."""
     env.drop_owner()
 
 
 @worker_init.connect
 def refuse_unsafe_start(**_: object) -> None:
-    """A worker does not start with a login that row-level security does not bind."""
+    """Refuse to start a worker with a login that row-level security does not bind."""
     from memoryhub.core import checks
 
     try:

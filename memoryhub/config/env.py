@@ -1,8 +1,8 @@
-"""The environment, typed. The one place that reads it.
+"""The environment, typed. The one place where the settings read it.
 
 Where DATABASE_URL is not set, the values that `make run` wrote for its embedded servers are used
-(`<data>/runtime.env`), so that `manage.py` in a second terminal meets the same system. The owner's login stands in a
-file of its own (`<data>/owner.env`), which commands read and what serves does not.
+(`<data>/runtime.env`), so that `manage.py` in a second terminal uses the same system. The owner's login is in a file of
+its own (`<data>/owner.env`), which commands read and serving processes do not.
 """
 
 import base64
@@ -46,13 +46,13 @@ if _uses_own_servers:
 
 
 def allow_owner() -> None:
-    """For commands, before the settings are read: they may use the owner's login. What serves never calls this."""
+    """Allow a command the owner's login; call it before the settings are read. Serving processes never do."""
     global _allows_owner
     _allows_owner = True
 
 
 def owner_databases() -> dict[str, dict[str, Any]]:
-    """The database `owner`, for commands: by the variable, or by the file of `make run` for its own servers."""
+    """The database `owner`, for commands: from the variable, or from the file of `make run` for its own servers."""
     if not _allows_owner:
         return {}
     if not os.environ.get(OWNER_URL, "").strip() and _uses_own_servers:
@@ -62,10 +62,10 @@ def owner_databases() -> dict[str, dict[str, Any]]:
 
 
 def drop_owner() -> None:
-    """For what serves, when it starts: forget the owner's login that somebody put into its environment, and say so."""
+    """For serving processes, at their start: remove the owner's login from the environment, and report that."""
     if os.environ.pop(OWNER_URL, "").strip():
         print(
-            f"{OWNER_URL} is not for processes that serve, and is not used: take it out of their environment.",
+            f"{OWNER_URL} is not for processes that serve, and is ignored: remove it from their environment.",
             file=sys.stderr,
         )
 
@@ -115,7 +115,7 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
 
 
 def core(name: str) -> int | None:
-    """The number of a processor core that this process may use; None when it is not set, or this system has no such."""
+    """The number of a core that this process may use; None when it is not set, or the system has no CPU affinity."""
     value = os.environ.get(name, "").strip()
     if not value or not hasattr(os, "sched_getaffinity"):
         return None
@@ -138,8 +138,8 @@ def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise ImproperlyConfigured(f"{name} must be a list of addresses or networks: {error}.") from None
 
 
-# A server that vanishes without a word (its machine or the network is gone) is found out after 10 s; by itself TCP
-# waits for minutes, and for an answer two hours. libpq's parameters, in seconds, and the last in milliseconds.
+# A dead server (its machine or the network is gone) is detected after 10 s; TCP's defaults are minutes for what is
+# unacknowledged, and two hours for an idle connection. libpq's parameters, in seconds; the last in milliseconds.
 _GONE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
 
@@ -155,7 +155,7 @@ def database(name: str) -> dict[str, Any]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": unquote(url.hostname or ""),
         "PORT": str(url.port or 5432),
-        # Connections are kept for the life of a thread: reconnecting per request halves everything.
+        # Connections are kept for the life of a thread: reconnecting per request halves the throughput.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
@@ -165,10 +165,10 @@ def database(name: str) -> dict[str, Any]:
 
 
 def session_options(statement: int, lock: int, idle: int) -> str:
-    """What each connection of the app role begins with, as libpq's `options`; times in seconds.
+    """The session parameters of the app role's connections, as libpq's `options`; times in seconds.
 
-    Only `settle` waits for a synchronous standby (ADR 11). No plan reads a table that grows from end to end, nor all of
-    a team's rows to find the newest, whatever the planner knew of the table when the plan was made (ADR 11).
+    Only `settle` waits for a synchronous standby (ADR 11). No plan scans a growing table sequentially, nor reads all of
+    a team's rows to find the newest, whatever the table's statistics were when the plan was made (ADR 11).
     """
     wanted = {
         "statement_timeout": f"{statement}s",
@@ -176,14 +176,14 @@ def session_options(statement: int, lock: int, idle: int) -> str:
         "idle_in_transaction_session_timeout": f"{idle}s",
         "synchronous_commit": "local",
         "enable_seqscan": "off",
-        "enable_bitmapscan": "off",  # but in search's functions
-        "jit": "off",  # PostgreSQL 17 would compile each plan that has no way but a sequential scan
+        "enable_bitmapscan": "off",  # except in search's functions
+        "jit": "off",  # PostgreSQL 17 would compile each plan that cannot avoid a sequential scan
     }
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())
 
 
 class Embeddings(NamedTuple):
-    """Where texts become vectors, for searching by meaning. Without a URL: nowhere."""
+    """The endpoint that makes vectors of texts, for search by meaning. Without a URL there is none."""
 
     url: str = ""
     key: str = ""
@@ -195,7 +195,7 @@ def embeddings() -> Embeddings:
     found = Embeddings(*(text(f"EMBEDDINGS_{name}", "") for name in ("URL", "KEY", "MODEL")))
     if not found.url:
         if found.key or found.model:
-            raise ImproperlyConfigured("EMBEDDINGS_KEY and EMBEDDINGS_MODEL are of no use without EMBEDDINGS_URL.")
+            raise ImproperlyConfigured("EMBEDDINGS_KEY and EMBEDDINGS_MODEL have no effect without EMBEDDINGS_URL.")
         return found
     try:
         url = urlsplit(found.url)
@@ -204,12 +204,12 @@ def embeddings() -> Embeddings:
         is_address = False
     if not is_address or url.username is not None or url.query or url.fragment:
         raise ImproperlyConfigured(
-            "EMBEDDINGS_URL must look like https://host/v1, without a name, a password or a query in it."
+            "EMBEDDINGS_URL must look like https://host/v1, without a user name, a password or a query."
         )
     if not found.model:
-        raise ImproperlyConfigured("EMBEDDINGS_URL needs EMBEDDINGS_MODEL: which model the endpoint is to use.")
+        raise ImproperlyConfigured("EMBEDDINGS_URL needs EMBEDDINGS_MODEL: the model that the endpoint is to use.")
     if not (found.key.isascii() and found.key.isprintable()):
-        raise ImproperlyConfigured("EMBEDDINGS_KEY must be of printable ASCII characters.")
+        raise ImproperlyConfigured("EMBEDDINGS_KEY must have printable ASCII characters only.")
     return found
 
 
@@ -222,7 +222,7 @@ def master_keys() -> dict[str, bytes]:
     if not raw:
         path = Path(text("MASTER_KEY_FILE", str(DATA / "master.key")))
         if not path.is_file():
-            raise ImproperlyConfigured("Set MASTER_KEY or MASTER_KEY_FILE: confidential memory cannot be kept without.")
+            raise ImproperlyConfigured("Set MASTER_KEY or MASTER_KEY_FILE: confidential memory needs a master key.")
         raw = path.read_text()
     keys: dict[str, bytes] = {}
     for entry in raw.replace(",", "\n").split():

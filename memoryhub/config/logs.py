@@ -9,7 +9,7 @@ from memoryhub.core.errors import describe
 
 
 def _without_text(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Names and places of an exception instead of its traceback, whose text may quote confidential rows."""
+    """Replace an exception's traceback, whose text may quote confidential rows, by names and places."""
     found = event.pop("exc_info", None)
     if found is True:
         found = sys.exc_info()
@@ -29,7 +29,7 @@ _SHARED: list[Any] = [
 
 
 def logging_config(level: str, form: str) -> dict[str, Any]:
-    """The standard library's dictConfig; structlog is configured on the way. `form`: json or text."""
+    """A dictConfig for the standard library; also configures structlog. `form`: json or text."""
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -53,9 +53,9 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "uvicorn.access": {"level": "WARNING"},
-            # It tells of each sweep.
+            # It logs each sweep.
             "celery": {"level": "WARNING"},
-            # These tell of each request that is sent.
+            # These log each request that is sent.
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},

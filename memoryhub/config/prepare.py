@@ -1,6 +1,6 @@
 """Bring the database and the static files up to date, in one process, since each start of Django takes a second.
 
-`python -m memoryhub.config.prepare [--empty]`, with the environment set. Doing it again changes nothing and is quick.
+`python -m memoryhub.config.prepare [--empty]`, with the environment set. Idempotent, and quick when repeated.
 """
 
 import hashlib
@@ -22,21 +22,21 @@ from memoryhub.run.frontend import install_frontend
 
 
 def migrate() -> None:
-    """Apply what is missing of the migrations, as the owner, and begin a new life of the ledgers where the server is
-    another (ADR 10); stop here when it would not be safe to serve.
+    """Apply missing migrations, as the owner, and begin a new life of the ledgers where the server has changed
+    (ADR 10). Raises ImproperlyConfigured when it would not be safe to serve.
     """
     from memoryhub.core.actions.lives import Behind, follow_the_server
     from memoryhub.core.checks import refuse_unsafe_start
 
     call_command("migrate", database="owner", verbosity=0, interactive=False)
     connections["owner"].close()
-    with suppress(Behind):  # which the checks say
+    with suppress(Behind):  # the checks report it
         follow_the_server()
     refuse_unsafe_start()
 
 
 def first_people() -> None:
-    """The first people, unless they are there; stop here when a password made for them is not safe to serve with."""
+    """Create the first people, if missing. Raises ImproperlyConfigured when a password made for them is not safe."""
     from memoryhub.core.checks import refuse_unsafe_start
 
     call_command("first_run", data=str(env.DATA), verbosity=0)
@@ -54,7 +54,7 @@ def collect_static(data: Path) -> None:
 
 
 def _static_digest(data: Path) -> str:
-    """Which files would be collected: ours by name, size and time, those of packages by the pinned versions."""
+    """A digest of the files to collect: ours by name, size and time, those of packages by the pinned versions."""
     inputs = [settings.ROOT / "requirements.txt"]
     for folder in (data / "frontend", settings.ROOT / "static"):
         inputs += folder.rglob("*")
@@ -67,7 +67,7 @@ def _static_digest(data: Path) -> str:
 
 
 def main() -> None:
-    """All of it, a line each; with `--empty` without the first people."""
+    """Run all steps, a line each; with `--empty` without the first people."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
     env.allow_owner()
     install_frontend(env.DATA)  # first: the settings name the folder only where it exists

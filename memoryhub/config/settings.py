@@ -57,7 +57,7 @@ MIDDLEWARE = [
     "memoryhub.interface.pages.first_password.FirstPasswordMiddleware",
 ]
 
-# All that requests of programs pass through (config.wsgi): keys, not sessions; JSON, not pages.
+# The middleware of programs' requests (config.wsgi): keys, not sessions; JSON, not pages.
 API_MIDDLEWARE = [
     "memoryhub.interface.http.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -99,7 +99,7 @@ SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "memoryhub.interface.pages.base.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-# The API refuses plain HTTP by itself, with a problem; probes come from beside the process.
+# The API refuses plain HTTP by itself, with a problem; probes come from the same host.
 SECURE_REDIRECT_EXEMPT = ["^api/", "^healthz$", "^readyz$", "^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -167,7 +167,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
 }
-# Searching by meaning (ADR 7): off without a URL.
+# Search by meaning (ADR 7): off without a URL.
 EMBEDDINGS_URL, EMBEDDINGS_KEY, EMBEDDINGS_MODEL = env.embeddings()
 if EMBEDDINGS_URL:
     CELERY_BEAT_SCHEDULE["embed"] = {
@@ -175,7 +175,7 @@ if EMBEDDINGS_URL:
         "schedule": 2.0,
         "options": {"expires": 5},
     }
-# What the outbox can do, and event type -> what else is to be done about it (config is not imported by anyone).
+# The outbox's handlers, and event type -> reactions (by their paths, since nothing imports config).
 OUTBOX_HANDLERS = "memoryhub.config.reactions.HANDLERS"
 OLD_OUTBOX_HANDLERS = "memoryhub.config.reactions.OLD_HANDLERS"
 REACTIONS = "memoryhub.config.reactions.REACTIONS"
@@ -204,7 +204,7 @@ WEB_THREADS = env.number("WEB_THREADS", 16, low=1, high=200)
 WEB_CORE = env.core("WEB_CORE")
 RATE_LIMIT_PER_MINUTE = env.number("RATE_LIMIT_PER_MINUTE", 6_000, low=0, high=6_000_000)
 
-# Budgets: what anybody can make us do, in bytes, seconds and counts. docs/operations.md has all of them in one table.
+# Budgets: bounds on what anybody can make the hub do, in bytes, seconds and counts. docs/operations.md has a table.
 # Of connections and requests:
 CONNECTIONS = env.number("CONNECTIONS", 10_000, low=16, high=1_000_000)
 KEEP_ALIVE_SECONDS = env.number("KEEP_ALIVE_SECONDS", 75, low=1, high=3_600)
@@ -222,7 +222,7 @@ PASSWORD_THREADS = env.number("PASSWORD_THREADS", 1, low=1, high=16)
 PASSWORD_QUEUE = env.number("PASSWORD_QUEUE", 16, low=1, high=1_000)
 UNSENT_BYTES = env.number("UNSENT_BYTES", 24 * 1024 * 1024, low=1024 * 1024, high=16 * 1024**3)
 
-# Of what is sent to us, and what we send:
+# Of requests and responses:
 ANSWER_BYTES = env.number("ANSWER_BYTES", 8 * 1024 * 1024, low=4 * 1024 * 1024, high=1024 * 1024 * 1024)
 SCHEMA_BYTES = env.number("SCHEMA_BYTES", 64 * 1024, low=1024, high=256 * 1024)
 SCHEMA_STEPS = env.number("SCHEMA_STEPS", 200_000, low=1000, high=10_000_000)

@@ -1,4 +1,4 @@
-"""Where each door is."""
+"""The addresses of all doors."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -6,13 +6,13 @@ from django.urls import include, path
 from memoryhub.interface.http import metrics
 
 urlpatterns = [
-    path("api/v1/", include("agents.api.urls")),  # first: what is asked most is looked for least
+    path("api/v1/", include("agents.api.urls")),  # first: the most requested is matched soonest
     path("metrics", metrics.metrics),
     path("admin/", admin.site.urls),
     path("", include("escalations.desk.urls")),
 ]
 
-# Pages for people, problem+json under /api/ and for whoever speaks JSON.
+# Pages for people, problem+json under /api/ and for clients that want JSON.
 handler400 = "memoryhub.interface.pages.base.bad_request"
 handler403 = "memoryhub.interface.pages.base.permission_denied"
 handler404 = "memoryhub.interface.pages.base.not_found"

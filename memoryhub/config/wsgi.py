@@ -1,4 +1,4 @@
-"""The HTTP side: everything but sockets and long polls. It does not start with a login that is not safe to serve as."""
+"""The WSGI application: all HTTP but streams and long polls. It does not start with an unsafe login."""
 
 import os
 import sys
@@ -26,11 +26,11 @@ env.drop_owner()
 
 
 class _PageHandler(WSGIHandler):
-    """Django's handler, whose requests end with their answers."""
+    """Django's handler, whose requests are freed after their responses."""
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
         response = super().get_response(request)
-        # What Django and others hang on a request (user, messages, htmx) refers back to it, with all that was sent.
+        # Attributes that Django and others set on a request (user, messages, htmx) refer back to it: break the cycles.
         response._resource_closers.append(request.__dict__.clear)  # type: ignore[attr-defined]  # missing in the stubs
         return response
 
@@ -56,7 +56,7 @@ class _ApiHandler(WSGIHandler):
     def __call__(  # type: ignore[override]  # WSGI asks for no more than the parts of the body
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer a request without Django's signals: the one thing that hears them here is the care for connections."""
+        """Serve without Django's signals: their one receiver here, which closes connections, is called below."""
         request = self.request_class(environ)
         response = self.get_response(request)
         body = b"".join(response)
@@ -77,8 +77,8 @@ class _ApiHandler(WSGIHandler):
 
 
 _api = _ApiHandler()
-_FOR_PROGRAMS = ("/api/", "/metrics")  # whoever probes a process knows no public host name
-_FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the policy that pages have
+_FOR_PROGRAMS = ("/api/", "/metrics")  # a probe knows no public host name
+_FOR_PEOPLE = "/api/v1/docs"  # a page, which needs the pages' content security policy
 
 
 def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -42,10 +42,10 @@ class BoundedPaginator(Paginator):
 
 
 class CompartmentsField(forms.CharField):
-    """Need-to-know words with commas between; a sorted list."""
+    """Need-to-know words, separated by commas; a sorted list."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("help_text", "Need-to-know words with commas between, such as finance, pii.")
+        kwargs.setdefault("help_text", "Need-to-know words, separated by commas, such as finance, pii.")
         super().__init__(required=False, max_length=900, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:

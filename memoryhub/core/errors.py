@@ -1,4 +1,4 @@
-"""What an action or a door refuses, as exceptions; every door renders them (RFC 9457 over HTTP)."""
+"""Refusals of actions and doors, as exceptions; every door renders them (RFC 9457 over HTTP)."""
 
 import traceback
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ class HubError(Exception):
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
-        # Of several faults each is told with its place, since the sentences alone would not tell which is which.
+        # Each of several faults is shown with its place: the sentences alone would be ambiguous.
         told = [f"{error.pointer}: {error.detail}" if len(errors) > 1 else error.detail for error in errors]
         detail = detail or " ".join(told)
         super().__init__(detail)
@@ -99,7 +99,7 @@ class HubError(Exception):
         self.extra = extra
 
     def as_dict(self) -> dict[str, Any]:
-        """What every door shows of it: code, detail, errors and the current state."""
+        """The members that every door shows: code, detail, errors and the current state."""
         # `extra` first: it can add members, never replace these.
         return {
             **self.extra,
@@ -120,7 +120,7 @@ class Unauthorized(HubError):
 
 
 class Forbidden(HubError):
-    """403: never for a row, whose hidden and absent are the same 404."""
+    """403: never for a row, since hidden and absent are the same 404."""
 
     status, code = 403, Code.FORBIDDEN
 
@@ -139,7 +139,7 @@ class NotFound(HubError):
 
 @contextmanager
 def not_found_at(pointer: str) -> Iterator[None]:
-    """What is not found in this block is named by this field of the body."""
+    """Report a NotFound of this block at this field of the body."""
     try:
         yield
     except NotFound as error:
@@ -147,13 +147,13 @@ def not_found_at(pointer: str) -> Iterator[None]:
 
 
 class NoSuchTask(NotFound):
-    """404 for a task, hidden and absent alike: an agent that means a new one reads how to make it."""
+    """404 for a task, hidden and absent alike; the text says how to create one."""
 
-    text = "There is no task of this key that you may see. POST /api/v1/tasks with its key and title makes one."
+    text = "There is no task with this key that you may see. POST /api/v1/tasks with its key and title creates one."
 
 
 class NoSuchAddress(NotFound):
-    """404 for an address that nobody serves, whatever rows there are."""
+    """404 for an address that no door serves, whatever rows there are."""
 
     text = "There is no such address here. /api/v1/docs describes those of the API."
 
@@ -186,7 +186,7 @@ class Conflict(HubError):
 
 
 class Gone(HubError):
-    """410: a cursor that is too old (`resync`)."""
+    """410: a cursor that no longer holds (`resync`)."""
 
     status, code = 410, Code.RESYNC
 
@@ -234,7 +234,7 @@ class HeadersTooLarge(HubError):
 
 
 class RateLimited(HubError):
-    """429. `retry_after`: seconds until it is worth trying again."""
+    """429. `retry_after`: seconds to wait before a retry."""
 
     status, code = 429, Code.TOO_MANY_REQUESTS
 
@@ -243,36 +243,36 @@ class RateLimited(HubError):
 
 
 class Internal(HubError):
-    """500: a fault of ours. Its text tells nothing of what happened; the log has it, under the request id."""
+    """500: an error of the server. The text discloses nothing of it; the log has it, under the request id."""
 
     status, code = 500, Code.INTERNAL
 
     def __init__(self) -> None:
-        super().__init__("Something went wrong here. It is in the log under this request id.")
+        super().__init__("An error occurred in the server. It is logged under this request id.")
 
 
 class Unavailable(HubError):
-    """503. `retry_after`: seconds until it is worth trying again."""
+    """503. `retry_after`: seconds to wait before a retry."""
 
     status, code = 503, Code.UNAVAILABLE
 
-    def __init__(self, detail: str = "Not available just now; try again.", *, retry_after: int = 2) -> None:
+    def __init__(self, detail: str = "Temporarily unavailable; try again.", *, retry_after: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class Unconfirmed(Unavailable):
-    """503: a synchronous standby is away. What was asked was not done, or nobody knows yet whether it will last."""
+    """503: a synchronous standby is away. The write was not done, or its durability is not known."""
 
     def __init__(self) -> None:
         super().__init__(
-            "A database standby does not confirm writes just now. This one was refused, or its outcome is not known:"
+            "A database standby is not confirming writes. This one was refused, or its outcome is not known:"
             " send it again with the same client_ref or Idempotency-Key.",
             retry_after=1,
         )
 
 
 def describe(exc: BaseException) -> dict[str, Any]:
-    """An exception for the log without its text, which may quote what is confidential: its causes' names, its place."""
+    """An exception for the log: its causes' names and its place, not its text, which may quote confidential rows."""
     names: list[str] = []
     cause: BaseException | None = exc
     while cause is not None and len(names) < 5:

@@ -1,6 +1,6 @@
-"""The fields of what may be sent: texts, keys, times and JSON with their bounds, and the base of every body.
+"""The types of request fields: texts, keys, times and JSON with their bounds; and the base of every body.
 
-Held against what comes in by interface.http.shapes; described for the API by agents.openapi.
+Validated by interface.http.shapes; described for the API by agents.openapi.
 """
 
 import re
@@ -18,23 +18,23 @@ from memoryhub.core.errors import Code
 
 MAX_CONTENT_BYTES = 256 * 1024
 
-# White space, controls and what shows as nothing: zero-width and bidi marks, fillers, variation selectors, tags.
+# White space, controls and invisible characters: zero-width and bidi marks, fillers, variation selectors, tags.
 _UNSEEN = (
     r"\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb" + "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
-# `$` alone also fits before a last line feed.
+# `$` alone also matches before a trailing line feed.
 _END = r"$(?!\n)"
 VISIBLE_CHARACTER = f"[^{_UNSEEN}]"
 _LINE = f"^(?=[^{_CONTROLS}]*{_END})[^{_CONTROLS}]*{VISIBLE_CHARACTER}"
 KEY_PATTERN = rf"^[A-Za-z0-9._:@~-]{{1,200}}{_END}"
-# What stands in an address in a key's place, and so can be no key: verbs, and what clients take for a folder.
+# Path segments in a key's place, which therefore cannot be keys: verbs, and dot segments (RFC 3986, 3.3).
 RESERVED = {"task": ("claim-next", ".", ".."), "fact": ("read", ".", "..")}
 
 
 def in_address(noun: str) -> str:
-    """The regular expression of a `task`'s or `fact`'s key as a part of an address."""
+    """The regular expression of a `task`'s or `fact`'s key as a path segment."""
     return rf"(?!(?:{_words(noun)})(?:/|$))[A-Za-z0-9._:@~-]{{1,200}}"
 
 
@@ -50,23 +50,23 @@ TASK_KEY_PATTERN, FACT_KEY_PATTERN = _unreserved("task"), _unreserved("fact")
 _TAG = f"^(?=[^,{_CONTROLS}]*{_END}){VISIBLE_CHARACTER}(?:.*{VISIBLE_CHARACTER})?{_END}"
 COMPARTMENT = rf"^{WORD}{_END}"
 
-# What is said when a pattern does not fit; by the form in which msgspec names it.
-EMPTY = (Code.EMPTY, "This must have something to read in it.")
+# The refusal when a pattern does not match; by the pattern as msgspec prints it.
+EMPTY = (Code.EMPTY, "This must have visible text.")
 A_KEY = (Code.BAD_FORMAT, "A key is 1 to 200 of the characters A-Z a-z 0-9 . _ : @ ~ -")
 NOT_A_KEY = {
     noun: (Code.BAD_FORMAT, f"{A_KEY[1]}, and none of these: {' '.join(words)}") for noun, words in RESERVED.items()
 }
 PATTERNS: dict[str, tuple[Code, str]] = {
     repr(VISIBLE_CHARACTER): EMPTY,
-    repr(_LINE): (Code.BAD_FORMAT, "This must be one line of text with something to read in it."),
+    repr(_LINE): (Code.BAD_FORMAT, "This must be one line of visible text."),
     repr(KEY_PATTERN): A_KEY,
     repr(TASK_KEY_PATTERN): NOT_A_KEY["task"],
     repr(FACT_KEY_PATTERN): NOT_A_KEY["fact"],
-    repr(_TAG): (Code.BAD_FORMAT, "A tag is one line of text without commas, visible at both ends."),
+    repr(_TAG): (Code.BAD_FORMAT, "A tag is one line without commas; its first and last character are visible."),
     repr(COMPARTMENT): (Code.BAD_FORMAT, "A compartment is 1 to 40 of the characters a-z 0-9 _ -"),
 }
 
-# Text: something to read, in many lines; Line: a title or a name.
+# Text: visible text, in any number of lines; Line: a title or a name.
 Text = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=VISIBLE_CHARACTER)]
 Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=_LINE)]
 Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=KEY_PATTERN)]
@@ -81,33 +81,33 @@ LEVELS: tuple[str, ...] = get_args(Sensitivity)
 Priority = Literal["low", "normal", "high", "urgent"]
 # Of a lease: a fencing token.
 Token = Annotated[int, Meta(ge=1, le=2**53)]
-# An instant: RFC 3339, the offset given, made UTC.
+# An instant: RFC 3339 with an offset, converted to UTC.
 When = Annotated[datetime, Meta(tz=True)]
 Uuid = UUID
-# At most 256 kB each, as JSON; in Content a text is one with something to read in it.
+# At most 256 KiB each, as JSON; a string in Content must have visible text.
 JsonObject = Annotated[dict[str, Any], Meta(extra={"max_bytes": MAX_CONTENT_BYTES})]
 Content = Annotated[
     dict[str, Any] | str, Meta(extra={"max_bytes": MAX_CONTENT_BYTES}, extra_json_schema={"pattern": VISIBLE_CHARACTER})
 ]
-# Any JSON at all: null and a blank text, too.
+# Any JSON value, also null and blank text.
 JsonValue = Annotated[Any, Meta(extra={"max_bytes": MAX_CONTENT_BYTES, "may_be_blank": True})]
 
 
 class Schema(msgspec.Struct):
-    """What is returned: made of rows, whose times are in UTC, and so written as JSON as it is."""
+    """The base of what is returned: built from rows, whose times are in UTC, so it needs no conversion to JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A schema that is known only when all kinds of rows are registered: `Annotated[Any, Derived(of)]`."""
+    """A schema that is known only once all kinds of rows are registered: `Annotated[Any, Derived(of)]`."""
 
     of: Callable[[], Any]
 
 
 class Shape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a body may hold. `read_only`: what an answer has besides, and a body may not.
+    """The base of request bodies. `read_only`: members of responses that a body may not have.
 
-    Subclasses say `kw_only=True` again, which msgspec does not hand down.
+    Subclasses repeat `kw_only=True`, which msgspec does not inherit.
     """
 
     read_only: ClassVar[frozenset[str]] = frozenset(
@@ -131,11 +131,11 @@ class Shape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EmptyBody(Shape, kw_only=True):
-    """Nothing: there is nothing to be said."""
+    """An empty object."""
 
 
 class NewRow(Shape, kw_only=True):
-    """What every body may hold that makes a row. An absent label is the task's; null is no label."""
+    """The fields of every body that creates a row. An absent label is the task's; null is not a label."""
 
     sensitivity: Sensitivity | UnsetType = UNSET
     compartments: Compartments | UnsetType = UNSET
@@ -143,5 +143,5 @@ class NewRow(Shape, kw_only=True):
 
 
 def has_visible(text: str) -> bool:
-    """Whether there is anything to read in it: not only spaces, controls and zero-width characters."""
+    """Whether it has a visible character: not only spaces, controls and zero-width characters."""
     return re.search(VISIBLE_CHARACTER, text) is not None

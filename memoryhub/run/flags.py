@@ -1,4 +1,4 @@
-"""What the environment says to those who have no settings yet. Knows nothing of Django."""
+"""Flags of the environment, for code that has no settings yet. No Django here."""
 
 import os
 
@@ -17,6 +17,6 @@ def read_flag(name: str, default: bool) -> bool:
 
 
 def wants_demo() -> bool:
-    """Whether a demo team is to be there: unless said otherwise, on a machine of one's own only. Raises ValueError."""
+    """Whether there is to be a demo team: as DEMO says, by default only on a private machine. Raises ValueError."""
     is_public = read_flag("HTTPS", False) or bool(os.environ.get("ALLOWED_HOSTS", "").strip())
     return read_flag("DEMO", not is_public)

@@ -1,7 +1,7 @@
-"""What `make run` ends in: servers, database, static files, first people, then all parts in one terminal.
+"""The launcher behind `make run`: servers, database, static files, first people, then all parts in one terminal.
 
 `python -m memoryhub.run.launch`. Ctrl-C or SIGTERM stops everything that it started, the embedded servers last.
-Each part that dies is started again. No Django in this process: it lives as long as the system does and stays small.
+A part that dies is restarted. No Django in this process: it lives as long as the system does and stays small.
 """
 
 import base64
@@ -40,7 +40,7 @@ def web_command(port: int) -> list[str]:
         *("--http", "memoryhub.interface.server.protocol:Wire"),
         *("--log-level", "warning", "--no-access-log", "--no-server-header", "--no-proxy-headers"),
         *("--timeout-graceful-shutdown", "3"),
-        # A client says one short sentence on a socket; and what all sockets share is not compressed for each.
+        # A client sends one short message on a socket; and frames that all sockets share are not compressed for each.
         *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
     ]
 
@@ -48,7 +48,7 @@ def web_command(port: int) -> list[str]:
 def worker_command() -> list[str]:
     """The Celery worker: threads, because tasks are short and wait for the database, and memory counts."""
     return [
-        # Its fear of root is of pickled tasks, and we accept JSON only.
+        # Its warning about root is for pickled tasks, and we accept JSON only.
         *(sys.executable, "-W", "ignore:You're running the worker with superuser privileges"),
         *("-m", "celery", "--quiet", "-A", "memoryhub.config.celery", "worker"),
         *("--pool", "threads", "--concurrency", "2", "--loglevel", "WARNING"),
@@ -78,7 +78,7 @@ def main() -> int:
         lock = processes.hold(data / "launch.lock")
         port = _port()
         _refuse_flags()
-        # What a launcher that was killed has left behind, and only that: each carries our mark.
+        # What a killed launcher has left behind, and only that: each process carries our mark.
         processes.end(processes.marked(data), seconds=3)
         _refuse_taken(port)
         environment, owner_url = _environment(data)
@@ -87,7 +87,7 @@ def main() -> int:
         supervisor = Supervisor(commands, environment, ROOT)
         with step(", ".join(commands)):
             if not supervisor.wait_for("web", lambda: _ready(port), seconds=READY_SECONDS):
-                raise Refused("The web process does not become ready; its own words stand above.")
+                raise Refused("The web process does not become ready; see its output above.")
         _announce(port, data, time.monotonic() - begun)
         _keep_running(supervisor, data)
     except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def main() -> int:
         return 1
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # stopping is bounded, and half-stopped helps nobody
+            signal.signal(number, signal.SIG_IGN)  # stopping is bounded, and must not be interrupted
         if lock is not None:
             _stop(supervisor, data)
     return 0
@@ -128,9 +128,9 @@ def _refuse_taken(port: int) -> None:
 
 
 def _environment(data: Path) -> tuple[dict[str, str], str]:
-    """Start the servers unless they are named from outside, and answer the environment that every part runs in.
+    """Start the servers unless the environment names them; return the environment of every part, and the owner's URL.
 
-    And the owner's URL, which is in no part's environment: only preparing, and commands, sign in as the owner.
+    The owner's URL is in no part's environment: only preparing, and commands, sign in as the owner.
     """
     named = [name for name in URLS if os.environ.get(name)]
     if named and len(named) < len(URLS):
@@ -140,7 +140,7 @@ def _environment(data: Path) -> tuple[dict[str, str], str]:
         _make_master_key(data, new=not kept)
     values = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(48) for name in KEPT}
     if len(values["SECRET_KEY"]) < MIN_SECRET:
-        # Else it would be kept, and used from now on.
+        # Else it would be stored, and used from now on.
         raise Refused(f"SECRET_KEY must have at least {MIN_SECRET} characters.")
     owner_url = os.environ.get(OWNER_URL, "")
     if not named:
@@ -150,7 +150,7 @@ def _environment(data: Path) -> tuple[dict[str, str], str]:
         owner_url = servers.owner_url
         embedded.write_private(data / "owner.env", f"{OWNER_URL}={owner_url}\n")
     lines = "".join(f"{name}={value}\n" for name, value in values.items())
-    # config.env reads it, so that `manage.py` in a second terminal meets the same system.
+    # config.env reads it, so that `manage.py` in a second terminal uses the same system.
     embedded.write_private(data / "runtime.env", lines)
     ours = {"MEMORYHUB_DATA": str(data), processes.MARK: str(data), "PYTHONUNBUFFERED": "1"}
     given = {name: value for name, value in os.environ.items() if name != OWNER_URL}
@@ -170,12 +170,12 @@ def _kept(path: Path) -> dict[str, str]:
 
 
 def _make_master_key(data: Path, *, new: bool) -> None:
-    """Make the key that wraps all other keys, once: what it sealed, no other key can open."""
+    """Create the master key, which wraps all other keys, once: no other key can open what it sealed."""
     path = data / "master.key"
     if path.is_file():
         return
     if not new:
-        raise Refused(f"{path} is gone, and without it confidential memory cannot be read. Put it back.")
+        raise Refused(f"{path} is missing, and without it confidential memory cannot be read. Restore it.")
     embedded.write_private(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
 
 
@@ -183,7 +183,7 @@ def _prepare(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "memoryhub.config.prepare"]
     done = subprocess.run(command, env=environment, cwd=ROOT, start_new_session=True, check=False)
     if done.returncode != 0:
-        raise Refused("the step above failed; its own words stand there.")
+        raise Refused("the step above failed; see its output.")
 
 
 def _commands(port: int, data: Path) -> dict[str, list[str]]:
@@ -208,12 +208,12 @@ def _announce(port: int, data: Path, seconds: float) -> None:
         say(f"Sign in (kept in {logins}):")
         for line in logins.read_text().splitlines():
             say(f"  {line}")
-        say("  Who has changed a password is no longer listed after the next start; delete the file when all have.")
-    say("\nCtrl-C stops everything; the data stays. What follows is what the parts say.\n")
+        say("  Those who have changed a password are not listed after the next start; delete the file when all have.")
+    say("\nCtrl-C stops everything; the data stays. The output of the parts follows.\n")
 
 
 def _keep_running(supervisor: Supervisor, data: Path) -> None:
-    """Watch everything until a signal; under make, also until make is gone, which alone could stop us."""
+    """Watch everything until a signal; under make, also until make, which alone could stop us, is gone."""
     parent = os.getppid() if os.environ.get("MAKELEVEL") else None
     external = bool(os.environ.get("DATABASE_URL"))
     while parent is None or os.getppid() == parent:
@@ -222,7 +222,7 @@ def _keep_running(supervisor: Supervisor, data: Path) -> None:
         if not external:
             try:
                 for name in embedded.revive(data):
-                    say(f"servers| {name} had ended and was started again")
+                    say(f"servers| {name} had ended and was restarted")
             except CannotStart as failure:
                 say(f"servers| {failure} Trying again.")
 
@@ -235,7 +235,7 @@ def _stop(supervisor: Supervisor | None, data: Path) -> None:
     supervisor.stop()
     processes.end(processes.marked(data), seconds=1)  # what the parts may have started themselves
     embedded.stop(data)
-    say("Stopped. `make run` goes on where this ended.")
+    say("Stopped. `make run` continues where this ended.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Processes of ours: told from others for certain, and stopped. No Django here.
+"""Our processes: reliably identified, and stopped. No Django here.
 
-A process that we start carries `MARK=<data directory>` in its environment, so that whoever comes after a crash finds it
-and its descendants again. The two servers are known by their working directory instead, because PostgreSQL writes its
+A process that we start carries `MARK=<data directory>` in its environment, so that the next start after a crash finds
+it and its descendants. The two servers are identified by their working directory instead, because PostgreSQL writes its
 title over its environment.
 """
 
@@ -23,7 +23,7 @@ class Busy(Exception):
 
 
 def hold(path: Path) -> TextIO:
-    """Take the lock file at `path` for as long as the answer stays open; the kernel lets go when the process dies.
+    """Lock the file at `path` until the returned file is closed; the kernel releases it when the process dies.
 
     Raises Busy with the holder's process id when another process has it.
     """
@@ -72,7 +72,7 @@ def heads(found: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def end(found: Iterable[psutil.Process], how: signal.Signals = signal.SIGTERM, *, seconds: float = 5.0) -> None:
-    """Send the signal to each, wait at most so long for all, and kill what is left."""
+    """Send the signal to each, wait at most `seconds` for all, and kill what is left."""
     processes = list(found)
     for process in processes:
         _send(process, how)
@@ -97,7 +97,7 @@ def _await(processes: list[psutil.Process], seconds: float) -> list[psutil.Proce
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Not gone, and not a zombie either: in a container often nobody collects the orphans."""
+    """Not gone, and not a zombie either: in a container often nothing reaps the orphans."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

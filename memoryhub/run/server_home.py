@@ -1,7 +1,7 @@
-"""Where the embedded servers live, and as whom they run.
+"""The embedded servers' folder, and the account that they run as.
 
-As an ordinary user: as that user, in `<data>/servers`. As root, which PostgreSQL refuses to run as: as the system user
-`memoryhub`, under /var/lib/memoryhub, with copies of the programs, so that no folder of ours is opened to that user.
+Started by an ordinary user: that user, in `<data>/servers`. Started by root, as which PostgreSQL refuses to run: the
+system user `memoryhub`, under /var/lib/memoryhub, with copies of the programs, so that it can enter no folder of ours.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 SYSTEM_USER = "memoryhub"
 SYSTEM_HOME = Path("/var/lib/memoryhub")
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-LOG_BYTES = 5_000_000  # a longer log is put aside at the next start, over the one put aside before
+LOG_BYTES = 5_000_000  # a longer log is rotated at the next start, replacing the one before
 
 
 class CannotStart(Exception):
@@ -34,7 +34,7 @@ class Home:
     account: pwd.struct_passwd | None
 
     def program(self, package: str, inside: str) -> str:
-        """The path of a program that a wheel brought. Raises CannotStart when the wheel is not installed."""
+        """The path of a program from a wheel. Raises CannotStart when the wheel is not installed."""
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise CannotStart(f"The Python package {package} is missing: run `make setup`.")
@@ -47,7 +47,7 @@ class Home:
         return str(copy / package / inside)
 
     def own(self, name: str) -> Path:
-        """A folder in this home that only the servers' account may enter, made when it is missing."""
+        """A folder in this home that only the servers' account may enter, created if missing."""
         folder = self.folder / name
         folder.mkdir(mode=0o700, exist_ok=True)
         if self.account is not None:
@@ -55,7 +55,7 @@ class Home:
         return folder
 
     def spawn(self, command: list[str], name: str, text: str = "") -> subprocess.Popen[bytes]:
-        """Start a server in the folder `name`, with `text` on its standard input and its words in `<logs>/<name>.log`.
+        """Start a server in the folder `name`, with `text` on its standard input and its output in `<logs>/<name>.log`.
 
         It gets a session of its own, so that the terminal's Ctrl-C reaches only the launcher.
         """
@@ -82,7 +82,7 @@ class Home:
         return server
 
     def run(self, command: list[str], text: str = "") -> None:
-        """Run a program to its end, `text` on its standard input. Raises CannotStart, with its words, if it fails."""
+        """Run a program to its end, `text` on its standard input. Raises CannotStart, with its output, if it fails."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -103,7 +103,7 @@ class Home:
 
 
 def make_home(data: Path, say: Callable[[str], object]) -> Home:
-    """The home of this data directory's servers, made when it is missing; as root, `<data>/servers` is a link to it.
+    """The home of this data directory's servers, created if missing; as root, `<data>/servers` is a link to it.
 
     Raises CannotStart where the data directory was set up by another kind of user.
     """
@@ -134,7 +134,7 @@ def system_folder(data: Path) -> Path:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """The system user that the servers run as when we are root, made when it is missing; None otherwise."""
+    """The system user that the servers run as when we are root, created if missing; None otherwise."""
     if os.geteuid() != 0:
         return None
     try:
@@ -153,7 +153,7 @@ def _account() -> pwd.struct_passwd | None:
 
 
 def _copy_open(folders: list[Path], target: Path) -> None:
-    """Copy these folders into `target`, readable for all, whole or not at all."""
+    """Copy these folders into `target`, readable by all, atomically."""
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
     for folder in folders:
         if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Keeps a few processes running in one terminal: their words with their name before, started again when they end."""
+"""Keeps a few processes running in one terminal: prefixes their output with their names, and restarts them."""
 
 import signal
 import subprocess
@@ -12,21 +12,21 @@ import psutil
 
 from memoryhub.run import processes
 
-# Seconds before a process that ended is started again, doubled each time: whatever happened before, a part whose cause
-# to end is gone is there again within ten seconds.
+# Backoff, in seconds, before a process that ended is restarted, doubled each time: once the cause is gone, a part is
+# back within ten seconds, whatever happened before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
-STEADY_SECONDS = 30.0  # one that lived so long has recovered
+STEADY_SECONDS = 30.0  # a process that lived so long has recovered
 
 
 class Child:
-    """One process that is to run all the time."""
+    """One process to keep running."""
 
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self.name, self.command, self.environment, self.folder = name, command, environment, folder
         self.process: subprocess.Popen[str] | None = None
         self.failures = 0
         self.begun = 0.0
-        self.due = 0.0  # when it may be started again, by the monotonic clock
+        self.due = 0.0  # when it may be restarted, by the monotonic clock
 
     def start(self) -> None:
         """Start it, in a session of its own, so that the terminal's Ctrl-C reaches only the launcher."""
@@ -47,13 +47,13 @@ class Child:
 
 
 def _relay(name: str, lines: IO[str]) -> None:
-    """Print what a process says. When our own terminal is gone, go on reading: a full pipe would stop the process."""
+    """Print a process's output. When our terminal is gone, go on reading: a full pipe would block the process."""
     for line in lines:
         say(f"{name:<7}| {line.rstrip()}")
 
 
 def say(line: str) -> None:
-    """Print a line whole, and never fail for want of a terminal."""
+    """Print a line in one write, and never fail without a terminal."""
     try:
         print(line + "\n", end="", flush=True)
     except OSError:
@@ -76,7 +76,7 @@ class Supervisor:
                 child.failures = 1 if was_killed or now - child.begun > STEADY_SECONDS else child.failures + 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (child.failures - 1))
                 child.due = now + pause
-                say(f"{child.name:<7}| ended ({_reason(code)}); it is started again in {pause:g} s")
+                say(f"{child.name:<7}| ended ({_reason(code)}); restarting in {pause:g} s")
             if child.process is None and now >= child.due:
                 child.start()
 
@@ -92,7 +92,7 @@ class Supervisor:
         return False
 
     def stop(self) -> None:
-        """End all of them, asked first, killed after 4 s."""
+        """Terminate all of them; kill what is left after 4 s."""
         running = [child.process for child in self.children if child.process is not None]
         processes.end([psutil.Process(process.pid) for process in running if process.poll() is None], seconds=4)
         for process in running:

@@ -193,7 +193,7 @@ def test_bad_lines_are_told_with_their_place_and_the_good_ones_stored(team, do_i
 def test_a_run_that_stands_in_the_file_twice_is_told(team, do_import):
     status, _, err = do_import(DONE, DONE)
     assert status == 1
-    assert "runs.jsonl:2: The run 7-0 stands in line 1 already." in err
+    assert "runs.jsonl:2: The run 7-0 is already in line 1." in err
 
 
 def test_a_task_of_another_file_is_not_mixed_with_it(team, do_import):
@@ -220,7 +220,7 @@ def test_the_command_says_what_is_wrong_with_its_arguments(team, tmp_path):
     (tmp_path / "empty").touch()
     with pytest.raises(CommandError, match="There is no team nobody"):
         call_command("import_trajectories", str(tmp_path / "empty"), team="nobody")
-    with pytest.raises(CommandError, match="messages a second"):
+    with pytest.raises(CommandError, match="messages per second"):
         call_command("import_trajectories", str(tmp_path / "empty"), "--team", team.slug, "--speed", "5000")
 
 

@@ -80,9 +80,9 @@ OUTSIDE: list[tuple[dict[str, Any], str, str]] = [
     ({"items": {"unevaluatedProperties": False}}, "/items/unevaluatedProperties", "unevaluatedProperties"),
     ({"$defs": {"x/y": {"$dynamicRef": "#n"}}}, "/$defs/x~1y/$dynamicRef", "$dynamicRef"),
     ({"dependentRequired": {"a": ["b"]}}, "/dependentRequired", "dependentRequired"),
-    ({"properties": {"a": {"$ref": "https://example.com/s.json"}}}, "/properties/a/$ref", "parts of itself"),
-    ({"$ref": "other.json#/$defs/a"}, "/$ref", "parts of itself"),
-    ({"$ref": "#/$defs/none"}, "/$ref", "does not hold"),
+    ({"properties": {"a": {"$ref": "https://example.com/s.json"}}}, "/properties/a/$ref", "parts of its own schema"),
+    ({"$ref": "other.json#/$defs/a"}, "/$ref", "parts of its own schema"),
+    ({"$ref": "#/$defs/none"}, "/$ref", "points to nothing"),
     ({"properties": {"a": {"$id": "urn:x"}}}, "/properties/a/$id", "$id"),
     ({"type": "strin"}, "/type", "integer"),
     ({"properties": {"a": {"minLength": -1}}}, "/properties/a/minLength", "minLength"),
@@ -136,7 +136,7 @@ def test_faults_of_an_edit_are_told_at_their_places(api: Api, person: Person) ->
         return {fault.pointer: fault.detail for fault in refused.value.errors}
 
     assert wrong(order=True, amount="5", list=[1, "x"], more=1) == {
-        "/arguments/more": "Nothing may stand here.",
+        "/arguments/more": "No value is allowed here.",
         "/arguments/amount": "This must be a number.",
         "/arguments/order": 'This must be one of [1,"o-1"].',
         "/arguments/list/1": "This must be a whole number or null.",
@@ -144,7 +144,7 @@ def test_faults_of_an_edit_are_told_at_their_places(api: Api, person: Person) ->
     assert wrong(amount=0.5, list=[1, 1.0]) == {
         "/arguments/order": "This is missing.",
         "/arguments/amount": "This must be at least 1.",
-        "/arguments/list": "No two items of this may be equal.",
+        "/arguments/list": "All items must be different.",
     }
     # A true is no 1, and an amount is a multiple as it is written: 19.99 / 0.01 is no whole number in binary.
     fitting = {"order": 1.0, "amount": 19.99, "list": [1, None]}

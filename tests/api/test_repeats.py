@@ -123,10 +123,10 @@ def test_a_conflict_carries_the_tasks_state(api: Api) -> None:
 
 def test_a_lease_that_has_run_out_is_told_from_somebody_elses(team: Team, api: Api, owner_sql: Any) -> None:
     token = api.make("tasks/t/claim", {})["token"]
-    assert "run out" not in make_api(team).post("tasks/t/renew", {"token": token}).data["detail"]
+    assert "expired" not in make_api(team).post("tasks/t/renew", {"token": token}).data["detail"]
     task = api.get("tasks/t").data["id"]
     owner_sql.execute("update task set lease_expires_at = now() - interval '1 second' where id = %s", [task])
-    assert "run out" in api.post("tasks/t/renew", {"token": token}).data["detail"]
+    assert "expired" in api.post("tasks/t/renew", {"token": token}).data["detail"]
 
 
 def test_what_is_not_found_is_named(api: Api) -> None:

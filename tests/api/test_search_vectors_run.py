@@ -104,11 +104,11 @@ def test_what_is_written_is_found_by_meaning_within_seconds_and_secrets_stay(
 def test_a_wrong_combination_is_a_sentence_at_the_start() -> None:
     right = {"EMBEDDINGS_URL": "https://host/v1", "EMBEDDINGS_MODEL": "m", "EMBEDDINGS_KEY": "k"}
     for change, said in (
-        ({"EMBEDDINGS_URL": ""}, "of no use without EMBEDDINGS_URL"),
+        ({"EMBEDDINGS_URL": ""}, "have no effect without EMBEDDINGS_URL"),
         ({"EMBEDDINGS_MODEL": ""}, "needs EMBEDDINGS_MODEL"),
         ({"EMBEDDINGS_URL": "host/v1"}, "must look like https://host/v1"),
         ({"EMBEDDINGS_URL": "https://host:x/v1"}, "must look like https://host/v1"),
-        ({"EMBEDDINGS_URL": "https://me:pass@host/v1"}, "without a name, a password"),
+        ({"EMBEDDINGS_URL": "https://me:pass@host/v1"}, "without a user name, a password"),
         ({"EMBEDDINGS_KEY": "schlüssel"}, "printable ASCII"),
         ({}, None),
     ):
@@ -140,7 +140,7 @@ def test_the_command_says_how_far_it_is_and_goes_on_where_it_was_broken_off(
     for _ in range(4):
         remember(api, *[unique("row") for _ in range(50)])
     endpoint.fails_after = 2
-    with pytest.raises(CommandError, match="run this command again to go on"):
+    with pytest.raises(CommandError, match="run this command again to continue"):
         run_command(team=team.slug)
     assert kept(owner_sql, team) == 128
     endpoint.forget()
@@ -182,7 +182,7 @@ def test_the_command_tells_what_the_endpoint_refuses(team: Team, api: Api, endpo
     remember(api, "poison", "a plane")
     endpoint.refuses = "poison"
     assert run_command(team=team.slug)[-1] == (
-        f"{team.slug}: the endpoint refuses 1; they are tried again from time to time."
+        f"{team.slug}: refused by the endpoint: 1; they are retried with backoff."
     )
     assert kept(owner_sql, team) == 1
 

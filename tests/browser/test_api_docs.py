@@ -13,7 +13,7 @@ def test_an_operation_and_a_problem_are_found(new_page: Callable[..., Page], wid
     expect(page.locator("#lease_held")).to_contain_text("Somebody holds the task's lease")
     claim = page.locator("#operations-tasks-task_claim")
     claim.locator(".opblock-summary-control").click()
-    expect(claim.locator(".opblock-body")).to_contain_text("Of several claims at once one wins")
+    expect(claim.locator(".opblock-body")).to_contain_text("Of concurrent claims one wins")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     dark = "dark-mode" in (page.locator("html").get_attribute("class") or "")
     assert dark == (scheme == "dark")

@@ -444,7 +444,7 @@ def run_plainly() -> Iterator[Callable[[str, list[object]], list[Any]]]:
         yield lambda text, values: plain.execute(text, values).fetchall()
 
 
-JSON = st.recursive(
+ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
@@ -463,7 +463,7 @@ VALUES = st.one_of(
     st.tuples(st.just("int[]"), st.lists(st.integers(-(2**40), 2**40) | st.none(), max_size=4)),
     st.tuples(st.just("uuid[]"), st.lists(st.uuids(), max_size=4)),
     st.tuples(st.just("bool[]"), st.lists(st.booleans(), max_size=4)),
-    st.tuples(st.just("jsonb"), st.builds(Jsonb, JSON)),
+    st.tuples(st.just("jsonb"), st.builds(Jsonb, ANY_JSON)),
     st.tuples(st.just("varchar"), st.sampled_from(Role)),
     st.tuples(st.just("int"), st.sampled_from(Sensitivity)),
     st.tuples(st.just("timestamptz"), st.datetimes(timezones=st.just(UTC))),

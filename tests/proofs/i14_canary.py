@@ -220,11 +220,11 @@ def overheard(url: str) -> Iterator[list[str]]:
             thread.join(10)
 
 
-def look_into_files(roots: list[Path], words: list[Hits], place: str) -> int:
-    """Search every file below the folders; the number of bytes read."""
+def look_into_files(roots: list[Path], words: list[Hits], place: str, pattern: str = "*") -> int:
+    """Search every file below the folders that matches; the number of bytes read."""
     size = 0
     for root in roots:
-        for path in sorted(root.rglob("*")):
+        for path in sorted(root.rglob(pattern)):
             if path.is_symlink() or not path.is_file():
                 continue
             try:

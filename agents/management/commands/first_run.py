@@ -1,4 +1,4 @@
-"""manage.py first_run: an administrator, and either the demo team or a first empty one. Again, it changes nothing."""
+"""manage.py first_run: an administrator, and either the demo team or a first empty one. Idempotent."""
 
 import json
 import os
@@ -76,9 +76,9 @@ class Command(BaseCommand):
 
 
 class _Logins:
-    """logins.txt: a line a person, written before the account is made, so that no password is ever lost.
+    """logins.txt: one line per person, written before the account is created, so that no password is ever lost.
 
-    A line goes when its password no longer holds, and the file with the last one.
+    A line is removed when its password is no longer valid, the file with its last line.
     """
 
     def __init__(self, file: Path) -> None:
@@ -87,7 +87,7 @@ class _Logins:
         self.lines = {line.split()[0]: line for line in lines if len(line.split()) >= 2}
 
     def drop_changed(self) -> None:
-        """Forget the lines whose password is no longer the person's."""
+        """Remove the lines whose password has been changed."""
         accounts = Actor.objects.filter(username__in=self.lines).values_list("username", "password")
         changed = {name for name, password in accounts if not check_password(self.lines[name].split()[1], password)}
         if changed:
@@ -95,7 +95,7 @@ class _Logins:
             self._write()
 
     def account(self, username: str, told: str, *, administers: bool = False) -> Actor:
-        """The person's account, made when there is none."""
+        """The person's account, created when there is none."""
         found = Actor.objects.filter(username=username).first()
         if found is not None:
             return found
@@ -119,7 +119,7 @@ class _Logins:
 
 
 def _administrator(logins: _Logins) -> Actor:
-    """The installation's administrator: the one that there is, else `admin`."""
+    """The installation's administrator: the existing one, else a new `admin`."""
     found = installers().filter(actor__is_active=True).select_related("actor").order_by("actor_id").first()
     if found is not None:
         return found.actor
@@ -132,7 +132,7 @@ def _administrator(logins: _Logins) -> Actor:
 
 
 def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
-    # All words that the demo uses: nobody can widen their own rights, and the access log needs a reader.
+    # All compartments of the demo: members cannot widen their own rights, and the access log needs a reader.
     viewer = _team("demo", "Demo shop", admin, ["finance", "pii"])
     for username, someone in PEOPLE.items():
         _join(viewer, logins.account(username, someone.told), someone.role, someone.clearance, someone.compartments)
@@ -149,14 +149,14 @@ def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
                 description=description,
             ).membership
         if not _has_key(member, known.get(name)):
-            # The file first: were it the other way round, a key could be in use that nobody has.
+            # The file before COMMIT: in the other order, a key could be valid that nobody has.
             with viewer_transaction(viewer):
                 _, known[name] = keys.issue(viewer, member=member, scopes=DEFAULT_SCOPES, name="first_run")
                 _write_private(file, json.dumps(known, indent=2) + "\n")
 
 
 def _has_key(member: Membership, key: str | None) -> bool:
-    """Whether the file's key is this agent's. A revoked key and an inactive agent count: somebody wanted that."""
+    """Whether the file's key is this agent's. A revoked key and an inactive agent count: both are deliberate."""
     if not member.is_active:
         return True
     digest = digest_of(key) if key else None
@@ -172,7 +172,7 @@ def _read_keys(file: Path) -> dict[str, str]:
 
 
 def _team(slug: str, name: str, admin: Actor, compartments: list[str]) -> Viewer:
-    """The system's viewer in the team, which is made with its queue and administrator when it is new."""
+    """The team's system viewer. A missing team is created, with its queue and administrator."""
     team = Team.objects.filter(slug=slug).first() or teams.add(installation(), slug=slug, name=name)
     viewer = system_viewer(team.id)
     if not Membership.objects.filter(team=team, role=Role.ADMIN).exists():
@@ -183,7 +183,7 @@ def _team(slug: str, name: str, admin: Actor, compartments: list[str]) -> Viewer
 
 
 def _join(viewer: Viewer, actor: Actor, role: str, clearance: int, compartments: list[str]) -> None:
-    """Make them a member, unless they are one, whatever their rights are by now."""
+    """Add a member, unless they are one already, whatever their rights by now."""
     if not Membership.objects.filter(team_id=viewer.team, actor=actor).exists():
         memberships.add(
             viewer, actor=actor, name=actor.username, role=role, clearance=clearance, compartments=compartments
@@ -191,9 +191,9 @@ def _join(viewer: Viewer, actor: Actor, role: str, clearance: int, compartments:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Replace the file at once, readable for its owner only."""
+    """Replace the file atomically, readable by its owner only."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # made 0600
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # created 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as opened:
             opened.write(text)

@@ -24,29 +24,29 @@ LOG_EVERY_SECONDS = 5.0
 def _speed(text: str) -> float | None:
     number = float(text)
     if number != 0 and not 0.1 <= number <= 1000:
-        raise argparse.ArgumentTypeError("messages a second: 0.1 to 1000, or 0 for as fast as it goes")
+        raise argparse.ArgumentTypeError("messages per second: 0.1 to 1000, or 0 for as fast as possible")
     return number or None
 
 
 class Command(BaseCommand):
-    help = "Store recorded agent runs (JSON lines with `messages`, OpenAI chat format). Doing it again doubles nothing."
+    help = "Store recorded agent runs (JSON lines with `messages`, OpenAI chat format). Idempotent."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="the file, one run a line")
-        parser.add_argument("--team", metavar="SLUG", help="the team that gets them (needless while there is only one)")
-        parser.add_argument("--agent", default=AGENT, metavar="NAME", help="the agent who did it, made when it is new")
+        parser.add_argument("file", type=Path, help="the file, one run per line")
+        parser.add_argument("--team", metavar="SLUG", help="the team that gets them (optional if there is only one)")
+        parser.add_argument("--agent", default=AGENT, metavar="NAME", help="the agent that did it, created if missing")
         parser.add_argument(
-            "--speed", type=_speed, metavar="N", help="messages a second, to see it live; 0: as fast as it goes"
+            "--speed", type=_speed, metavar="N", help="messages per second, to watch it live; 0: as fast as possible"
         )
         parser.add_argument(
             "--acting-tools",
             metavar="NAMES",
-            help="tools whose calls are decisions: names or patterns with commas between (book_*,cancel_order); by "
+            help="tools whose calls are decisions: comma-separated names or patterns (book_*,cancel_order); by "
             "default all but get_*, list_*, search_*, find_*, calculate and think",
         )
         parser.add_argument("--handoff-tool", default=HANDOFF, metavar="NAME", help="the tool that asks for a person")
         parser.add_argument(
-            "--prefix", default="", metavar="TEXT", help="put before every task's key, to tell files apart"
+            "--prefix", default="", metavar="TEXT", help="a prefix of every task's key, to distinguish files"
         )
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
@@ -59,9 +59,9 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
         except OperationalError as error:
-            raise CommandError(f"The database went away; do it again, and it goes on. {error}".strip()) from None
+            raise CommandError(f"The database is away; run this command again to continue. {error}".strip()) from None
         except KeyboardInterrupt:
-            raise CommandError("Interrupted; do it again, and it goes on.", returncode=130) from None
+            raise CommandError("Interrupted; run this command again to continue.", returncode=130) from None
         finally:
             wake.flush()
         progress.end(report)
@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
 
 def _agent(slug: str | None, name: str) -> Viewer:
-    """The viewer of the team's agent of this name, made when it is new. Raises CommandError."""
+    """The viewer of the team's agent of this name, created when missing. Raises CommandError."""
     team = _team(slug)
     found = Membership.objects.select_related("actor", "team").filter(team=team, name=name)
     if not found.exists():
@@ -83,7 +83,7 @@ def _agent(slug: str | None, name: str) -> Viewer:
         )
     member = found.get()
     if member.role != Role.AGENT or not (member.is_active and member.actor.is_active):
-        raise CommandError(f"{name} is no active agent of the team {team.slug}; choose another name with --agent.")
+        raise CommandError(f"{name} is not an active agent of the team {team.slug}; choose another with --agent.")
     return viewer_of(member)
 
 
@@ -97,7 +97,7 @@ def _team(slug: str | None) -> Team:
 
 
 class _Progress:
-    """Tells faults at once, and how far it is: on a terminal in one line that changes, in a log every few seconds."""
+    """Reports faults immediately, and progress: on a terminal in one changing line, in a log every few seconds."""
 
     def __init__(self, command: Command, file: Path) -> None:
         self.out, self.err, self.file = command.stdout, command.stderr, file
@@ -119,7 +119,7 @@ class _Progress:
     def end(self, report: Report) -> None:
         """The last line."""
         seconds = time.monotonic() - self.begun
-        faults = f" {len(report.faults)} line(s) with faults, told above." if report.faults else ""
+        faults = f" {len(report.faults)} line(s) with faults, reported above." if report.faults else ""
         self.out.write(f"{self._clear()}{_counts(report)} {seconds:.1f} s.{faults}")
 
     def _clear(self) -> str:

@@ -20,7 +20,7 @@ def _days(text: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Issue an API key. It is printed once, on standard output and alone, and is kept nowhere."
+    help = "Issue an API key. It is printed once, on standard output and alone, and is not stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("agent", help="the agent's name")
@@ -29,11 +29,11 @@ class Command(BaseCommand):
             "--scopes",
             default=",".join(DEFAULT_SCOPES),
             metavar="WORDS",
-            help=f"with commas between, of {', '.join(Scope.values)} (default: all but insights:read and import)",
+            help=f"comma-separated, of {', '.join(Scope.values)} (default: all but insights:read and import)",
         )
-        parser.add_argument("--days", type=_days, metavar="N", help="it ends after so many days (default: never)")
+        parser.add_argument("--days", type=_days, metavar="N", help="days until it expires (default: never)")
         parser.add_argument(
-            "--rate-limit", type=int, metavar="N", help="requests a minute (default: as RATE_LIMIT_PER_MINUTE says)"
+            "--rate-limit", type=int, metavar="N", help="requests per minute (default: RATE_LIMIT_PER_MINUTE)"
         )
         parser.add_argument("--name", default="", help="what it is for, at most 100 characters")
 

@@ -1,4 +1,4 @@
-"""manage.py revoke_key: an API key ends at once."""
+"""manage.py revoke_key: revoke an API key, immediately."""
 
 from typing import Any
 

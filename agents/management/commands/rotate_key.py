@@ -1,4 +1,4 @@
-"""manage.py rotate_key: a new API key in an old one's place, which works on for a while."""
+"""manage.py rotate_key: replace an API key, which stays valid for an overlap."""
 
 import argparse
 from datetime import timedelta
@@ -20,7 +20,7 @@ def _hours(text: str) -> int:
 
 
 class Command(BaseCommand):
-    help = "Rotate an API key. The new one is printed once, on standard output and alone, and is kept nowhere."
+    help = "Rotate an API key. The new one is printed once, on standard output and alone, and is not stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", help="its id, its first 14 characters, or the key itself")
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             type=_hours,
             default=keys.OVERLAP // timedelta(hours=1),
             metavar="N",
-            help="how long the old key is still taken (default: %(default)s; 0: not at all)",
+            help="how long the old key stays valid (default: %(default)s; 0: not at all)",
         )
 
     def handle(self, *args: Any, key: str, team: str, overlap_hours: int, **options: Any) -> None:

@@ -47,7 +47,7 @@ def add_rights(parser: CommandParser) -> None:
         type=argument(read_compartments),
         default=[],
         metavar="WORDS",
-        help="need-to-know words with commas between, such as finance,pii",
+        help="need-to-know words, separated by commas, such as finance,pii",
     )
 
 

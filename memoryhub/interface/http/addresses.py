@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer's address, or what a named proxy says of it."""
+"""A request's client address: the peer's, or what a trusted proxy says it is."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,7 +13,7 @@ def client_address(peer: str, forwarded_for: Iterable[str] = ()) -> str:
     """The address of the client: `peer`, unless that is one of TRUSTED_PROXIES.
 
     `forwarded_for`: the values of X-Forwarded-For, in the order of their lines. They are read from the last entry back,
-    as long as whoever added the entry is a named proxy; the rest is what a client claims, and is not believed.
+    as long as the sender of the entry is a trusted proxy; the rest is a client's claim, and is ignored.
     """
     found = _read(peer)
     if found is None:
@@ -28,7 +28,7 @@ def client_address(peer: str, forwarded_for: Iterable[str] = ()) -> str:
 
 
 def neighbourhood(address: str) -> str:
-    """What counts as one address in a budget: the address itself; of IPv6 the /64, which one machine has to itself."""
+    """What counts as one address in a budget: the address itself; of IPv6 the /64, all of which one host may use."""
     found = _read(address)
     if isinstance(found, IPv6Address):
         return f"{IPv6Address(int(found) >> 64 << 64)}/64"
@@ -36,7 +36,7 @@ def neighbourhood(address: str) -> str:
 
 
 def is_proxy(peer: str) -> bool:
-    """Whether this peer is a named proxy, whose connections are those of many clients."""
+    """Whether this peer is a trusted proxy, whose connections are those of many clients."""
     found = _read(peer)
     return found is not None and _is_trusted(found)
 

@@ -1,5 +1,5 @@
-"""Entity tags and preconditions (RFC 9110, 8.8.3 and 13.1). A tag, `"<row id>.<version>.<mark>"`, never fits a twin,
-nor a version of the same number in another history of the ledger (ADR 10).
+"""Entity tags and preconditions (RFC 9110, 8.8.3 and 13.1). A tag, `"<row id>.<version>.<mark>"`, never matches a twin,
+nor a version of the same number in another life of the ledger (ADR 10).
 """
 
 import re
@@ -9,8 +9,8 @@ from uuid import UUID
 from memoryhub.core.errors import Invalid, PreconditionRequired
 from memoryhub.core.ids import mark_of
 
-# As make_tag() writes it and no other way: a tag is compared, not understood, by everybody else. One without the mark
-# was given by an older version of memoryhub, and fits nothing: its client reads again.
+# Only as make_tag() writes it: a tag is opaque to clients. One without the mark is of an older version of memoryhub,
+# and matches nothing: its client reads again.
 _TAG = re.compile(r'"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.([1-9][0-9]{0,8})(?:\.([0-9a-f]{8}))?"')
 
 
@@ -23,12 +23,12 @@ class Tag(NamedTuple):
 
 
 def make_tag(row_id: UUID | str, version: int, change: UUID) -> str:
-    """The ETag header of a row's version. `change`: an id that was made for this version, such as its event's."""
+    """The ETag header of a row's version. `change`: an id that is unique to this version, such as its event's."""
     return f'"{row_id}.{version}.{mark_of(change)}"'
 
 
 def if_match(header: str | None) -> Tag:
-    """The one version that a change is meant for.
+    """The one version that If-Match names.
 
     Raises PreconditionRequired (428) when the header is missing, Invalid when it is anything but one strong tag of
     ours; `*` too, since it would overwrite what the client has never seen.
@@ -37,7 +37,7 @@ def if_match(header: str | None) -> Tag:
         raise PreconditionRequired("Send If-Match with the ETag that you have read.")
     found = _TAG.fullmatch(header.strip(" \t"))
     if not found:
-        raise Invalid("If-Match must be one ETag as it was given, with its quotes.")
+        raise Invalid("If-Match must be one ETag as it was returned, with its quotes.")
     return Tag(UUID(found[1]), int(found[2]), found[3] or "")
 
 
@@ -51,7 +51,7 @@ def must_be_new(header: str | None) -> bool:
 
 
 def fits_none(header: str | None, tag: str) -> bool:
-    """Whether If-None-Match of a read names this tag, weak or strong, or any (`*`): who asks has it already."""
+    """Whether a read's If-None-Match names this tag, weak or strong, or any (`*`): the client has this version."""
     if header is None:
         return False
     return header.strip(" \t") == "*" or tag in [sent.strip(" \t").removeprefix("W/") for sent in header.split(",")]

@@ -11,18 +11,18 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def check_address(host: str, *, is_secure: bool) -> None:
-    """Raises Invalid for a Host that is not ours, Forbidden for plain HTTP where HTTPS is due."""
+    """Raises Invalid for a Host that is not ours, Forbidden for plain HTTP where HTTPS is required."""
     domain, _ = split_domain_port(host)
     if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
         raise Invalid("This host is not served here.")
     if settings.HTTPS and not is_secure:
-        raise Forbidden("Use https: what was sent has just crossed the network in the open.")
+        raise Forbidden("Use https: this request has crossed the network unencrypted.")
 
 
 def check_media_type(content_type: str | None, content_encoding: str | None = None) -> None:
     """Raises UnsupportedMediaType unless a body is `application/json`, in UTF-8 and not encoded."""
     if content_encoding is not None:
-        raise UnsupportedMediaType("A body with a Content-Encoding is not read here.")
+        raise UnsupportedMediaType("A body with a Content-Encoding is not accepted.")
     if content_type == "application/json":
         return
     media_type, *parameters = [part.strip().lower() for part in (content_type or "").split(";")]

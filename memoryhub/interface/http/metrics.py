@@ -1,4 +1,4 @@
-"""Requests as metrics: counted and timed; and `/metrics` (Prometheus), which needs a token."""
+"""Metrics of requests: counts and times; and `/metrics` (Prometheus), which needs a token."""
 
 import functools
 import hmac
@@ -20,12 +20,12 @@ SECONDS = Histogram("memoryhub_http_request_seconds", "Time a request took.", ["
 
 
 def count(door: str, method: str, status: int) -> None:
-    """Count a request. `door`: a route's pattern; a method is whatever the client calls it, so only those known."""
+    """Count a request. `door`: a route's pattern; methods that clients invent count as `other`."""
     REQUESTS.labels(door, method if method in METHODS else "other", str(status)).inc()
 
 
 def observe(request: HttpRequest, status: int, seconds: float) -> None:
-    """Count a request and its time. The door is the route's pattern, so that no key or task is a metric's label."""
+    """Count a request and its time. The door is the route's pattern, so that no key or task becomes a label."""
     match = request.resolver_match
     door = match.route if match is not None else "none"
     count(door, request.method or "", status)
@@ -33,13 +33,13 @@ def observe(request: HttpRequest, status: int, seconds: float) -> None:
 
 
 def _safe(view: View) -> View:
-    """Only reading: another method is refused as everywhere else."""
+    """Accept only GET and HEAD; refuse other methods with a problem."""
 
     @functools.wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
             return problem_response(
-                MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET"}), request
+                MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET"}), request
             )
         return view(request)
 
@@ -48,10 +48,10 @@ def _safe(view: View) -> View:
 
 @_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format, for the holder of METRICS_TOKEN; without one set there is nothing here."""
+    """Prometheus' text format, for the holder of METRICS_TOKEN; 401 for all while it is not set."""
     sent = request.headers.get("Authorization", "")
     token = settings.METRICS_TOKEN
     if not token or not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
-        refusal = Unauthorized("The metrics need their token.", headers={"WWW-Authenticate": "Bearer"})
+        refusal = Unauthorized("Send METRICS_TOKEN as a bearer token.", headers={"WWW-Authenticate": "Bearer"})
         return problem_response(refusal, request)
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,7 @@
-"""Cursor pagination: pages that neither skip nor repeat a row when others are added meanwhile.
+"""Keyset pagination: pages that neither skip nor repeat a row while others are inserted.
 
-A page is found by the position of its neighbour (keyset), never by counting. A cursor is signed together with the
-endpoint, the filters and the asking member, so that one that was forged, or is of another list, is refused.
+A page is found by the position of its neighbour, never by an offset. A cursor is signed together with the endpoint, the
+filters and the member, so that a forged one, or one of another list, is refused.
 """
 
 import base64
@@ -30,7 +30,7 @@ Position = str | int
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows are asked for: at most `limit` that come after `position` in the list's order.
+    """The requested rows: at most `limit` that come after `position` in the list's order.
 
     `backwards`: those before it instead, the nearest first. `position` None: from the start. A selector fetches
     `limit + 1` rows, so that page() knows whether more follow; in a list that is newest first:
@@ -56,20 +56,20 @@ class Page(Schema, Generic[T]):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The Link header (RFC 8288), where there is anywhere to go."""
+        """The Link header (RFC 8288), where there is a neighbouring page."""
         links = [f'<{url}>; rel="{rel}"' for rel, url in (("next", self.next), ("prev", self.previous)) if url]
         return {"Link": ", ".join(links)} if links else {}
 
 
 def read_window(params: Params, *, address: str, owner: object, most: int = MAX_LIMIT) -> Window:
-    """The window that `limit` (1..`most`, default 50) and `cursor` ask for.
+    """The window that `limit` (1..`most`, default 50) and `cursor` request.
 
     `address`: of the endpoint, without query; `owner`: whose list it is (the membership's id). Raises Invalid.
     """
     query = tuple(params.without("limit", "cursor"))
     scope = orjson.dumps([urlsplit(address).path, str(owner), query])
     limit = params.integer("limit", low=1, high=most) or DEFAULT_LIMIT
-    # `next` is an address; who takes it for the cursor itself means the cursor in it.
+    # `next` is an address; a client that sends it as the cursor means the cursor in it.
     cursor = (params.text("cursor", longest=MAX_QUERY_BYTES) or "").rpartition("cursor=")[2]
     backwards, position = _unsign(cursor, scope) if cursor else (False, None)
     return Window(limit, position, backwards, scope, address, query)
@@ -80,7 +80,7 @@ def page(
 ) -> Page[T]:
     """The page of a window. `rows`: as fetched, in the window's order, up to `limit + 1`; `position`: of a row.
 
-    `at_most`: show no more of them, where they are too much for one answer.
+    `at_most`: show no more of them, where they do not fit into one response.
     """
     limit = window.limit if at_most is None else min(window.limit, at_most)
     has_more = len(rows) > limit
@@ -105,7 +105,7 @@ def _link(window: Window, backwards: bool, position: Position) -> str:
 
 
 def _mac(payload: bytes, scope: bytes) -> bytes:
-    # The key is this use's own, so that what is signed here fits nowhere else.
+    # A key of its own (domain separation), so that a signature from here is valid nowhere else.
     key = hashlib.sha256(b"memoryhub cursor\0" + settings.SECRET_KEY.encode()).digest()
     return hmac.digest(key, len(scope).to_bytes(4) + scope + payload, "sha256")[:_MAC_BYTES]
 
@@ -122,7 +122,7 @@ def _unsign(cursor: str, scope: bytes) -> tuple[bool, Position]:
         raw = b""
     mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(payload, scope)):
-        fault = FieldError("?cursor", Code.BAD_FORMAT, "This cursor is not of this list; take it from its last page.")
+        fault = FieldError("?cursor", Code.BAD_FORMAT, "This is not a cursor of this list; take one from its pages.")
         raise Invalid(errors=(fault,))
     backwards, position = orjson.loads(payload)
     return backwards, position

@@ -1,4 +1,4 @@
-"""Query strings, as strict as bodies: typed, known, once each."""
+"""Query strings, as strict as bodies: known parameters, typed, each once."""
 
 import re
 from collections.abc import Callable, Collection
@@ -27,14 +27,14 @@ class Label(NamedTuple):
 
 
 class Params:
-    """The parameters of one query. Each getter gives None when its parameter was not sent, and raises Invalid."""
+    """The parameters of one query. Each getter returns None when its parameter was not sent, and raises Invalid."""
 
     def __init__(self, query: bytes | str, allowed: Collection[str], lists: Collection[str] = ()) -> None:
-        """`query`: the raw query string; a str as WSGI has it (Latin-1). `lists`: those of `allowed` that may be sent
-        several times, which is the same as once with commas between.
+        """`query`: the raw query string; a str is WSGI's (Latin-1). `lists`: those of `allowed` that may be repeated,
+        which is the same as once, separated by commas.
 
-        Raises UriTooLong beyond 8 kB, Invalid for an unknown or repeated parameter, one without a value, NUL, and
-        what is not UTF-8.
+        Raises UriTooLong beyond 8 KiB, Invalid for an unknown or repeated parameter, one without a value, NUL, and
+        invalid UTF-8.
         """
         try:
             raw = query.encode("latin-1") if isinstance(query, str) else query
@@ -56,18 +56,18 @@ class Params:
             self._values[name] = f"{self._values[name]},{value}" if name in self._values else value
 
     def text(self, name: str, *, longest: int = 1000) -> str | None:
-        """Text with something to read in it, at most `longest` characters."""
+        """Visible text, at most `longest` characters."""
         value = self._values.get(name)
         if value is None:
             return None
         if len(value) > longest:
             _refuse(name, Code.TOO_LONG, f"This may have at most {longest} characters.")
         if not has_visible(value):
-            _refuse(name, Code.EMPTY, "This must have something to read in it.")
+            _refuse(name, Code.EMPTY, "This must have visible text.")
         return value
 
     def key(self, name: str) -> str | None:
-        """The beginning of a key, or a whole one."""
+        """A key, or the beginning of one."""
         return self._key(name, parse_key)
 
     def task_key(self, name: str) -> str | None:
@@ -117,7 +117,7 @@ class Params:
         """An instant: RFC 3339 with its offset; in UTC."""
         value = self._values.get(name)
         try:
-            # A plus that was not percent-encoded arrives as a space, and here it can be nothing but a plus.
+            # A plus that was not percent-encoded arrives as a space; here it can only be a plus.
             return None if value is None else parse_when(value.replace(" ", "+"))
         except ValueError as error:
             _refuse(name, Code.BAD_FORMAT, str(error))
@@ -130,7 +130,7 @@ class Params:
         return value
 
     def words(self, name: str, choices: Collection[str] | None = None) -> list[str] | None:
-        """A list with commas between, at most 50 as sent, each of `choices` when given; without repetitions."""
+        """A comma-separated list of at most 50, each one of `choices` when given; duplicates are removed."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -140,11 +140,11 @@ class Params:
         if not all(map(has_visible, words)):
             _refuse(name, Code.EMPTY, "There is an empty word in this list.")
         if choices is not None and not set(words) <= set(choices):
-            _refuse(name, Code.BAD_CHOICE, f"These must be of: {', '.join(choices)}.")
+            _refuse(name, Code.BAD_CHOICE, f"Each must be one of: {', '.join(choices)}.")
         return list(dict.fromkeys(words))
 
     def label(self, name: str = "label") -> Label | None:
-        """A label such as `confidential+finance`; the compartments sorted. The level alone: without compartments."""
+        """A label such as `confidential+finance`; the compartments sorted. A level alone is without compartments."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -155,7 +155,7 @@ class Params:
         return Label(level, tuple(sorted(set(words))))
 
     def without(self, *names: str) -> list[tuple[str, str]]:
-        """The parameters but these, sorted: what a query asks, whatever the order in which it asks."""
+        """The parameters but these, sorted: the query, independent of its order."""
         return sorted((name, value) for name, value in self._values.items() if name not in names)
 
 

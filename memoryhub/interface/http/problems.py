@@ -1,4 +1,4 @@
-"""Errors as answers: `application/problem+json` (RFC 9457), whatever was raised and wherever."""
+"""Exceptions as responses: `application/problem+json` (RFC 9457), whatever was raised and wherever."""
 
 from http import HTTPStatus
 from typing import Any
@@ -42,13 +42,13 @@ from memoryhub.core.errors import (
 )
 
 CONTENT_TYPE = "application/problem+json"
-MEANINGS = "/api/v1/docs"  # the page that tells what each code means
+MEANINGS = "/api/v1/docs"  # the page that explains each code
 
 log = structlog.get_logger("memoryhub.problems")
 
 
 def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of an error, for doors that write their answers themselves."""
+    """Status, headers and body of an error, for doors that write their responses themselves."""
     metrics.REFUSALS.labels(error.code).inc()
     members = {
         **error.as_dict(),
@@ -57,7 +57,7 @@ def problem(error: HubError, request_id: str) -> tuple[int, dict[str, str], byte
         "status": error.status,
         "request_id": request_id,
     }
-    # An answer to an error must not fail in its turn: what has no JSON form is shown as its text.
+    # The response to an error must not fail in turn: a value without a JSON form is shown as its text.
     body = orjson.dumps(members, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
@@ -70,13 +70,13 @@ def _default(value: object) -> object:
 
 
 def problem_response(error: HubError, request: HttpRequest | None) -> HttpResponse:
-    """A refusal as Django's answer, with the request's id."""
+    """A refusal as a Django response, with the request's id."""
     status, headers, body = problem(error, request_id_of(request))
     return HttpResponse(body, status=status, headers=headers)
 
 
 def request_id_of(request: HttpRequest | None) -> str:
-    """The id that the request's middleware gave; for what failed before it, one that is given here."""
+    """The id that the middleware assigned; a new one where the request failed before it."""
     if request is None:
         return uuid4().hex
     found: str = request.META.setdefault("HUB_REQUEST_ID", uuid4().hex)
@@ -84,17 +84,17 @@ def request_id_of(request: HttpRequest | None) -> str:
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse:
-    """REST framework's EXCEPTION_HANDLER: never None, so that nothing gets past it to an HTML page."""
+    """REST framework's EXCEPTION_HANDLER: never returns None, so that no exception becomes an HTML page."""
     set_rollback()
     return answer(exc, context.get("request"))
 
 
 def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
-    """The answer for any exception. What no action refused is logged, under the id that is answered."""
+    """The response to any exception. All but refusals are logged, under the response's request id."""
     error = error_of(exc)
     response = problem_response(error, request)
     state = _sqlstate(exc)
-    # A refusal by the database is answered well enough, but an action should have come before it.
+    # A refusal by the database gets a good response, but an action should have refused before: log it.
     if not isinstance(exc, HubError) and (error.status >= 500 or state):
         write = log.error if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else log.warning
         write("failed", status=error.status, request_id=request_id_of(request), sqlstate=state, **describe(exc))
@@ -102,12 +102,12 @@ def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
 
 
 def json_error_view(request: HttpRequest, status: int, exc: BaseException | None = None) -> HttpResponse:
-    """For Django's handler400, 403, 404 and 500 on paths that speak JSON: unknown addresses, refused hosts, crashes."""
+    """For Django's handler400, 403, 404 and 500 on JSON paths: unknown addresses, refused hosts, crashes."""
     return answer(exc if exc is not None else _of_status(status), request)
 
 
 def error_of(exc: BaseException) -> HubError:
-    """Any exception as the refusal that is answered for it; Internal for what should not have happened."""
+    """The refusal for any exception; Internal for what should not have happened."""
     match exc:
         case HubError():
             return exc
@@ -141,9 +141,9 @@ def _of_rest_framework(exc: drf.APIException) -> HubError:
         case drf.NotFound():
             return NotFound()
         case drf.MethodNotAllowed():
-            return MethodNotAllowed("This method is not for this address.")
+            return MethodNotAllowed("This address does not accept this method.")
         case drf.NotAcceptable():
-            return NotAcceptable("Answers are application/json.")
+            return NotAcceptable("Responses are application/json.")
         case drf.UnsupportedMediaType():
             return UnsupportedMediaType("The body must be application/json.")
         case drf.Throttled():
@@ -175,7 +175,7 @@ def _field_errors(detail: Any, pointer: str) -> list[FieldError]:
 
 
 def _sqlstate(exc: BaseException) -> str | None:
-    """PostgreSQL's code; Django wraps psycopg's exception in its own."""
+    """PostgreSQL's SQLSTATE; Django wraps psycopg's exception in its own."""
     for found in (exc, exc.__cause__):
         if isinstance(found, psycopg.Error):
             return found.sqlstate
@@ -183,7 +183,7 @@ def _sqlstate(exc: BaseException) -> str | None:
 
 
 def _of_database(exc: BaseException) -> HubError:
-    """By PostgreSQL's code (appendix A of its manual); without one the server was not reached, or went away."""
+    """By SQLSTATE (PostgreSQL's manual, appendix A); without one the server was unreachable or the connection lost."""
     state = _sqlstate(exc)
     if state is None:
         # psycopg itself refuses a NUL, before the server sees it.
@@ -191,17 +191,17 @@ def _of_database(exc: BaseException) -> HubError:
             return Invalid("A value in this request cannot be stored.")
         is_lost = isinstance(exc, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
         return Unavailable() if is_lost else Internal()
-    if state in ("40001", "40P01"):  # serialization failure, deadlock: the same again will do
+    if state in ("40001", "40P01"):  # serialization failure, deadlock: a retry will do
         return Unavailable(retry_after=1)
-    # Connection, resources (disk, memory, connections), shutdown, cancelled, I/O, lock not had, a standby.
+    # Connection, resources (disk, memory, connections), shutdown, cancelled, I/O, lock timeout, read-only standby.
     # 25P03: this transaction was idle for too long.
     if state[:2] in ("08", "53", "57", "58") or state in ("55P03", "25006", "25P03"):
         return Unavailable(retry_after=5)
-    # A value that the database cannot hold (22), or too much of it (54): what was sent, then.
+    # A value that the database cannot hold (22), or too large a one (54): the request's fault.
     if state[:2] in ("22", "54"):
         return Invalid("A value in this request cannot be stored.")
     if state in ("23505", "23P01", "23503"):
-        return Conflict(Code.CONFLICT, "This was changed by somebody else meanwhile; read it again.")
+        return Conflict(Code.CONFLICT, "A concurrent request changed the same row; read it again.")
     if state[:2] == "23":
         return Invalid("A value in this request is out of bounds.")
     return Internal()

@@ -1,4 +1,4 @@
-"""Queries by signature: a door names a Struct of parameters, which is read as strictly as a body and described once."""
+"""Queries by signature: a door names a Struct of parameters, parsed as strictly as a body and described once."""
 
 import enum
 from collections.abc import Callable
@@ -19,22 +19,22 @@ Q = TypeVar("Q", bound="Query")
 
 
 class Query(msgspec.Struct, kw_only=True):
-    """The parameters of a query: a field each, absent as its default says."""
+    """The parameters of a query: a field each, with its default when absent."""
 
 
 class NoQuery(Query, kw_only=True):
-    """No parameter at all."""
+    """No parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The words that a parameter may have, where they are known only when the process runs."""
+    """The allowed values of a parameter, where they are known only at run time."""
 
     of: Callable[[], tuple[str, ...]]
 
 
 def about(text: str) -> Meta:
-    """What a parameter is for."""
+    """A parameter's description."""
     return Meta(description=text)
 
 
@@ -47,7 +47,7 @@ Words = list[str]
 Cursor = Annotated[
     str | None,
     Meta(min_length=1, max_length=MAX_QUERY_BYTES),
-    about("Where a page begins: as in `next` or `previous` of the last one, whose other parameters it needs."),
+    about("Where a page begins: as in `next` or `previous` of another one, with its other parameters."),
 ]
 
 
@@ -55,20 +55,20 @@ class PageQuery(Query, kw_only=True):
     limit: Annotated[
         int,
         Meta(ge=1, le=MAX_LIMIT),
-        about("How many rows a page has at most; it ends earlier where they are more than 8 MiB."),
+        about("The maximum number of rows; a page ends earlier at 8 MiB."),
     ] = DEFAULT_LIMIT
     cursor: Cursor = None
 
 
 class LabelQuery(Query, kw_only=True):
     label: Annotated[
-        Label | None, about("Which of several rows of one key: `confidential+finance`, the plus percent-encoded.")
+        Label | None, about("The label, where several rows have this key: `confidential+finance`, the `+` as `%2B`.")
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A field of a Query. `kind`: its type without None and annotations; `meta`: its bounds; `choices`: its words."""
+    """A field of a Query. `kind`: its type without None and annotations; `meta`: its bounds; `choices`: its values."""
 
     name: str
     kind: Any
@@ -80,7 +80,7 @@ class Parameter:
 
     @property
     def words(self) -> tuple[str, ...] | None:
-        """The words that it may have, where they are few."""
+        """The allowed values, where they are enumerated."""
         return self.choices.of() if isinstance(self.choices, Choices) else self.choices
 
 
@@ -100,12 +100,12 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     found = next((mark for mark in marks if isinstance(mark, Choices)), None) or _choices(kind)
     words = [meta.description for meta in metas if meta.description]
     if not words:
-        raise TypeError(f"?{name} says nothing of what it is for: see about()")
+        raise TypeError(f"?{name} has no description: see about()")
     return Parameter(name, kind, hint, metas, found, default, words[0])
 
 
 def _marks(hint: Any) -> tuple[Any, ...]:
-    """All annotations, of the parts of a union, too; the outermost first."""
+    """All annotations, also of the parts of a union; the outermost first."""
     if get_origin(hint) is Annotated:
         inner, *marks = get_args(hint)
         return (*marks, *_marks(inner))
@@ -115,7 +115,7 @@ def _marks(hint: Any) -> tuple[Any, ...]:
 
 
 def _bare(hint: Any) -> Any:
-    """The type without None; Key and TaskKey stay as they are, since they have a reader of their own."""
+    """The type without None; Key, TaskKey and When stay as they are, since they have a parser of their own."""
     if hint in (Key, TaskKey, When):
         return hint
     if get_origin(hint) is Annotated:
@@ -143,7 +143,7 @@ def params_of(query: bytes | str, kind: type[Query]) -> Params:
 
 
 def read_query(params: Params, kind: type[Q]) -> Q:
-    """A query as the Struct that a door names. Raises Invalid as the getters of Params do."""
+    """A query as a door's Struct. Raises Invalid, as the getters of Params do."""
     made = {}
     for parameter in parameters(kind):
         value = _read(params, parameter)

@@ -1,4 +1,4 @@
-"""The request id: of the caller or of ours, in every log line, problem and background job of a request."""
+"""The request id, the client's or a new one, in every log line, problem and background job of a request."""
 
 import re
 import time
@@ -16,12 +16,12 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def request_id_from(sent: str | None) -> str:
-    """The caller's X-Request-Id when it is a plain one, else a new one."""
+    """The client's X-Request-Id when it has 8 to 64 of A-Z a-z 0-9 . _ - only, else a new one."""
     return sent if sent and _PLAIN_ID.fullmatch(sent) else uuid4().hex
 
 
 class RequestIdMiddleware:
-    """Gives each request an id, which its log lines, problem answers and background jobs carry."""
+    """Gives each request an id, which its log lines, problems and background jobs carry."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -34,7 +34,7 @@ class RequestIdMiddleware:
             response = self.get_response(request)
             seconds = time.perf_counter() - started
             observe(request, response.status_code, seconds)
-            # The path only: a query string may hold what somebody searches for.
+            # The path only: a query string may hold search terms.
             log.info(
                 "request",
                 method=request.method,

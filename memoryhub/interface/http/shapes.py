@@ -1,4 +1,4 @@
-"""Shapes of bodies: typed, strict, and refused with the place and kind of every fault."""
+"""Validation of bodies: typed and strict; a refusal has the place and code of every fault."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from memoryhub.core.fields import (
 )
 from memoryhub.interface.http.json import escape_pointer
 
-MAX_FAULTS = 20  # shown in one answer
+MAX_FAULTS = 20  # shown in one response
 
 S = TypeVar("S", bound=Shape)
 
@@ -34,7 +34,7 @@ def convert(data: object, shape: type[S], *, at: str = "") -> S:
     """`data` (parsed JSON) as `shape`; `at` is the pointer to it in the body, such as `/items/3`.
 
     Raises Invalid with every fault of the first level: unknown, read-only, missing, wrong type or out of bounds.
-    Nothing is made to fit: no text for a number, no 1.0 for 1.
+    There is no coercion: no string for a number, no 1.0 for 1.
     """
     rules = _rules(shape)  # first, since it refuses types that would crash the process
     try:
@@ -50,8 +50,8 @@ def convert(data: object, shape: type[S], *, at: str = "") -> S:
     return made
 
 
-# What msgspec cannot say in a type: the bytes of a JSON value, the bounds of an instant. A rule takes a value, where
-# its parent is and its name there (put together only for a fault), and gives the value to keep.
+# Constraints that msgspec cannot express in a type: the bytes of a JSON value, the bounds of an instant. A rule takes a
+# value, its parent's pointer and its name there (joined only for a fault), and returns the value to keep.
 _Rule = Callable[[Any, str, str, list[FieldError]], Any]
 _Rules = tuple[tuple[str, str, _Rule], ...]
 
@@ -65,7 +65,7 @@ def _complete(made: msgspec.Struct, rules: _Rules, at: str, faults: list[FieldEr
 
 @cache
 def _rules(shape: type[msgspec.Struct]) -> _Rules:
-    """Attribute, member and rule of the fields that have one. Raises TypeError for a type that msgspec cannot bear."""
+    """Attribute, member and rule of the fields that have one. Raises TypeError for a type that crashes msgspec."""
     found = inspect.type_info(shape)
     assert isinstance(found, inspect.StructType)
     rules = [(field.name, field.encode_name, _rule(field.type)) for field in found.fields]
@@ -95,11 +95,11 @@ def _union_rule(kind: inspect.UnionType) -> _Rule | None:
         isinstance(member, inspect.DictType | inspect.ListType | inspect.SetType | inspect.VarTupleType)
         for member in members
     ):
-        # msgspec 0.22 takes the pattern for the object's type when it collects garbage, and the process dies.
+        # msgspec 0.22 takes the pattern for the object's type during garbage collection, and the process crashes.
         raise TypeError("a text with a pattern cannot be in a union with an object or a list")
     found = [rule for rule in map(_rule, kind.types) if rule]
     if len(found) > 1:
-        raise TypeError("which rule is for which member of a union is not told apart")
+        raise TypeError("only one member of a union may have a rule")
     return found[0] if found else None
 
 
@@ -138,7 +138,7 @@ def _each_rule(rule: _Rule) -> _Rule:
 
 
 def to_utc(moment: datetime) -> datetime:
-    """An aware datetime, in UTC. Raises ValueError for offsets beyond 14 hours and years that leave 1..9999."""
+    """An aware datetime, in UTC. Raises ValueError for offsets beyond 14 hours and years outside 1..9999."""
     if moment.tzinfo is UTC:
         return moment
     offset = moment.utcoffset()
@@ -151,7 +151,7 @@ def to_utc(moment: datetime) -> datetime:
 
 
 def parse_when(text: str) -> datetime:
-    """An instant in RFC 3339, in UTC. Raises ValueError with what is wrong with it."""
+    """An RFC 3339 instant, in UTC. Raises ValueError with the refusal's sentence."""
     try:
         return to_utc(msgspec.convert(text, When))
     except msgspec.ValidationError as error:
@@ -159,7 +159,7 @@ def parse_when(text: str) -> datetime:
 
 
 def parse_key(text: str) -> str:
-    """A key, as it stands in a path or a query. Raises ValueError."""
+    """A key from a path or a query. Raises ValueError."""
     if not re.search(KEY_PATTERN, text):
         raise ValueError(A_KEY[1])
     return text
@@ -199,18 +199,18 @@ def _faults(data: object, shape: type[Shape], at: str) -> list[FieldError]:
 def _unknown(name: str, shape: type[Shape], at: str) -> FieldError:
     pointer = f"{at}/{escape_pointer(name)}"
     if name in shape.read_only:
-        return FieldError(pointer, Code.READ_ONLY_FIELD, f"{name} is set here and cannot be sent.")
+        return FieldError(pointer, Code.READ_ONLY_FIELD, f"{name} is set by the server and cannot be sent.")
     return FieldError(pointer, Code.UNKNOWN_FIELD, "There is no such field.")
 
 
 def fault_of(error: msgspec.ValidationError, at: str = "") -> FieldError:
-    """The one fault that msgspec found in what stands at this pointer, for types that are no Shape."""
+    """The one fault that msgspec found in the value at this pointer, for types that are not a Shape."""
     return _fault(str(error), at)
 
 
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _NAMED = ("Object missing required field `", "Object contains unknown field `")
-_LONGEST = 1_000  # characters of a message that are looked at: it may name a key or a value of any length
+_LONGEST = 1_000  # characters of a message that are read: it may name a key or a value of any length
 
 
 def _fault(message: str, at: str, kind: Any = None) -> FieldError:
@@ -230,7 +230,7 @@ def _fault(message: str, at: str, kind: Any = None) -> FieldError:
 def _explain(what: str) -> tuple[Code, str]:
     """The code and sentence for a message of msgspec, without its place."""
     if pattern := re.search(r"matching regex (.+)$", what, re.DOTALL):
-        return PATTERNS.get(pattern[1], (Code.BAD_FORMAT, "This does not have the form that is due here."))
+        return PATTERNS.get(pattern[1], (Code.BAD_FORMAT, "This does not have the required form."))
     for form, code, sentence in _MESSAGES:
         if re.search(form, what):
             return code, sentence or _cut(what)
@@ -249,7 +249,7 @@ _MESSAGES: tuple[tuple[str, Code, str], ...] = (
     (r"of length >=", Code.TOO_SHORT, ""),
     (r"of length (<=|==)", Code.TOO_LONG, ""),
     (r"`(int|float)` (<=|>=|<|>)|out of range", Code.OUT_OF_RANGE, ""),
-    (r"timezone component|Invalid RFC3339", Code.BAD_FORMAT, "A time is due, with its offset: 2026-01-31T09:30:00Z."),
+    (r"timezone component|Invalid RFC3339", Code.BAD_FORMAT, "Send a time with its offset: 2026-01-31T09:30:00Z."),
     (r"Invalid UUID", Code.BAD_FORMAT, ""),
     (r"Invalid enum value", Code.BAD_CHOICE, ""),
     (r", got `", Code.WRONG_TYPE, ""),
@@ -257,7 +257,7 @@ _MESSAGES: tuple[tuple[str, Code, str], ...] = (
 
 
 def _choices(kind: inspect.Type) -> list[str]:
-    """What an enumeration allows, wherever it stands in the type."""
+    """The values of an enumeration, wherever it is in the type."""
     if isinstance(kind, inspect.Metadata):
         return _choices(kind.type)
     if isinstance(kind, inspect.LiteralType):

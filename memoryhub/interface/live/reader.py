@@ -1,8 +1,8 @@
-"""What happens live: one reader a process and team reads each new event once; sockets and long polls subscribe.
+"""Live events: one reader per process and team reads each new event once; sockets and long polls subscribe.
 
-The reader is woken by the doorbell, or by its own slow poll when a bell is lost. It never delivers an event that is
-not on disk, never passes one over (a life of the ledger is dense), and keeps nothing but the last `seq`: who was away
-asks the ledger. Where the ledger was given another history under it, it goes on from the fork (ADR 10).
+The reader is woken by the doorbell, or by its own slow poll when a bell is lost. It delivers only durable events, skips
+none (a life of the ledger is dense), and keeps nothing but the last `seq`: a client that was away reads the ledger.
+Where the ledger has begun another life, the reader continues from the fork (ADR 10).
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from memoryhub.core.viewers import Viewer, system_viewer
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 1.0  # how late a lost bell can make a reader
+POLL_SECONDS = 1.0  # the delay of a reader by a lost bell
 BEAT_SECONDS = 10.0
 JOIN_SECONDS = 5.0
 PAGE = 500
-MAX_BEHIND = 10_000  # events; who is further behind is told to start afresh, which is cheaper for both
+MAX_BEHIND = 10_000  # events; a cursor further behind must resync, which is cheaper for both sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class LiveEvent:
     row_id: UUID | None
     task_id: UUID | None
     label: LabelRef
-    audience: Collection[UUID] | None  # the members who alone may hear of it
-    people: bool  # no agent may
+    audience: Collection[UUID] | None  # the only members who may hear of it
+    people: bool  # no agent may hear of it
     data: dict[str, Any]
     at: datetime
 
@@ -64,7 +64,7 @@ class LiveEvent:
         return self.audience is None or viewer.membership in self.audience
 
 
-# Makes what is sent of each event, once for all who may see it; `watched`: the tasks that somebody has open.
+# Renders each event, once for all who may see it; `watched`: the tasks that somebody has open.
 Render = Callable[[Viewer, Sequence[LiveEvent], Collection[UUID]], Sequence[Any]]
 
 
@@ -80,22 +80,22 @@ class Subscriber(Protocol):
 
     @property
     def render(self) -> Render | None:
-        """What makes its frames; None: the event itself is enough."""
+        """What renders its frames; None: the event itself is enough."""
 
     def hear(self, event: LiveEvent, frame: Any) -> None:
         """An event that the viewer may see, and what `render` made of it."""
 
     def beat(self, seq: int) -> None:
-        """Everything up to `seq` was heard. Every BEAT_SECONDS, for as long as the ledger can be read."""
+        """Everything up to `seq` was delivered. Called every BEAT_SECONDS while the ledger can be read."""
 
     def fork(self, fork: int, ledger: Ledger) -> None:
-        """What was told after the number `fork` is of a history that is lost; what it hears next follows `fork`."""
+        """What was delivered after `fork` is of a lost life; what it hears next follows `fork`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a reader narrows the events by. `types`: of events (`observation.log`) or of rows (`observation`), any of
-    them; `except_rows`: the types of rows whose events it never wants.
+    """A filter of events. `types`: of events (`observation.log`) or of rows (`observation`), any of them;
+    `except_rows`: the types of rows whose events are left out.
     """
 
     types: frozenset[str] | None = None
@@ -107,7 +107,7 @@ class Wanted:
         return self.task in (None, event.task_id) and self.takes_kind(event.type, event.row_type)
 
     def takes_kind(self, type: str, row_type: str) -> bool:
-        """Whether events of this type, of rows of this one, are."""
+        """Whether events of this type, about rows of this type, are wanted."""
         if row_type in self.except_rows:
             return False
         return self.types is None or type in self.types or row_type in self.types
@@ -128,18 +128,18 @@ _EXCEPT = " and e.row_type <> all (%(except)s::varchar[])"
 
 
 def read_head(viewer: Viewer) -> int:
-    """The last durable `seq` of the viewer's team; outside of a transaction."""
+    """The last durable `seq` of the viewer's team; call it outside a transaction."""
     return durability.head(viewer.team)
 
 
 def check_cursor(viewer: Viewer, after: int) -> Ledger:
-    """The ledger of the viewer's team, for who resumes after `after`, with its last durable `seq` as its head: the one
-    judge of every door's cursors.
+    """The ledger of the viewer's team, with its last durable `seq` as its head, for a client that resumes after
+    `after`. The cursors of all doors are checked here.
 
-    Outside of a transaction. Raises Gone (`resync`, with `floor`, `head` and `life`) for a cursor of a history that is
-    lost, of the future, below the floor that pruning has raised, or more than MAX_BEHIND events behind. `floor` can be
-    resumed at, and nothing that came after what such a reader has heard of this history is missed then, unless it was
-    too old. Raises Unavailable where it is too early to say.
+    Call it outside a transaction. Raises Gone (`resync`, with `floor`, `head` and `life`) for a cursor of a lost life,
+    ahead of the ledger, below the floor that pruning has raised, or more than MAX_BEHIND events behind. A client that
+    resumes at `floor` misses nothing that followed what it has heard of this life, unless its cursor was too old.
+    Raises Unavailable where it is too early to say.
     """
     ledger = read_ledger(viewer)
     head = ledger.head
@@ -147,14 +147,14 @@ def check_cursor(viewer: Viewer, after: int) -> Ledger:
     fork = ledger.fork_before(after)
     if fork is not None:
         floor = max(floor, fork)
-        why = f"of a history of the ledger that is lost: what came after {fork} was undone. Read"
-        refusal = f"This cursor is {why} afresh what you need, and resume at floor or at head."
+        why = f"of a lost history of the ledger: what came after {fork} was undone. Read"
+        refusal = f"This cursor is {why} a fresh snapshot of what you need, and resume at floor or at head."
         raise Gone(refusal, floor=floor, head=head, life=ledger.life)
     if after > head and ledger.is_growing:
-        raise Unavailable("The database is a standby, or replays a backup, and has not come this far.")
+        raise Unavailable("The database is a standby, or replays a backup, and has not reached this cursor yet.")
     if not floor <= after <= head:
-        why = "of the future" if after > head else "too old"
-        refusal = f"This cursor is {why}: read afresh what you need, and resume at head."
+        why = "ahead of the ledger" if after > head else "too old"
+        refusal = f"This cursor is {why}: read a fresh snapshot of what you need, and resume at head."
         raise Gone(refusal, floor=floor, head=head, life=ledger.life)
     return replace(ledger, head=read_head(viewer))
 
@@ -164,8 +164,8 @@ def read_events(
 ) -> tuple[list[LiveEvent], int]:
     """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
 
-    `head` was read before this transaction began: what is told is durable, and no event up to it is hidden only because
-    its label is newer than the list of the viewer's labels, which is made when one begins.
+    `head` must be read before this transaction begins: then the events are durable, and none up to it is hidden only
+    because its label is newer than the list of the viewer's labels, which is made when a transaction begins.
     """
     if head <= after:
         return [], after
@@ -175,7 +175,7 @@ def read_events(
 
 
 def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: Wanted) -> tuple[str, dict[str, Any]]:
-    # A condition is only there when its filter is, so that the planner sees what is asked.
+    # Only the conditions of filters that are set, so that the planner sees the query as it is.
     params: dict[str, Any] = {"team": viewer.team, "after": after, "head": head, "limit": limit}
     conditions = ""
     if wanted.types is not None:
@@ -197,7 +197,7 @@ def _event(row: tuple[Any, ...]) -> LiveEvent:
 
 
 class _Forked(Exception):
-    """The ledger has another history after `fork` than the one that was read."""
+    """The ledger has another life after `fork` than the one that was read."""
 
     def __init__(self, fork: int, ledger: Ledger) -> None:
         super().__init__(fork)
@@ -222,19 +222,19 @@ class TeamReader:
             self._bell.set()
 
     async def join(self, subscriber: Subscriber) -> int:
-        """Take part; the `seq` after which it hears everything. Raises TimeoutError while the database is away."""
-        # Between two reads only: what is being read just now was not rendered with this subscriber in mind.
+        """Add a subscriber; returns the `seq` after which it hears everything. TimeoutError if the database is away."""
+        # Between two reads only: a read in progress does not render for this subscriber.
         entered = self._joining[subscriber] = asyncio.get_running_loop().create_future()
         self._bell.set()
         return await asyncio.wait_for(entered, JOIN_SECONDS)
 
     @property
     def listeners(self) -> int:
-        """How many take part."""
+        """The number of subscribers."""
         return len(self._subscribers)
 
     def leave(self, subscriber: Subscriber) -> bool:
-        """Take no further part. Whether nobody is left, and the reader has stopped."""
+        """Remove a subscriber; returns whether none is left, and the reader has stopped."""
         self._joining.pop(subscriber, None)
         self._subscribers.discard(subscriber)
         if self._joining or self._subscribers:
@@ -250,7 +250,7 @@ class TeamReader:
                 while await self._deliver():
                     pass
             except Exception as error:
-                # The database is away: whoever listens gets everything when it is back, and no beat meanwhile.
+                # The database is away: subscribers get everything once it is back, and no beat until then.
                 log.warning("live_reader_waits", team=self.team, **describe(error))
                 await asyncio.sleep(POLL_SECONDS)
                 continue
@@ -259,7 +259,7 @@ class TeamReader:
                 await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)
 
     async def _deliver(self) -> bool:
-        """Read and deliver a page; whether there may be more."""
+        """Read and deliver a page; returns whether there may be more."""
         self._bell.clear()
         if self.seq is None:
             self.seq = await in_thread(lambda: read_head(system_viewer(self.team)), first=True)
@@ -325,9 +325,9 @@ class Live:
         self._listening: asyncio.Task[None] | None = None
 
     async def subscribe(self, subscriber: Subscriber) -> int:
-        """From the `seq` that is returned on, the subscriber hears every event that it may see.
+        """Subscribe; after the returned `seq` the subscriber hears every event that it may see.
 
-        Raises Unavailable while the database is away. Whatever happens, unsubscribe() afterwards.
+        Raises Unavailable while the database is away. Call unsubscribe() afterwards, in any case.
         """
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen(), name="live-bell")
@@ -341,7 +341,7 @@ class Live:
             raise Unavailable() from None
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
-        """It hears nothing more; a reader without subscribers stops. Safe to repeat."""
+        """Unsubscribe; a reader without subscribers stops. Idempotent."""
         team = subscriber.viewer.team
         reader = self._readers.get(team)
         if reader is not None and reader.leave(subscriber):
@@ -349,11 +349,11 @@ class Live:
 
     @property
     def listeners(self) -> int:
-        """How many subscribers there are, of all teams."""
+        """The number of subscribers, of all teams."""
         return sum(reader.listeners for reader in tuple(self._readers.values()))
 
     async def _listen(self) -> None:
-        """Pass bells on. Without Valkey the readers poll, and nothing is lost but a second."""
+        """Pass bells on to the readers. Without Valkey they poll, which costs a second at most."""
         layer = get_channel_layer()
         while True:
             try:
@@ -366,7 +366,7 @@ class Live:
             except Exception as error:
                 log.warning("doorbell_away", error=type(error).__name__)
                 with contextlib.suppress(Exception):
-                    await layer.flush()  # a subscription that was half made is not kept
+                    await layer.flush()  # discards a half-made subscription
                 await asyncio.sleep(POLL_SECONDS)
 
 

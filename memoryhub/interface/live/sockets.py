@@ -1,6 +1,6 @@
-"""A signed-in person's WebSocket: who may open it, a bounded queue of what is sent, and its end.
+"""A signed-in person's WebSocket: who may open it, its bounded send queue, and its end.
 
-A socket holds no thread and no database connection, and a peer that stops reading costs a bounded memory for a while.
+A socket holds no thread and no database connection; a peer that stops reading costs bounded memory for a bounded time.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ MAX_WAITING_CHARS = 4 * 1024 * 1024
 HELLO_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 
-# Close codes of our own (RFC 6455, 7.4.2). After 4403 the page is to be loaded anew; after the others but 4400 a client
-# connects again and resumes.
+# Private close codes (RFC 6455, 7.4.2). After 4403 the page must be reloaded; after the others, except 4400, a client
+# reconnects and resumes.
 BAD_MESSAGE, NOT_ALLOWED, TOO_SLOW, NO_HELLO, TOO_MANY, FAILED = 4400, 4403, 4408, 4410, 4429, 4500
 
 SOCKETS = Gauge("memoryhub_sockets", "Open WebSockets of this process.")
@@ -48,7 +48,7 @@ ENDED = Counter("memoryhub_sockets_ended_total", "WebSockets that this side has 
 
 
 class PersonSocket(AsyncWebsocketConsumer):
-    """One browser's connection to `…/{team}/…`. Subclasses: greet() takes the one message, leave() undoes it."""
+    """One browser's connection to `…/{team}/…`. Subclasses: greet() handles the one message, leave() undoes it."""
 
     # Without a layer, Channels makes no channel for each socket: the process listens once (interface.live.reader).
     channel_layer_alias = "none"
@@ -75,12 +75,12 @@ class PersonSocket(AsyncWebsocketConsumer):
         raise NotImplementedError
 
     def leave(self) -> None:
-        """Hear nothing more. Safe to repeat."""
+        """Unsubscribe. Idempotent."""
         raise NotImplementedError
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is to be sent any more."""
+        """Whether nothing more is sent."""
         return self._ending is not None
 
     async def connect(self) -> None:
@@ -89,7 +89,7 @@ class PersonSocket(AsyncWebsocketConsumer):
         try:
             address = Head.of(self.scope).address
             entered = await look_up(address, lambda: enter(self.scope, team)) if is_ours(self.scope) else None
-        except HubError:  # too long a head, too many handshakes of one address
+        except HubError:  # too long a head, too many handshakes from one address
             entered = None
         if entered is None:
             await super().close()  # before accept: HTTP 403
@@ -122,7 +122,7 @@ class PersonSocket(AsyncWebsocketConsumer):
             self.end(BAD_MESSAGE, "the message is not valid")
 
     async def disconnect(self, code: int) -> None:
-        """The connection has ended, from whichever side. Safe to repeat."""
+        """The connection has ended, from either side. Idempotent."""
         if self._accepted:
             self._accepted = False
             SOCKETS.dec()
@@ -133,14 +133,14 @@ class PersonSocket(AsyncWebsocketConsumer):
         for task in (*self._tasks, self._ending):
             if task is not None:
                 task.cancel()
-        self._frames = asyncio.Queue()  # Channels' consumers are in cycles: what waited would stay with them
+        self._frames = asyncio.Queue()  # Channels' consumers are in reference cycles, which would keep the queue
 
     def revoke(self) -> None:
-        """End the connection, since its rights have changed."""
+        """End the connection: its rights have changed."""
         self.end(NOT_ALLOWED, "your access has changed")
 
     def put(self, frame: str) -> None:
-        """Queue a frame. A socket that does not take what it is sent is ended: it may come back and resume."""
+        """Queue a frame. A socket whose queue is full is ended: it may reconnect and resume."""
         if self.is_over:
             return
         self._waiting_chars += len(frame)
@@ -150,24 +150,24 @@ class PersonSocket(AsyncWebsocketConsumer):
         self._frames.put_nowait(frame)
 
     async def room(self) -> None:
-        """Wait while the queue is half full, for what can be sent at the client's own speed."""
-        # An event instead would be set for each frame of each socket.
+        """Wait while the queue is more than half full, for what can be sent at the client's own speed."""
+        # Polled: an event would be set for each frame of each socket.
         while self._waiting_chars > MAX_WAITING_CHARS // 2 or self._frames.qsize() > MAX_WAITING_FRAMES // 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def end(self, code: int, reason: str) -> None:
-        """Close from this side. Nothing is sent after, not even what waits."""
+        """Close from the server's side. Nothing more is sent, not even what is queued."""
         if self.is_over:
             return
         ENDED.labels(str(code)).inc()
         if self._sender is not None:
-            self._sender.cancel()  # it may stand before the write of a frame
+            self._sender.cancel()  # it may be about to write a frame
         self._frames, self._waiting_chars = asyncio.Queue(), 0
         self._forget()
         self._ending = asyncio.create_task(self._close(code, reason))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run for as long as the socket lives. One that fails ends it: a silent socket would be worse."""
+        """Run a task for as long as the socket lives. A failed task ends it: a silent socket would be worse."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -176,7 +176,7 @@ class PersonSocket(AsyncWebsocketConsumer):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if task.cancelled() or (error := task.exception()) is None or isinstance(error, OSError):
-            return  # OSError: the client went away while it was sent something
+            return  # OSError: the client disconnected during a write
         log.error("socket_failed", **describe(error))
         self.end(FAILED, "connect again and resume")
 
@@ -199,10 +199,10 @@ class PersonSocket(AsyncWebsocketConsumer):
         with contextlib.suppress(OSError, RuntimeError, TimeoutError):
             await asyncio.wait_for(super().close(code=code, reason=reason), CLOSE_SECONDS)
             return
-        self._dropped.set()  # the server cannot even write the close: the peer reads nothing
+        self._dropped.set()  # the server cannot even write the close frame: the peer reads nothing
 
     def _until_dropped(self, receive: Receive) -> Receive:
-        """`receive` that also returns, as if the client had gone, when this side has given it up."""
+        """`receive` that also returns, as if the client had disconnected, once the server has given it up."""
 
         async def receive_or_end() -> Message:
             coming, dropped = asyncio.ensure_future(receive()), asyncio.ensure_future(self._dropped.wait())
@@ -217,7 +217,7 @@ class PersonSocket(AsyncWebsocketConsumer):
 
 
 def is_ours(scope: Scope) -> bool:
-    """Whether the handshake comes from a page of this host: browsers always send Origin, and we insist on it."""
+    """Whether the handshake comes from a page of this host: browsers always send Origin, and it is required."""
     origins, hosts = _header(scope, b"origin"), _header(scope, b"host")
     if len(origins) != 1 or len(hosts) != 1:
         return False
@@ -235,7 +235,7 @@ def _header(scope: Scope, name: bytes) -> list[str]:
 
 
 def enter(scope: Scope, team: str) -> tuple[Viewer, Rights] | None:
-    """The viewer of the session's person in this team, and on what that rests; None when there is none."""
+    """The viewer of the session's person in this team, and the rights it rests on; None when there is none."""
     session_key = scope.get("cookies", {}).get(settings.SESSION_COOKIE_NAME)
     if not session_key:
         return None
@@ -252,5 +252,5 @@ def enter(scope: Scope, team: str) -> tuple[Viewer, Rights] | None:
     if not constant_time_compare(session.get(HASH_SESSION_KEY, ""), member.actor.get_session_auth_hash()):
         return None
     viewer = viewer_of(member)
-    # All of one read: what changes after it, the sweep finds.
+    # All from one read: the sweep finds what changes after it.
     return viewer, Rights(viewer, session=session_key, password=member.actor.password)

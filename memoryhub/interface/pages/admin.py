@@ -27,7 +27,7 @@ from memoryhub.interface.http.problems import answer, error_of
 from memoryhub.interface.pages.sessions import TEAM_KEY, memberships_of, session_viewer
 
 View = Callable[..., HttpResponseBase]
-# One's own password, Django's log and its other conveniences go past the actions.
+# Views that bypass the actions: the change of one's own password, and other conveniences of Django's.
 _NOT_OURS = {"logout", "password_change", "password_change_done", "autocomplete", "view_on_site"}
 _REFUSALS = (HubError, DatabaseError, Http404, PermissionDenied, SuspiciousOperation)
 
@@ -40,7 +40,7 @@ class HubAdminSite(AdminSite):
     site_url = "/"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Pages with our locks only: what other packages bring (groups, failed sign-ins) knows no teams."""
+        """Register only pages with our access checks: other packages' (groups, failed sign-ins) know no teams."""
         if admin_class is not None and issubclass(admin_class, HubAdmin):
             super().register(model_or_iterable, admin_class, **options)
 
@@ -51,7 +51,7 @@ class HubAdminSite(AdminSite):
         return viewer is not None and viewer.role == Role.ADMIN and isinstance(user, Actor) and user.is_staff
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:  # type: ignore[override]
-        """Who is nobody signs in, who is no administrator of the team gets a 403; for the rest, see _act."""
+        """Without a session: to the sign-in page; not an administrator of the team: 403; for the rest, see _act."""
 
         def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if "Authorization" in request.headers:
@@ -68,14 +68,14 @@ class HubAdminSite(AdminSite):
         return update_wrapper(guarded if cacheable else never_cache(guarded), view)
 
     def _act(self, request: HttpRequest, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-        """Run the view and its rendering in one transaction. What is refused is undone whole, and told on the form."""
+        """Run the view and its rendering in one transaction. A refusal rolls it back, and is shown on the form."""
         viewer = request.hub_viewer  # type: ignore[attr-defined]
         writes = request.method == "POST"
         try:
             with viewer_transaction(viewer, read_only=not writes):
                 return _rendered(view())
         except _REFUSALS as exc:
-            answer(exc, request)  # which logs what is to be logged
+            answer(exc, request)  # which logs it where needed
             refusal = error_of(exc)
             has_form = writes and isinstance(exc, HubError | DatabaseError)
         if has_form:
@@ -94,21 +94,21 @@ class HubAdminSite(AdminSite):
         return render(request, "admin/refused.html", context, status=error.status)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """What every page shows: also the teams to switch between."""
+        """The context of every page, with the teams to switch between."""
         context = super().each_context(request)
         return {**context, "hub_viewer": request.hub_viewer, "hub_members": request.hub_members}  # type: ignore[attr-defined]
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Django's, without what goes past the actions; and the switch of teams."""
+        """Django's, without those that bypass the actions; and the switch of teams."""
         ours = [url for url in super().get_urls() if getattr(url, "name", None) not in _NOT_OURS]
         return [path("team/", csrf_protect(require_POST(self.switch_team)), name="team"), *ours]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """There is one sign-in page, which is for people only and counts failures."""
+        """Redirect to the one sign-in page, which is for people only and counts failures."""
         return HttpResponseRedirect(settings.LOGIN_URL)
 
     def switch_team(self, request: HttpRequest) -> HttpResponse:
-        """POST `team`: another active team, whether it may be administered or not."""
+        """POST `team`: switch the active team, whether the person administers it or not."""
         members = {str(member.team_id): member for member in memberships_of(request.user)}
         chosen = members.get(request.POST.get("team", ""))
         if chosen is not None:
@@ -117,9 +117,9 @@ class HubAdminSite(AdminSite):
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:
-    """The response, rendered here and now: Django would do it after the transaction.
+    """The response, rendered now: Django would render it after the transaction.
 
-    What one cannot see in it (bidi marks, controls) is shown as marks, in text and in inputs; forms read them back.
+    Invisible characters (bidi marks, controls) are shown as marks, in text and in inputs; forms convert them back.
     """
     render_now = getattr(response, "render", None)
     made = render_now() if render_now is not None else response

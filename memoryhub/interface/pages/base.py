@@ -1,4 +1,4 @@
-"""Pages for people: who is asking, one transaction around a page and its rendering, refusals as pages."""
+"""Pages for people: the viewer, one transaction around a page and its rendering, refusals as pages."""
 
 import sys
 from http import HTTPStatus
@@ -22,14 +22,14 @@ from memoryhub.interface.http.problems import answer, error_of, problem_response
 from memoryhub.interface.pages.demo import last_known
 from memoryhub.interface.pages.sessions import memberships_of, session_viewer
 
-# What a refusal looks like in a browser; whatever else is refused looks like a 400.
+# The templates of refusals; all other statuses have that of a 400.
 _TEMPLATES = {403: "403.html", 404: "404.html", 500: "500.html", 503: "503.html"}
 
 
 class SessionView(View):
-    """A view of a signed-in person: `viewer` and `members` (their teams) are there before its method runs.
+    """A view of a signed-in person: `viewer` and `members` (their teams) are set before its method runs.
 
-    A key is refused here whatever it may do elsewhere: these are people's doors.
+    An API key is refused, whatever its scopes: these doors are for people.
     """
 
     viewer: Viewer
@@ -50,15 +50,15 @@ class SessionView(View):
         except (HubError, DatabaseError, InterfaceError) as exc:
             return refuse(request, exc)
         finally:
-            self.__dict__.clear()  # Django's view refers to itself, and would keep what it has read
+            self.__dict__.clear()  # breaks the view's reference cycle, which would keep what it has read
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         allowed = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))
-        raise MethodNotAllowed("This method is not for this address.", headers={"Allow": allowed})
+        raise MethodNotAllowed("This address does not accept this method.", headers={"Allow": allowed})
 
 
 class Page(SessionView):
-    """GET: a subclass's `show(**url)` reads and renders inside one read-only transaction of the viewer."""
+    """GET: a subclass's `show(**url)` reads and renders in one read-only transaction of the viewer."""
 
     parameters: ClassVar[frozenset[str]] = frozenset()
     params: Params
@@ -80,17 +80,17 @@ class Page(SessionView):
         raise NotImplementedError
 
     def render(self, template: str, context: dict[str, Any]) -> HttpResponse:
-        """A template as an answer that no cache keeps. Rendered now, inside the transaction."""
+        """A template as an uncached response. Rendered now, inside the transaction."""
         common = {"viewer": self.viewer, "members": self.members, "seq": self.seq, "now": now_ms()}
         html = render_to_string(template, common | context, request=self.request)
         return HttpResponse(html, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
 
 
 def head(viewer: Viewer) -> int:
-    """The team's last `seq`, from which a page goes on live. Read it before the rows.
+    """The team's last `seq`, from which a page continues live. Read it before the rows.
 
-    The labels that this transaction may see were listed when it began; listed anew, so that no row up to this
-    `seq` is missed for a label that was made in between.
+    The labels that this transaction may see were listed when it began. They are listed again, so that no row up to this
+    `seq` is missed because its label was created in between.
     """
     last = EventSeq.objects.filter(team_id=viewer.team).order_by("-seq").values_list("seq", flat=True).first()
     current().set_viewer_context()
@@ -106,7 +106,7 @@ def refuse_keys(request: HttpRequest) -> None:
 def refuse_others(request: HttpRequest, viewer: Viewer) -> None:
     """Raises Forbidden where the page says (`X-Hub-Member`) that another member opened it.
 
-    Of two people who use one browser, one after the other, nobody sends what the other has typed.
+    When two people use one browser in turn, neither sends what the other has typed.
     """
     sender = request.headers.get("X-Hub-Member")
     if sender is not None and sender != str(viewer.membership):
@@ -117,7 +117,7 @@ def refuse_others(request: HttpRequest, viewer: Viewer) -> None:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """Whether an answer that is no page is due: to the API, to a script, to who sends JSON or accepts no page."""
+    """Whether the response must not be a page: for the API, a script, a client that sends JSON or accepts no HTML."""
     accept = request.headers.get("Accept", "")
     is_script = "HX-Request" in request.headers or request.content_type == "application/json"
     if is_script or request.path.startswith("/api/"):
@@ -128,7 +128,7 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """For nobody: to the sign-in page, or 401 for a script, which htmx follows to the same page."""
+    """For a request without a session: to the sign-in page, or 401 for a script, which htmx follows to that page."""
     here = request.get_full_path() if request.method == "GET" and "HX-Request" not in request.headers else "/"
     target = redirect_to_login(here)
     if not wants_json(request):
@@ -138,8 +138,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def refuse(request: HttpRequest, exc: BaseException) -> HttpResponse:
-    """Any exception as a page, or as a problem for who speaks JSON."""
-    problem = answer(exc, request)  # which also logs what is to be logged
+    """Any exception as a page, or as a problem for clients that want JSON."""
+    problem = answer(exc, request)  # which also logs it where needed
     if wants_json(request) or "Authorization" in request.headers:
         return problem
     return _error_page(request, error_of(exc))
@@ -153,14 +153,14 @@ def _error_page(request: HttpRequest, error: HubError) -> HttpResponse:
         "request_id": request_id_of(request),
         "has_demo_people": last_known(),
     }
-    # Without the request: an error page asks nothing of session or database, which may be what failed.
+    # Without the request: an error page must not need the session or the database, which may have failed.
     html = render_to_string(_TEMPLATES.get(error.status, "400.html"), context)
     headers = {"Cache-Control": "no-store", **error.headers}
     return HttpResponse(html, status=error.status, headers=headers)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """CSRF_FAILURE_VIEW. Who is not signed in, or comes with a key, is told that first."""
+    """CSRF_FAILURE_VIEW. A request with a key, or without a session, is refused for that first."""
     try:
         refuse_keys(request)
     except Forbidden as error:
@@ -188,7 +188,7 @@ def not_found(request: HttpRequest, exception: BaseException) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500: a page or a problem with the request's id; Django has logged the exception.
 
-    What fails before a view has begun comes here, too: a database that is away while the person is looked up is 503.
+    What fails before a view has begun comes here too: a database that is away while the person is looked up is a 503.
     """
     return refuse(request, sys.exception() or Internal())
 

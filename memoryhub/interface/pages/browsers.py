@@ -1,4 +1,4 @@
-"""Which browsers a person has signed in with: a signed cookie for each, so that no stranger delays them."""
+"""The browsers that a person has signed in with: a signed cookie for each, so that no stranger can delay them."""
 
 import secrets
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from memoryhub.core.models import Actor
 from memoryhub.interface.http.addresses import client_address, neighbourhood
 
 KNOWN_DAYS = 180
-PREFIX, MOST_LOOKED_AT = "known_", 4  # of the cookies' names; and so many of them
+PREFIX, MOST_LOOKED_AT = "known_", 4  # of the cookies' names; how many of them are read
 _signer = TimestampSigner(salt="memoryhub.known-browser")
 
 
 def address_of(request: HttpRequest) -> str:
-    """What counts as the request's one address."""
+    """The request's address, as budgets count it."""
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
     peer = request.META.get("REMOTE_ADDR", "")
     return neighbourhood(client_address(peer, [forwarded] if forwarded else []))
 
 
 def browser_of(cookies: Mapping[str, str]) -> str | None:
-    """The id of a browser with which somebody has signed in, whoever it was; None of one that is not known."""
+    """The id of a browser with which anybody has signed in; None for an unknown one."""
     for value in [value for name, value in cookies.items() if name.startswith(PREFIX)][:MOST_LOOKED_AT]:
         try:
             return _signer.unsign(value, max_age=KNOWN_DAYS * 24 * 3600).partition(":")[2]
@@ -39,13 +39,13 @@ def known_as(request: HttpRequest, username: str) -> str | None:
     person, _, browser = _read(request, username).partition(":")
     if not browser:
         return None
-    # The cookie says whose it is, so that a name given to another account later does not inherit it.
+    # The cookie names its person, so that another account that gets the user name later does not inherit it.
     found = Actor.objects.filter(username=username).values_list("id", flat=True).first()
     return browser if found is not None and found == UUID(person) else None
 
 
 def remember(request: HttpRequest, response: HttpResponse, person: Actor) -> None:
-    """This person has signed in with this browser."""
+    """Record that this person has signed in with this browser."""
     browser = known_as(request, person.username) or secrets.token_urlsafe(16)
     response.set_cookie(
         _cookie(person.username),
@@ -65,5 +65,5 @@ def _read(request: HttpRequest, username: str) -> str:
 
 
 def _cookie(username: str) -> str:
-    # A cookie for each person, since several share a browser; its name tells no user name.
+    # A cookie for each person, since several may share a browser; its name discloses no user name.
     return f"{PREFIX}{salted_hmac('memoryhub.known-browser', username).hexdigest()[:16]}"

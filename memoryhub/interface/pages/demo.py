@@ -1,4 +1,4 @@
-"""Whether people of the demo can sign in here, which every page says."""
+"""Whether people of the demo can sign in here, which every page shows."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from memoryhub.core.models import Actor
 
-ASKED_SECONDS = 30.0  # how long an answer is good for; the demo is made before the web process starts
+ASKED_SECONDS = 30.0  # how long a result is cached; the demo is created before the web process starts
 
 _known: tuple[bool, float] = (False, 0.0)
 
@@ -23,10 +23,10 @@ def has_demo_people() -> bool:
 
 
 def last_known() -> bool:
-    """The last answer, without asking: for pages that tell of a failure."""
+    """The cached result, without a query: for error pages."""
     return _known[0]
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """A context processor: `has_demo_people`, asked only by a template that shows it."""
+    """A context processor: `has_demo_people`, called only by a template that shows it."""
     return {"has_demo_people": has_demo_people}

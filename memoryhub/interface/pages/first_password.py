@@ -1,4 +1,4 @@
-"""A first password, which somebody else chose, is changed before anything else."""
+"""A first password, which somebody else chose, must be changed before anything else."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ _ALWAYS_OPEN = (CHANGE_PAGE, "/login/", "/logout/", "/api/")
 
 
 class FirstPasswordMiddleware:
-    """Whoever has a password that somebody else chose is led to the page that changes it; nothing else is open."""
+    """Redirects those who have a first password to the page that changes it; nothing else is open to them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # A request with a key is the view's to refuse, whoever's session comes along.
+        # A request with a key is left to the view, which refuses it, whatever session comes along.
         if request.path.startswith(_ALWAYS_OPEN) or "Authorization" in request.headers:
             return self.get_response(request)
         person = request.user
@@ -31,5 +31,5 @@ class FirstPasswordMiddleware:
         here = f"?{urlencode({'next': request.get_full_path()})}" if request.method == "GET" else ""
         if not wants_json(request):
             return redirect(f"{CHANGE_PAGE}{here}")
-        words = f"Your password is a first one, which somebody else chose. Choose your own first, at {CHANGE_PAGE}."
+        words = f"Somebody else chose your password. Choose your own first, at {CHANGE_PAGE}."
         return problem_response(Forbidden(words, headers={"HX-Redirect": CHANGE_PAGE}), request)

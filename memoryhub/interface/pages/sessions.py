@@ -20,15 +20,15 @@ def memberships_of(actor: Actor | AnonymousUser) -> list[Membership]:
 
 
 def session_viewer(request: HttpRequest, members: list[Membership] | None = None) -> Viewer | None:
-    """The viewer of the session's active team, else of the person's first, which then is it; None without any.
+    """The viewer of the session's active team, else of the person's first, which becomes active; None without any.
 
-    `members`: what memberships_of() gave, where the caller has asked already.
+    `members`: the result of memberships_of(), where it is known already.
     """
     if members is None:
         members = memberships_of(request.user)
     wanted = request.session.get(TEAM_KEY)
     chosen = next((member for member in members if member.team_id == wanted), members[0] if members else None)
     if chosen is not None and chosen.team_id != wanted:
-        # Kept, so that one who is added to a team does not find themselves in it from one click to the next.
+        # Stored, so that a new membership does not switch the active team between two clicks.
         request.session[TEAM_KEY] = chosen.team_id
     return viewer_of(chosen, request_id=request.META.get("HUB_REQUEST_ID", "")) if chosen else None

@@ -1,7 +1,7 @@
-"""Django's templates, whose contexts end with their rendering.
+"""Django's templates, with contexts that are freed after rendering.
 
-Django's own context refers to itself (a ContextDict to the context that holds it), so that all rows of a page would
-live on until a collection of garbage happens to look at them.
+Django's own context is in a reference cycle (a ContextDict refers to the context that holds it), which would keep all
+rows of a page until the cyclic garbage collector runs.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ class Rendered(Template):
     """One template."""
 
     def render(self, context: dict[str, Any] | None = None, request: HttpRequest | None = None) -> Any:
-        """The text. Raises TemplateDoesNotExist, of one that it includes."""
+        """The text. Raises TemplateDoesNotExist for an included template."""
         made = make_context(context, request, autoescape=self.backend.engine.autoescape)
         try:
             return self.template.render(made)

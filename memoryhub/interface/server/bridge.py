@@ -1,7 +1,7 @@
-"""A WSGI application on the event loop: the body is gathered first, then one thread makes the whole answer.
+"""A WSGI application on the event loop: the body is read first, then one thread makes the whole response.
 
 One hand-over to a thread and one back, and a client that sends slowly holds no thread. a2wsgi, which hands over each
-part by itself, takes four each way (ADR 4). What streams or waits is an ASGI application of its own.
+part by itself, takes four each way (ADR 4). Doors that stream or wait are ASGI applications of their own.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
-SMALL = 64 * 1024  # bytes; about what the server keeps of a body by itself
-LARGE_AT_ONCE, HEAVY_AT_ONCE = 8, 4  # bodies over SMALL that are gathered, and that are served
-OTHERS_TIMES = 4  # so many times a full queue may wait, each for a caller of its own: nobody fills it for all others
-LOOK_AFTER_SECONDS = 0.1  # from then on it is watched whether the client is still there
+SMALL = 64 * 1024  # bytes; about what the server buffers of a body by itself
+LARGE_AT_ONCE, HEAVY_AT_ONCE = 8, 4  # concurrent bodies over SMALL: being read, and being served
+OTHERS_TIMES = 4  # a caller of whom none waits may queue up to so many times the limit: no one fills it for all
+LOOK_AFTER_SECONDS = 0.1  # from then on the client's disconnect is watched for
 
 
 class Threads:
-    """Threads for what a path needs, shared by callers. `queue`: how many may wait; `nice`: less of the processor."""
+    """A thread pool, shared by callers. `queue`: how many may wait; `nice`: the threads' niceness (nice(2))."""
 
     def __init__(self, name: str, count: int, *, queue: int | None = None, nice: int = 0) -> None:
         def begin() -> None:
@@ -47,19 +47,19 @@ class Threads:
         self.pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name, initializer=begin)
 
     async def take(self, caller: Hashable) -> None:
-        """Wait for a thread. Raises Unavailable when too many wait: of a caller who waits already, sooner."""
+        """Wait for a thread. Raises Unavailable when too many wait; sooner for a caller that waits already."""
         waiting = self.places.waiting
         if self.queue and waiting >= self.queue * (1 if self.places.waiting_of(caller) else OTHERS_TIMES):
-            raise Unavailable("Too many are doing this just now. Try again in a few seconds.", retry_after=5)
+            raise Unavailable("Too many requests of this kind are waiting. Try again in a few seconds.", retry_after=5)
         await self.places.take(caller)
 
 
 class Bridge:
-    """Serves a WSGI application on threads, with bodies of up to `max_bytes`; it refuses longer ones itself.
+    """Serves a WSGI application on threads, with bodies of up to `max_bytes`; the application refuses longer ones.
 
-    `is_slow`: which paths hash passwords, which is done on threads of their own. Only a few bodies over 64 KiB are
-    gathered at once, so that clients cannot fill the memory, and only of callers whom `is_known` finds. Fewer are
-    served, one of each caller, since they are work for the processor, of which all threads have one share each.
+    `is_slow`: which requests hash passwords, on threads of their own. Only a few bodies over 64 KiB are read
+    concurrently, so that clients cannot fill the memory, and only of callers that `is_known` finds. Fewer are served,
+    one per caller, since they are CPU-bound and all threads share one processor.
     """
 
     def __init__(self, application: Any, *, workers: int, max_bytes: int, is_slow: Callable[[str, str], bool]) -> None:
@@ -79,13 +79,13 @@ class Bridge:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Serve one request of this caller. Raises HubError, what it is refused for before a thread has it."""
+        """Serve one request of this caller. Raises HubError when it is refused before a thread has it."""
         length = head.length or 0
         try:
-            # What is too long is not read: the application, which sees the length, says so in its order of refusals.
+            # A body that is too long is not read: the application sees the length and refuses it, in its own order.
             body = b"" if length > self._max_bytes else await self._gather(caller, is_known, head, receive)
         except ConnectionResetError:
-            return  # a body that breaks off is never taken for a shorter one
+            return  # a truncated body is never taken for a shorter one
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["CONTENT_LENGTH"] = str(len(body))  # without it Django reads nothing of a chunked body
@@ -111,7 +111,7 @@ class Bridge:
             async with asyncio.timeout(settings.BODY_SECONDS):
                 await self._large.take(caller)
         except TimeoutError:
-            raise Unavailable("Too many large bodies are on their way. Try again.", retry_after=5) from None
+            raise Unavailable("Too many large bodies are being received. Try again.", retry_after=5) from None
         try:
             await incoming.read(self._max_bytes)
         finally:
@@ -123,16 +123,16 @@ class Bridge:
         if await is_known():
             return
         if head.scope["path"].startswith("/api/"):
-            words = f"A valid API key is needed, before more than {SMALL} bytes are taken in."
+            words = f"A valid API key is needed to send more than {SMALL} bytes."
             raise Unauthorized(words, headers={"WWW-Authenticate": 'Bearer realm="memoryhub"'})
         raise TooLarge(f"Without signing in, at most {SMALL} bytes may be sent.")
 
-    # --- the answer ---
+    # --- the response ---
 
     async def _run(
         self, caller: Hashable, head: Head, environ: Any, receive: Receive, *, is_heavy: bool
     ) -> Answer | None:
-        """The application's answer; None when the client has left."""
+        """The application's response; None when the client has disconnected."""
         loop = asyncio.get_running_loop()
         client = _Client(receive, self._cancelling)
         timer = loop.call_later(LOOK_AFTER_SECONDS, client.watch)
@@ -164,7 +164,7 @@ class Bridge:
             client.forget()
 
     def _answer(self, environ: Any, work: Work) -> tuple[Answer, float]:
-        """The answer, and how many seconds of the processor it took."""
+        """The response, and the seconds of CPU time that it took."""
         before = time.thread_time()
         begun: list[tuple[str, list[tuple[str, str]]]] = []
         with doing(work):
@@ -180,7 +180,7 @@ class Bridge:
 
 
 class _Incoming:
-    """A body on its way: bounded in all, and in the time without a byte."""
+    """A body that is being received: its time is bounded, in all and without a byte."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -188,7 +188,7 @@ class _Incoming:
         self._left = float(settings.BODY_SECONDS)
 
     async def read(self, size: int) -> None:
-        """Read on, until there are more bytes than `size`, or all. Raises TooSlow, ConnectionResetError."""
+        """Read until there are more than `size` bytes, or all. Raises TooSlow, ConnectionResetError."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         end = now + self._left
@@ -209,7 +209,7 @@ class _Incoming:
 
 
 class _Client:
-    """Whether the client still waits. Before a thread has its request it is dropped; then its reads are cancelled."""
+    """Watches for a disconnect: the request is dropped before a thread has it; after that its reads are cancelled."""
 
     def __init__(self, receive: Receive, cancelling: ThreadPoolExecutor) -> None:
         self._receive, self._cancelling = receive, cancelling
@@ -219,7 +219,7 @@ class _Client:
         self.is_served = False
 
     def watch(self) -> None:
-        """Begin to watch it."""
+        """Start watching."""
         self._watching = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -232,7 +232,7 @@ class _Client:
             self._waiting.cancel()
 
     def forget(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._waiting = None
         if self._watching is not None:
             self._watching.cancel()

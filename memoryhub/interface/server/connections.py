@@ -1,6 +1,6 @@
-"""The open connections of this process: how many there may be, which of them are late, and what waits to be read.
+"""The open connections of this process: their number, their deadlines, and their unsent bytes.
 
-Each process counts for itself. Everything here runs on the event loop, so nothing is locked.
+Each process counts for itself. Everything here runs on the event loop, without locks.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge
 
 SHARE_OF_FILES = 3, 4  # of the files that a process may open, the part that connections may take
-SHARE_OF_ADDRESS = 4  # one address may have a fourth of all
-TICK_SECONDS = 0.5  # how exact deadlines are
-SLOWEST = 64 * 1024  # bytes a second: the time to send an answer grows with its size
+SHARE_OF_ADDRESS = 4  # one address may have a quarter of all
+TICK_SECONDS = 0.5  # the resolution of deadlines
+SLOWEST = 64 * 1024  # bytes per second: the time to send a response grows with its size
 
 OPEN = Gauge("memoryhub_connections", "Open connections of this process.")
 CUT = Metric("memoryhub_connections_cut_total", "Connections that this side has cut, by reason.", ["reason"])
@@ -29,21 +29,21 @@ class Watched(Protocol):
     deadline: float  # by the loop's clock, when expire() is due
 
     def expire(self) -> None:
-        """What was awaited has not come."""
+        """The deadline has passed."""
 
     def give_way(self) -> None:
-        """Close, while nothing is served on it, since others have no place."""
+        """Close this idle connection, since others have no place."""
 
 
 class Resting:
-    """Connections on which nothing is served, the longest first."""
+    """Idle connections, the longest idle first."""
 
     def __init__(self) -> None:
-        self.fresh: OrderedDict[Watched, None] = OrderedDict()  # nothing ever was, or what is asked is refused
+        self.fresh: OrderedDict[Watched, None] = OrderedDict()  # never served yet, or with a request that is refused
         self.kept: OrderedDict[Watched, None] = OrderedDict()
 
     def first(self) -> Watched | None:
-        """Which is closed first where places are wanting: of the fresh ones, the oldest."""
+        """The one to close first when places run out: the oldest fresh one, else the oldest kept one."""
         return next(iter(self.fresh), None) or next(iter(self.kept), None)
 
     def discard(self, one: Watched) -> None:
@@ -59,12 +59,12 @@ class Connections:
         self._by_address: Counter[str] = Counter()
         self._resting = Resting()
         self._resting_of: dict[str, Resting] = {}
-        self._unsent: dict[Watched, tuple[int, float, float]] = {}  # bytes, since when none went, until when all must
+        self._unsent: dict[Watched, tuple[int, float, float]] = {}  # bytes, last progress, deadline
         self._most = 0
         self._is_ticking = False
 
     def admit(self, one: Watched) -> bool:
-        """Take a new connection in; where all places are taken, a resting one gives way. False: there is no place."""
+        """Admit a new connection; when all places are taken, an idle one gives way. False: there is no place."""
         if not self._is_ticking:
             self._is_ticking = True
             self._most = most_connections()
@@ -100,7 +100,7 @@ class Connections:
         OPEN.set(len(self.open))
 
     def forget(self, one: Watched) -> None:
-        """It is no more. Safe to repeat."""
+        """Remove a connection. Idempotent."""
         if one not in self.open:
             return
         self.open.remove(one)
@@ -115,7 +115,7 @@ class Connections:
         OPEN.set(len(self.open))
 
     def rest(self, one: Watched, *, fresh: bool = False) -> None:
-        """Nothing is served on it for now. `fresh`: it is the first to give way."""
+        """Mark it idle. `fresh`: among the first to give way."""
         if one not in self.open:
             return
         self.wake(one)
@@ -126,15 +126,15 @@ class Connections:
             (resting.fresh if fresh else resting.kept)[one] = None
 
     def wake(self, one: Watched) -> None:
-        """Something is served on it. Safe to repeat."""
+        """Mark it in use. Idempotent."""
         self._resting.discard(one)
         if one.neighbour is not None and (mine := self._resting_of.get(one.neighbour)):
             mine.discard(one)
 
     def stalled(self, one: Watched) -> None:
-        """Its reader does not keep up: what it is sent is kept for a while, and for all of them only so much.
+        """Its client does not keep up: unsent bytes are kept for a bounded time, and UNSENT_BYTES of them in all.
 
-        Past UNSENT_BYTES the one is cut that has taken nothing for longest, of the address that keeps most.
+        Beyond that, the connection without progress for longest is cut, of the address with the most unsent bytes.
         """
         now = asyncio.get_running_loop().time()
         size = one.transport.get_write_buffer_size()
@@ -151,7 +151,7 @@ class Connections:
             self._cut(slow, "unsent")
 
     def flowing(self, one: Watched) -> None:
-        """Its reader keeps up again."""
+        """Its client keeps up again."""
         self._unsent.pop(one, None)
 
     def _cut(self, one: Watched, reason: str) -> None:
@@ -177,7 +177,7 @@ class Connections:
 
 
 def most_connections() -> int:
-    """CONNECTIONS, or what the system allows: the limit of open files is raised as far as it may be."""
+    """CONNECTIONS, or what the system allows: the limit of open files (RLIMIT_NOFILE) is raised as far as possible."""
     part, whole = SHARE_OF_FILES
     wanted = settings.CONNECTIONS * whole // part
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""A request's head, as the event loop reads it before a thread is taken: how much it is, and who seems to ask."""
+"""A request's head, as the event loop reads it before a thread is taken: its size, and the claimed caller."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Scope = MutableMapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The headers by their names in lower case; of one that is repeated, the last."""
+    """The headers by lower-case name; of a repeated one, the last."""
 
     scope: Scope
     headers: dict[bytes, bytes]
@@ -29,14 +29,14 @@ class Head:
 
     @property
     def address(self) -> str:
-        """What counts as the client's address; empty where the server does not know it."""
+        """The client's address, as budgets count it; empty where the server does not know it."""
         client = self.scope.get("client")
         told = [value.decode("latin-1") for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
         return neighbourhood(client_address(client[0] if client else "", told))
 
     @property
     def length(self) -> int | None:
-        """How many bytes the body is said to have; None when that is not said."""
+        """The Content-Length; None without a valid one."""
         told = self.headers.get(b"content-length", b"")
         return int(told) if told.isdigit() else None
 
@@ -46,13 +46,13 @@ class Head:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies, by a plain cut at each semicolon: enough to find one of ours."""
+        """The cookies, split at each semicolon: enough to find one of ours."""
         pairs = (pair.partition("=") for pair in self.headers.get(b"cookie", b"").decode("latin-1").split(";"))
         return {name.strip(): value.strip() for name, _, value in pairs}
 
     @property
     def wants_page(self) -> bool:
-        """Whether a person sees the answer."""
+        """Whether the response is for a person: a page."""
         accepts = self.headers.get(b"accept", b"")
         return (
             not self.scope["path"].startswith("/api/") and b"text/html" in accepts and b"hx-request" not in self.headers

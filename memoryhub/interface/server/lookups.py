@@ -1,5 +1,5 @@
-"""Short questions to the database from the event loop, few at a time and one caller not before another: who asks,
-before anything costly is done for them, and what long polls, streams and sockets read.
+"""Short database queries from the event loop, few at a time and fair to callers: to identify a caller before anything
+costly is done for it, and the reads of long polls, streams and sockets.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from memoryhub.interface.server.shares import Shares
 
 R = TypeVar("R")
 
-THREADS, AT_ONCE = 4, 3  # for short questions; of them, for who is not known yet
+THREADS, AT_ONCE = 4, 3  # for short queries; of them, for callers that are not known yet
 WAITING = 256  # of one address
 
 _places = Shares(AT_ONCE)
@@ -21,9 +21,9 @@ _readers = Shares(THREADS)
 
 
 async def look_up(address: str, function: Callable[[], R]) -> R:
-    """Run a short question to the database for a client who is not known yet. Raises RateLimited."""
+    """Run a short query for a client that is not known yet. Raises RateLimited."""
     if _places.waiting_of(address) >= WAITING:
-        raise RateLimited("Too many who are not known yet ask from this address at once.")
+        raise RateLimited("Too many concurrent requests of unknown clients from this address.")
     await _places.take(address)
     try:
         return await in_thread(function)
@@ -32,7 +32,7 @@ async def look_up(address: str, function: Callable[[], R]) -> R:
 
 
 async def read_for(caller: Hashable, function: Callable[[], R]) -> R:
-    """Run what a long poll, a stream or a socket reads: each caller has one of the threads, and rests after long work.
+    """Run a read of a long poll, stream or socket: each caller has one of the threads, and rests after long work.
 
     Cancelled, it still holds its place until the thread is free.
     """
@@ -50,7 +50,7 @@ async def read_for(caller: Hashable, function: Callable[[], R]) -> R:
     def give(done: asyncio.Future[R]) -> None:
         _readers.give(caller, seconds=seconds)
         if not done.cancelled():
-            done.exception()  # looked at, in case that nobody waits any more
+            done.exception()  # retrieved, in case nobody waits any more
 
     running = asyncio.ensure_future(in_thread(timed))
     running.add_done_callback(give)

@@ -1,7 +1,7 @@
-"""HTTP on the wire, in uvicorn's protocol: bounds of time and size before there is a request, and after its answer.
+"""HTTP on the wire, in uvicorn's protocol: bounds of time and size before a request exists, and after its response.
 
-What is refused here is answered as a problem. `connections` counts and watches; a deadline is an attribute that is
-looked at twice a second, so that a request pays for no timer.
+Refusals here are problems, too. `connections` counts and watches; a deadline is an attribute that is checked twice a
+second, so that a request pays for no timer.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from memoryhub.core.errors import HubError
 
 MAX_LINES = 200  # of headers: each line costs more than its bytes
-MAX_PIPELINED = 16  # requests that wait behind the one that is answered
-# Of a body in chunks, or sent in drops: so many pieces, and one more for each so many bytes.
+MAX_PIPELINED = 16  # requests that wait behind the one that is served
+# Of a body in chunks, or sent in small writes: so many pieces, and one more per so many bytes.
 FREE_PIECES, PIECE_BYTES = 1_000, 64
 MAX_FRAGMENTS = 1_000  # of a message on a socket
-# An ASGI extension: tells that this request's connection may be closed for another; a future that is done when it is.
+# An ASGI extension: this request's connection may be closed for another; returns a future, done once it is closed.
 GIVE_WAY = "memoryhub.give_way"
-# Who is refused may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
+# A refused client may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
-DROP_SECONDS = 0.01  # for each piece, of at most 256 kB, that any of them sends: who pours costs 25 MB a second at most
-MAX_REFUSED = 64  # connections without a place that are told so at one moment; more are just closed
+DROP_SECONDS = 0.01  # per piece of at most 256 kB that any of them sends: a flood is read at 25 MB/s at most
+MAX_REFUSED = 64  # concurrent refusals of connections without a place; more are just closed
 
 
 class _Lingering:
-    """The connections whose rest is read and dropped."""
+    """The connections whose remaining input is read and dropped."""
 
     def __init__(self) -> None:
         self._all: set[asyncio.Transport] = set()
@@ -46,7 +46,7 @@ class _Lingering:
         self._all.discard(one)
 
     def drop(self, one: asyncio.Transport) -> None:
-        """A piece came. The next is not read at once."""
+        """A piece arrived: pause before the next."""
         one.pause_reading()
         asyncio.get_running_loop().call_later(DROP_SECONDS * len(self._all), self._go_on, one)
 
@@ -59,7 +59,7 @@ _lingering = _Lingering()
 
 
 class _Out:
-    """What a request's cycle writes to: its connection, which does not close while the request still comes in."""
+    """What a request's cycle writes to: its connection, which does not close while the request still arrives."""
 
     __slots__ = ("close", "is_closing", "write")
 
@@ -68,11 +68,11 @@ class _Out:
 
 
 class Wire(HttpToolsProtocol):
-    """One connection. uvicorn's own timer of kept connections is not used: KEEP_ALIVE_SECONDS holds."""
+    """One connection. KEEP_ALIVE_SECONDS replaces uvicorn's own keep-alive timer."""
 
     neighbour: str | None = None
     deadline = inf
-    _refused = 0  # of the class: how many are told that there is no place
+    _refused = 0  # of the class: connections that are being refused for want of a place
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -81,14 +81,14 @@ class Wire(HttpToolsProtocol):
         self._error: HubError | None = None  # why the parser was stopped
         self._is_resting = True
         self._is_in_head = self._is_over = False
-        self._lingers: int | None = None  # bytes that are still dropped
+        self._lingers: int | None = None  # bytes that may still be read and dropped
         self._gone: asyncio.Future[None] | None = None
         self._head = self._lines = self._pieces = self._body = self._unended = 0
 
     # --- the connection ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Take it in, or say that there is no place."""
+        """Admit it, or refuse it for want of a place."""
         super().connection_made(transport)
         self.neighbour = neighbour_of(self.client)
         self._out = _Out(self)
@@ -110,7 +110,7 @@ class Wire(HttpToolsProtocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended, from whichever side."""
+        """It has ended, from either side."""
         connections.forget(self)
         _lingering.discard(self.transport)
         super().connection_lost(exc)
@@ -119,39 +119,39 @@ class Wire(HttpToolsProtocol):
             self._gone.set_result(None)
 
     def _let_go(self) -> None:
-        """Drop what refers to this object, or it would stay, with the parser's memory, until a rare full collection."""
+        """Break the reference cycles, which would keep this object and the parser's memory until a full collection."""
         self.cycle = self.scope = self._out = None  # type: ignore[assignment]
         self.pipeline.clear()
 
     def give_way(self) -> None:
-        """Close, while nothing is served on it."""
+        """Close the idle connection."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def expire(self) -> None:
-        """Refuse a head that takes too long; close what rests, and what does not end."""
+        """Refuse a head that takes too long; close an idle connection, and one that does not end."""
         if self._lingers is not None or self.transport.is_closing():
             self.transport.abort()
         elif self._is_in_head or not self._is_resting:
             from memoryhub.core.errors import TooSlow
 
             CUT.labels("slow_head").inc()
-            self._refuse(TooSlow(f"The head of a request may take {settings.HEADER_SECONDS} seconds."))
+            self._refuse(TooSlow(f"The head of a request must arrive within {settings.HEADER_SECONDS} seconds."))
         else:
             self.give_way()
             self.deadline = self.loop.time() + LINGER_SECONDS
 
     def pause_writing(self) -> None:
-        """The reader does not keep up."""
+        """The client does not keep up."""
         super().pause_writing()
         connections.stalled(self)
 
     def resume_writing(self) -> None:
-        """The reader keeps up again."""
+        """The client keeps up again."""
         super().resume_writing()
         connections.flowing(self)
 
     def close(self) -> None:
-        """Close when all is sent; where the request still comes in, its rest is dropped first."""
+        """Close once all is sent; where the request still arrives, its rest is dropped first."""
         if self._lingers is not None or self.transport.is_closing():
             return
         if self.cycle is not None and self.cycle.more_body:
@@ -168,10 +168,10 @@ class Wire(HttpToolsProtocol):
         self.flow.resume_reading()
         self.transport.write_eof()
 
-    # --- what comes in ---
+    # --- input ---
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless it is over."""
+        """Feed the parser, unless the connection is over."""
         if self._lingers is not None:
             self._lingers -= len(data)
             if self._lingers < 0:
@@ -187,7 +187,7 @@ class Wire(HttpToolsProtocol):
         was_in_head = self._is_in_head
         super().data_received(data)
         if self._is_in_head and was_in_head:
-            # A line that has no end is known to nobody else; what has ended was counted by on_header, too.
+            # An unterminated line reaches no callback; what has ended was counted by on_header, too.
             self._unended += len(data)
             if self._unended > 2 * settings.HEADER_BYTES:
                 self._refuse(self._too_long())
@@ -213,14 +213,14 @@ class Wire(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the application bounds what follows."""
+        """The head is complete: the application bounds what follows."""
         if len(self.pipeline) >= MAX_PIPELINED:
             from memoryhub.core.errors import RateLimited
 
             self._stop(RateLimited(f"At most {MAX_PIPELINED} requests may wait on one connection."))
         self._is_in_head = False
         self.deadline = inf
-        connections.wake(self)  # not before: who sends half a head holds no place that another needs
+        connections.wake(self)  # not before: an incomplete head holds no place that another needs
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
@@ -228,7 +228,7 @@ class Wire(HttpToolsProtocol):
             self.scope["extensions"] = {GIVE_WAY: self._offer}  # type: ignore[dict-item]  # not one of the standard
 
     def _offer(self) -> "asyncio.Future[None]":
-        """The request waits for a refusal, or for asking too often: until its answer another may have the place."""
+        """The request waits for a delayed response: until then its place may go to another."""
         connections.rest(self, fresh=True)
         self._gone = self.loop.create_future()
         if self.transport.is_closing():
@@ -242,7 +242,7 @@ class Wire(HttpToolsProtocol):
         if self._pieces > FREE_PIECES + self._body // PIECE_BYTES:
             from memoryhub.core.errors import Invalid
 
-            self._stop(Invalid("The body comes in too many tiny pieces."))
+            self._stop(Invalid("The body arrives in too many tiny pieces."))
         super().on_body(body)
 
     def _stop(self, error: "HubError") -> None:
@@ -258,10 +258,10 @@ class Wire(HttpToolsProtocol):
         words = f"The headers may have at most {settings.HEADER_BYTES} bytes and {MAX_LINES} lines."
         return HeadersTooLarge(words)
 
-    # --- what goes out ---
+    # --- output ---
 
     def on_response_complete(self) -> None:
-        """The next request that waits, or rest."""
+        """Serve the next request that waits, or become idle."""
         self.server_state.total_requests += 1
         if self._lingers is not None or self.transport.is_closing():
             return
@@ -271,7 +271,7 @@ class Wire(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self.cycle.more_body:
-            self._linger()  # it was answered early, and what is left of the body is nobody's
+            self._linger()  # it was answered early: the rest of the body is not read
         else:
             self._is_resting = not self._is_in_head
             seconds = settings.KEEP_ALIVE_SECONDS if self._is_resting else settings.HEADER_SECONDS
@@ -279,15 +279,15 @@ class Wire(HttpToolsProtocol):
             connections.rest(self)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP (400), or is too long (414, 431), and close the connection."""
+        """Refuse what is not HTTP (400), or is too long (414, 431), and close the connection."""
         # The server imports this module before it sets up Django, which the problems need.
         from memoryhub.core.errors import Invalid
 
-        wrong = Invalid("This cannot be read as an HTTP request: its method, address or a header is wrong.")
+        wrong = Invalid("This is not a valid HTTP request: its method, address or a header is malformed.")
         self._refuse(self._error or wrong)
 
     def _refuse(self, error: "HubError") -> None:
-        """Answer what comes in with a problem, in its turn, and close."""
+        """Refuse what arrives with a problem, in its turn, and close."""
         self._is_over = True
         running = self.cycle is not None and not self.cycle.response_complete
         if running and not self.cycle.more_body:
@@ -312,21 +312,21 @@ class Wire(HttpToolsProtocol):
         self._linger()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over, which goes on to count."""
+        """Hand the connection over, which continues to count."""
         connections.forget(self)
         super().handle_websocket_upgrade()
         self._let_go()
 
 
 class WireSocket(WebSocketsSansIOProtocol):
-    """A WebSocket's connection: it counts as one, and a reader that takes nothing is cut, also of pongs."""
+    """A WebSocket's connection: it counts as one, and a client that reads nothing, not even pongs, is disconnected."""
 
     neighbour: str | None = None
     deadline = inf
-    _lingers = False  # what still comes is dropped
+    _lingers = False  # what still arrives is dropped
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it. Until it is accepted, another may have its place."""
+        """Count it. Until it is accepted, its place may go to another."""
         super().connection_made(transport)
         self.close_timeout = LINGER_SECONDS
         self.neighbour = neighbour_of(self.client)
@@ -334,7 +334,7 @@ class WireSocket(WebSocketsSansIOProtocol):
         connections.rest(self, fresh=True)
 
     async def send(self, message: Any) -> None:
-        """What the application says. Once it has said that it is over, another may have the place."""
+        """Send the application's message. After its close, the place may go to another."""
         await super().send(message)
         if message["type"] == "websocket.accept":
             connections.wake(self)
@@ -342,30 +342,30 @@ class WireSocket(WebSocketsSansIOProtocol):
             connections.rest(self, fresh=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended, from whichever side."""
+        """It has ended, from either side."""
         connections.forget(self)
         _lingering.discard(self.transport)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The reader does not keep up."""
+        """The client does not keep up."""
         super().pause_writing()
         connections.stalled(self)
 
     def resume_writing(self) -> None:
-        """The reader keeps up again."""
+        """The client keeps up again."""
         super().resume_writing()
         connections.flowing(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless it is over."""
+        """Feed the parser, unless the connection is over."""
         if self._lingers:
             _lingering.drop(self.transport)
         else:
             super().data_received(data)
 
     def handle_parser_exception(self) -> None:
-        """End it with the code that says why. Its peer may still be sending, and a reset would lose the code."""
+        """Close it with the fault's code. Its peer may still be sending, and a reset would lose the code."""
         told = self.conn.close_sent
         assert told is not None
         self._lingers = self.close_sent = True
@@ -377,22 +377,22 @@ class WireSocket(WebSocketsSansIOProtocol):
         connections.rest(self, fresh=True)
 
     def handle_cont(self, event: Any) -> None:
-        """A part of a message. Empty ones are no end of them."""
+        """A part of a message. Their number is bounded, since empty ones add no bytes."""
         if len(self.frames) >= MAX_FRAGMENTS:
             self.transport.abort()
             return
         super().handle_cont(event)
 
     def expire(self) -> None:
-        """Never due: pings find a peer that is gone."""
+        """Never due: pings detect a dead peer."""
 
     def give_way(self) -> None:
-        """End at once."""
+        """Close immediately."""
         self.transport.abort()
 
 
 def neighbour_of(client: tuple[str, int] | None) -> str | None:
-    """What counts as the address of a peer; None for a named proxy, and for a Unix socket, where one stands, too."""
+    """The peer's address, as budgets count it; None for a trusted proxy, or a Unix socket, behind which one is."""
     if client is None or is_proxy(client[0]):
         return None
     return neighbourhood(client[0])

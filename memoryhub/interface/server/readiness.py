@@ -1,7 +1,7 @@
-"""`/healthz` and `/readyz`, on the event loop: no thread that waits for anything else keeps them waiting.
+"""`/healthz` and `/readyz`, on the event loop: no busy thread can delay them.
 
-What `/readyz` tells is at most STATE_SECONDS old and was looked up once, however many ask, so that asking costs next to
-nothing. What takes longer than PATIENCE_SECONDS to look up is told to give no answer.
+The state in `/readyz` is at most STATE_SECONDS old and is looked up once for all probes, so that a probe costs next to
+nothing. A dependency that takes longer than PATIENCE_SECONDS is reported as `no answer`.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 STATE_SECONDS = 1.0
 PATIENCE_SECONDS = 0.8
 SILENT_SECONDS = 6  # beat has the worker sweep every two
-# One address may ask so often in a second; what it asks beyond is answered later, so that it cannot keep the loop busy.
+# Probes per second of one address; those beyond are delayed, so that they cannot keep the loop busy.
 MOST_A_SECOND, LATER_SECONDS = 20, 0.5
 
 _LOOK = """
@@ -44,7 +44,7 @@ from heartbeat where part = 'worker'
 
 
 class _Part:
-    """What is known of one dependency; looked up on a thread of its own, by one caller for all."""
+    """The state of one dependency; looked up on a thread of its own, once for all probes."""
 
     def __init__(self, name: str, look: Callable[[], dict[str, str]]) -> None:
         self._name, self._look = name, look
@@ -69,20 +69,20 @@ class _Part:
 
 
 class Pace:
-    """How often each address has asked in this second."""
+    """The number of each address's probes in this second."""
 
     def __init__(self) -> None:
-        self._asked: Counter[str] = Counter()
+        self._probes: Counter[str] = Counter()
         self._until = 0.0
 
     def is_too_quick(self, address: str) -> bool:
-        """Count one more; whether that is too much."""
+        """Count one more; returns whether that is too many."""
         now = asyncio.get_running_loop().time()
         if now > self._until:
-            self._asked.clear()
+            self._probes.clear()
             self._until = now + 1
-        self._asked[address] += 1
-        return self._asked[address] > MOST_A_SECOND
+        self._probes[address] += 1
+        return self._probes[address] > MOST_A_SECOND
 
 
 @cache
@@ -111,7 +111,7 @@ def _standby() -> dict[str, str]:
         state = durability.standbys()
     except Error:
         connection.close()
-        return {}  # of the database it is told already
+        return {}  # the database's state is reported already
     return {"standby": state} if state else {}
 
 
@@ -128,15 +128,15 @@ _parts = (_Part("database", _database), _Part("standby", _standby), _Part("valke
 
 
 async def healthz(scope: Scope, receive: Receive, send: Send) -> None:
-    """The process answers. Asks nothing of anybody."""
+    """The process responds. Checks no dependency."""
     await _answer(scope, send, 200, {"status": "ok"})
 
 
 async def readyz(scope: Scope, receive: Receive, send: Send) -> None:
-    """Whether it can serve: each dependency's state; 503 while the database, without which it cannot, is missing.
+    """Whether it can serve: each dependency's state; 503 while the database, without which it cannot, is away.
 
-    Without Valkey or the worker everything that is asked still works, and the rest happens later; while a synchronous
-    standby is away, what is read is answered.
+    Without Valkey or the worker every request still works, and background work happens later; while a synchronous
+    standby is away, reads still work.
     """
     body: dict[str, str] = {}
     if scope["method"] in ("GET", "HEAD"):
@@ -151,8 +151,8 @@ async def _answer(scope: Scope, send: Send, status: int, told: Mapping[str, str]
     request_id = request_id_from(sent.get(b"x-request-id"))
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     body = dump(told)
-    if scope["method"] not in ("GET", "HEAD"):  # only reading: another method is refused as everywhere else
-        refusal = MethodNotAllowed("Only GET is for this address.", headers={"Allow": "GET"})
+    if scope["method"] not in ("GET", "HEAD"):  # other methods are refused as everywhere else
+        refusal = MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET"})
         status, headers, body = problem(refusal, request_id)
     headers |= {"Content-Length": str(len(body)), "X-Content-Type-Options": "nosniff", "X-Request-Id": request_id}
     count(scope["path"].strip("/"), scope["method"], status)

@@ -16,11 +16,11 @@ from memoryhub.interface.server.heads import Head
 
 log = structlog.get_logger("memoryhub.request")
 
-DOOR = "refused"  # in the metrics: it was not looked up which it would have been
+DOOR = "refused"  # in the metrics: the route is not resolved
 
 
 async def refuse(head: Head | None, scope: Any, send: Any, error: HubError) -> None:
-    """Answer with the refusal, and close when there is a body that nobody has read."""
+    """Respond with the refusal, and close when there is an unread body."""
     sent_id = head.headers.get(b"x-request-id") if head else None
     request_id = request_id_from(sent_id.decode("latin-1") if sent_id else None)
     status, told, body = problem(error, request_id)

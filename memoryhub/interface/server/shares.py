@@ -1,31 +1,31 @@
-"""Places that callers share: who comes often waits behind who comes seldom, and nobody can hold all of them."""
+"""Fair shares of places: a frequent caller waits behind a rare one, and none can hold all of them."""
 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 
-# A caller may hold up to so many times the places that are free: while it is alone, and beside others.
+# A caller's share, as a multiple of the places that are free: while it is alone, and beside others.
 ALONE, BESIDE = 0.2, 0.06
-ALONE_SECONDS = 0.25  # without another
-# A place that is held for so long waits for something, as a rule: a caller's others do not wait for it beside others.
+ALONE_SECONDS = 0.25  # without another caller
+# A place that is held for so long usually waits for something: beside others it no longer counts against its caller.
 WAITS_SECONDS = 1.0
-# Beside others, a place of work that took so much of the processor counts as held for so many times that afterwards.
+# Beside others, work that took so much CPU time counts as held for so many times that afterwards.
 LONG_SECONDS, REST = 0.002, 2.0
-LOOK_SECONDS = 0.1  # how often it is looked who may have a place by now, while somebody waits
+LOOK_SECONDS = 0.1  # how often the shares are checked again, while somebody waits
 
 
 class Shares:
-    """So many places. Used on one event loop.
+    """A number of places, shared by callers on one event loop.
 
-    A caller gets one more while it holds less than a share of those that are free (dynamic thresholds, Choudhury and
-    Hahne, 1998): alone it gets three of sixteen, beside others one, and whoever comes next finds one free at once. Who
-    has to wait is served in turns, a place each. So few, since threads that compute have one processor among them; of
-    that, who computes for long has a third beside others, since it rests in between, while its place is free for them.
+    A caller gets another place while it holds less than a share of those that are free (dynamic thresholds, Choudhury
+    and Hahne, 1998): alone it gets three of sixteen, beside others one, so that the next caller finds one free. Those
+    that wait are served round robin, a place each. The shares are small, since computing threads share one processor;
+    beside others, a caller that computes for long gets a third of it: it rests in between, and its place is free then.
     """
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._held: dict[Hashable, list[float]] = {}  # since when, the latest last
+        self._held: dict[Hashable, list[float]] = {}  # since when; the latest last
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self.waiting = 0
         self._last: Hashable = None  # who came last, and until when it counts as being beside others
@@ -33,11 +33,11 @@ class Shares:
         self._is_looking = False
 
     def waiting_of(self, caller: Hashable) -> int:
-        """How many of this caller's wait."""
+        """How many requests of this caller wait."""
         return len(self._waiting.get(caller, ()))
 
     async def take(self, caller: Hashable) -> None:
-        """Get a place, and wait for it where need be. Cancelled, it holds none."""
+        """Take a place, and wait for it if needed. Cancelled, it holds none."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if caller != self._last:
@@ -55,11 +55,11 @@ class Shares:
             if turn.cancelled():
                 self._withdraw(caller, turn)
             else:
-                self.give(caller)  # it was given in this very moment
+                self.give(caller)  # it was granted at this very moment
             raise
 
     def give(self, caller: Hashable, *, seconds: float = 0.0) -> None:
-        """Give a place back, to whoever is next. `seconds`: of the processor, that its work took."""
+        """Return a place, for the next caller. `seconds`: the CPU time of its work."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._free += 1

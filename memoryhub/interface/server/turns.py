@@ -1,6 +1,6 @@
 """Requests with one Idempotency-Key: one at a time has a thread, a few wait on the event loop, more are refused.
 
-Two processes may still work on one key at a moment: its unique row in the database makes one wait (core.idempotency).
+Two processes may still race for one key: its unique row in the database makes one wait (core.idempotency).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class Turns:
         """Wait for the key's turn. Raises RateLimited when too many do. Cancelled, it has none."""
         lock, count = self._turns.get(key) or (asyncio.Lock(), 0)
         if count >= settings.WAITERS_PER_IDEMPOTENCY_KEY:
-            words = f"{count} requests with this Idempotency-Key are under way. Wait for their answer."
+            words = f"{count} requests with this Idempotency-Key are in progress. Wait for their response."
             raise RateLimited(words, retry_after=2)
         self._turns[key] = lock, count + 1
         try:

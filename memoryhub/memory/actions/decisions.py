@@ -52,7 +52,7 @@ def record(viewer: Viewer, *, item: NewDecision, task: TaskRef | None = None) ->
 def _insert(
     viewer: Viewer, verb: str, label: LabelRef, task_id: UUID, item: Replacement, old: models.Decision | None = None
 ) -> UUID | None:
-    """Store a decision with its event; None when its `action_key` or `client_ref` is taken. `old`: which it replaces."""
+    """Store a decision with its event; None when its `action_key` or `client_ref` is taken. `old`: the one replaced."""
     row_id, event_id = new_id(), new_id()
     action_key = item.action_key or (old.action_key if old else None)
     row = columns_of(

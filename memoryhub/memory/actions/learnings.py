@@ -48,7 +48,7 @@ def log(viewer: Viewer, *, item: NewLearning) -> tuple[UUID, bool]:
 def add(
     viewer: Viewer, label: LabelRef, item: NewLearning, *, task_id: UUID | None = None, source: UUID | None = None
 ) -> tuple[UUID, bool]:
-    """Store a learning with its keys and event, unless its `source` or `client_ref` has one; the id, and whether new."""
+    """Store a learning, its keys and its event, once per `source` and `client_ref`; its id, and whether it is new."""
     row_id, event_id = new_id(), new_id()
     text = text_of(Learning, item)
     row = columns_of(

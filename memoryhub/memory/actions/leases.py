@@ -227,8 +227,11 @@ def fail(viewer: Viewer, *, task: TaskRef, token: int, outcome: Any = None) -> T
 def _end(viewer: Viewer, verb: str, task: TaskRef, token: int, status: TaskStatus, outcome: Any) -> Task:
     held = _held(viewer, task.id, token)
     if held.status == TaskStatus.ESCALATED:
-        detail = "The task is escalated: take the answer or cancel the escalation first."
-        raise Conflict(Code.WRONG_STATE, detail, state=held.status)
+        raise Conflict(
+            Code.WRONG_STATE,
+            "The task is escalated: take the answer or cancel the escalation first.",
+            state=held.status,
+        )
     finish(held, status, outcome)
     save(held)
     record(viewer, verb, held)

@@ -40,7 +40,7 @@ def task_of(viewer: Viewer, new: Any) -> Ref | None:
 
 
 def label_for(viewer: Viewer, new: NewRow, task: TaskRef | None) -> LabelRef:
-    """The label of a new row: the one it names, else the task's, else internal. Raises Forbidden above one's clearance."""
+    """The label that a new row names, else the task's, else internal. Raises Forbidden above one's clearance."""
     sensitivity = level_value(new.sensitivity)
     compartments: Sequence[str] | None = None if isinstance(new.compartments, UnsetType) else new.compartments
     base = label_by_id(task.label_id) if task is not None else None

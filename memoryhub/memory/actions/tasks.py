@@ -87,7 +87,7 @@ def update(
     """
     row = lock(viewer, task.id)
     if expected != (row.version, mark_of(row.change_id or row.clock_id)):
-        raise PreconditionFailed("The task has changed since.", version=row.version)
+        raise PreconditionFailed("The task was changed meanwhile.", version=row.version)
     refuse_human_owned(viewer, row)
     status = change.status
     if status is not UNSET and status != row.status:

@@ -46,8 +46,7 @@ class Versioned(Labelled):
 
 
 class Fact(Versioned):
-    """A key's row: its newest version. It is never removed, so that version numbers continue when it is created again.
-    """
+    """A key's row: its newest version. It is never removed, so that version numbers continue after a deletion."""
 
     # Keys are ASCII; in this collation a prefix is a range of the index, whatever the database's default is.
     key = models.CharField(max_length=200, db_collation="C")

@@ -105,8 +105,7 @@ class SearchVector(models.Model):
 
 
 class SearchVectorDue(models.Model):
-    """A row without a vector yet. `claim`: of the worker that has it, until `after`; `tries`: refusals by the endpoint.
-    """
+    """A row without a vector yet. `claim`: of the worker that has it, until `after`; `tries`: refusals so far."""
 
     row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)

@@ -32,8 +32,7 @@ class Receipt(Schema):
 
 
 class Alert(Row):
-    """`acknowledged_at`: by the reader; null also when it was not sent to them. The last three members: for its sender.
-    """
+    """`acknowledged_at`: by the reader; null also when it was not sent to them. The last three: for its sender only."""
 
     task: OfTask
     insight: Annotated[str, InText(b'""')]
@@ -49,9 +48,7 @@ class Alert(Row):
 
 
 class PushedAlert(Row):
-    """An alert in a stream. `insight` is null when it is confidential: `GET /alerts/{id}` opens it; the read is
-    recorded.
-    """
+    """An alert in a stream. `insight` is null when it is confidential: `GET /alerts/{id}` opens it and records that."""
 
     insight: str | None
     severity: Severity

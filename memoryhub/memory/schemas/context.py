@@ -25,7 +25,7 @@ def context_schema() -> type[msgspec.Struct]:
     """The schema of a context, from the registered kinds."""
     words = [(kind.plural, list[kind.schema]) for kind in KINDS.values() if kind.in_words]  # type: ignore[name-defined]
     about = (
-        "The part of a task's memory that fits into `budget` tokens; what people said is first, in a quarter at most."
+        "What of a task's memory fits into `budget` tokens; what people said comes first, in at most a quarter of it."
         " `tokens`: an estimate, one third of the bytes of the rows' JSON."
     )
     return msgspec.defstruct(

@@ -94,8 +94,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a schema is read. `columns`: one per field, in order; `decoder`: of the members of its text, into a Struct.
-    """
+    """How a schema is read. `columns`: one per field, in order; `decoder`: from the JSON of its text to a Struct."""
 
     columns: tuple[str, ...]
     decoder: msgspec.json.Decoder[Any]

@@ -63,9 +63,7 @@ def _client() -> httpx.Client:
 
 
 def embed(texts: Sequence[str], *, seconds: float) -> list[str]:
-    """The vector of each text, normalised to length 1, in pgvector's notation. Raises Away, Refused; waits about
-    `seconds`.
-    """
+    """The vector of each text, of length 1, in pgvector's notation. Raises Away, Refused; waits for about `seconds`."""
     body = {
         "model": settings.EMBEDDINGS_MODEL,
         "input": [text[:MAX_TEXT] for text in texts],

@@ -76,8 +76,7 @@ def any_of(terms: Sequence[str]) -> str:
 class Look(NamedTuple):
     """One read of a cell: the query that its rows must match, and how many of the newest are taken (None: all).
 
-    `walks`: scan from the newest row until there are enough, instead of the words' index, which returns all of a
-    cell's.
+    `walks`: scan from the newest row until there are enough, and not the words' index, which returns all of a cell's.
     """
 
     cell: int

@@ -56,7 +56,7 @@ def catch_up(team: int) -> None:
 
 
 def follow(team: int, *, wait: bool = False) -> bool:
-    """Index the next events of the team's ledger; False when there are none, or (without `wait`) another worker is at
+    """Index the next events of the team's ledger; False when there are none, or (without `wait`) another worker does
     it.
     """
     viewer = system_viewer(team)

@@ -70,7 +70,7 @@ def _first(text: str, heads: set[str]) -> int:
 
 
 def _likely(sought: Sought) -> re.Pattern[str]:
-    """What a piece of a lower-case ASCII text that may match contains. A stem begins with its word's first letter."""
+    """What a lower-case ASCII text contains where it may match. A stem begins with its word's first letter."""
     words = {term[0] for term in sought.terms if term.isascii() and term.isalpha()}
     exact = {term for term in sought.terms if not (term.isascii() and term.isalpha())} | sought.parts
     ways = [rf"(?<![a-z0-9])[{''.join(sorted(words))}]"] if words else []

@@ -23,8 +23,7 @@ def searched_types() -> tuple[str, ...]:
 
 
 def indexed_text(kind: Kind, text: dict[str, Any], row: Any) -> str:
-    """The text of a row that is indexed, one member per line. `text`: its free text; what does not open has no words.
-    """
+    """The indexed text of a row, one member per line. `text`: its free text; what does not open has no words."""
     values = [text[name] if name in text else getattr(row, name, None) for name in kind.searched]
     return "\n".join(plain_text(value) for value in values if not isinstance(value, Raw) and value)
 

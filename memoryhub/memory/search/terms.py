@@ -38,8 +38,7 @@ class Source:
 
 @dataclass(slots=True)
 class Doc:
-    """A row's terms with their positions (none where the row is sealed), its length in words, and its words' own forms.
-    """
+    """A row's terms with their positions (none where it is sealed), its length in words, and its words' own forms."""
 
     source: Source
     terms: dict[str, list[int]] = field(default_factory=dict)

@@ -58,8 +58,7 @@ def normalise(text: str) -> str:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at the same position, its parts.
-    """
+    """The terms of a text. An identifier (`HAT-1234`, `order_id`) gives its whole and, at its position, its parts."""
     position = 0
     is_plain = text.isascii()
     for run in _ASCII_RUN.finditer(text.lower()) if is_plain else _RUN.finditer(text):

@@ -78,7 +78,8 @@ on conflict do nothing
 
 
 def follow(team: int) -> int:
-    """Make all rows of a team that lack a vector due, at its first call; returns the failures of its requests in a row.
+    """Make a team's rows without a vector due, when it is first followed; returns the failures of its requests in a
+    row.
 
     Call it in a transaction of the team's system viewer.
     """

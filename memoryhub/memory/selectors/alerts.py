@@ -1,4 +1,4 @@
-"""Alerts: those to a member, those that a member has sent, and who has acknowledged."""
+"""Reading alerts: those sent to a member, those that a member has sent, and their receipts."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ STATES = ("open", "acknowledged", "all")
 
 @dataclass(slots=True)
 class AlertFilters:
-    """What a list is narrowed by. `sent`: what the viewer has sent, whatever its state; else what was sent to them."""
+    """Filters of a list. `sent`: what the viewer has sent, in any state; else what was sent to them."""
 
     state: str = "open"
     sent: bool = False
@@ -27,7 +27,7 @@ class AlertFilters:
 
 
 class StoredAlert(Stored[Alert]):
-    """An alert as one member sees it. `is_mine`: it was sent to them; `acknowledged`: by how many, for its sender."""
+    """An alert as one member sees it. `is_mine`: it was sent to them; `acknowledged`: by how many (for its sender)."""
 
     __slots__ = ("acknowledged", "is_mine", "is_sent", "recipients", "task_id")
 
@@ -79,9 +79,9 @@ _STATES = {
 def alerts(
     viewer: Viewer, filters: AlertFilters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
 ) -> Fitted[StoredAlert]:
-    """Up to `limit` alerts below `position` (an id), newest first; above it, oldest first, `backwards`.
+    """Up to `limit` alerts below `position` (an id), newest first; `backwards`: above it, oldest first.
 
-    Read no further than `most_bytes` hold. What has expired is delivered no more; its sender still sees it.
+    Reads up to about `most_bytes`. An expired alert is no longer delivered; its sender still sees it.
     """
     where = ["r.author_id = %(own)s::uuid"] if filters.sent else [_STATES[filters.state], _LIVES]
     return _rows(viewer, filters, where, position, backwards, limit, most_bytes)
@@ -97,13 +97,13 @@ def find_alert(viewer: Viewer, alert_id: UUID) -> StoredAlert:
 
 
 def to_push(viewer: Viewer, ids: Collection[UUID]) -> dict[UUID, StoredAlert]:
-    """Id -> alert, of those that have not expired; by the team's own viewer, for the streams of its recipients."""
+    """Id -> alert, of those that have not expired; by the system viewer, for the streams of their recipients."""
     rows = _rows(viewer, AlertFilters(ids=list(ids)), [_LIVES], None, False, len(ids)) if ids else []
     return {row.id: row for row in rows}
 
 
 def receipts(viewer: Viewer, alert_id: UUID) -> list[Receipt]:
-    """Whom the viewer's own alert was sent to, by name."""
+    """The recipients of the viewer's own alert, by name."""
     return [
         Receipt(*row)
         for row in run(

@@ -1,7 +1,7 @@
-"""What an agent that takes a task up should know, within a budget of tokens.
+"""A task's context: what its next agent should know, within a budget of tokens.
 
-Each part gets its share first, in order of use, so that a long one does not crowd out the others; what is left of the
-budget then goes to the rest, in the same order. What found no room is counted.
+Each part gets its share first, in order of usefulness, so that a long one does not crowd out the others; what is left
+of the budget then goes to the rest, in the same order. What does not fit is counted.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from memoryhub.memory.selectors.learnings import Relevant
 from memoryhub.memory.selectors.memories import MemoryFilters
 
 DEFAULT_BUDGET, MIN_BUDGET, MAX_BUDGET = 4000, 200, 100_000  # tokens
-BYTES_PER_TOKEN = 3  # of JSON in UTF-8: an estimate on the safe side, since every model counts its own way
-SMALLEST = 100  # tokens: no row is shorter, so with less than that left nothing more is looked at
+BYTES_PER_TOKEN = 3  # of JSON in UTF-8: a conservative estimate, since tokenizers differ
+SMALLEST = 100  # tokens: no row is shorter, so with less than that left nothing more is tried
 IMPORTANT = 0.7
 WORDS = 0.25  # of the budget, at most, for what people have said
-CANDIDATES = 200  # rows that are looked at for a part
+CANDIDATES = 200  # rows that are read for a part
 MOST_BYTES = 2 * 1024 * 1024  # of them: several times what the largest budget holds
 LEARNINGS = 20
 COUNTED = 1000  # of what is left out; beyond it is "at least"
@@ -35,7 +35,7 @@ COUNTED = 1000  # of what is left out; beyond it is "at least"
 
 @dataclass(slots=True)
 class _Part:
-    """Rows of one kind in their order, and their share of the budget."""
+    """Rows of one kind, in order, and their share of the budget."""
 
     kind: str
     share: float
@@ -44,14 +44,14 @@ class _Part:
 
 @dataclass(slots=True)
 class _Packed:
-    """What has found room. A row is rendered once, since rendering records who reads what is confidential."""
+    """What fits. A row is rendered once, since rendering a confidential row is recorded."""
 
     left: int
     chosen: dict[str, dict[Any, Any]] = field(default_factory=dict)
     _made: dict[Any, tuple[Any, int]] = field(default_factory=dict)
 
     def add(self, part: _Part, limit: int) -> None:
-        """Take the part's rows while they fit into `limit` tokens; one that is too long is passed over."""
+        """Take the part's rows while they fit into `limit` tokens; one that is too long is skipped."""
         chosen = self.chosen.setdefault(part.kind, {})
         for row in part.rows:
             work.check()
@@ -70,7 +70,7 @@ class _Packed:
 
 
 def tokens(row: Any) -> int:
-    """About how many tokens a row's JSON takes, rounded up."""
+    """The estimated number of tokens of a row's JSON, rounded up."""
     return -(-len(msgspec.json.encode(row)) // BYTES_PER_TOKEN)
 
 
@@ -79,8 +79,8 @@ def of_task(
 ) -> dict[str, Any]:
     """The rows of a task that fit into `budget` tokens, and how many others there are.
 
-    `filters`: the task, and what narrows its observations (tags concern no other) and decisions; `facts`: the task's;
-    `learnings`: the most relevant first. Of a part at most CANDIDATES rows, of MOST_BYTES, are looked at.
+    `filters`: the task, and what narrows its decisions and observations (tags: only these); `facts`: the task's;
+    `learnings`: the most relevant first. Reads at most CANDIDATES rows and MOST_BYTES per part.
     """
 
     def observed(**narrowed: Any) -> list[Stored[Observation]]:
@@ -122,7 +122,7 @@ def of_task(
 
 
 def _said(viewer: Viewer, filters: MemoryFilters) -> list[_Part]:
-    """What people have said of the task, a part a kind; tags, and whose memory it is, concern none of it."""
+    """What people have said of the task, one part per kind; filters by tag and author do not apply."""
     mine = MemoryFilters(task=filters.task, task_key=filters.task_key, after_seq=filters.after_seq)
     return [
         _Part(kind.plural, WORDS, memories.rows(viewer, kind.schema, mine, limit=CANDIDATES, most_bytes=MOST_BYTES))

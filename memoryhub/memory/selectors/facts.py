@@ -1,7 +1,7 @@
-"""Reading facts: by key (which may stand for several rows, one a label), many at once, as they were, and their history.
+"""Reading facts: by key (which may have several rows, one per label), in bulk, as of a moment, and their history.
 
-What a reader is told of a fact is on disk first: a version that a crash takes back, and another writer then makes
-anew, would have the ETag of the one that was read.
+A fact is durable before it is returned: a version that a crash takes back, and that another writer then makes, would
+have the ETag of the one that was read.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ MOST_IN_A_PACKAGE = 200
 class StoredFact(Stored[Fact]):
     """One version of a fact as it was read; `change`: the event that made it.
 
-    `text_id`: of the row which was read: the fact's, or for one of the history the version's. `over`: past its time to
-    live. `fresh`: so young that it may not be on disk.
+    `text_id`: the id of the row that was read: the fact's, or for the history the version's. `over`: past its time to
+    live. `fresh`: so new that it may not be durable.
     """
 
     __slots__ = ("deleted", "fresh", "over", "text_id")
@@ -37,7 +37,7 @@ class StoredFact(Stored[Fact]):
     def __init__(self, text_id: UUID, over: bool, fresh: bool, deleted: bool, *columns: Any) -> None:
         super().__init__(Fact, *columns)
         self.text_id, self.over, self.fresh, self.deleted = text_id, over, fresh, deleted
-        # The newest version's text stands in the fact's row; an old one's in the version's own.
+        # The newest version's text is in the fact's row; an old one's is in the version's own.
         self.text_version = self.answer.version if text_id == self.id else 1
 
     @property
@@ -46,7 +46,7 @@ class StoredFact(Stored[Fact]):
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a fact at all in the eyes of who reads it now."""
+        """Whether the fact exists for those who read it now."""
         return not (self.deleted or self.over)
 
     def show_version(self) -> FactVersion:
@@ -72,9 +72,9 @@ _FACT_IS_MINE = f"r.{_MINE.format('r')}"
 _VERSION_IS_MINE = f"f.{_MINE.format('f')}"
 _OF_FACT = f"f.id = %(fact)s::uuid and f.{VISIBLE}"
 
-# Versions are numbered in commit order, so that which one was the newest then is found by halving: some twenty looks
-# where a fact has a million versions. 0: there was none yet. A scalar sub-query, since EXISTS may be answered from a
-# hash of all of the fact's versions, which PostgreSQL chooses where facts had few when the table was last analysed.
+# Versions are numbered in commit order, so the newest one then is found by binary search: some twenty lookups where a
+# fact has a million versions. 0: there was none yet. A scalar sub-query, since PostgreSQL may answer EXISTS from a hash
+# of all of the fact's versions, where facts had few when the table was last analysed.
 _NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive span(low, high) as (
     select 0, f.version
     union all
@@ -85,13 +85,13 @@ _NEWEST_THEN = f"""newest as materialized (select f.id, f.key, (with recursive s
 ) select low from span where low = high) as version from {{facts}} where {_VERSION_IS_MINE} {{those}})"""
 _BY_SEQ = "(select s.seq from event_seq s where s.event_id = v.event_id) <= %(seq)s::bigint"
 _BY_TIME = "v.created_at <= %(time)s::timestamptz"
-# `offset 0`, so that the planner looks each of them up, and does not read all versions of all facts to join them.
+# `offset 0`, so that the planner looks up each of them, instead of reading all versions of all facts for a join.
 _FROM_THEN = """from newest f cross join lateral (
     select * from fact_version v where v.fact_id = f.id and v.version = f.version offset 0) r
 where not r.deleted and (%(time)s::timestamptz is null or coalesce(r.expires_at > %(time)s::timestamptz, true))"""
 _THOSE_THEN = f"select {_VERSION_COLUMNS} {_FROM_THEN}"
 
-# One look for each fact, however many versions it has: from fact to fact along the index.
+# One lookup per fact, however many versions it has: a loose index scan.
 _EVER_OF_TASK = f"""of_task(fact) as (
     (select v.fact_id from fact_version v
      where v.task_id = %(task)s::uuid and v.{_MINE.format("v")} order by v.fact_id limit 1)
@@ -105,7 +105,7 @@ _FROM_TASK = f"{_FROM_THEN} and r.task_id = %(task)s::uuid order by f.id limit %
 
 @dataclass(frozen=True, slots=True)
 class FactFilters:
-    """What a list is narrowed by: how keys begin, the task, an instant at which the fact is valid."""
+    """Filters of a list: a prefix of the key, the task, an instant at which the fact is valid."""
 
     prefix: str | None = None
     task: UUID | None = None
@@ -118,11 +118,11 @@ def by_key(viewer: Viewer, key: str, label: str | None = None) -> StoredFact:
     Raises NotFound, also for one that is deleted or past its time to live; Conflict (ambiguous_key) with the visible
     labels when no twin dominates; `label` chooses.
     """
-    return _choose(viewer, [row for row in _of_key(viewer, key) if row.is_live], label)
+    return _dominating_fact(viewer, [row for row in _of_key(viewer, key) if row.is_live], label)
 
 
 def with_history(viewer: Viewer, key: str, label: str | None = None) -> StoredFact:
-    """As by_key(), but one that is deleted or past its time to live is found when there is no other."""
+    """As by_key(), but one that is deleted or past its time to live is returned when there is no other."""
     rows = _of_key(viewer, key)
     try:
         return dominating_row([row for row in rows if row.is_live], label)
@@ -132,7 +132,7 @@ def with_history(viewer: Viewer, key: str, label: str | None = None) -> StoredFa
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """What many() has found: facts by key, the labels of ambiguous keys, and the keys that found no room."""
+    """The result of many(): facts by key, the labels of ambiguous keys, and the keys that did not fit."""
 
     found: dict[str, StoredFact]
     ambiguous: dict[str, list[str]]
@@ -143,12 +143,12 @@ _IN_ORDER = """join unnest(%(keys)s::varchar[]) with ordinality k (key, place) o
 
 
 def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
-    """The facts of these keys, in this order, as far as `most_bytes` hold, by one query. What is absent is left out."""
+    """The facts of these keys, in this order, up to about `most_bytes`, in one query. Absent keys are left out."""
     rest = f"{_FROM_FACT} {_IN_ORDER} where {_FACT_IS_MINE} order by k.place, r.id"
     rows = _fitted(_FACT_COLUMNS, rest, label_params(viewer) | {"keys": list(keys)}, most_bytes)
     unread: list[str] = []
     if rows.at_most is not None:
-        # The key of the first row that does not fit is read again as a whole, with all its twins.
+        # The key of the first row that does not fit is left unread as a whole, with all its twins.
         unread = list(keys[keys.index(rows[rows.at_most].answer.key) :]) if len(rows) > rows.at_most else []
         if unread == list(keys):
             rows, unread = Fitted(_of_key(viewer, keys[0])), unread[1:]
@@ -161,7 +161,7 @@ def many(viewer: Viewer, keys: Sequence[str], *, most_bytes: int) -> Many:
     for key, those in twins.items():
         work.check()
         try:
-            found[key] = _choose(viewer, those, None)
+            found[key] = _dominating_fact(viewer, those, None)
         except Conflict as conflict:
             ambiguous[key] = conflict.extra["labels"]
     return Many(found, ambiguous, unread)
@@ -176,14 +176,14 @@ def page(
     limit: int,
     most_bytes: int,
 ) -> Fitted[StoredFact]:
-    """Up to `limit` facts by key, then id, after `position` (a key and an id), or before it, the nearest first.
+    """Up to `limit` facts by key, then id, after `position` (a key and an id); `backwards`: before it, nearest first.
 
-    Read no further than `most_bytes` hold.
+    Reads up to about `most_bytes`.
     """
     where = [_FACT_IS_MINE, "not r.deleted", "(r.expires_at is null or r.expires_at > statement_timestamp())"]
     params = label_params(viewer) | {"limit": limit}
     if filters.prefix is not None:
-        # No key has a character beyond `~`; as a range, since in a pattern `_` would stand for any of them.
+        # No key has a character beyond `~`. A range, since `_` is a wildcard in a pattern.
         where.append("r.key >= %(prefix)s::varchar and r.key < %(prefix)s::varchar || chr(127)")
         params["prefix"] = filters.prefix
     if filters.task is not None:
@@ -206,22 +206,22 @@ def page(
 def as_of(
     viewer: Viewer, key: str, *, seq: int | None = None, time: datetime | None = None, label: str | None = None
 ) -> StoredFact:
-    """The fact of this key as it was when the ledger stood at `seq`, or at `time` (one of them); raises as by_key().
+    """The fact of this key as of `seq`, or as of `time` (one of them); raises as by_key().
 
-    A moment of the future is now. The ledger knows no times to live: by `seq` one is found that was over by then.
+    A future moment is now. The ledger has no times to live: by `seq` a fact that was past its own is still found.
     """
     there = _BY_TIME if seq is None else _BY_SEQ
     newest = _NEWEST_THEN.format(there=there, facts="fact f", those="and f.key = %(key)s::varchar")
     params = label_params(viewer) | {"key": key, "seq": seq, "time": time}
-    return _choose(viewer, _twins(f"with {newest} {_THOSE_THEN}", params), label)
+    return _dominating_fact(viewer, _twins(f"with {newest} {_THOSE_THEN}", params), label)
 
 
 def of_task(
     viewer: Viewer, task: UUID, *, seq: int, time: datetime, most_bytes: int
 ) -> tuple[list[StoredFact], list[str]]:
-    """The task's facts as they were when the ledger stood at `seq`, at `time`; at most 200, those first made first.
+    """The task's facts as of `seq`, which was at `time`; at most 200, the oldest first.
 
-    As many as `most_bytes` hold, and the keys of the others.
+    As many as fit into `most_bytes`, and the keys of the others.
     """
     params = label_params(viewer) | {"task": task, "seq": seq, "time": time, "limit": MOST_IN_A_PACKAGE}
     rows = _fitted(_VERSION_COLUMNS, _FROM_TASK, params, most_bytes, _WITH_TASK)
@@ -237,7 +237,7 @@ _THIS_VERSION = f"{_VERSION} where {_OF_FACT} and r.version = %(version)s::int"
 def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[StoredFact]:
     """Those of these facts that the viewer may see and that are neither deleted nor past their time to live.
 
-    Read no further than `most_bytes` hold.
+    Reads up to about `most_bytes`.
     """
     rest = f"{_FROM_FACT} where {_FACT_IS_MINE} and r.id = any (%(ids)s::uuid[]) order by r.id"
     rows = _fitted(_FACT_COLUMNS, rest, label_params(viewer) | {"ids": list(ids)}, most_bytes)
@@ -247,7 +247,7 @@ def live(viewer: Viewer, ids: Sequence[UUID], *, most_bytes: int) -> Fitted[Stor
 
 
 def version(viewer: Viewer, fact: UUID | str, number: int) -> Question[StoredFact]:
-    """One version of a visible fact, deleted or not, for who has made it: it was durable then. Raises NotFound."""
+    """One version of a visible fact, deleted or not, for its writer: it is durable by then. Raises NotFound."""
     params = label_params(viewer) | {"fact": fact, "version": number}
     return Question(_THIS_VERSION, params, lambda found: StoredFact(*only(found)))
 
@@ -265,9 +265,9 @@ def versions(viewer: Viewer, fact: UUID, numbers: Sequence[int]) -> dict[int, St
 def history(
     viewer: Viewer, fact: UUID, *, position: int | None, backwards: bool, limit: int, most_bytes: int
 ) -> Fitted[StoredFact]:
-    """Up to `limit` versions of a visible fact below the version `position`, newest first; above it, oldest first.
+    """Up to `limit` versions of a visible fact below `position`, newest first; `backwards`: above it, oldest first.
 
-    Read no further than `most_bytes` hold.
+    Reads up to about `most_bytes`.
     """
     where = _OF_FACT
     if position is not None:
@@ -279,28 +279,28 @@ def history(
 
 
 def _of_key(viewer: Viewer, key: str) -> list[StoredFact]:
-    """All that is visible under this key, dead or alive, as _twins()."""
+    """All visible rows of this key, live or not, as _twins()."""
     return _twins(f"{_FACT} where {_FACT_IS_MINE} and r.key = %(key)s::varchar", label_params(viewer) | {"key": key})
 
 
-_FEW_TWINS = 8  # are read with their texts
+_FEW_TWINS = 8  # twins, at most, are read with their texts
 
 
 def _twins(text: str, params: dict[str, Any]) -> list[StoredFact]:
-    """The rows of one key; without their texts, which can be large, where they are many."""
+    """The rows of one key; without their texts, which can be large, where there are many."""
     rows = _rows(f"{text} limit {_FEW_TWINS + 1}", params)
     return rows if len(rows) <= _FEW_TWINS else _rows(text.replace("r.body, r.sealed", "null, null"), params)
 
 
 def _rows(text: str, params: dict[str, Any]) -> list[StoredFact]:
-    """Ask; what is so young that it may not be durable is so before the answer leaves."""
+    """Run the statement; what may not be durable yet is waited for before the answer is sent."""
     rows = [StoredFact(*row) for row in statements.run(text, params)]
     _be_durable(rows)
     return rows
 
 
 def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, before: str = "") -> Fitted[StoredFact]:
-    """The same, no further than `most_bytes` hold; `before`: a WITH."""
+    """The same, up to about `most_bytes`; `before`: a WITH clause."""
     text = ended(f"{before} select {columns}, {BYTES} as bytes {rest}")
     rows = fit(statements.run(text, params | {"most_bytes": most_bytes}), most_bytes, StoredFact)
     _be_durable(rows)
@@ -309,15 +309,15 @@ def _fitted(columns: str, rest: str, params: dict[str, Any], most_bytes: int, be
 
 def _be_durable(rows: Sequence[StoredFact]) -> None:
     viewer = current().viewer
-    # What this transaction has made itself has no `seq` yet, and is waited for with its COMMIT.
+    # What this transaction has made itself has no `seq` yet; its COMMIT waits for it.
     young = [row for row in rows if row.fresh and row.seq is not None]
     fresh = next((row for row in young if not durability.has(viewer.team, row.seq)), None)
     if fresh is not None:
         current().depends_on_event = fresh.change
 
 
-def _choose(viewer: Viewer, rows: Sequence[StoredFact], label: str | None) -> StoredFact:
-    """Of the rows of _twins(), the one with its text."""
+def _dominating_fact(viewer: Viewer, rows: Sequence[StoredFact], label: str | None) -> StoredFact:
+    """The dominating one of the rows of _twins(), with its text."""
     row = dominating_row(rows, label)
     if row.body is not None or row.sealed is not None:
         return row

@@ -1,8 +1,8 @@
-"""The learnings that are relevant in a context: found by their keys, ranked by what matches.
+"""The learnings that are relevant to a context: found by their keys, ranked by what matches.
 
-What is found costs the same at 100 learnings and at 1,000,000: of each visible label, for each of at most some hundred
-features that are asked for, the newest 200 learnings are looked at, however many have it. Candidates are counted a
-label at a time, so that rows which the viewer may not see change nothing.
+The cost is the same with 100 learnings and with 1,000,000: per visible label, for each of the query's features (some
+hundred at most), the newest 200 learnings are read, however many have it. Candidates are counted per label, so that
+hidden rows change nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ from memoryhub.memory.schemas.learnings import ContextMatch, Learning, RelevantL
 from memoryhub.memory.schemas.rows import CLOCK, Stored
 from memoryhub.memory.selectors.memories import columns
 
-_NEWEST = 200  # learnings of one label that are looked at for one feature
-_BEST = 1000  # that match most, before filters
-_SPARE = 30  # read and ranked beyond what is asked for: a match beyond the newest 200 of a feature is seen only then
+_NEWEST = 200  # learnings of one label that are read for one feature
+_BEST = 1000  # candidates that match most, before filters
+_SPARE = 30  # read and ranked beyond `limit`: a match beyond the newest 200 of a feature shows only in the row
 _HALF_LIFE_DAYS = 30
 _TRIED = (Signal.SUCCESS, Signal.FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
 class Relevant:
-    """A learning with how well it fits, from 0 to 1, and what of it does."""
+    """A learning with its relevance, from 0 to 1, and what matched."""
 
     row: Stored[Learning]
     relevance: float
@@ -55,7 +55,7 @@ class Relevant:
         return RelevantLearning(relevance=self.relevance, matched=list(self.matched), **members)
 
 
-# Those of the visible labels that have learnings at all, from one to the next along the index.
+# Those of the visible labels that have learnings at all: a loose index scan.
 _USED = """used(id) as (
     (select k.label_id from learning_key k where k.label_id = any (%(labels)s::int[]) order by k.label_id limit 1)
     union all
@@ -97,10 +97,9 @@ def relevant(
 ) -> list[Relevant]:
     """Up to `limit` visible learnings that match `context` or `text` at all, the most relevant first.
 
-    Of those that match most, as many are looked at as `most_bytes` hold.
-
-    More equal members of the context come first, then more similar ones, then more words; then what was tried (success,
-    failure), then what is newer. `signals`: of these types only.
+    Reads up to about `most_bytes`, of those that match most. Ranked by the number of equal members of the context, then
+    of similar ones, then of words; then what was tried (success, failure), then the newest. `signals`: only these
+    types.
     """
     asked = similarity.ask(context, text)
     found = _candidates(viewer, asked, exclude_own, signals, limit + _SPARE, most_bytes)
@@ -164,7 +163,7 @@ def _compare(asked: similarity.Wanted, row: Stored[Learning], at: datetime) -> R
 
 
 def _relevance(asked: similarity.Wanted, exact: int, partial: int, words: int, worth: float) -> float:
-    """A number of mixed radix: it keeps the order, so that no number of words outweighs a pair. All equal: near 1."""
+    """A mixed-radix number, which keeps the order: no number of words outweighs a pair. All equal: near 1."""
     pairs = len(asked.pairs)
     below = (words + worth) / (len(asked.words) + 1)
     most = pairs + 1 / (pairs + 1)
@@ -172,7 +171,7 @@ def _relevance(asked: similarity.Wanted, exact: int, partial: int, words: int, w
 
 
 def _text(row: Stored[Learning]) -> dict[str, Any]:
-    """To be compared, which is no reading: those that are answered are read, and recorded, when they are rendered."""
+    """The text, for comparison only: a read is recorded when a learning is shown."""
     if row.sealed is None:
         found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
         return found

@@ -1,8 +1,8 @@
-"""Reading the memory's rows: observations, decisions, learnings, and whatever kind is read alike (memory.kinds).
+"""Reading the memory's rows: observations, decisions, learnings, and other kinds that are read alike (memory.kinds).
 
-By filter, newest first, a window at a time. Raw statements, since this is what agents do all day: an ORM query of the
-same costs several times as much to build as the database takes to answer it (docs/performance.md, P2). Both locks hold:
-VISIBLE here, row-level security below.
+By filter, newest first, a page at a time. Raw SQL, since this is the hot path: building the same ORM query costs
+several times what the database takes to answer it (docs/performance.md, P2). Both locks hold: VISIBLE here, row-level
+security below.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(slots=True)
 class MemoryFilters:
-    """What a list is narrowed by. `tags_mode`: all or any of the tags; `up_to_seq`: as the memory was then.
+    """Filters of a list. `tags_mode`: all or any of the tags; `up_to_seq`: the memory as of this `seq`.
 
-    `alive_at`: with what had not expired then, instead of now (it may have been removed).
+    `alive_at`: the moment at which expiry is judged, instead of now (rows may have been removed since).
 
-    `task_key`: the task's, where the caller has found it for this viewer, so that it is not looked up for each row.
+    `task_key`: the task's, where the caller has already read it for this viewer; it is then not looked up for each row.
     """
 
     task: UUID | None = None
@@ -55,7 +55,7 @@ class MemoryFilters:
     source: UUID | None = None
     escalation: UUID | None = None
     pinned: bool = False
-    # By narrow_since().
+    # Set by narrow_since().
     by_ledger: bool | None = None
     id_from: UUID | None = None
     id_below: UUID | None = None
@@ -63,11 +63,11 @@ class MemoryFilters:
 
 @cache
 def columns(schema: type[Row]) -> str:
-    """What is selected of a row `r`, beside clock()."""
+    """The SELECT list of a row `r`, which is joined with clock()."""
     return select(schema, seq="s.seq")
 
 
-# What has not expired: while it is pinned, nothing does.
+# Not expired; a pinned row never is.
 LIVE = "(r.expires_at is null or r.expires_at > statement_timestamp() or r.pinned)"
 
 
@@ -91,9 +91,9 @@ def rows(
     limit: int,
     most_bytes: int | None = None,
 ) -> Fitted[Stored[R]]:
-    """Up to `limit` visible rows of a kind below `position` (an id), newest first; above it, oldest first, `backwards`.
+    """Up to `limit` visible rows of a kind below `position` (an id), newest first; `backwards`: above it, oldest first.
 
-    Expired ones are left out, also before they are removed. `most_bytes`: read no further than these hold (Fitted).
+    Expired ones are left out, even before they are removed. `most_bytes`: read up to about so many (Fitted).
     """
     asked = question(
         viewer, schema, filters, position=position, backwards=backwards, limit=limit, most_bytes=most_bytes
@@ -111,7 +111,7 @@ def question(
     limit: int,
     most_bytes: int | None = None,
 ) -> Question[Fitted[Stored[R]]]:
-    """As rows(), to be asked."""
+    """As rows(), as a Question."""
     text, params = _statement(viewer, schema, filters, position, backwards, limit, most_bytes)
     make = partial(Stored, schema)
     if most_bytes is None:
@@ -122,7 +122,7 @@ def question(
 def lister(
     viewer: Viewer, schema: type[R], filters: MemoryFilters, *, most_bytes: int
 ) -> Callable[[Any, bool, int], Question[Fitted[Stored[R]]]]:
-    """How a list is read page by page: `fetch(position, backwards, limit)`."""
+    """The function that reads a list page by page: `fetch(position, backwards, limit)`."""
 
     def fetch(position: Any, backwards: bool, limit: int) -> Question[Fitted[Stored[R]]]:
         return question(
@@ -133,7 +133,7 @@ def lister(
 
 
 def one(viewer: Viewer, schema: type[R], row_id: UUID | str) -> Question[Stored[R]]:
-    """The visible row with this id. Raises NotFound, for one that has expired too."""
+    """The visible row with this id. Raises NotFound, also when it has expired."""
     text, params = _statement(viewer, schema, MemoryFilters(ids=[row_id]), None, False, 1, None)
     return Question(text, params, lambda found: Stored(schema, *only(found)))
 
@@ -146,7 +146,7 @@ def only(found: Rows) -> tuple[Any, ...]:
 
 
 def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: int) -> int:
-    """How many of the visible rows of a kind pass the filters; counting ends at `up_to`."""
+    """How many of the visible rows of a kind pass the filters; counting stops at `up_to`."""
     where, params = _conditions(viewer, schema, filters)
     table = schema.model._meta.db_table
     statement = f"select count(*) from (select from {table} r {clock(schema)} where {where} limit %(up_to)s::int) found"
@@ -154,9 +154,9 @@ def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: i
     return int(found)
 
 
-# What was asked for since is bounded twice more, so that a large task is not searched through for a few new rows. Where
-# the ledger holds few events of few rows since, it tells which. Else the ids bound where to look: they are made by some
-# process's clock a moment before COMMIT, so by far more than clocks differ or transactions last.
+# `after_seq` and `since` get further bounds, so that a large task is not scanned for a few new rows. Where the ledger
+# has few events of few rows since then, it names them. Else the ids bound the scan: they are made by some process's
+# clock a moment before COMMIT, so the margin is far longer than clock skew or a transaction.
 _FEW_EVENTS, _FEW_ROWS = 200, 1000
 _MARGIN = timedelta(hours=1)
 _SINCE = """
@@ -165,21 +165,21 @@ select count(*), coalesce(sum(coalesce((e.data ->> 'count')::bigint, 1)), 0),
 from (select event_id from event_seq where team_id = %(team)s::int and seq > %(seq)s::bigint limit %(most)s::int) newer
 left join event e on e.id = newer.event_id
 """
-# The ids by themselves first: a planner that sees the order and the limit walks through the task instead.
+# The ids in a sub-query first: a planner that sees the order and the limit scans the task instead.
 _BY_LEDGER = """r.id = any (array(select n.id from {table} n where n.{clock} = any (array(
     select s.event_id from event_seq s where s.team_id = %(team)s::int and s.seq > %(after_seq)s::bigint))))"""
 _BELOW_TIME = 80  # bits of a UUIDv7 below its time
 
 
 def id_near(moment: datetime | UUID, margin: timedelta) -> UUID:
-    """The smallest id (UUIDv7, RFC 9562) of this moment, or of when this id was made, and so much later."""
+    """The smallest id (UUIDv7, RFC 9562) of this moment, or of the time of this id, plus `margin`."""
     at = moment.int >> _BELOW_TIME if isinstance(moment, UUID) else int(moment.timestamp() * 1000)
     at = min(max(at + int(margin.total_seconds() * 1000), 0), 2**48 - 1)
     return UUID(int=at << _BELOW_TIME)
 
 
 def narrow_since(viewer: Viewer, filters: MemoryFilters) -> None:
-    """Add to filters with `after_seq`, `since` or `until` what keeps their search short."""
+    """Add to filters with `after_seq`, `since` or `until` the bounds that keep their scan short."""
     floors = [id_near(filters.since, -_MARGIN)] if filters.since is not None else []
     if filters.after_seq is not None:
         asked = {"team": viewer.team, "seq": filters.after_seq, "most": _FEW_EVENTS + 1}
@@ -191,7 +191,7 @@ def narrow_since(viewer: Viewer, filters: MemoryFilters) -> None:
 
 
 _MEMBER = "(select id from membership where team_id = %(team)s::int and name = %({})s::varchar)"
-# What narrows them; a condition is only there when its filter is, so that the planner sees what is asked.
+# The condition of each filter, which is in the statement only when the filter is set: the planner sees what is wanted.
 _CONDITIONS = {
     "task": "r.task_id = %(task)s::uuid",
     "ids": "r.id = any (%(ids)s::uuid[])",

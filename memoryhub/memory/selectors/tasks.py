@@ -1,6 +1,6 @@
-"""Finding tasks: by key (which may stand for several rows, one a label), by filter.
+"""Reading tasks: by key (which may have several rows, one per label), by filter.
 
-Raw statements, as for memories: a claim's answer spent most of its time in building an ORM query.
+Raw SQL, as for memories: a claim's answer spent most of its time building an ORM query.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from memoryhub.memory.selectors.memories import only
 
 
 class TaskRef(Protocol):
-    """What a write needs to know of its task: a model's instance has it, too."""
+    """What a write needs to know of its task; an instance of the model has it, too."""
 
     @property
     def id(self) -> UUID: ...
@@ -35,7 +35,7 @@ Found = TypeVar("Found", bound=TaskRef)
 
 
 class StoredTask(Stored[Task]):
-    """A task as it was read, with its lease: `token`, and the name of who holds it where it is live."""
+    """A task as it was read, with its lease: `token`, and where it is live, its holder's name."""
 
     __slots__ = ("lease_expires_at", "token")
 
@@ -57,7 +57,7 @@ class StoredTask(Stored[Task]):
 
 @dataclass(frozen=True, slots=True)
 class TaskFilters:
-    """What a list is narrowed by. `held_by`: whose live lease it is; `text`: in the key or, unsealed, in the title."""
+    """Filters of a list. `held_by`: the holder of a live lease; `text`: part of the key or, unsealed, of the title."""
 
     status: str | None = None
     held_by: str | None = None
@@ -93,16 +93,16 @@ def find_task(viewer: Viewer, task_id: UUID | str) -> StoredTask:
 
 
 def one(viewer: Viewer, task_id: UUID | str) -> Question[StoredTask]:
-    """As find_task(), to be asked."""
+    """As find_task(), as a Question."""
     return Question(_THIS, label_params(viewer) | {"id": task_id}, lambda found: StoredTask(*only(found)))
 
 
 def tasks(
     viewer: Viewer, filters: TaskFilters, *, position: Any = None, backwards: bool = False, limit: int, most_bytes: int
 ) -> Fitted[StoredTask]:
-    """Up to `limit` visible tasks below `position` (an id), newest first; above it, oldest first, `backwards`.
+    """Up to `limit` visible tasks below `position` (an id), newest first; `backwards`: above it, oldest first.
 
-    Read no further than `most_bytes` hold.
+    Reads up to about `most_bytes`.
     """
     asked = label_params(viewer) | {"position": position, "limit": limit, "most_bytes": most_bytes}
     where = ""
@@ -119,7 +119,7 @@ def tasks(
     return fit(run(ended(text), asked), most_bytes, StoredTask)
 
 
-# The holders as an array, which is a condition of their index; as a join, all of a team's tasks were read.
+# The holders as an array, which is an index condition; as a join, all of a team's tasks were read.
 _HOLDINGS = f"""
 select (select m.name from membership m where m.id = r.holder_id), r.key
 from task r where r.team_id = %(team)s::int and r.{VISIBLE} and {LIVE_LEASE} and r.holder_id = any (array(
@@ -129,7 +129,7 @@ order by r.id limit 1000
 
 
 def holdings(viewer: Viewer, names: Iterable[str]) -> dict[str, list[str]]:
-    """Name -> keys of the visible tasks that the member holds, the oldest first; 1,000 in all."""
+    """Name -> keys of the visible tasks that the member holds, the oldest first; at most 1,000 in all."""
     held: dict[str, list[str]] = {}
     for name, key in run(_HOLDINGS, label_params(viewer) | {"names": list(names)}):
         held.setdefault(name, []).append(key)
@@ -165,7 +165,7 @@ def ref_by_key(viewer: Viewer, key: str, label: str | None = None) -> Ref:
     return dominating_row([Ref(*row) for row in rows], label, NoSuchTask)
 
 
-# int4eq: as in the policies (core.access.rls), a row is found by its id and never by reading its team.
+# int4eq, as in the policies (core.access.rls): a row is found by its id, and never by scanning its team.
 _BY_ID = f"""
 select id, key, label_id from task where id = any (%(ids)s::uuid[]) and int4eq(team_id, %(team)s) and {VISIBLE}
 """
@@ -181,12 +181,12 @@ def keys_by_id(viewer: Viewer, ids: Iterable[UUID]) -> dict[UUID, str]:
     return {task.id: task.key for task in refs_by_id(viewer, set(ids)).values()}
 
 
-MOST_LABELS = 1000  # are told of an ambiguous key
+MOST_LABELS = 1000  # are listed of an ambiguous key
 
 
 def dominating_row(rows: Iterable[Found], label: str | None, absent: type[NotFound] = NotFound) -> Found:
-    """Of visible rows of one key, the one whose label dominates all others' (`label` chooses). Raises as by_key();
-    `absent`, where there is none.
+    """The one of the visible rows of a key whose label dominates all others', or is `label`. Raises as by_key(), and
+    `absent` without rows.
     """
     twins = [(label_by_id(row.label_id), row) for row in rows]
     if label is not None:
@@ -198,6 +198,6 @@ def dominating_row(rows: Iterable[Found], label: str | None, absent: type[NotFou
             return row
     raise Conflict(
         Code.AMBIGUOUS_KEY,
-        "Several rows of this key are visible, and none of their labels dominates the others; choose by ?label=.",
+        "Several visible rows have this key, and none of their labels dominates the others; choose one by ?label=.",
         labels=sorted(str(found) for found, _ in twins)[:MOST_LABELS],
     )

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             "--compartments",
             type=argument(read_compartments),
             metavar="WORDS",
-            help="all that they are to have, with commas between; empty for none",
+            help="all that they are to have, separated by commas; empty for none",
         )
         parser.add_argument("--active", type=argument(yes_or_no), metavar="yes|no")
 

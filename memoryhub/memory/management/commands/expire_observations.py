@@ -30,9 +30,9 @@ class Command(BaseCommand):
             for viewer in _viewers(team):
                 due = retention.due(viewer)
                 if dry_run:
-                    self._tell(viewer, f"{due.expired - due.kept} would be removed", due.kept)
+                    self._report(viewer, f"{due.expired - due.kept} would be removed", due.kept)
                 else:
-                    self._tell(viewer, f"{self._remove(viewer, due)} removed", due.kept)
+                    self._report(viewer, f"{self._remove(viewer, due)} removed", due.kept)
 
     def _remove(self, viewer: Viewer, due: retention.Due) -> int:
         removed, told_at = 0, time.monotonic()
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 self.stdout.flush()
         return removed
 
-    def _tell(self, viewer: Viewer, what: str, kept: int) -> None:
+    def _report(self, viewer: Viewer, what: str, kept: int) -> None:
         self.stdout.write(f"{viewer.team_slug}: {what}, {kept} kept for open escalations.")
 
 

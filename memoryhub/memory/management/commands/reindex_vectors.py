@@ -42,7 +42,7 @@ class Command(BaseCommand):
             return
         if "owner" not in settings.DATABASES:
             raise CommandError(
-                "The database has no tables for vectors yet: set DATABASE_OWNER_URL, and this command creates them."
+                "The database has no vector tables yet: set DATABASE_OWNER_URL for this command, which creates them."
             )
         with connections["owner"].cursor() as cursor:
             cursor.execute("select search_vector_make()")
@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 time.sleep(2.0**failures if failures else 1.0)  # the rest are claimed by a worker
         self._say(team, total - refused, total, begun)
         if refused:
-            self.stderr.write(f"{team.slug}: the endpoint refuses {refused} rows; they are retried with backoff.")
+            self.stderr.write(f"{team.slug}: refused by the endpoint: {refused}; they are retried with backoff.")
 
     def _say(self, team: Team, done: int, total: int, begun: float) -> None:
         rate = max(done, 0) / max(time.monotonic() - begun, 0.001)

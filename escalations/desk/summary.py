@@ -7,13 +7,11 @@ from uuid import UUID
 from escalations.desk.timeline import Item, items_of
 from escalations.models import Escalation
 from escalations.selectors.escalations import frozen
-from memoryhub.core.access.clearance import VISIBLE, label_params
-from memoryhub.core.db.statements import run
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.decisions import Decision
 from memoryhub.memory.schemas.observations import Observation
-from memoryhub.memory.schemas.rows import SEQ, Stored
-from memoryhub.memory.selectors import memories
+from memoryhub.memory.schemas.rows import Stored
+from memoryhub.memory.selectors import keysets, memories
 
 DECISIONS = 12
 TRIED, FOUND = 6, 4
@@ -37,14 +35,6 @@ class Summary:
     found: list[Item]
 
 
-_RESULTS = f"""
-select d.id, o.id from unnest(%(ids)s::uuid[], %(authors)s::uuid[]) d(id, author) cross join lateral (
-    select r.id from observation r
-    where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int and r.{VISIBLE} and r.author_id = d.author
-      and not r.private and r.id > d.id and {SEQ} <= %(up_to)s::bigint order by r.task_id, r.id limit 1) o
-"""
-
-
 def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
     """The summary of what is frozen in the escalation. `newest`: the first page of its timeline."""
     filters = frozen(row)
@@ -66,15 +56,9 @@ def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
 
 
 def _results(viewer: Viewer, filters: memories.MemoryFilters, decided: Sequence[Stored[Decision]]) -> dict[UUID, Item]:
-    if not decided:
+    pairs = keysets.observed_next(viewer, filters, decided)
+    if not pairs:
         return {}
-    params = label_params(viewer) | {
-        "ids": [decision.id for decision in decided],
-        "authors": [decision.author_id for decision in decided],
-        "task": filters.task,
-        "up_to": filters.up_to_seq,
-    }
-    pairs = run(_RESULTS, params)
     wanted = memories.MemoryFilters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
     found = memories.rows(viewer, Observation, wanted, limit=TRIED)
     items = {item.id: item for item in items_of(viewer, found, opened=True)}

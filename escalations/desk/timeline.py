@@ -15,18 +15,17 @@ from django.db.models import F, Q, QuerySet
 from escalations.models import Answer, Escalation, Note
 from escalations.selectors.escalations import alive_at, as_of, may_open_private
 from memoryhub.core import work
-from memoryhub.core.access.clearance import VISIBLE, label_params, visible_to
+from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.db.fitting import Fitted
-from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Event, Membership, Role
 from memoryhub.core.secrecy.sealing import read_text, record_read
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.kinds import KINDS, Kind, kind_of
 from memoryhub.memory.models import Decision
-from memoryhub.memory.schemas.rows import SEQ, Row, Stored
-from memoryhub.memory.selectors import memories
+from memoryhub.memory.schemas.rows import Stored
+from memoryhub.memory.selectors import keysets, memories
 from memoryhub.memory.selectors.memories import MemoryFilters
 
 PAGE, PAGE_BYTES = 50, 2 * 1024 * 1024
@@ -189,62 +188,13 @@ def _memory(
     found: list[Fitted[Any]] = []
     for kind in _kinds():
         if wanted.kind in (None, kind.name) and (not wanted.tag or "tags" in kind.schema.__struct_fields__):
-            mine = _narrowed(viewer, kind.schema, filters, wanted, position, floor, limit)
+            place: Any = {"words": wanted.q, "position": position, "floor": floor, "limit": limit}
+            ids = keysets.page_of_ids(viewer, kind.schema, filters, **place)
+            mine = MemoryFilters(ids=ids, alive_at=filters.alive_at)
             found.append(memories.rows(viewer, kind.schema, mine, limit=limit, most_bytes=PAGE_BYTES))
     end = max((rows[-1].id for rows in found if rows.at_most is not None), default=None)
     merged = sorted((row for rows in found for row in rows), key=lambda row: row.id, reverse=True)
     return [row for row in merged if end is None or row.id >= end], end
-
-
-def _narrowed(
-    viewer: Viewer,
-    schema: type[Row],
-    filters: MemoryFilters,
-    wanted: Wanted,
-    position: UUID | None,
-    floor: UUID | None,
-    limit: int,
-) -> MemoryFilters:
-    """The ids of one page of a table, newest first. Sealed words are not looked into for what is searched."""
-    params = label_params(viewer) | {
-        "task": filters.task,
-        "words": _like(wanted.q) if wanted.q else None,
-        "position": position,
-        "floor": floor,
-        "after": filters.after_seq,
-        "up_to": filters.up_to_seq,
-        "agent": filters.agent,
-        "tags": list(filters.tags) or None,
-        "alive_at": filters.alive_at,
-        "limit": limit,
-    }
-    conditions = "".join(f" and {condition}" for name, condition in _NARROWING.items() if params[name] is not None)
-    if memories.expires(schema):
-        conditions += f" and {memories.live(filters)}"
-    table = schema.model._meta.db_table
-    rows = run(
-        f"select r.id from {table} r where r.task_id = %(task)s::uuid and r.team_id = %(team)s::int"
-        f" and r.{VISIBLE}{conditions} order by r.task_id desc, r.id desc limit %(limit)s::int",
-        params,
-    )
-    return MemoryFilters(ids=[found for (found,) in rows], alive_at=filters.alive_at)
-
-
-# No joins: a planner that begins with the events or the author reads the whole task for a page of it.
-_NARROWING = {
-    "words": "r.body::text ilike %(words)s",
-    "position": "r.id < %(position)s::uuid",
-    "floor": "r.id >= %(floor)s::uuid",
-    "after": f"{SEQ} > %(after)s::bigint",
-    "up_to": f"{SEQ} <= %(up_to)s::bigint",
-    "agent": "r.author_id = (select m.id from membership m where m.team_id = %(team)s::int and m.name = %(agent)s)",
-    "tags": "r.tags @> %(tags)s::varchar[]",
-}
-
-
-def _like(words: str) -> str:
-    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
 
 
 def _changes(viewer: Viewer) -> QuerySet[Event]:

@@ -14,6 +14,7 @@ from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, FieldError, Invalid
 from memoryhub.core.ids import first_id_at
 from memoryhub.core.viewers import Viewer
+from memoryhub.memory.selectors.tasks import CREATED
 
 MOST_DAYS = 731
 DEFAULT_WEEKS = 12
@@ -61,10 +62,10 @@ _MEASURE = f"""
 with life as materialized (
   select e.id, e.type, e.task_id, e.row_id, e.actor_id, e.at, e.data ->> 'outcome' as outcome,
          case when e.type = 'escalation.decide' then (select w.verdict from escalation_answer w where w.event_id = e.id)
-         end as verdict, t.event_id as created,
+         end as verdict, t.created,
          case when %(by_week)s::bool then date_trunc('week', e.at at time zone 'UTC')::date end as week,
          case when %(by_agent)s::bool then e.actor_id end as agent
-  from event e join task t on t.id = e.task_id and t.team_id = %(team)s::int and t.{VISIBLE}
+  from event e join ({CREATED}) t on t.id = e.task_id
   where e.team_id = %(team)s::int and e.{VISIBLE} and e.type in {_TYPES} and e.id >= %(first)s::uuid
     and e.id < %(last)s::uuid and e.at >= %(from)s::timestamptz and e.at < %(to)s::timestamptz
 ), ended as (

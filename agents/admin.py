@@ -158,7 +158,7 @@ def _is_first(once: UUID | None) -> bool:
     viewer = viewer_of_page()
     if once is None or viewer.credential is None:
         return True
-    asked = idempotency.Request.of(viewer.credential, f"form-{once}", "POST", "key", b"")
+    asked = idempotency.Repeatable.of(viewer.credential, f"form-{once}", "POST", "key", b"")
     if idempotency.replay(asked) is not None:
         return False
     idempotency.remember(asked, "issued")

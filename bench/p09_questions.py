@@ -21,7 +21,7 @@ FIRST, MOST = 10, 300
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchQuestion:
     """A question, and the numbers of the documents that are its evidence."""
 
     text: str
@@ -46,23 +46,23 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("p9", lines, facts=found)
 
 
-def read(path: str) -> tuple[list[str], list[Question]]:
+def read(path: str) -> tuple[list[str], list[BenchQuestion]]:
     """The documents (every turn with words), and the questions."""
     documents: list[str] = []
-    questions: list[Question] = []
+    questions: list[BenchQuestion] = []
     for line in Path(path).read_text().splitlines():
         question, evidence = "", set[int]()
         for message in json.loads(line)["messages"]:
             text = message.get("content") or ""
             if message["role"] == "user":
                 if question and evidence:
-                    questions.append(Question(question, frozenset(evidence)))
+                    questions.append(BenchQuestion(question, frozenset(evidence)))
                 question, evidence = text, set()
             elif message["role"] in ("assistant", "tool") and text:
                 evidence.add(len(documents))
                 documents.append(text)
         if question and evidence:
-            questions.append(Question(question, frozenset(evidence)))
+            questions.append(BenchQuestion(question, frozenset(evidence)))
     return documents, [question for question in questions if len(question.text.split()) >= 5][:MOST]
 
 
@@ -134,7 +134,7 @@ def _ranked(owner: Any, query: str, text: str) -> list[int]:
     return [number for (number,) in owner.execute(statement, {"text": text}).fetchall()]
 
 
-def _recall(way: Any, questions: list[Question]) -> float:
+def _recall(way: Any, questions: list[BenchQuestion]) -> float:
     """The mean recall over the questions, relative to the most that ten hits can hold."""
     shares = [
         len(question.evidence & set(way(question.text))) / min(len(question.evidence), FIRST) for question in questions

@@ -62,9 +62,9 @@ def ended_by(escalation: Escalation) -> str | None:
     """The verb that ends a locked escalation's claim at this moment; None while it holds, or where there is none."""
     if escalation.state not in HELD:
         return None
-    asked = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}
-    queue(_KEEP, asked)
-    ((may_not, is_late),) = run(_ENDS, asked)
+    params = {"owner": escalation.owner_id, "label": escalation.label_id, "until": escalation.claim_expires_at}
+    queue(_KEEP, params)
+    ((may_not, is_late),) = run(_ENDS, params)
     if may_not:
         return "withdraw"
     return "run_out" if is_late and escalation.state == CLAIMED else None

@@ -79,6 +79,36 @@ def test_an_import_of_a_test_is_found(source: str) -> None:
     assert not imports_of_tests("from tests.support.facts import make\nfrom tests.proofs import i01_facts")
 
 
+def homonyms(sources: dict[str, str]) -> dict[str, list[str]]:
+    """The public classes that stand in several modules; a schema may have the name of its model."""
+    places: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    return {
+        name: paths
+        for name, paths in places.items()
+        if len(paths) > 1 and not (len(paths) == 2 and "schemas" in "".join(paths) and "/models/" in "".join(paths))
+    }
+
+
+def test_a_class_name_stands_in_one_module_only() -> None:
+    rooms = ("memoryhub", "escalations", "agents")
+    paths = [path.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("*.py")]
+    ours = [path for path in paths if not {"migrations", "commands"} & {*path.parts}]
+    assert len(ours) > 200
+    assert homonyms({str(path): (ROOT / path).read_text() for path in ours}) == {}
+
+
+def test_a_second_class_of_a_name_is_found() -> None:
+    """The control of the test before."""
+    sources = {"a/models/x.py": "class X:\n    pass", "a/schemas/x.py": "class X:\n    pass"}
+    assert not homonyms(sources)
+    assert homonyms(sources | {"b.py": "class X(int):\n    pass"})["X"] == ["a/models/x.py", "a/schemas/x.py", "b.py"]
+    assert homonyms({"a.py": "class Y:\n    pass", "b.py": "class Y:\n    pass"})
+
+
 def test_style() -> None:
     run(str(BIN / "ruff"), "check", ".")
     run(str(BIN / "ruff"), "format", "--check", ".")

@@ -35,7 +35,9 @@ def find_actions():
 
 
 def verb_of(function):
-    [verb] = [cell.cell_contents for cell in function.__closure__ if isinstance(cell.cell_contents, permissions.Verb)]
+    [verb] = [
+        cell.cell_contents for cell in function.__closure__ if isinstance(cell.cell_contents, permissions.Permission)
+    ]
     return verb.name
 
 

@@ -10,7 +10,7 @@ from memoryhub.core.actions import memberships
 from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Invalid
 from memoryhub.core.ids import new_id
-from memoryhub.core.models import Actor, Kind, Role
+from memoryhub.core.models import Actor, ActorKind, Role
 from memoryhub.core.viewers import Viewer
 
 
@@ -32,7 +32,7 @@ def add(
     """
     if not 1 <= len(name) <= 100:
         raise Invalid("An agent's name has 1 to 100 characters.")
-    actor = Actor(username=str(new_id()), kind=Kind.AGENT)
+    actor = Actor(username=str(new_id()), kind=ActorKind.AGENT)
     actor.set_unusable_password()
     actor.save(force_insert=True)
     member = memberships.add(

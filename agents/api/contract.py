@@ -71,8 +71,8 @@ class Docs(_Public):
             "By code, of a request": OF_REQUESTS,
             "By code, of a field, parameter or header": OF_FIELDS,
         }
-        told = {title: [(name, marked(text)) for name, text in table.items()] for title, table in tables.items()}
-        return render(request, "api/docs.html", {"tables": told})
+        shown = {title: [(name, marked(text)) for name, text in table.items()] for title, table in tables.items()}
+        return render(request, "api/docs.html", {"tables": shown})
 
 
 def marked(text: str) -> SafeString:

@@ -41,7 +41,7 @@ from memoryhub.interface.http.etags import make_tag
 from memoryhub.interface.http.headers import check_address, check_media_type, idempotency_key
 from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.http.pagination import Page, page, read_window
-from memoryhub.interface.http.params import Label, Params
+from memoryhub.interface.http.params import NamedLabel, Params
 from memoryhub.interface.http.queries import NoQuery, Query, params_of, read_query
 from memoryhub.interface.http.shapes import convert
 from memoryhub.memory.schemas.rows import Row, Stored
@@ -248,8 +248,8 @@ class ReadEndpoint(Endpoint):
         (Fitted). `place`: a row's position in the list, for the cursors; `render`: how a row is shown.
         """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        asked = fetch(window.position, window.backwards, window.limit + 1)
-        found = asked.ask_last() if isinstance(asked, Question) else asked
+        request_of = fetch(window.position, window.backwards, window.limit + 1)
+        found = request_of.ask_last() if isinstance(request_of, Question) else request_of
         shown = _shown(found[: getattr(found, "at_most", None)][: window.limit], render)
         raw = msgspec.json.encode(shown[::-1] if window.backwards else shown)
         results: Any = Raw(raw)
@@ -403,17 +403,19 @@ class WriteEndpoint(BodyEndpoint):
             if key is None:
                 outcome = self.call(method, url, body)
             else:
-                asked = self._asked(request._request, key, raw)
-                if (known := idempotency.replay(asked)) is not None:
+                request_of = self._asked(request._request, key, raw)
+                if (known := idempotency.replay(request_of)) is not None:
                     return WriteResult(*known), None
                 outcome = self.call(method, url, body)
-                idempotency.remember(asked, [outcome.status, outcome.result])
+                idempotency.remember(request_of, [outcome.status, outcome.result])
             question = self.row(outcome.result) if outcome.status != 204 else None
             return outcome, question.ask_after() if question is not None else None
 
-    def _asked(self, request: HttpRequest, key: str, raw: bytes) -> idempotency.Request:
+    def _asked(self, request: HttpRequest, key: str, raw: bytes) -> idempotency.Repeatable:
         assert self.viewer.credential is not None
-        return idempotency.Request.of(self.viewer.credential, key, request.method or "", request.get_full_path(), raw)
+        return idempotency.Repeatable.of(
+            self.viewer.credential, key, request.method or "", request.get_full_path(), raw
+        )
 
     def row(self, result: Any) -> Question[Any] | None:
         """The question that reads the row which a write's result names; None where a subclass overrides render()."""
@@ -440,6 +442,6 @@ def shown_type(function: Callable[..., Any]) -> Any:
     return get_args(result)[0]
 
 
-def label_text(label: Label | None) -> str | None:
+def label_text(label: NamedLabel | None) -> str | None:
     """`?label=`, which selects one of a key's twins, as text."""
     return "+".join([label.sensitivity, *label.compartments]) if label else None

@@ -216,7 +216,7 @@ class Acknowledge(EscalationEndpoint):
         return Changed(answers.acknowledge(self.viewer, escalation_id=escalation_id).id)
 
 
-class Cancel(EscalationEndpoint):
+class CancelEscalation(EscalationEndpoint):
     """Cancel an escalation that is no longer needed.
 
     409 not_owner for another agent's, wrong_state when it has been answered.

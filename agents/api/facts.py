@@ -14,7 +14,7 @@ from memoryhub.core.ids import mark_of
 from memoryhub.core.transactions import Question, viewer_transaction
 from memoryhub.interface.http.etags import fits_none, if_match, make_tag, must_be_new
 from memoryhub.interface.http.pagination import Page
-from memoryhub.interface.http.params import Label
+from memoryhub.interface.http.params import NamedLabel
 from memoryhub.interface.http.queries import LabelQuery, PageQuery, Seq, about
 from memoryhub.memory.actions import facts
 from memoryhub.memory.actions.facts import Seen, Stale
@@ -168,7 +168,8 @@ class OneFact(ReadEndpoint, WriteEndpoint):
 
 class HistoryQuery(PageQuery, kw_only=True):
     label: Annotated[
-        Label | None, about("The label, where several facts have this key: `confidential+finance`, the `+` as `%2B`.")
+        NamedLabel | None,
+        about("The label, where several facts have this key: `confidential+finance`, the `+` as `%2B`."),
     ] = None
 
 

@@ -8,7 +8,7 @@ from django.db.models import F
 from agents.api.doors import ReadEndpoint
 from agents.models import Agent
 from memoryhub.core.fields import Schema
-from memoryhub.core.models import Kind, Membership
+from memoryhub.core.models import ActorKind, Membership
 from memoryhub.core.models import Sensitivity as Level
 from memoryhub.core.transactions import current
 from memoryhub.interface.http.pagination import Page
@@ -20,7 +20,7 @@ from memoryhub.memory.selectors import tasks as task_selectors
 class ActorOfKey(Schema):
     id: UUID
     name: str
-    kind: Annotated[str, one_of(*Kind.values)]
+    kind: Annotated[str, one_of(*ActorKind.values)]
 
 
 class KeyOwner(Schema):

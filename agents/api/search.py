@@ -17,7 +17,7 @@ from memoryhub.interface.http.queries import Choices, Query, Words, about, read_
 from memoryhub.memory.schemas.search import Hits, hits_schema
 from memoryhub.memory.search import embeddings, vector_indexer
 from memoryhub.memory.search.query import ParsedQuery, meant, read
-from memoryhub.memory.search.ranking import MODES, Hit, SearchFilters, find
+from memoryhub.memory.search.ranking import MODES, RankedHit, SearchFilters, find
 from memoryhub.memory.search.results import show
 from memoryhub.memory.search.sources import searched_types
 from memoryhub.memory.search.vectors import fuse, near
@@ -100,7 +100,7 @@ class Search(ReadEndpoint):
         fit = fitting(shown, lambda hit: hit)
         return self._hits(fit, more=more or len(fit) < len(shown))
 
-    def _find(self, wanted: ParsedQuery, filters: SearchFilters, mode: str, limit: int) -> list[Hit]:
+    def _find(self, wanted: ParsedQuery, filters: SearchFilters, mode: str, limit: int) -> list[RankedHit]:
         if self.meaning is None:
             return [] if mode == "semantic" else find(self.viewer, wanted, filters, mode=mode, limit=limit)
         if mode == "semantic":

@@ -105,7 +105,7 @@ class OneTask(ReadEndpoint, TaskEndpoint):
         return Changed(task.id)
 
 
-class Claim(Shape, kw_only=True):
+class ClaimBody(Shape, kw_only=True):
     ttl_seconds: Seconds = 600
 
 
@@ -127,7 +127,7 @@ class ClaimTask(WriteEndpoint):
     address = "tasks/<task_key:key>/claim"
     verb = "task.claim"
 
-    def write(self, key: str, query: LabelQuery, body: Claim = Claim()) -> Kept[Lease]:
+    def write(self, key: str, query: LabelQuery, body: ClaimBody = ClaimBody()) -> Kept[Lease]:
         task = named_task(self.viewer, key, query)
         return Kept(kept_lease(leases.claim(self.viewer, task=task, ttl_seconds=body.ttl_seconds)))
 
@@ -146,7 +146,7 @@ class RenewTask(ClaimTask):
         return Kept(kept_lease(leases.renew(self.viewer, task=task, token=body.token, ttl_seconds=body.ttl_seconds)))
 
 
-def kept_lease(lease: leases.Lease) -> dict[str, Any]:
+def kept_lease(lease: leases.TakenLease) -> dict[str, Any]:
     """The result of a claim or renewal, as stored for a replay."""
     return {"token": lease.token, "expires_at": format_when(lease.expires_at)}
 
@@ -161,7 +161,7 @@ class Claimed(Schema):
     lease: Lease
 
 
-class ClaimNextBody(Claim, kw_only=True):
+class ClaimNextBody(ClaimBody, kw_only=True):
     read_only: ClassVar[frozenset[str]] = Shape.read_only - {"status"}
     status: Literal["open", "in_progress", "blocked"] | None = None
     metadata: JsonObject | None = None

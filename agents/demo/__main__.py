@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from agents.demo.client import Hub, KeyRefused
+from agents.demo.client import DemoClient, KeyRefused
 from agents.demo.workers import LONG_POLL_SECONDS, Fraud, Intake, Research, Returns, Worker
 
 TEAM: dict[str, type[Intake | Worker]] = {
@@ -63,7 +63,9 @@ async def run(settings: Settings) -> None:
     limits = httpx.Limits(max_connections=None)  # every long poll holds one
     timeout = httpx.Timeout(15, read=LONG_POLL_SECONDS + 15)
     async with httpx.AsyncClient(base_url=settings.url, timeout=timeout, limits=limits) as http:
-        agents = [TEAM[name](Hub(http, name, key), settings.seed, settings.pace) for name, key in settings.keys.items()]
+        agents = [
+            TEAM[name](DemoClient(http, name, key), settings.seed, settings.pace) for name, key in settings.keys.items()
+        ]
         await asyncio.gather(*(work(agent) for agent in agents))
 
 

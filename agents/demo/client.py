@@ -10,7 +10,7 @@ PASSING = (429, 502, 503, 504)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The API refused. `code` is the problem's code, such as `human_owned` or `lease_lost`."""
 
     def __init__(self, path: str, status: int, problem: dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ class KeyRefused(Exception):
     """The key is revoked, expired or not a key of this hub: a retry is useless."""
 
 
-class Hub:
+class DemoClient:
     """The API as one agent sees it. `http` has the hub's address as its base URL."""
 
     def __init__(self, http: httpx.AsyncClient, name: str, key: str) -> None:
@@ -66,7 +66,7 @@ def _read(answer: httpx.Response) -> Any:
         problem = answer.json()
     except ValueError:
         problem = {}
-    raise Refused(answer.request.url.path, answer.status_code, problem if isinstance(problem, dict) else {})
+    raise RequestRefused(answer.request.url.path, answer.status_code, problem if isinstance(problem, dict) else {})
 
 
 def _retry_after(answer: httpx.Response) -> float:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agents.demo.client import Hub, Refused
+from agents.demo.client import DemoClient, RequestRefused
 from agents.demo.stories import PAYMENT, QUESTION, RETURN, Case, tell
 
 LEASE_SECONDS = 120
@@ -20,10 +20,10 @@ MOST_OPEN = 8  # escalations that wait for a person; beyond, agents stop asking
 FINDINGS_TRIES = 5
 
 
-class Agent:
+class DemoAgent:
     """The base of the demo's agents. `pace`: a factor of its pauses, 1 for people who watch."""
 
-    def __init__(self, hub: Hub, seed: int, pace: float) -> None:
+    def __init__(self, hub: DemoClient, seed: int, pace: float) -> None:
         self.hub = hub
         self.pace = pace
         self.draw = random.Random(f"{hub.name}:{seed}")  # noqa: S311  (a story, not a secret)
@@ -44,7 +44,7 @@ class Agent:
         """
         try:
             await do()
-        except Refused as refused:
+        except RequestRefused as refused:
             self.say(f"leaves it for now: {refused}")
             await self.pause(5, 10)
 
@@ -63,7 +63,7 @@ class Agent:
         )
 
 
-class Intake(Agent):
+class Intake(DemoAgent):
     """Opens a new case every 20 to 40 seconds."""
 
     async def run(self) -> None:
@@ -77,12 +77,12 @@ class Intake(Agent):
         await self.open_case(tell(self.draw.choice((RETURN, QUESTION)), self.draw.randrange(10**8)))
 
 
-class Worker(Agent):
+class Worker(DemoAgent):
     """Works on the cases of one kind, under a lease, and asks a person where the case needs one."""
 
     kind = RETURN
 
-    def __init__(self, hub: Hub, seed: int, pace: float) -> None:
+    def __init__(self, hub: DemoClient, seed: int, pace: float) -> None:
         super().__init__(hub, seed, pace)
         self.waiting = asyncio.TaskGroup()  # a long poll for each awaited answer
         self.news = asyncio.Event()  # an answer has come
@@ -169,7 +169,7 @@ class Worker(Agent):
         """Release the task while a person thinks about it."""
         try:
             await self.hub.post(f"tasks/{case.key}/release", token=token)
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.code not in ("human_owned", "lease_lost"):  # else the person has it already
                 raise
 
@@ -190,7 +190,7 @@ class Worker(Agent):
         """Acknowledge the answer; a no-op when it was cancelled, or the hub has closed it by itself."""
         try:
             await self.hub.post(f"escalations/{escalation['id']}/acknowledge")
-        except Refused as refused:
+        except RequestRefused as refused:
             if refused.code != "wrong_state":
                 raise
 

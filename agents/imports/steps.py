@@ -59,7 +59,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Observe:
+class ObservationStep:
     """`ref` is the client_ref: the run's key and the message's position, and for a call its place in the message."""
 
     ref: str
@@ -69,21 +69,21 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True)
-class Decide:
+class DecisionStep:
     ref: str
     decision: dict[str, Any]
     reasoning: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EscalationStep:
     ref: str
     reason_code: str
     reason: str
     question: str
 
 
-Step = Observe | Decide | Ask
+Step = ObservationStep | DecisionStep | EscalationStep
 
 
 def plan(run: Run, rules: Rules) -> list[Step]:
@@ -111,11 +111,11 @@ def _too_large(step: Step, why: str) -> TooLarge:
 
 def _texts(step: Step) -> tuple[Any, ...]:
     match step:
-        case Observe():
+        case ObservationStep():
             return (step.content,)
-        case Decide():
+        case DecisionStep():
             return step.decision, step.reasoning
-        case Ask():
+        case EscalationStep():
             return step.reason, step.question
 
 
@@ -158,9 +158,9 @@ def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]]
         yield from _said(ref, text, _tag(message.role), private=True)
 
 
-def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[Observe]:
+def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[ObservationStep]:
     if has_visible(text):
-        yield Observe(ref, text, (tag,), private)
+        yield ObservationStep(ref, text, (tag,), private)
 
 
 def _called(ref: str, name: str, arguments: Any, beside: str, rules: Rules) -> Iterator[Step]:
@@ -169,18 +169,18 @@ def _called(ref: str, name: str, arguments: Any, beside: str, rules: Rules) -> I
         if isinstance(thought, str):
             yield from _said(ref, thought, THINK, private=True)
         else:
-            yield Observe(ref, {"arguments": arguments}, (THINK,), private=True)
+            yield ObservationStep(ref, {"arguments": arguments}, (THINK,), private=True)
     elif name == rules.handoff_tool:
         yield _ask(ref, arguments, beside)
     elif rules.acts(name):
-        yield Decide(ref, {"tool": name, "arguments": arguments}, beside or NO_REASONING)
+        yield DecisionStep(ref, {"tool": name, "arguments": arguments}, beside or NO_REASONING)
 
 
-def _returned(ref: str, name: str, arguments: Any, text: str) -> Iterator[Observe]:
+def _returned(ref: str, name: str, arguments: Any, text: str) -> Iterator[ObservationStep]:
     if name == THINK:
         yield from _said(ref, text, THINK, private=True)
     else:
-        yield Observe(ref, {"tool": name, "arguments": arguments, "result": _value(text)}, (_tag(name),))
+        yield ObservationStep(ref, {"tool": name, "arguments": arguments, "result": _value(text)}, (_tag(name),))
 
 
 def _arguments(call: ToolCall) -> Any:
@@ -227,7 +227,7 @@ _ASKING = re.compile(
 )
 
 
-def _ask(ref: str, arguments: Any, beside: str) -> Ask:
+def _ask(ref: str, arguments: Any, beside: str) -> EscalationStep:
     """The escalation of a handoff call: the summary is the reason, its last sentence that asks is the question."""
     summary = beside or NO_SUMMARY
     if isinstance(arguments, dict):
@@ -240,4 +240,4 @@ def _ask(ref: str, arguments: Any, beside: str) -> Ask:
     sentences = re.split(r"(?<=[.!?])\s+", summary.strip())
     asking = [sentence for sentence in sentences[1:] if _ASKING.search(sentence)]
     question = one_line(asking[-1], MAX_TEXT) if asking else NO_QUESTION
-    return Ask(ref, code, summary, question)
+    return EscalationStep(ref, code, summary, question)

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from agents.imports.runs import Run, read_run
-from agents.imports.steps import Ask, Decide, Observe, Rules, Step, plan
+from agents.imports.steps import DecisionStep, EscalationStep, ObservationStep, Rules, Step, plan
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core import work
@@ -21,7 +21,7 @@ from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import decisions, leases, observations, tasks
-from memoryhub.memory.actions.leases import Lease
+from memoryhub.memory.actions.leases import TakenLease
 from memoryhub.memory.actions.observations import Logged
 from memoryhub.memory.models import OVER, Decision, Observation, Task
 from memoryhub.memory.schemas.decisions import NewDecision
@@ -104,8 +104,8 @@ def import_run(viewer: Viewer, run: Run, options: Options, made: Report) -> None
 
 def explain(error: HubError) -> str:
     """A refusal in one line, with the place of each fault; the parser's body is a line here."""
-    told = " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
-    return told.replace("The body", "The line")
+    sentences = " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
+    return sentences.replace("The body", "The line")
 
 
 def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:
@@ -114,7 +114,7 @@ def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, mad
     made.tasks += created
     known = set() if created else _known(viewer, run, task, steps)
     missing = [step for step in steps if step.ref not in known]
-    asks = {step.ref for step in steps if isinstance(step, Ask)}
+    asks = {step.ref for step in steps if isinstance(step, EscalationStep)}
     if not missing and (asks or task.status in OVER):
         made.complete += 1
         return
@@ -150,7 +150,7 @@ def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
         return known
 
 
-def _lease(viewer: Viewer, task: Task) -> Lease:
+def _lease(viewer: Viewer, task: Task) -> TakenLease:
     """Claim the task, or renew the lease that an interrupted import has left. Raises Conflict."""
     try:
         return leases.claim(viewer, task=task, ttl_seconds=LEASE_SECONDS)
@@ -160,7 +160,7 @@ def _lease(viewer: Viewer, task: Task) -> Lease:
         return leases.renew(viewer, task=task, token=task.token, ttl_seconds=LEASE_SECONDS)
 
 
-def _let_go(viewer: Viewer, held: Lease) -> None:
+def _let_go(viewer: Viewer, held: TakenLease) -> None:
     """Release the lease of a task that was handed to a person, unless that person has taken it already."""
     try:
         leases.release(viewer, task=held, token=held.token)
@@ -171,7 +171,7 @@ def _let_go(viewer: Viewer, held: Lease) -> None:
 
 def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
     """Consecutive observations together, every other step alone; with `speed` one by one, so many per second."""
-    for is_observation, group in groupby(steps, lambda step: isinstance(step, Observe)):
+    for is_observation, group in groupby(steps, lambda step: isinstance(step, ObservationStep)):
         found = list(group)
         size = BATCH if is_observation and speed is None else 1
         for start in range(0, len(found), size):
@@ -183,19 +183,19 @@ def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
 def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Report) -> None:
     """Store steps of one kind; a batch of several has only observations."""
     match batch[0]:
-        case Observe():
-            items = [_observation(task, step) for step in batch if isinstance(step, Observe)]
+        case ObservationStep():
+            items = [_observation(task, step) for step in batch if isinstance(step, ObservationStep)]
             for logged in observations.log_batch(viewer, items=items):
                 if not isinstance(logged, Logged):
                     raise logged
                 made.observations += logged.created
-        case Decide() as step:
+        case DecisionStep() as step:
             item = NewDecision(
                 task=task.key, decision=step.decision, reasoning=step.reasoning, token=token, client_ref=step.ref
             )
             _, created = decisions.record(viewer, item=item, task=task)
             made.decisions += created
-        case Ask() as step:
+        case EscalationStep() as step:
             _, created = escalate(
                 viewer,
                 task=task,
@@ -208,7 +208,7 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
             made.escalations += created
 
 
-def _observation(task: Task, step: Observe) -> NewObservation:
+def _observation(task: Task, step: ObservationStep) -> NewObservation:
     return NewObservation(
         content=step.content, task=task.key, tags=list(step.tags), private=step.private, client_ref=step.ref
     )

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from memoryhub.core.fields import COMPARTMENT, Key, TaskKey, Text, When
-from memoryhub.interface.http.params import MAX_WORDS, Label
+from memoryhub.interface.http.params import MAX_WORDS, NamedLabel
 from memoryhub.interface.http.queries import Parameter, Query, parameters
 
 Schema = dict[str, Any]
@@ -17,7 +17,7 @@ _LABEL = COMPARTMENT.removeprefix("^").partition("$")[0]
 _OWN: dict[Any, Schema] = {
     When: {"type": "string", "format": "date-time"},
     datetime: {"type": "string", "format": "date-time"},
-    Label: {"type": "string", "pattern": rf"^(public|internal|confidential)(\+{_LABEL})*$"},
+    NamedLabel: {"type": "string", "pattern": rf"^(public|internal|confidential)(\+{_LABEL})*$"},
     float: {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     bool: {"type": "boolean"},
 }

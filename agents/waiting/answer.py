@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
+from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Send, Waiter, WaitingRequest, respond
 from escalations.schemas import Answer
 from escalations.selectors import escalations
 from memoryhub.core.transactions import viewer_transaction
@@ -25,7 +25,7 @@ class AnswerQuery(Query, kw_only=True):
     dialect: Annotated[Literal["hub"], about("The format of the answer.")] = "hub"
 
 
-async def answer(request: Request, receive: Receive, send: Send, escalation_id: UUID) -> None:
+async def answer(request: WaitingRequest, receive: Receive, send: Send, escalation_id: UUID) -> None:
     """Wait for the answer: 200 with it as soon as it is there; 204 when there is none after `wait` seconds (0 to 60).
 
     An event wakes the request; the key is checked again before the response. A key may have 8 concurrent waits (429).
@@ -35,7 +35,7 @@ async def answer(request: Request, receive: Receive, send: Send, escalation_id: 
     await respond(request, receive, send, DOOR, partial(_answer, escalation_id))
 
 
-async def _answer(escalation_id: UUID, request: Request) -> Answer | None:
+async def _answer(escalation_id: UUID, request: WaitingRequest) -> Answer | None:
     viewer = await request.read(lambda: request.admit(NEEDED))
     seconds = request.query(AnswerQuery).wait
 
@@ -49,7 +49,7 @@ async def _answer(escalation_id: UUID, request: Request) -> Answer | None:
     return await waiter.until(look, lambda found: found is not None, seconds)
 
 
-def _look(request: Request, escalation_id: UUID) -> Answer | None:
+def _look(request: WaitingRequest, escalation_id: UUID) -> Answer | None:
     viewer = request.enter(NEEDED)
     with viewer_transaction(viewer, read_only=True):
         return escalations.answer_of(viewer, escalation_id)

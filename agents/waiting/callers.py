@@ -68,11 +68,11 @@ class Callers:
         """Look up now whether the key is valid, or the session signed in. Raises RateLimited."""
         if caller.kind not in _LOOKED_UP:
             return False
-        asked = self._lookups.get(caller)
-        if asked is None:
-            asked = self._lookups[caller] = asyncio.create_task(self._look(head.address, caller))
-            asked.add_done_callback(lambda _: self._lookups.pop(caller, None))
-        return await asyncio.shield(asked)
+        lookup = self._lookups.get(caller)
+        if lookup is None:
+            lookup = self._lookups[caller] = asyncio.create_task(self._look(head.address, caller))
+            lookup.add_done_callback(lambda _: self._lookups.pop(caller, None))
+        return await asyncio.shield(lookup)
 
     async def _look(self, address: str, caller: Caller) -> bool:
         question: Callable[[], bool] = partial(_is_session if caller.kind == "session" else is_good, caller.name)  # type: ignore[arg-type]  # as its kind says

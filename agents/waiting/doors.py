@@ -49,7 +49,7 @@ _taken: Counter[UUID] = Counter()
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class WaitingRequest:
     """A request to a door. `scope`: ASGI's; `limits`: the response's RateLimit headers."""
 
     scope: Scope
@@ -59,7 +59,7 @@ class Request:
     limits: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, caller: Hashable, scope: Scope) -> "Request":
+    def of(cls, caller: Hashable, scope: Scope) -> "WaitingRequest":
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         return cls(scope, caller, headers, request_id_from(headers.get("x-request-id")))
 
@@ -97,8 +97,8 @@ class Request:
         """The problem for an exception; any but a HubError is logged."""
         if not isinstance(error, HubError):
             log.error("failed", **describe(error))
-        status, told, body = problem(error_of(error), self.request_id)
-        return status, {**self.limits, **told}, body
+        status, extra, body = problem(error_of(error), self.request_id)
+        return status, {**self.limits, **extra}, body
 
 
 class Waiter:
@@ -173,7 +173,7 @@ def connected(subscriber: Any) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def noted(request: Request, door: str, status: Callable[[], int | None]) -> AsyncIterator[None]:
+async def noted(request: WaitingRequest, door: str, status: Callable[[], int | None]) -> AsyncIterator[None]:
     """Bind the request's id to log lines; count and log the request, as the middleware does for others.
 
     Its time, mostly waiting, is not in the histogram. `status` None: the client disconnected before a response.
@@ -189,7 +189,7 @@ async def noted(request: Request, door: str, status: Callable[[], int | None]) -
 
 
 async def respond(
-    request: Request, receive: Receive, send: Send, door: str, answer: Callable[[Request], Awaitable[Any]]
+    request: WaitingRequest, receive: Receive, send: Send, door: str, answer: Callable[[WaitingRequest], Awaitable[Any]]
 ) -> None:
     """Serve one request with what `answer` returns, as JSON (None: 204), or the problem for what it raises.
 
@@ -212,7 +212,7 @@ async def respond(
             gone.cancel()
 
 
-async def _reply(request: Request, answer: Callable[[Request], Awaitable[Any]]) -> Reply:
+async def _reply(request: WaitingRequest, answer: Callable[[WaitingRequest], Awaitable[Any]]) -> Reply:
     try:
         request.check()
         found = await answer(request)
@@ -231,7 +231,7 @@ async def disconnected(receive: Receive) -> None:
         sent += len(message.get("body", b""))
 
 
-async def send_whole(send: Send, request: Request, reply: Reply) -> None:
+async def send_whole(send: Send, request: WaitingRequest, reply: Reply) -> None:
     """Send a response in one piece."""
     status, headers, body = reply
     encoded = encode({**headers, "X-Request-Id": request.request_id})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Request, Send, Waiter, respond
+from agents.waiting.doors import MAX_WAIT_SECONDS, Receive, Send, Waiter, WaitingRequest, respond
 from agents.waiting.frames import ADMINISTRATION, FeedEvents, page_of
 from memoryhub.core.errors import Code, FieldError, Invalid
 from memoryhub.core.fields import TaskKey
@@ -15,7 +15,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.interface.http.queries import Query, Seq, about
-from memoryhub.interface.live.reader import Wanted, check_cursor, read_events, read_head
+from memoryhub.interface.live.reader import EventFilter, check_cursor, read_events, read_head
 from memoryhub.memory.selectors import tasks as task_selectors
 
 DOOR = "api/v1/feed"
@@ -55,13 +55,13 @@ class FeedRequest:
     """The parameters of a long poll, and its viewer."""
 
     viewer: Viewer
-    wanted: Wanted
+    wanted: EventFilter
     after: int
     limit: int
     wait: int
 
 
-async def feed(request: Request, receive: Receive, send: Send) -> None:
+async def feed(request: WaitingRequest, receive: Receive, send: Send) -> None:
     """Read the events after `after`, in commit order, and the cursor `next` to continue from.
 
     `next` is the `seq` up to which every event that the key may see, and that the filters select, was returned; it
@@ -75,17 +75,17 @@ async def feed(request: Request, receive: Receive, send: Send) -> None:
     await respond(request, receive, send, DOOR, _page)
 
 
-async def _page(request: Request) -> FeedEvents:
-    asked = await request.read(partial(_requested, request))
-    look = partial(request.read, partial(_look, request, asked))
+async def _page(request: WaitingRequest) -> FeedEvents:
+    query = await request.read(partial(_requested, request))
+    look = partial(request.read, partial(_look, request, query))
     found = await look()
-    if found["events"] or not asked.wait:
+    if found["events"] or not query.wait:
         return found
-    waiter = Waiter(asked.viewer, asked.wanted.takes)
-    return await waiter.until(look, lambda page: bool(page["events"]), asked.wait)
+    waiter = Waiter(query.viewer, query.wanted.takes)
+    return await waiter.until(look, lambda page: bool(page["events"]), query.wait)
 
 
-def _requested(request: Request) -> FeedRequest:
+def _requested(request: WaitingRequest) -> FeedRequest:
     viewer = request.admit(NEEDED)
     query = request.query(FeedQuery)
     wanted = wanted_of(viewer, query)
@@ -93,7 +93,7 @@ def _requested(request: Request) -> FeedRequest:
     return FeedRequest(viewer, wanted, after, query.limit, query.wait)
 
 
-def wanted_of(viewer: Viewer, query: EventsQuery) -> Wanted:
+def wanted_of(viewer: Viewer, query: EventsQuery) -> EventFilter:
     """The filters `types` and `task`. Raises Invalid; NotFound for an absent or hidden task."""
     types = query.types
     for word in types or ():
@@ -104,13 +104,13 @@ def wanted_of(viewer: Viewer, query: EventsQuery) -> Wanted:
     if query.task is not None:
         with viewer_transaction(viewer, read_only=True):
             task = task_selectors.ref_by_key(viewer, query.task).id
-    return Wanted(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
+    return EventFilter(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
 
 
-def _look(request: Request, asked: FeedRequest) -> FeedEvents:
+def _look(request: WaitingRequest, query: FeedRequest) -> FeedEvents:
     # Authenticates each time, as any request does: a revoked right takes effect.
     viewer = request.enter(NEEDED)
-    ledger = check_cursor(viewer, asked.after)
+    ledger = check_cursor(viewer, query.after)
     with viewer_transaction(viewer, read_only=True):
-        events, reached = read_events(viewer, asked.after, ledger.head, limit=asked.limit, wanted=asked.wanted)
+        events, reached = read_events(viewer, query.after, ledger.head, limit=query.limit, wanted=query.wanted)
         return {"events": page_of(viewer, events), "next": reached, "life": ledger.life}

@@ -49,7 +49,7 @@ class FeedEvents(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class EventFrames:
     """An event's bytes in a stream. `named`: with the key of its task, for viewers who dominate the task's label.
 
     `alert`: the alert to push before it, for the alert's recipients.
@@ -74,7 +74,7 @@ def page_of(viewer: Viewer, events: Sequence[LiveEvent]) -> list[FeedEvent]:
     return [_members(event, keys.get(event.task_id) if event.task_id else None) for event in events]
 
 
-def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
+def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[EventFrames]:
     """The frame of each event, rendered by the system viewer for viewers of every clearance."""
     with viewer_transaction(viewer, read_only=True):
         tasks = task_selectors.refs_by_id(viewer, {event.task_id for event in events if event.task_id})
@@ -83,14 +83,14 @@ def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID
     return [_frame(event, tasks, pushed) for event in events]
 
 
-def _frame(event: LiveEvent, tasks: Mapping[UUID, task_selectors.Ref], pushed: Mapping[UUID, bytes]) -> Frame:
+def _frame(event: LiveEvent, tasks: Mapping[UUID, task_selectors.Ref], pushed: Mapping[UUID, bytes]) -> EventFrames:
     plain = block(event.type, _members(event, None), seq=event.seq)
     alert = pushed.get(event.row_id, b"") if is_alert(event) and event.row_id else b""
     task = tasks.get(event.task_id) if event.task_id else None
     if task is None:
-        return Frame(plain, alert=alert)
+        return EventFrames(plain, alert=alert)
     named = block(event.type, _members(event, task.key), seq=event.seq)
-    return Frame(plain, named, label_by_id(task.label_id), alert)
+    return EventFrames(plain, named, label_by_id(task.label_id), alert)
 
 
 def is_alert(event: LiveEvent) -> bool:

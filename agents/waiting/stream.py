@@ -14,13 +14,23 @@ from prometheus_client import Counter, Gauge
 
 from agents.api.doors import room
 from agents.waiting import frames
-from agents.waiting.doors import Receive, Request, Send, connected, disconnected, encode, noted, place, send_whole
+from agents.waiting.doors import (
+    Receive,
+    Send,
+    WaitingRequest,
+    connected,
+    disconnected,
+    encode,
+    noted,
+    place,
+    send_whole,
+)
 from agents.waiting.feed import NEEDED, EventsQuery, wanted_of
 from memoryhub.core.errors import Code, FieldError, Invalid, describe
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.live.reader import LiveEvent, Wanted, check_cursor, live, read_events, read_head
+from memoryhub.interface.live.reader import EventFilter, LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.live.rights import Rights
 from memoryhub.memory.selectors import alerts as alert_selectors
 
@@ -42,7 +52,7 @@ _SEQ = re.compile(r"0|[1-9][0-9]{0,15}")
 log = structlog.get_logger(__name__)
 
 
-async def stream(request: Request, receive: Receive, send: Send) -> None:
+async def stream(request: WaitingRequest, receive: Receive, send: Send) -> None:
     """Follow the feed as server-sent events: `id` is the `seq`, `event` the type, `data` an event of the feed.
 
     `Last-Event-ID` is the `seq` to resume after; else `after`; else the stream begins now. Every event is delivered at
@@ -73,9 +83,9 @@ class Stream:
     render = staticmethod(frames.render)
     viewer: Viewer
     rights: Rights
-    wanted: Wanted
+    wanted: EventFilter
 
-    def __init__(self, request: Request, send: Send) -> None:
+    def __init__(self, request: WaitingRequest, send: Send) -> None:
         self.request, self._send = request, send
         self.status: int | None = None
         self._queue: deque[tuple[int, bytes]] = deque()
@@ -165,7 +175,7 @@ class Stream:
         """End the stream: its rights have changed."""
         self.end(REVOKED)
 
-    def hear(self, event: LiveEvent, frame: frames.Frame) -> None:
+    def hear(self, event: LiveEvent, frame: frames.EventFrames) -> None:
         """Queue the event when it is wanted. A change to the viewer's own membership ends the stream."""
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke()

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from escalations.action_schemas.rules import TYPES, Faults, Run, Unusable, Where, is_number, pointer
+from escalations.action_schemas.rules import TYPES, Faults, Unusable, Validation, Where, is_number, pointer
 from memoryhub.core.errors import Code, FieldError
 
 # Unsupported keywords of JSON Schema that would change what is valid. Any other unknown one is an annotation.
@@ -39,7 +39,7 @@ def check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> FieldError
     try:
         if len(orjson.dumps(schema)) > settings.SCHEMA_BYTES:
             raise Unusable((), f"A schema has at most {settings.SCHEMA_BYTES} bytes.", Code.TOO_LARGE)
-        run = Run(schema)
+        run = Validation(schema)
         _check(run, schema)
         run.apply(schema, arguments)
     except Unusable as unusable:
@@ -51,16 +51,16 @@ def faults(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Fie
     """Where the arguments do not fit a schema that has passed check(), by pointers from `/arguments`; at most 20."""
     found: Faults = []
     try:
-        run = Run(schema)
+        run = Validation(schema)
         if not run.apply(schema, arguments):
             run.apply(schema, arguments, (), found)
     except Unusable as unusable:
         return (FieldError("/arguments", "schema", unusable.fault.detail),)
-    told = dict.fromkeys((f"/arguments{pointer(where)}", detail[:300]) for where, detail in found)
-    return tuple(FieldError(at, "schema", detail) for at, detail in told)
+    distinct = dict.fromkeys((f"/arguments{pointer(where)}", detail[:300]) for where, detail in found)
+    return tuple(FieldError(at, "schema", detail) for at, detail in distinct)
 
 
-def _check(run: Run, root: Mapping[str, Any]) -> None:
+def _check(run: Validation, root: Mapping[str, Any]) -> None:
     """Raise Unusable unless this is a schema of the subset whose references resolve within it."""
     waiting: list[tuple[Any, Where]] = [(root, ())]
     seen: set[int] = set()

@@ -55,7 +55,7 @@ class Unusable(Exception):
         self.fault = FieldError(pointer(where), code, detail)
 
 
-class Run:
+class Validation:
     """One schema, and the work that is left for it. The result for a value under a schema is cached."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
@@ -78,8 +78,8 @@ class Run:
         if isinstance(schema, bool):
             self.spend(1)
             return schema or _report(out, where, "No value is allowed here.")
-        asked = id(schema), id(value)
-        known = self._known.get(asked)
+        pair = id(schema), id(value)
+        known = self._known.get(pair)
         if known or (known is False and out is None):
             self.spend(1)
             return known
@@ -97,7 +97,7 @@ class Run:
                     if _is_full(out):
                         break
         self._nesting -= 1
-        self._known[asked] = fits
+        self._known[pair] = fits
         return fits
 
     def resolve(self, target: str, at: Where = ()) -> tuple[Any, Where]:
@@ -185,32 +185,32 @@ def _shown(value: Any) -> str:
 
 
 # The rules: each takes the run, its keyword's value, the schema that has it, the value, its place and `out`.
-_Rule = Callable[[Run, Any, dict[str, Any], Any, Where, Faults | None], bool]
+_Rule = Callable[[Validation, Any, dict[str, Any], Any, Where, Faults | None], bool]
 
 
-def _ref(run: Run, target: str, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _ref(run: Validation, target: str, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     return run.apply(run.resolve(target)[0], value, where, out)
 
 
-def _type(run: Run, kinds: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _type(run: Validation, kinds: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if any(TYPES[kind][1](value) for kind in kinds):
         return True
     return _report(out, where, lambda: f"This must be {' or '.join(TYPES[kind][0] for kind in kinds)}.")
 
 
-def _enum(run: Run, choices: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _enum(run: Validation, choices: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if run.canonical(value) in run.one_of(choices):
         return True
     return _report(out, where, lambda: f"This must be one of {_shown(choices[:MAX_TOLD])}.")
 
 
-def _const(run: Run, only: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _const(run: Validation, only: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     fits = run.canonical(value) == run.canonical(only)
     return fits or _report(out, where, lambda: f"This must be {_shown(only)}.")
 
 
-def _all_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _all_of(run: Validation, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     fits = True
     for part in parts:
         if not run.apply(part, value, where, out):
@@ -220,7 +220,7 @@ def _all_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Whe
     return fits
 
 
-def _any_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _any_of(run: Validation, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if any(run.apply(part, value) for part in parts):
         return True
     if len(parts) == 1:
@@ -228,7 +228,7 @@ def _any_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Whe
     return _report(out, where, "This matches none of the allowed forms.")
 
 
-def _one_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _one_of(run: Validation, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     fitting = 0
     for part in parts:
         fitting += run.apply(part, value)
@@ -237,12 +237,12 @@ def _one_of(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Whe
     return fitting == 1 or _any_of(run, parts, schema, value, where, out)
 
 
-def _not(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _not(run: Validation, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     return not run.apply(part, value) or _report(out, where, "This matches a form that is not allowed.")
 
 
 def _bound(fits: Callable[[Any, Any], bool], words: str, exclusive: str = "") -> _Rule:
-    def rule(run: Run, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+    def rule(run: Validation, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
         if not is_number(value) or isinstance(limit, bool):
             return True
         if exclusive and schema.get(exclusive) is True and value == limit:
@@ -252,7 +252,9 @@ def _bound(fits: Callable[[Any, Any], bool], words: str, exclusive: str = "") ->
     return rule
 
 
-def _multiple(run: Run, step: float, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _multiple(
+    run: Validation, step: float, schema: dict[str, Any], value: Any, where: Where, out: Faults | None
+) -> bool:
     """In decimals, as they are written: 19.99 is a multiple of 0.01, which it is not in binary."""
     if not is_number(value):
         return True
@@ -265,7 +267,7 @@ def _multiple(run: Run, step: float, schema: dict[str, Any], value: Any, where: 
 
 
 def _count(kind: type, fits: Callable[[int, int], bool], words: str) -> _Rule:
-    def rule(run: Run, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+    def rule(run: Validation, limit: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
         if not isinstance(value, kind):
             return True
         return fits(len(value), limit) or _report(out, where, lambda: f"This must have {words.format(int(limit))}.")  # type: ignore[arg-type]
@@ -273,15 +275,15 @@ def _count(kind: type, fits: Callable[[int, int], bool], words: str) -> _Rule:
     return rule
 
 
-def _unique(run: Run, asked: bool, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
-    if not asked or not isinstance(value, list):
+def _unique(run: Validation, pair: bool, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+    if not pair or not isinstance(value, list):
         return True
     run.spend(len(value))
     is_unique = len(set(map(run.canonical, value))) == len(value)
     return is_unique or _report(out, where, "All items must be different.")
 
 
-def _each(run: Run, children: Any, value: Any, where: Where, out: Faults | None) -> bool:
+def _each(run: Validation, children: Any, value: Any, where: Where, out: Faults | None) -> bool:
     """Apply to each member or item its own schema; `children`: (name or index, schema)."""
     fits = True
     for name, part in children:
@@ -293,7 +295,7 @@ def _each(run: Run, children: Any, value: Any, where: Where, out: Faults | None)
     return fits
 
 
-def _items(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _items(run: Validation, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if not isinstance(value, list):
         return True
     if isinstance(part, list):  # as in drafts before 2020: a schema for each
@@ -302,18 +304,20 @@ def _items(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where
     return _each(run, ((index, part) for index in range(first, len(value))), value, where, out)
 
 
-def _prefix(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _prefix(run: Validation, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     return not isinstance(value, list) or _each(run, enumerate(parts[: len(value)]), value, where, out)
 
 
-def _further(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _further(run: Validation, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     first = schema.get("items")
     if not isinstance(value, list) or not isinstance(first, list):
         return True
     return _each(run, ((index, part) for index in range(len(first), len(value))), value, where, out)
 
 
-def _properties(run: Run, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _properties(
+    run: Validation, parts: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None
+) -> bool:
     if not isinstance(value, dict):
         return True
     fewer, others = (parts, value) if len(parts) <= len(value) else (value, parts)
@@ -321,7 +325,9 @@ def _properties(run: Run, parts: Any, schema: dict[str, Any], value: Any, where:
     return _each(run, ((name, parts[name]) for name in fewer if name in others), value, where, out)
 
 
-def _additional(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _additional(
+    run: Validation, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None
+) -> bool:
     # Patterns are not applied, so it is unknown which members none of them matches.
     if not isinstance(value, dict) or "patternProperties" in schema:
         return True
@@ -330,14 +336,16 @@ def _additional(run: Run, part: Any, schema: dict[str, Any], value: Any, where: 
     return _each(run, ((name, part) for name in value if name not in named), value, where, out)
 
 
-def _names(run: Run, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _names(run: Validation, part: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
     if not isinstance(value, dict):
         return True
     run.spend(len(value))
     return all(run.apply(part, name) for name in value) or _report(out, where, "A member's name is not allowed.")
 
 
-def _required(run: Run, names: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None) -> bool:
+def _required(
+    run: Validation, names: Any, schema: dict[str, Any], value: Any, where: Where, out: Faults | None
+) -> bool:
     if not isinstance(value, dict):
         return True
     run.spend(len(names))

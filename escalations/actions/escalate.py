@@ -16,7 +16,7 @@ from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
-from memoryhub.core.models import Kind, Membership, Role, Team
+from memoryhub.core.models import ActorKind, Membership, Role, Team
 from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer, viewer_of
@@ -144,7 +144,7 @@ def _assignee(task: Task, name: str) -> Membership:
     label = label_by_id(task.label_id)
     if (
         found is None
-        or found.actor.kind != Kind.HUMAN
+        or found.actor.kind != ActorKind.HUMAN
         or found.role == Role.READER
         or not (found.is_active and found.actor.is_active)
         or not viewer_of(found).dominates(label.sensitivity, label.compartments)

@@ -98,7 +98,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShownValue:
     """One value to be read. `text`: in quotes when it is a text, else its JSON; `more`: characters that were cut."""
 
     number: int
@@ -113,7 +113,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FieldPage:
     """Some of the rows or inputs; `next`: the number of the first that follows, None at the end; `more`: how many."""
 
     items: list[Any]
@@ -124,25 +124,25 @@ class Page:
 Leaf = tuple[Path, Any, dict[str, Any], bool]
 
 
-def rows(text: str, start: int = 0, *, size: int = PAGE) -> Page:
+def rows(text: str, start: int = 0, *, size: int = PAGE) -> FieldPage:
     """The values in the arguments' text, from the one of this number on; long ones are cut."""
     leaves = _leaves(parse(text), {}, ())
     return _page(leaves, start, size, _row)
 
 
-def row(text: str, number: int) -> Row | None:
+def row(text: str, number: int) -> ShownValue | None:
     """The value of this number, whole; None when there is none."""
     found = next(islice(_leaves(parse(text), {}, ()), number, None), None)
-    return Row(number, _whole_label(found[0]), _text(found[1])) if found else None
+    return ShownValue(number, _whole_label(found[0]), _text(found[1])) if found else None
 
 
-def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> Page:
+def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> FieldPage:
     """The inputs for the arguments' text; what the schema names and the agent left out is offered, too."""
     leaves = _leaves(parse(text), schema if isinstance(schema, dict) else {}, ())
     return _page(leaves, start, size, _field)
 
 
-def _page(leaves: Iterator[Leaf], start: int, size: int, make: Callable[[int, Leaf], Any]) -> Page:
+def _page(leaves: Iterator[Leaf], start: int, size: int, make: Callable[[int, Leaf], Any]) -> FieldPage:
     """Up to `size` of them, and fewer where they take ROOM."""
     items: list[Any] = []
     room = ROOM
@@ -152,13 +152,13 @@ def _page(leaves: Iterator[Leaf], start: int, size: int, make: Callable[[int, Le
         if room <= 0:
             break
     more = sum(1 for _ in leaves)
-    return Page(items, start + len(items) if more else None, more)
+    return FieldPage(items, start + len(items) if more else None, more)
 
 
-def _row(number: int, leaf: Leaf) -> Row:
+def _row(number: int, leaf: Leaf) -> ShownValue:
     path, text = leaf[0], _text(leaf[1])
     more = len(text[LONGEST:]) + sum(len(name[LONG_NAME:]) for name in path)
-    return Row(number, _label(path), text[:LONGEST], more)
+    return ShownValue(number, _label(path), text[:LONGEST], more)
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ from memoryhub.core.fields import Shape
 from memoryhub.interface.http.headers import check_media_type
 from memoryhub.interface.http.json import parse_object
 from memoryhub.interface.http.shapes import convert
-from memoryhub.interface.pages.base import Page, SessionView
+from memoryhub.interface.pages.base import PageView, SessionView
 
 if TYPE_CHECKING:
     Form = str
@@ -42,7 +42,7 @@ class KeepDraft(SessionView):
         return respond({"kept_at": kept_at})
 
 
-class Drafts(Page):
+class Drafts(PageView):
     """One's own drafts of a case."""
 
     def show(self, **url: Any) -> HttpResponse:

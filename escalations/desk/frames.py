@@ -24,14 +24,14 @@ ROWS_AT_ONCE = 100  # of all events of a page; those of one batch stay together
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DeskFrames:
     """An event's frames. `plain`: for every desk, None when no row changes. `full`: for those with its task open."""
 
     plain: str | None
     full: str | None
 
 
-def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[Frame]:
+def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[DeskFrames]:
     """The frames of each event; those of administration are empty. One read for all.
 
     `watched`: the tasks whose timeline somebody has open; only their items are rendered. An escalation that changed
@@ -68,10 +68,10 @@ def _items(viewer: Viewer, events: Sequence[LiveEvent]) -> dict[UUID, str]:
     }
 
 
-def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> Frame:
+def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> DeskFrames:
     escalation = event.row_id if event.row_type == "escalation" else None
     if escalation is None and not items:
-        return Frame(None, None)
+        return DeskFrames(None, None)
     members = {
         "type": "event",
         "seq": event.seq,
@@ -85,4 +85,4 @@ def _frame(event: LiveEvent, rows: dict[tuple[UUID, int], str], items: str) -> F
         "item": None,
     }
     plain = dump(members).decode() if escalation else None
-    return Frame(plain, dump({**members, "item": items}).decode() if items else plain)
+    return DeskFrames(plain, dump({**members, "item": items}).decode() if items else plain)

@@ -50,9 +50,9 @@ def _lines(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
             if len(path) < _LONGEST:
                 yield from _lines(value, f"{path}.")
         elif _is_line(path) and ":" not in path and not isinstance(value, list) and value is not None:
-            told = str(value).lower() if isinstance(value, bool) else str(value)
-            if _is_line(told):
-                yield path, told
+            shown = str(value).lower() if isinstance(value, bool) else str(value)
+            if _is_line(shown):
+                yield path, shown
 
 
 def _is_line(text: str) -> bool:

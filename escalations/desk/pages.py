@@ -22,7 +22,7 @@ from memoryhub.core.models import Role
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.json import dump
-from memoryhub.interface.pages.base import Page, SessionView
+from memoryhub.interface.pages.base import PageView, SessionView
 from memoryhub.interface.pages.sessions import TEAM_KEY
 from memoryhub.memory.selectors import tasks as task_selectors
 
@@ -39,7 +39,7 @@ class SwitchTeam(SessionView):
         return see(None)
 
 
-class QueuePage(Page):
+class QueuePage(PageView):
     """The escalations that wait for a person, the most urgent first."""
 
     parameters = queue.PARAMETERS
@@ -86,7 +86,7 @@ TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
 PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
 
 
-class CasePage(Page):
+class CasePage(PageView):
     """An escalation: the question, what was done, what one can answer, and the first page of its timeline."""
 
     parameters = TIMELINE
@@ -97,7 +97,7 @@ class CasePage(Page):
         since, since_next = timeline.page(self.viewer, row, timeline.SINCE, wanted)
         before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
         agents, people = queue.colleagues(self.viewer)
-        newest = before if wanted == timeline.Wanted() else []
+        newest = before if wanted == timeline.TimelineFilters() else []
         panel = self.panel(row)
         shown = self.render("escalations/_panel.html", panel).content
         context = {
@@ -110,7 +110,7 @@ class CasePage(Page):
             "before_next": before_next,
             "wanted": wanted,
             "asked": asked_again(wanted),
-            "narrowed": wanted != timeline.Wanted(),
+            "narrowed": wanted != timeline.TimelineFilters(),
             "kinds": timeline.filters(),
             "keys": [offer for offer in OFFERS.values() if offer.key],
             "agents": [*agents, *people],
@@ -175,7 +175,7 @@ class CasePanel(CasePage):
         return self.render("escalations/_panel.html", self.panel(row))
 
 
-class ArgumentsPage(Page):
+class ArgumentsPage(PageView):
     """The arguments of an action that the case page folds: more of them, or one whole. `of`: the action or the answer.
 
     `inputs`: as inputs of the form; `whole`: the number of the value that was cut.
@@ -201,13 +201,13 @@ class ArgumentsPage(Page):
             if found is None:
                 raise NotFound()
             return self.render(
-                "escalations/_arguments.html", context | {"page": argument_fields.Page([found], None, 0)}
+                "escalations/_arguments.html", context | {"page": argument_fields.FieldPage([found], None, 0)}
             )
         page = argument_fields.rows(text, start, size=argument_fields.MORE)
         return self.render("escalations/_arguments.html", context | {"page": page})
 
 
-class TaskDataPage(Page):
+class TaskDataPage(PageView):
     """All of the data of the case's task."""
 
     def show(self, **url: Any) -> HttpResponse:
@@ -224,7 +224,7 @@ def answer_text(viewer: Viewer, row: Escalation) -> dict[str, Any]:
     return read_text(answer)
 
 
-class TimelinePage(Page):
+class TimelinePage(PageView):
     """One more page of the timeline."""
 
     parameters = TIMELINE | {"part", "position"}
@@ -238,7 +238,7 @@ class TimelinePage(Page):
         return self.render("escalations/_items.html", context | {"room": PART_BYTES})
 
 
-class ItemPage(Page):
+class ItemPage(PageView):
     """One item, opened and whole."""
 
     def show(self, **url: Any) -> HttpResponse:
@@ -247,10 +247,10 @@ class ItemPage(Page):
         return self.render("escalations/_item.html", {"row": row, "item": item, "whole": True})
 
 
-def read_wanted(page: Page) -> timeline.Wanted:
+def read_wanted(page: PageView) -> timeline.TimelineFilters:
     """The filters of the timeline, from the query. Raises Invalid."""
     params = page.params
-    return timeline.Wanted(
+    return timeline.TimelineFilters(
         kind=params.choice("kind", timeline.filters()),
         agent=params.text("agent", longest=100),
         tag=params.text("tag", longest=100),
@@ -259,7 +259,7 @@ def read_wanted(page: Page) -> timeline.Wanted:
     )
 
 
-def asked_again(wanted: timeline.Wanted) -> str:
+def asked_again(wanted: timeline.TimelineFilters) -> str:
     """The filters as the rest of an address, for the next page."""
     asked = {name: value for name, value in asdict(wanted).items() if value}
     return "".join(f"&{urlencode({name: 'true' if value is True else value})}" for name, value in asked.items())

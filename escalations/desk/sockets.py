@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from escalations.desk.frames import Frame, render
+from escalations.desk.frames import DeskFrames, render
 from memoryhub.core.db.clock import now_ms
 from memoryhub.core.errors import Gone, HubError
 from memoryhub.core.fields import Shape
@@ -38,7 +38,7 @@ class QueueSocket(PersonSocket):
     async def __call__(self, *args: Any) -> None:
         """The ASGI application of this one socket."""
         self._reached = 0  # up to which its own catching up has brought it
-        self._told = 0  # the greatest `seq` that was sent, or waits to be
+        self._sent = 0  # the greatest `seq` that was sent, or waits to be
         self._early: list[tuple[int, str]] | None = []  # what is heard before that
         self._early_chars = 0
         await super().__call__(*args)
@@ -58,7 +58,7 @@ class QueueSocket(PersonSocket):
         live.unsubscribe(self)
         self._early = []
 
-    def hear(self, event: LiveEvent, frame: Frame) -> None:
+    def hear(self, event: LiveEvent, frame: DeskFrames) -> None:
         """A frame from the reader: kept until the gap before it is filled, then queued for sending."""
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke()
@@ -67,7 +67,7 @@ class QueueSocket(PersonSocket):
         if text is None or self.is_over or event.seq <= self._reached:
             return
         if self._early is None:
-            self._told = event.seq
+            self._sent = event.seq
             self.put(text)
             return
         self._early.append((event.seq, text))
@@ -78,14 +78,14 @@ class QueueSocket(PersonSocket):
     def beat(self, seq: int) -> None:
         """Everything up to this `seq` that is for this socket stands in the queue before the beat."""
         if self._early is None:
-            self._told = max(seq, self._reached)
-            self.put(dump({"type": "beat", "seq": self._told, "now": now_ms()}).decode())
+            self._sent = max(seq, self._reached)
+            self.put(dump({"type": "beat", "seq": self._sent, "now": now_ms()}).decode())
 
     def fork(self, fork: int, ledger: Ledger) -> None:
         """Who was told what came after the fork is told so, and goes on from there; the others just go on."""
         self._reached = min(self._reached, fork)
-        if self._told > fork:
-            self._told = fork
+        if self._sent > fork:
+            self._sent = fork
             self._resync(fork, ledger.life)
             if self._early is None:
                 self.put(dump({"type": "ready", "seq": fork, "now": now_ms()}).decode())
@@ -93,24 +93,24 @@ class QueueSocket(PersonSocket):
     def _resync(self, floor: int, life: int) -> None:
         self.put(dump({"type": "resync", "floor": floor, "life": life}).decode())
 
-    def _wanted(self, event: LiveEvent, frame: Frame) -> str | None:
+    def _wanted(self, event: LiveEvent, frame: DeskFrames) -> str | None:
         return frame.full if self.task is not None and event.task_id == self.task else frame.plain
 
     async def _serve(self, after: int) -> None:
-        self._told = after
+        self._sent = after
         await live.subscribe(self)
         try:
             ledger = await read_for(self.viewer.membership, lambda: check_cursor(self.viewer, after))
             await self._catch_up(after, ledger.head)
         except Gone as gone:
             self._resync(gone.extra["floor"], gone.extra["life"])
-            self._reached = self._told = gone.extra["head"]
+            self._reached = self._sent = gone.extra["head"]
         while self._early:
             early, self._early, self._early_chars = self._early, [], 0
             for seq, text in early:
                 if seq > self._reached:
                     await self.room()
-                    self._told = seq
+                    self._sent = seq
                     self.put(text)
         self.put(dump({"type": "ready", "seq": self._reached, "now": now_ms()}).decode())
         self._early = None
@@ -126,9 +126,9 @@ class QueueSocket(PersonSocket):
                     self.put(text)
             if reached == self._reached:
                 return  # the ledger is shorter by now: the reader tells
-            self._reached = self._told = reached
+            self._reached = self._sent = reached
 
-    def _missed(self, after: int) -> tuple[Sequence[tuple[LiveEvent, Frame]], int]:
+    def _missed(self, after: int) -> tuple[Sequence[tuple[LiveEvent, DeskFrames]], int]:
         head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
             events, reached = read_events(self.viewer, after, head)

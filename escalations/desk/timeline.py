@@ -46,7 +46,7 @@ _MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TimelineFilters:
     """What the timeline is narrowed by. `private`: with the agents' reasoning, for who holds the claim (recorded)."""
 
     kind: str | None = None
@@ -99,7 +99,13 @@ class Item:
 
 
 def page(
-    viewer: Viewer, row: Escalation, part: str, wanted: Wanted, position: UUID | None = None, *, size: int = PAGE
+    viewer: Viewer,
+    row: Escalation,
+    part: str,
+    wanted: TimelineFilters,
+    position: UUID | None = None,
+    *,
+    size: int = PAGE,
 ) -> tuple[list[Item], UUID | None]:
     """Up to `size` items below `position`, and the position that the next page goes on from (None: that was all).
 
@@ -179,7 +185,7 @@ def on_timeline(event: Event) -> bool:
 def _memory(
     viewer: Viewer,
     filters: MemoryFilters,
-    wanted: Wanted,
+    wanted: TimelineFilters,
     position: UUID | None,
     floor: UUID | None,
     limit: int,
@@ -199,8 +205,8 @@ def _memory(
 
 def _changes(viewer: Viewer) -> QuerySet[Event]:
     """The visible changes of states, and notes."""
-    told = Q(row_type__in=_STATE_ROWS) | Q(type__in=_OF_DECISIONS)
-    rows = Event.objects.filter(told, audience__isnull=True).exclude(type__in=_NOT_SHOWN)
+    on_it = Q(row_type__in=_STATE_ROWS) | Q(type__in=_OF_DECISIONS)
+    rows = Event.objects.filter(on_it, audience__isnull=True).exclude(type__in=_NOT_SHOWN)
     return visible_to(viewer, rows.select_related("actor").annotate(seq=F("clock__seq")))
 
 
@@ -208,7 +214,7 @@ def _events(
     viewer: Viewer,
     task: UUID,
     filters: MemoryFilters,
-    wanted: Wanted,
+    wanted: TimelineFilters,
     position: UUID | None,
     floor: UUID | None,
 ) -> QuerySet[Event]:
@@ -292,7 +298,7 @@ def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
         role=event.actor.role,
         label=str(label_by_id(event.label_id)),
         what=event.type,
-        text=(_told(event, words) if words is not None else {}) if opened or not sealed else None,
+        text=(_text_of(event, words) if words is not None else {}) if opened or not sealed else None,
         data=data,
         people_only=event.people,
         about=event.row_id if of_decision else None,
@@ -301,7 +307,7 @@ def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
     )
 
 
-def _told(event: Event, words: Words) -> dict[str, Any]:
+def _text_of(event: Event, words: Words) -> dict[str, Any]:
     text = read_text(words)
     if not isinstance(words, Decision) or "unavailable" in text:
         return text

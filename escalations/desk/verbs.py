@@ -270,7 +270,7 @@ def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | No
         return act()
     is_form = request.content_type in _FORMS
     sent = request.POST.urlencode().encode() if is_form else request.body  # of a form in parts, the body is gone
-    asked = idempotency.Request.of(viewer.membership, key, "POST", request.get_full_path(), sent)
+    asked = idempotency.Repeatable.of(viewer.membership, key, "POST", request.get_full_path(), sent)
     with viewer_transaction(viewer):
         if (known := idempotency.replay(asked)) is not None:
             return Escalation(id=UUID(known))

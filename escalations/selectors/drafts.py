@@ -11,7 +11,7 @@ from memoryhub.core.viewers import Viewer
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedDraft:
     """A draft: the fields of a form, name -> text."""
 
     form: str
@@ -19,7 +19,7 @@ class Kept:
     kept_at: datetime
 
 
-def of_case(viewer: Viewer, escalation_id: UUID) -> list[Kept]:
+def of_case(viewer: Viewer, escalation_id: UUID) -> list[SavedDraft]:
     """The viewer's own drafts of an escalation. Those that no longer open are left out."""
     rows = visible_to(viewer, Draft.objects.filter(author_id=viewer.membership, escalation_id=escalation_id))
     found = []
@@ -27,5 +27,5 @@ def of_case(viewer: Viewer, escalation_id: UUID) -> list[Kept]:
         # One's own words: opening them is not recorded; reading the case is, by its page.
         text = row.body or unseal("escalation_draft", row.id, row.label_id, bytes(row.sealed or b""), 1)
         if "fields" in text:
-            found.append(Kept(row.form, text["fields"], row.kept_at))
+            found.append(SavedDraft(row.form, text["fields"], row.kept_at))
     return found

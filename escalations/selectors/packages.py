@@ -34,9 +34,9 @@ def rows(
     while sources and len(found) < limit and size <= most_bytes:
         work.check()
         step = min(STEP, limit - len(found))
-        asked: Any = {"position": position, "backwards": backwards, "limit": step, "most_bytes": most_bytes}
+        page: Any = {"position": position, "backwards": backwards, "limit": step, "most_bytes": most_bytes}
         frozen = escalations.frozen(escalation)
-        fetched = [(schema, memories.rows(viewer, schema, frozen, **asked)) for schema in sources]
+        fetched = [(schema, memories.rows(viewer, schema, frozen, **page)) for schema in sources]
         merged: Rows = sorted((row for _, some in fetched for row in some), key=_id, reverse=not backwards)[:step]
         if ends := [some[-1].id for _, some in fetched if some.at_most is not None]:
             # What is beyond the end of a truncated source is unknown.

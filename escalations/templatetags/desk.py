@@ -83,8 +83,8 @@ def _beginning(text: str, longest: int | None, room: int) -> SafeString:
 
 def _mark(found: re.Match[str]) -> str:
     many = len(found[0])
-    told = number_of(found[1]) + (f" ×{many:,}" if many > 1 else "")
-    return f'<span class="odd" title="an invisible or control character">{told}</span>'
+    ending = number_of(found[1]) + (f" ×{many:,}" if many > 1 else "")
+    return f'<span class="odd" title="an invisible or control character">{ending}</span>'
 
 
 @register.filter
@@ -214,8 +214,8 @@ def _list(members: Iterable[tuple[str, Any]], count: int, depth: int, room: _Roo
         shown.append((room.fit(name), _tree(part, depth + 1, room)))
     rows = format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", shown)
     more = count - len(shown)
-    told = format_html('<div class="cut">… {} more</div>', more) if more else ""
-    return format_html('<dl class="tree">{}{}</dl>', rows, told)
+    ending = format_html('<div class="cut">… {} more</div>', more) if more else ""
+    return format_html('<dl class="tree">{}{}</dl>', rows, ending)
 
 
 @register.filter

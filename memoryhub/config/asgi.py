@@ -26,7 +26,7 @@ from django.db.backends.signals import connection_created  # noqa: E402
 
 from agents.waiting.answer import answer  # noqa: E402
 from agents.waiting.callers import Caller, Callers, InFlight, Refusals  # noqa: E402
-from agents.waiting.doors import Receive, Request, Scope, Send  # noqa: E402
+from agents.waiting.doors import Receive, Scope, Send, WaitingRequest  # noqa: E402
 from agents.waiting.feed import feed  # noqa: E402
 from agents.waiting.stream import stream  # noqa: E402
 from escalations.desk.socket_urls import websocket_urlpatterns  # noqa: E402
@@ -120,7 +120,7 @@ async def _serve(caller: Caller, head: Head, receive: Receive, send: Send) -> No
     counted.take(caller)
     try:
         if native is not None:
-            await native(Request.of(caller, scope), receive, send)
+            await native(WaitingRequest.of(caller, scope), receive, send)
         else:
             is_known = partial(_callers.is_known, head, caller)
             await _http(caller, is_known, head, _plain(scope), receive, send)

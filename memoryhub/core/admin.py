@@ -18,10 +18,10 @@ from memoryhub.core.models import (
     SYSTEM_TEAM,
     AccessLog,
     Actor,
+    ActorKind,
     Compartment,
     DecisionsChangedBy,
     Event,
-    Kind,
     Labelled,
     Membership,
     Outbox,
@@ -150,7 +150,7 @@ class PersonAdmin(HubAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         administers = Exists(installers().filter(actor_id=OuterRef("id")))
-        return Actor.objects.filter(kind=Kind.HUMAN).annotate(administers=administers).order_by("username")
+        return Actor.objects.filter(kind=ActorKind.HUMAN).annotate(administers=administers).order_by("username")
 
     @admin.display(description="superuser status", boolean=True)
     def is_superuser(self, row: Any) -> bool:
@@ -193,7 +193,9 @@ class NewMembershipForm(MembershipForm):
 
     def clean_username(self) -> Actor:
         """The active account."""
-        found = Actor.objects.filter(username=self.cleaned_data["username"], kind=Kind.HUMAN, is_active=True).first()
+        found = Actor.objects.filter(
+            username=self.cleaned_data["username"], kind=ActorKind.HUMAN, is_active=True
+        ).first()
         if found is None:
             raise forms.ValidationError("Nobody who is active has this user name.")
         return found
@@ -220,13 +222,13 @@ class MembershipAdmin(HubAdmin):
         return super().has_add_permission(request) and administers_installation(viewer_of_page().actor)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        is_person = not isinstance(obj, Membership) or obj.actor.kind == Kind.HUMAN
+        is_person = not isinstance(obj, Membership) or obj.actor.kind == ActorKind.HUMAN
         return is_person and super().has_change_permission(request, obj)
 
     @admin.display(description="account", ordering="actor__username")
     def account(self, row: Membership) -> str:
         """The user name of a person; an agent's is a number that nobody types."""
-        return row.actor.username if row.actor.kind == Kind.HUMAN else ""
+        return row.actor.username if row.actor.kind == ActorKind.HUMAN else ""
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         viewer = viewer_of_page()

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from memoryhub.core.access.delegation import installers
 from memoryhub.core.ledger import mark
-from memoryhub.core.models import Actor, Kind, PasswordOrigin
+from memoryhub.core.models import Actor, ActorKind, PasswordOrigin
 from memoryhub.core.secrecy import sealing
 
 
@@ -91,7 +91,7 @@ def check_first_passwords(databases: Any = None, **_: Any) -> list[CheckMessage]
         return []
     people = Actor.objects.filter(
         Q(is_demo=False) | Q(id__in=installers().values("actor_id")),
-        kind=Kind.HUMAN,
+        kind=ActorKind.HUMAN,
         is_active=True,
         password_origin=PasswordOrigin.GENERATED,
     )

@@ -89,8 +89,8 @@ class HubError(Exception):
         **extra: Any,
     ) -> None:
         # Each of several faults is shown with its place: the sentences alone would be ambiguous.
-        told = [f"{error.pointer}: {error.detail}" if len(errors) > 1 else error.detail for error in errors]
-        detail = detail or " ".join(told)
+        sentences = [f"{error.pointer}: {error.detail}" if len(errors) > 1 else error.detail for error in errors]
+        detail = detail or " ".join(sentences)
         super().__init__(detail)
         self.detail = detail
         self.code = code or type(self).code

@@ -128,5 +128,5 @@ def prune() -> None:
 
 def _key(kind: str, *values: str) -> str:
     # With lengths, so that no two lists of values are written alike.
-    told = "".join(f"{len(value)}:{value}" for value in (kind, *values))
-    return salted_hmac("memoryhub.signin", told, algorithm="sha256").hexdigest()
+    joined = "".join(f"{len(value)}:{value}" for value in (kind, *values))
+    return salted_hmac("memoryhub.signin", joined, algorithm="sha256").hexdigest()

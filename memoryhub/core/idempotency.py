@@ -23,7 +23,7 @@ from memoryhub.core.work import stoppable
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Repeatable:
     """A request that may be repeated: whose, its key, and what it asked."""
 
     credential: UUID
@@ -31,11 +31,11 @@ class Request:
     fingerprint: bytes
 
     @classmethod
-    def of(cls, credential: UUID, key: str, method: str, path: str, body: bytes) -> "Request":
+    def of(cls, credential: UUID, key: str, method: str, path: str, body: bytes) -> "Repeatable":
         return cls(credential, key, hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).digest())
 
 
-def replay(request: Request) -> Any | None:
+def replay(request: Repeatable) -> Any | None:
     """What the first request with this key returned; None when this is the first, which must call remember().
 
     Waits for a first one that is still at work. Raises NotAllowed (422) when the key was used for another request.
@@ -51,7 +51,7 @@ def replay(request: Request) -> Any | None:
     return recall(request)
 
 
-def recall(request: Request) -> Any | None:
+def recall(request: Repeatable) -> Any | None:
     """What a finished request with this key returned; None when there is none. Raises NotAllowed (422) as replay()."""
     record = Idempotency.objects.filter(credential=request.credential, key=request.key).first()
     if record is None:
@@ -65,7 +65,7 @@ def recall(request: Request) -> Any | None:
 
 
 @contextmanager
-def alone(request: Request) -> Iterator[None]:
+def alone(request: Repeatable) -> Iterator[None]:
     """For what takes several transactions: keeps others with this key waiting until the block ends.
 
     Inside, recall() first, and at the end replay() and remember() in one transaction.
@@ -80,7 +80,7 @@ def alone(request: Request) -> Iterator[None]:
         run("select pg_advisory_unlock(%s::bigint)", lock)
 
 
-def remember(request: Request, result: Any) -> None:
+def remember(request: Repeatable, result: Any) -> None:
     """Keep what the action returned (status and ids) for 24 hours."""
     events = current().events
     Idempotency.objects.filter(credential=request.credential, key=request.key).update(

@@ -6,7 +6,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 from django.http import HttpRequest
 
-from memoryhub.core.models import Actor, Kind
+from memoryhub.core.models import Actor, ActorKind
 
 
 class PeopleBackend(ModelBackend):
@@ -16,10 +16,10 @@ class PeopleBackend(ModelBackend):
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> Actor | None:
         found = super().authenticate(request, username=username, password=password)
-        return found if isinstance(found, Actor) and found.kind == Kind.HUMAN else None
+        return found if isinstance(found, Actor) and found.kind == ActorKind.HUMAN else None
 
     def user_can_authenticate(self, user: Any) -> bool:
-        return isinstance(user, Actor) and user.is_active and user.kind == Kind.HUMAN
+        return isinstance(user, Actor) and user.is_active and user.kind == ActorKind.HUMAN
 
 
 def record(kind: str, username: str, address: str) -> None:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from memoryhub.core.ledger import lives
-from memoryhub.core.models import Kind, Membership, Role, Sensitivity
+from memoryhub.core.models import ActorKind, Membership, Role, Sensitivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Viewer:
 
     @property
     def is_agent(self) -> bool:
-        return self.kind == Kind.AGENT
+        return self.kind == ActorKind.AGENT
 
     @property
     def is_human(self) -> bool:
-        return self.kind == Kind.HUMAN
+        return self.kind == ActorKind.HUMAN
 
     @property
     def is_system(self) -> bool:
-        return self.kind == Kind.SYSTEM
+        return self.kind == ActorKind.SYSTEM
 
     def dominates(self, sensitivity: int, compartments: frozenset[str] | tuple[str, ...] | list[str]) -> bool:
         """Whether this clearance allows a label: level at least as high, compartments a superset."""

@@ -38,18 +38,18 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MatchQuery:
     """What to match: the pairs of a context, and words."""
 
     pairs: tuple[Pair, ...]
     words: tuple[str, ...]
 
 
-def ask(context: Mapping[str, Any], text: str = "") -> Wanted:
+def ask(context: Mapping[str, Any], text: str = "") -> MatchQuery:
     """What to match: the first 32 members by name, and the first 16 words of `text` and of those members."""
     pairs = tuple(_pairs(context, near=True))
     words = dict.fromkeys([*_words([text]), *(word for pair in pairs for word in sorted(pair.words))])
-    return Wanted(pairs, tuple(list(words)[:MOST_WORDS]))
+    return MatchQuery(pairs, tuple(list(words)[:MOST_WORDS]))
 
 
 def features(context: Mapping[str, Any], details: Any) -> set[str]:
@@ -75,16 +75,16 @@ class Found:
     words: list[str]
 
 
-def compare(asked: Wanted, context: Mapping[str, Any], details: Any) -> Found:
+def compare(query: MatchQuery, context: Mapping[str, Any], details: Any) -> Found:
     """Compare directly, without features, all of a learning's members and words."""
-    wanted = {pair.key for pair in asked.pairs}
+    wanted = {pair.key for pair in query.pairs}
     members: dict[str, Any] = {}
     for key, value in _members(context, "", 0):
         if key in wanted:
             members.setdefault(key, value)
     exact: list[Pair] = []
     similar: list[Pair] = []
-    for pair in asked.pairs:
+    for pair in query.pairs:
         if pair.key not in members:
             continue
         own = _pair(pair.key, members[pair.key], near=False)
@@ -93,7 +93,7 @@ def compare(asked: Wanted, context: Mapping[str, Any], details: Any) -> Found:
         elif own.partial & pair.partial:
             similar.append(pair)
     words = {*_words(_texts(details)), *_words(_texts(context))}
-    return Found(exact, similar, [word for word in asked.words if word in words])
+    return Found(exact, similar, [word for word in query.words if word in words])
 
 
 def _two(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, Pair]]:
@@ -119,17 +119,17 @@ class Mask:
     words: int = 0
 
 
-def masks(asked: Wanted) -> dict[str, Mask]:
+def masks(query: MatchQuery) -> dict[str, Mask]:
     """Every feature of a query, with the parts that it stands for."""
     made: dict[str, Mask] = {}
-    for number, pair in enumerate(asked.pairs):
+    for number, pair in enumerate(query.pairs):
         made.setdefault(pair.exact, Mask()).exact |= 1 << number
         for part in pair.partial:
             made.setdefault(part, Mask()).partial |= 1 << number
-    for number, word in enumerate(asked.words):
+    for number, word in enumerate(query.words):
         made.setdefault(word_feature(word), Mask()).words |= 1 << number
-    place = {pair.key: number for number, pair in enumerate(asked.pairs)}
-    for one, other in _two(asked.pairs):
+    place = {pair.key: number for number, pair in enumerate(query.pairs)}
+    for one, other in _two(query.pairs):
         made.setdefault(together(one, other), Mask()).exact |= 1 << place[one.key] | 1 << place[other.key]
     return made
 
@@ -163,12 +163,12 @@ def _pair(key: str, value: Any, *, near: bool) -> Pair:
     parts: set[str] = set()
     words: list[str] = []
     for item in (value if isinstance(value, list) else [value])[:_MOST_PARTS]:
-        told = _words(_texts(item))[: _MOST_PARTS - len(words)]
-        words += told
+        words_of_item = _words(_texts(item))[: _MOST_PARTS - len(words)]
+        words += words_of_item
         number = _number(item)
         if number is None:
-            parts |= {_feature("~", key, word) for word in told}
-            parts |= {_feature("^", key, word[:_BEGINNING]) for word in told if len(word) > _BEGINNING}
+            parts |= {_feature("~", key, word) for word in words_of_item}
+            parts |= {_feature("^", key, word[:_BEGINNING]) for word in words_of_item if len(word) > _BEGINNING}
         else:
             parts |= {_feature("#", key, size) for size in _sizes(number, near)}
             parts.add(_feature("~", key, _canonical(item)))

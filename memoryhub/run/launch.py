@@ -28,7 +28,7 @@ URLS = ("DATABASE_URL", OWNER_URL, "REDIS_URL")
 KEPT = ("SECRET_KEY", "METRICS_TOKEN")
 
 
-class Refused(Exception):
+class StartRefused(Exception):
     """The start is refused; the text is a sentence for the person at the terminal."""
 
 
@@ -87,12 +87,12 @@ def main() -> int:
         supervisor = Supervisor(commands, environment, ROOT)
         with step(", ".join(commands)):
             if not supervisor.wait_for("web", lambda: _ready(port), seconds=READY_SECONDS):
-                raise Refused("The web process does not become ready; see its output above.")
+                raise StartRefused("The web process does not become ready; see its output above.")
         _announce(port, data, time.monotonic() - begun)
         _keep_running(supervisor, data)
     except KeyboardInterrupt:
         return 0
-    except (Refused, CannotStart, processes.Busy, OSError) as refusal:
+    except (StartRefused, CannotStart, processes.Busy, OSError) as refusal:
         say(f"memoryhub does not start: {refusal}" if supervisor is None else f"memoryhub stops: {refusal}")
         return 1
     finally:
@@ -106,7 +106,7 @@ def main() -> int:
 def _port() -> int:
     text = os.environ.get("PORT", "").strip() or "8000"
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise Refused(f"PORT must be a number from 1 to 65535, not {text!r}.")
+        raise StartRefused(f"PORT must be a number from 1 to 65535, not {text!r}.")
     return int(text)
 
 
@@ -114,7 +114,7 @@ def _refuse_flags() -> None:
     try:
         wants_demo()
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise StartRefused(str(error)) from None
 
 
 def _refuse_taken(port: int) -> None:
@@ -124,7 +124,7 @@ def _refuse_taken(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             reason = f"port {port} cannot be used ({error.strerror}); choose another: make run PORT=8001"
-            raise Refused(reason) from None
+            raise StartRefused(reason) from None
 
 
 def _environment(data: Path) -> tuple[dict[str, str], str]:
@@ -134,14 +134,14 @@ def _environment(data: Path) -> tuple[dict[str, str], str]:
     """
     named = [name for name in URLS if os.environ.get(name)]
     if named and len(named) < len(URLS):
-        raise Refused(f"set all three of {', '.join(URLS)}, or none of them; see docs/operations.md.")
+        raise StartRefused(f"set all three of {', '.join(URLS)}, or none of them; see docs/operations.md.")
     kept = _kept(data / "runtime.env")
     if not (os.environ.get("MASTER_KEY") or os.environ.get("MASTER_KEY_FILE")):
         _make_master_key(data, new=not kept)
     values = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(48) for name in KEPT}
     if len(values["SECRET_KEY"]) < MIN_SECRET:
         # Else it would be stored, and used from now on.
-        raise Refused(f"SECRET_KEY must have at least {MIN_SECRET} characters.")
+        raise StartRefused(f"SECRET_KEY must have at least {MIN_SECRET} characters.")
     owner_url = os.environ.get(OWNER_URL, "")
     if not named:
         with step("PostgreSQL and Valkey"):
@@ -175,7 +175,7 @@ def _make_master_key(data: Path, *, new: bool) -> None:
     if path.is_file():
         return
     if not new:
-        raise Refused(f"{path} is missing, and without it confidential memory cannot be read. Restore it.")
+        raise StartRefused(f"{path} is missing, and without it confidential memory cannot be read. Restore it.")
     embedded.write_private(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
 
 
@@ -183,7 +183,7 @@ def _prepare(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "memoryhub.config.prepare"]
     done = subprocess.run(command, env=environment, cwd=ROOT, start_new_session=True, check=False)
     if done.returncode != 0:
-        raise Refused("the step above failed; see its output.")
+        raise StartRefused("the step above failed; see its output.")
 
 
 def _commands(port: int, data: Path) -> dict[str, list[str]]:

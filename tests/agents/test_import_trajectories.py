@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from agents.imports.runs import read_run
-from agents.imports.steps import NO_QUESTION, NO_REASONING, Ask, Decide, Observe, Rules, plan
+from agents.imports.steps import NO_QUESTION, NO_REASONING, DecisionStep, EscalationStep, ObservationStep, Rules, plan
 from escalations.actions import answers, claims
 from escalations.models import Escalation
 from memoryhub.core.errors import HubError
@@ -232,19 +232,19 @@ def steps(*messages, rules=None, **line):
 def test_parts_of_a_message_are_read_and_what_is_no_text_is_named():
     parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "data:..."}}]
     [step] = steps({"role": "user", "content": parts})
-    assert step == Observe("t:0", "Look:\n[image_url]", ("user",))
+    assert step == ObservationStep("t:0", "Look:\n[image_url]", ("user",))
 
 
 def test_an_unknown_role_is_kept_private():
     assert steps({"role": "critic, stern", "content": "Hm."}) == [
-        Observe("t:0", "Hm.", ("critic__stern",), private=True)
+        ObservationStep("t:0", "Hm.", ("critic__stern",), private=True)
     ]
 
 
 def test_calls_of_the_old_form_are_read():
     asked = {"role": "assistant", "content": None, "function_call": {"name": "book", "arguments": '{"seat": 1}'}}
     decided, seen = steps(asked, {"role": "function", "name": "book", "content": '["ok"]'})
-    assert decided == Decide("t:0.0", {"tool": "book", "arguments": {"seat": 1}}, NO_REASONING)
+    assert decided == DecisionStep("t:0.0", {"tool": "book", "arguments": {"seat": 1}}, NO_REASONING)
     assert seen.content == {"tool": "book", "arguments": {"seat": 1}, "result": ["ok"]}
 
 
@@ -265,7 +265,7 @@ def test_a_result_that_is_no_sound_json_stays_text(text):
 )
 def test_the_reason_and_question_come_from_the_summary(summary, code, question):
     [step] = steps(assistant(call("transfer_to_human_agents", summary=summary)))
-    assert step == Ask("t:0.0", code, summary, question)
+    assert step == EscalationStep("t:0.0", code, summary, question)
 
 
 @pytest.mark.parametrize("arguments", ["", "{}", '{"summary": ""}', '{"summary": 5}', "[]", "  "])

@@ -210,7 +210,9 @@ def test_a_timeline_of_large_rows_tells_each_item_once(api: Api, team: Team) -> 
         timeline.PAGE_BYTES = 5 * 120_000
         try:
             while True:
-                items, position = timeline.page(person.viewer, row, timeline.BEFORE, timeline.Wanted(), position)
+                items, position = timeline.page(
+                    person.viewer, row, timeline.BEFORE, timeline.TimelineFilters(), position
+                )
                 pages.append(items)
                 if position is None:
                     break

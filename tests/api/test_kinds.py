@@ -104,7 +104,7 @@ def test_a_new_kind_turns_up_everywhere(team: Team, api: Api, row: UUID) -> None
     person = make_person(team)
     with viewer_transaction(person.viewer, read_only=True):
         found = escalations.escalation(person.viewer, row)
-        items, _ = timeline.page(person.viewer, found, timeline.BEFORE, timeline.Wanted())
+        items, _ = timeline.page(person.viewer, found, timeline.BEFORE, timeline.TimelineFilters())
         assert "remark" in {item.kind for item in items}
     assert "remark" in timeline.filters()
     described = document()["components"]["schemas"]

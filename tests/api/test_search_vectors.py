@@ -11,7 +11,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import embeddings, indexer, vector_indexer, vectors
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.vector_indexer import Outcome
+from memoryhub.memory.search.vector_indexer import BatchOutcome
 from tests.support.api import Api, at_once, make_api
 from tests.support.embeddings import KEY, MODEL, Endpoint, similarity
 from tests.support.factories import make_team, unique
@@ -67,7 +67,7 @@ def test_texts_go_in_batches_of_64_cut_to_what_a_model_reads(team: Team, api: Ap
     for _ in range(3):
         remember(api, *[unique("row") for _ in range(50)])
     remember(api, "x" * 9_000)
-    assert embed(team) == [Outcome.SENT] * 3
+    assert embed(team) == [BatchOutcome.SENT] * 3
     assert endpoint.sizes == [64, 64, 23]
     assert max(map(len, endpoint.texts)) == embeddings.MAX_TEXT
     assert embed(team) == []  # nothing twice
@@ -186,7 +186,7 @@ def test_an_endpoint_that_is_away_costs_nobody_more_than_the_meaning(
     assert "degraded" not in ask(api, "late", mode="text").data
     remember(api, "a late plane")
     catch_up(team.id)
-    assert vector_indexer.embed(team.id) is Outcome.FAILED
+    assert vector_indexer.embed(team.id) is BatchOutcome.FAILED
     assert team.id not in vector_indexer.behind()  # likewise
     endpoint.status = 200
     forget_endpoint()
@@ -241,7 +241,7 @@ def test_nonsense_from_the_endpoint_does_no_harm(
     remember(api, "a late flight")
     endpoint.raw = raw
     catch_up(team.id)
-    assert vector_indexer.embed(team.id) is Outcome.FAILED
+    assert vector_indexer.embed(team.id) is BatchOutcome.FAILED
     assert kept(owner_sql, team) == 0
     assert ask(api, "late", mode="semantic").refusal == (503, "unavailable")
     forget_endpoint()
@@ -270,7 +270,7 @@ def test_one_bad_text_holds_up_no_others(team: Team, api: Api, endpoint: Endpoin
     assert kept(owner_sql, team) == 5
     assert vector_indexer.left(team.id) == (0, 1)
     sent = len(endpoint.requests)
-    assert vector_indexer.embed(team.id) is Outcome.NOTHING  # it is left for later
+    assert vector_indexer.embed(team.id) is BatchOutcome.NOTHING  # it is left for later
     assert len(endpoint.requests) == sent
     assert ask(api, "poison", mode="semantic").status == 503
     assert ask(api, "row", mode="semantic").status == 200  # a query that is refused is nobody else's trouble
@@ -282,7 +282,7 @@ def test_too_many_requests_are_answered_with_a_rest_of_the_length_asked_for(
     remember(api, "a late flight")
     catch_up(team.id)
     endpoint.status, endpoint.headers = 429, {"Retry-After": "120"}
-    assert vector_indexer.embed(team.id) is Outcome.FAILED
+    assert vector_indexer.embed(team.id) is BatchOutcome.FAILED
     asked = "select extract(epoch from resume_at - now()) from search_vector_state where team_id = %s"
     ((seconds,),) = owner_sql.execute(asked, [team.id]).fetchall()
     assert 100 < seconds <= 120
@@ -319,7 +319,7 @@ def test_workers_share_the_work(team: Team, api: Api, endpoint: Endpoint, owner_
     catch_up(team.id)
     vector_indexer.embed(team.id)
     endpoint.delay = 0.2
-    assert at_once(*[lambda: vector_indexer.embed(team.id)] * 3) == [Outcome.SENT] * 3
+    assert at_once(*[lambda: vector_indexer.embed(team.id)] * 3) == [BatchOutcome.SENT] * 3
     assert len(endpoint.texts) == len(set(endpoint.texts)) == kept(owner_sql, team) == 256
 
 

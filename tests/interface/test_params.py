@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memoryhub.core.errors import Invalid, UriTooLong
-from memoryhub.interface.http.params import Label, Params
+from memoryhub.interface.http.params import NamedLabel, Params
 
 NAMES = ("q", "n", "id", "own", "at", "mode", "tags", "label", "task", "least")
 Getter = Callable[[Params], Any]
@@ -50,9 +50,9 @@ GOOD: list[tuple[str, Any]] = [
     ("at=2026-01-31T09:30:00+02:00", datetime(2026, 1, 31, 7, 30, tzinfo=UTC)),
     ("mode=any", "any"),
     ("tags=a,b,%20a", ["a", "b"]),
-    ("label=public", Label("public", ())),
-    ("label=confidential%2Bpii%2Bfinance", Label("confidential", ("finance", "pii"))),
-    ("label=confidential+finance", Label("confidential", ("finance",))),
+    ("label=public", NamedLabel("public", ())),
+    ("label=confidential%2Bpii%2Bfinance", NamedLabel("confidential", ("finance", "pii"))),
+    ("label=confidential+finance", NamedLabel("confidential", ("finance",))),
     ("task=order:7", "order:7"),
     ("least=0.25", 0.25),
     ("least=1", 1.0),

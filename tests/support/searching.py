@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from memoryhub.core.models import Team
 from memoryhub.memory.search import embeddings, vector_indexer
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.vector_indexer import Outcome
+from memoryhub.memory.search.vector_indexer import BatchOutcome
 from tests.support.api import Api, Reply
 
 
@@ -50,11 +50,13 @@ def kept(owner_sql: Any, team: Team) -> int:
     return indexed(owner_sql, team, "search_vector")
 
 
-def embed(team: Team) -> list[Outcome]:
+def embed(team: Team) -> list[BatchOutcome]:
     """Index and embed all that there is; the outcomes of the batches."""
     catch_up(team.id)
     return list(
-        itertools.takewhile(lambda outcome: outcome is Outcome.SENT, iter(lambda: vector_indexer.embed(team.id), None))
+        itertools.takewhile(
+            lambda outcome: outcome is BatchOutcome.SENT, iter(lambda: vector_indexer.embed(team.id), None)
+        )
     )
 
 

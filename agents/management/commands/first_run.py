@@ -32,7 +32,7 @@ class Someone(NamedTuple):
     role: Role
     clearance: Sensitivity
     compartments: list[str]
-    told: str
+    role_text: str
 
 
 PEOPLE = {
@@ -94,13 +94,13 @@ class _Logins:
             self.lines = {name: line for name, line in self.lines.items() if name not in changed}
             self._write()
 
-    def account(self, username: str, told: str, *, administers: bool = False) -> Actor:
+    def account(self, username: str, role_text: str, *, administers: bool = False) -> Actor:
         """The person's account, created when there is none."""
         found = Actor.objects.filter(username=username).first()
         if found is not None:
             return found
         password = new_password()
-        self.lines[username] = f"{username:<8}{password:<24}{told}"
+        self.lines[username] = f"{username:<8}{password:<24}{role_text}"
         self._write()
         return people.add(
             installation(),
@@ -123,10 +123,10 @@ def _administrator(logins: _Logins) -> Actor:
     found = installers().filter(actor__is_active=True).select_related("actor").order_by("actor_id").first()
     if found is not None:
         return found.actor
-    told = "administrator: teams, people, agents and keys, at /admin/"
+    role_text = "administrator: teams, people, agents and keys, at /admin/"
     if not wants_demo():
-        told += " (the first sign-in asks for a password of your own)"
-    admin = logins.account(ADMIN, told, administers=True)
+        role_text += " (the first sign-in asks for a password of your own)"
+    admin = logins.account(ADMIN, role_text, administers=True)
     _join(installation(), admin, Role.ADMIN, Sensitivity.CONFIDENTIAL, [])
     return admin
 
@@ -135,7 +135,9 @@ def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
     # All compartments of the demo: members cannot widen their own rights, and the access log needs a reader.
     viewer = _team("demo", "Demo shop", admin, ["finance", "pii"])
     for username, someone in PEOPLE.items():
-        _join(viewer, logins.account(username, someone.told), someone.role, someone.clearance, someone.compartments)
+        _join(
+            viewer, logins.account(username, someone.role_text), someone.role, someone.clearance, someone.compartments
+        )
     known = _read_keys(file)
     for name, (clearance, compartments, group, description) in AGENTS.items():
         member = Membership.objects.filter(team_id=viewer.team, name=name).first()

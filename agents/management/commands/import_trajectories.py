@@ -102,12 +102,12 @@ class _Progress:
     def __init__(self, command: Command, file: Path) -> None:
         self.out, self.err, self.file = command.stdout, command.stderr, file
         self.begun = self.told_at = time.monotonic()
-        self.told = 0
+        self.reported = 0
 
     def __call__(self, report: Report) -> None:
-        for fault in report.faults[self.told :]:
+        for fault in report.faults[self.reported :]:
             self.err.write(f"{self._clear()}{self.file}:{fault.line}: {fault.what}")
-        self.told = len(report.faults)
+        self.reported = len(report.faults)
         if self.out.isatty():
             self.out.write(f"{self._clear()}{_counts(report)}", ending="")
             self.out.flush()

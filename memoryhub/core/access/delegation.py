@@ -19,7 +19,7 @@ _RANK = {Role.READER: 0, Role.AGENT: 0, Role.SUPPORT: 1, Role.LEAD: 2, Role.ADMI
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class MemberRights:
     """What a membership gives."""
 
     role: str
@@ -28,11 +28,11 @@ class Rights:
     is_active: bool
 
     @classmethod
-    def of(cls, member: Membership) -> "Rights":
+    def of(cls, member: Membership) -> "MemberRights":
         """Those of a membership as it was read."""
         return cls(member.role, member.clearance, frozenset(member.compartments), member.is_active)
 
-    def exceeds(self, other: "Rights") -> bool:
+    def exceeds(self, other: "MemberRights") -> bool:
         """Whether these are more than the other in any respect."""
         return (
             (self.is_active and not other.is_active)
@@ -42,7 +42,7 @@ class Rights:
         )
 
 
-NOTHING = Rights(Role.READER, Sensitivity.PUBLIC, frozenset(), is_active=False)
+NOTHING = MemberRights(Role.READER, Sensitivity.PUBLIC, frozenset(), is_active=False)
 
 
 def begin(viewer: Viewer, *, also: Iterable[int] = ()) -> Viewer:
@@ -79,7 +79,7 @@ def installers() -> QuerySet[Membership]:
     return Membership.objects.filter(team__slug=SYSTEM_TEAM, role=Role.ADMIN, is_active=True)
 
 
-def require_bounds(granter: Viewer, before: Rights, after: Rights) -> None:
+def require_bounds(granter: Viewer, before: MemberRights, after: MemberRights) -> None:
     """Raises Forbidden when `after` is more than `before` in any respect, and not within the granter's own rights."""
     if after.exceeds(before) and not granter.dominates(after.clearance, after.compartments):
         raise Forbidden(
@@ -97,14 +97,14 @@ def require_over(viewer: Viewer, person: UUID) -> None:
     mine = {member.team_id: member for member in Membership.objects.filter(actor_id=viewer.actor, is_active=True)}
     for theirs in Membership.objects.filter(actor_id=person, is_active=True):
         own = mine.get(theirs.team_id)
-        if own is None or Rights.of(theirs).exceeds(Rights.of(own)):
+        if own is None or MemberRights.of(theirs).exceeds(MemberRights.of(own)):
             raise Forbidden(
                 "This person has rights in a team that you have not, so that you could act as them. "
                 "Whoever runs the machine can do it: manage.py."
             )
 
 
-def keep_last(member: Membership, after: Rights) -> None:
+def keep_last(member: Membership, after: MemberRights) -> None:
     """Raises Conflict when an administrator would lose what no other administrator of the team has.
 
     That is: to administer the team (the installation, in the team `system`), a clearance, a compartment. Counted are
@@ -118,7 +118,7 @@ def keep_last(member: Membership, after: Rights) -> None:
     if not stays and not others:
         what = "of the installation" if member.team.slug == SYSTEM_TEAM else "of this team"
         raise Conflict(Code.CONFLICT, f"{member.name} is the last administrator {what}: make another one first.")
-    before = Rights.of(member)
+    before = MemberRights.of(member)
     top = max([after.clearance if stays else -1, *(clearance for clearance, _ in others)])
     if top < before.clearance:
         level = Sensitivity(before.clearance).label

@@ -24,7 +24,7 @@ READERS = frozenset({Role.READER, *DESK})
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Permission:
     """A permission: the roles that have it, and the scope that an API key needs for it."""
 
     name: str
@@ -40,7 +40,7 @@ class Verb:
         require_scope(viewer, self.scope)
 
 
-VERBS: dict[str, Verb] = {}
+VERBS: dict[str, Permission] = {}
 
 
 def has_scope(viewer: Viewer, scope: str) -> bool:
@@ -58,7 +58,7 @@ def action(
     name: str, *, roles: Iterable[Role], scope: str | None = None
 ) -> Callable[[Callable[Concatenate[Viewer, P], R]], Callable[Concatenate[Viewer, P], R]]:
     """Declare an action. The wrapped function checks the permission, then runs in the viewer's transaction."""
-    verb = VERBS[name] = Verb(name, frozenset(roles), scope)
+    verb = VERBS[name] = Permission(name, frozenset(roles), scope)
 
     def declare(function: Callable[Concatenate[Viewer, P], R]) -> Callable[Concatenate[Viewer, P], R]:
         @functools.wraps(function)

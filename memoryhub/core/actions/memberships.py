@@ -6,7 +6,7 @@ from typing import Any
 
 from memoryhub.core.access.delegation import (
     NOTHING,
-    Rights,
+    MemberRights,
     administers_installation,
     begin,
     keep_last,
@@ -17,7 +17,7 @@ from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import compartments as registry
 from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.models import Actor, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import Actor, ActorKind, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 
 MOST_NAME = 100
@@ -34,10 +34,10 @@ def add(
     own; Conflict when they are in the team already or the name is taken.
     """
     granter = begin(viewer)
-    if actor.kind == Kind.HUMAN and not viewer.is_system and not administers_installation(viewer.actor):
+    if actor.kind == ActorKind.HUMAN and not viewer.is_system and not administers_installation(viewer.actor):
         raise Forbidden("Only the installation's administrators may add an account to a team.")
     words = _check(actor.kind, role, clearance, compartments)
-    rights = Rights(role, clearance, frozenset(words), is_active=True)
+    rights = MemberRights(role, clearance, frozenset(words), is_active=True)
     require_bounds(granter, NOTHING, rights)
     if not name.strip() or len(name) > MOST_NAME:
         raise Invalid(f"A name has 1 to {MOST_NAME} characters.")
@@ -84,7 +84,7 @@ def change(
     # As it is now: what a form was filled from may be old, and the form has filled in the new values.
     present = Membership.objects.select_related("team").get(id=member.id)
     given: dict[str, Any] = {"role": role, "clearance": clearance, "compartments": compartments, "is_active": is_active}
-    before = Rights.of(present)
+    before = MemberRights.of(present)
     after = replace(before, **{name: value for name, value in given.items() if value is not None})
     words = _check(member.actor.kind, after.role, after.clearance, after.compartments)
     after = replace(after, compartments=frozenset(words))
@@ -100,7 +100,7 @@ def change(
 
 
 def _check(kind: str, role: str, clearance: int, compartments: Iterable[str]) -> list[str]:
-    if (kind == Kind.AGENT) != (role == Role.AGENT) or (kind == Kind.HUMAN and role not in HUMAN_ROLES):
+    if (kind == ActorKind.AGENT) != (role == Role.AGENT) or (kind == ActorKind.HUMAN and role not in HUMAN_ROLES):
         raise Invalid(f"The role {role} is not for this kind of member.")
     if clearance not in Sensitivity.values:
         raise Invalid("A clearance is public, internal or confidential.")
@@ -110,23 +110,23 @@ def _check(kind: str, role: str, clearance: int, compartments: Iterable[str]) ->
         raise Invalid(str(error)) from error
 
 
-def _record(viewer: Viewer, verb: str, member: Membership, before: Rights | None) -> None:
+def _record(viewer: Viewer, verb: str, member: Membership, before: MemberRights | None) -> None:
     """The event: what the member has, and had where it differs.
 
     Compartments are named where they changed, and the event is then labelled with them: it tells of them only those
     who have them.
     """
-    after = Rights.of(member)
+    after = MemberRights.of(member)
     named: frozenset[str] = frozenset()
     if before is None or before.compartments != after.compartments:
         named = after.compartments | (before.compartments if before else frozenset())
-    told = _told(after, bool(named))
+    recorded = _recorded(after, bool(named))
     if before is not None:
-        was = _told(before, bool(named))
-        told["before"] = {field: was[field] for field in was if was[field] != told[field]}
-    record(viewer, verb, member.id, named=named, name=member.name, **told)
+        was = _recorded(before, bool(named))
+        recorded["before"] = {field: was[field] for field in was if was[field] != recorded[field]}
+    record(viewer, verb, member.id, named=named, name=member.name, **recorded)
 
 
-def _told(rights: Rights, with_compartments: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": rights.role, "clearance": rights.clearance, "active": rights.is_active}
-    return {**told, "compartments": sorted(rights.compartments)} if with_compartments else told
+def _recorded(rights: MemberRights, with_compartments: bool) -> dict[str, Any]:
+    recorded: dict[str, Any] = {"role": rights.role, "clearance": rights.clearance, "active": rights.is_active}
+    return {**recorded, "compartments": sorted(rights.compartments)} if with_compartments else recorded

@@ -11,7 +11,7 @@ from memoryhub.core.actions import memberships
 from memoryhub.core.actions.administration import record
 from memoryhub.core.actions.teams import require_installation
 from memoryhub.core.errors import Code, Conflict, Invalid
-from memoryhub.core.models import Actor, Kind, Membership, PasswordOrigin, Role, Sensitivity, Team
+from memoryhub.core.models import Actor, ActorKind, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 
 
@@ -38,7 +38,9 @@ def add(
     begin(viewer)
     if Actor.objects.filter(username=username).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"The user name {username!r} is taken.")
-    person = Actor(username=username, email=email, kind=Kind.HUMAN, is_staff=is_staff or is_superuser, is_demo=is_demo)
+    person = Actor(
+        username=username, email=email, kind=ActorKind.HUMAN, is_staff=is_staff or is_superuser, is_demo=is_demo
+    )
     _set_password(person, password, origin if password is not None else PasswordOrigin.OWN)
     person.save(force_insert=True)
     _record(viewer, "person.add", person, active=True, staff=person.is_staff, superuser=is_superuser)
@@ -66,7 +68,7 @@ def change(
     administrator would be lost (core.access.delegation).
     """
     require_installation(viewer)
-    if person.kind != Kind.HUMAN:
+    if person.kind != ActorKind.HUMAN:
         raise Invalid("Agents are changed in their team.")
     begin(viewer, also=Membership.objects.filter(actor_id=person.id, role=Role.ADMIN).values_list("team_id", flat=True))
     # The account before any membership, as whatever keeps both from changing locks them (escalations.standing).
@@ -89,10 +91,10 @@ def change(
         _end_administering(viewer, person)
     person.email, person.is_active, person.is_staff = email, is_active, is_staff
     person.save(update_fields=["email", "is_active", "is_staff"])
-    told = {"active": is_active, "staff": is_staff, "superuser": is_superuser}
+    recorded = {"active": is_active, "staff": is_staff, "superuser": is_superuser}
     was = {"active": before.is_active, "staff": before.is_staff, "superuser": administered}
-    changed = {field: was[field] for field in told if was[field] != told[field]}
-    _record(viewer, "person.change", person, **told, email_changed=email != before.email, before=changed)
+    changed = {field: was[field] for field in recorded if was[field] != recorded[field]}
+    _record(viewer, "person.change", person, **recorded, email_changed=email != before.email, before=changed)
     if is_superuser and not administered:
         _let_administer(viewer, person)
     return person
@@ -107,7 +109,7 @@ def join(viewer: Viewer, *, person: Actor, team: Team) -> Membership:
     """
     require_installation(viewer)
     begin(viewer, also=[team.id])
-    if person.kind != Kind.HUMAN or team.id == viewer.team:
+    if person.kind != ActorKind.HUMAN or team.id == viewer.team:
         raise Invalid("People are added to teams other than the installation's own.")
     members = Membership.objects.filter(team=team)
     if members.filter(actor=person).exists():
@@ -135,7 +137,7 @@ def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = 
     changes that asks for the present one (change_own_password).
     """
     require_installation(viewer)
-    if person.kind != Kind.HUMAN:
+    if person.kind != ActorKind.HUMAN:
         raise Invalid("Only people have a password.")
     begin(viewer)
     if person.id == viewer.actor:

@@ -5,7 +5,7 @@ from typing import Any
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions.administration import record
 from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.models import SYSTEM_TEAM, Actor, DecisionsChangedBy, Kind, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, ActorKind, DecisionsChangedBy, Membership, Role, Sensitivity, Team
 from memoryhub.core.secrecy.sealing import make_team_key
 from memoryhub.core.viewers import Viewer
 
@@ -28,7 +28,7 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     if Team.objects.filter(slug=slug).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"A team {slug!r} exists already.")
     team = Team.objects.create(slug=slug, name=name)
-    system = Actor.objects.get(kind=Kind.SYSTEM)
+    system = Actor.objects.get(kind=ActorKind.SYSTEM)
     Membership.objects.create(
         actor=system, team=team, name="memoryhub", role=Role.SYSTEM, clearance=Sensitivity.CONFIDENTIAL
     )

@@ -26,7 +26,7 @@ from pg_database where datname = current_database()
 """
 
 
-class Head(NamedTuple):
+class LedgerHead(NamedTuple):
     """A team's ledger: its last number, its newest life and that of its next event, whether it came here by a dump."""
 
     team: int
@@ -48,9 +48,9 @@ class Mark(NamedTuple):
         return max((head >> BITS for head in self.heads.values()), default=0)
 
 
-def read_heads() -> list[Head]:
+def read_heads() -> list[LedgerHead]:
     """How far each ledger has come."""
-    return [Head(*row) for row in run(_HEADS)]
+    return [LedgerHead(*row) for row in run(_HEADS)]
 
 
 def read_mark() -> Mark | None:
@@ -71,7 +71,7 @@ def is_behind() -> bool:
     if mark is None or mark.database != _database():
         return False
     found = {head.team: head for head in read_heads()}
-    missing = Head(0, 0, 0, 0, False)
+    missing = LedgerHead(0, 0, 0, 0, False)
     return any(
         found.get(team, missing).head < marked and found.get(team, missing).life <= marked >> BITS
         for team, marked in mark.heads.items()

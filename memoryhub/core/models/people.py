@@ -21,7 +21,7 @@ class Sensitivity(models.IntegerChoices):
     CONFIDENTIAL = 2, "confidential"
 
 
-class Kind(models.TextChoices):
+class ActorKind(models.TextChoices):
     HUMAN = "human"
     AGENT = "agent"
     SYSTEM = "system"
@@ -55,7 +55,7 @@ class Actor(AbstractBaseUser):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     username = models.CharField(max_length=150, unique=True)
     email = models.EmailField(blank=True)
-    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.HUMAN)
+    kind = models.CharField(max_length=10, choices=ActorKind.choices, default=ActorKind.HUMAN)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(
         default=False, help_text="May open the admin pages of the teams where their role is administrator."

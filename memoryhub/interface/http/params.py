@@ -19,7 +19,7 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Label(NamedTuple):
+class NamedLabel(NamedTuple):
     """A label as a query names it."""
 
     sensitivity: str
@@ -143,7 +143,7 @@ class Params:
             _refuse(name, Code.BAD_CHOICE, f"Each must be one of: {', '.join(choices)}.")
         return list(dict.fromkeys(words))
 
-    def label(self, name: str = "label") -> Label | None:
+    def label(self, name: str = "label") -> NamedLabel | None:
         """A label such as `confidential+finance`; the compartments sorted. A level alone is without compartments."""
         value = self._values.get(name)
         if value is None:
@@ -152,7 +152,7 @@ class Params:
         level, *words = value.replace(" ", "+").split("+")
         if level not in LEVELS or not all(re.search(COMPARTMENT, word) for word in words):
             _refuse(name, Code.BAD_FORMAT, "A label is a sensitivity and its compartments: confidential+finance.")
-        return Label(level, tuple(sorted(set(words))))
+        return NamedLabel(level, tuple(sorted(set(words))))
 
     def without(self, *names: str) -> list[tuple[str, str]]:
         """The parameters but these, sorted: the query, independent of its order."""

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from memoryhub.core.fields import Key, TaskKey, When
 from memoryhub.interface.http.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from memoryhub.interface.http.params import MAX_QUERY_BYTES, Label, Params
+from memoryhub.interface.http.params import MAX_QUERY_BYTES, NamedLabel, Params
 
 Q = TypeVar("Q", bound="Query")
 
@@ -62,7 +62,8 @@ class PageQuery(Query, kw_only=True):
 
 class LabelQuery(Query, kw_only=True):
     label: Annotated[
-        Label | None, about("The label, where several rows have this key: `confidential+finance`, the `+` as `%2B`.")
+        NamedLabel | None,
+        about("The label, where several rows have this key: `confidential+finance`, the `+` as `%2B`."),
     ] = None
 
 
@@ -165,7 +166,7 @@ def _read(params: Params, wanted: Parameter) -> Any:
         return params.key(name)
     if kind is When or kind is datetime:
         return params.when(name)
-    if kind is Label:
+    if kind is NamedLabel:
         return params.label(name)
     if get_origin(kind) is list:
         return params.words(name, wanted.words)

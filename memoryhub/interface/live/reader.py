@@ -93,7 +93,7 @@ class Subscriber(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EventFilter:
     """A filter of events. `types`: of events (`observation.log`) or of rows (`observation`), any of them;
     `except_rows`: the types of rows whose events are left out.
     """
@@ -113,7 +113,7 @@ class Wanted:
         return self.types is None or type in self.types or row_type in self.types
 
 
-EVERYTHING = Wanted()
+EVERYTHING = EventFilter()
 
 _READ = """
 select s.seq, e.id, e.type, m.name, e.row_type, e.row_id, e.task_id, e.label_id, e.audience_id, e.recipients,
@@ -160,7 +160,7 @@ def check_cursor(viewer: Viewer, after: int) -> Ledger:
 
 
 def read_events(
-    viewer: Viewer, after: int, head: int, *, limit: int = PAGE, wanted: Wanted = EVERYTHING
+    viewer: Viewer, after: int, head: int, *, limit: int = PAGE, wanted: EventFilter = EVERYTHING
 ) -> tuple[list[LiveEvent], int]:
     """The wanted events after `after` that the viewer may see, in commit order, and the `seq` up to which that is all.
 
@@ -174,7 +174,7 @@ def read_events(
     return made, made[-1].seq if len(made) == limit else head
 
 
-def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+def _reading(viewer: Viewer, after: int, head: int, limit: int, wanted: EventFilter) -> tuple[str, dict[str, Any]]:
     # Only the conditions of filters that are set, so that the planner sees the query as it is.
     params: dict[str, Any] = {"team": viewer.team, "after": after, "head": head, "limit": limit}
     conditions = ""

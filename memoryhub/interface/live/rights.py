@@ -105,18 +105,18 @@ class Sweeper:
                     connection.revoke()
 
 
-def revoked_among(asked: Iterable[Rights]) -> set[Rights]:
+def revoked_among(held: Iterable[Rights]) -> set[Rights]:
     """Those that no longer hold. A query for the memberships and one a kind of credential, however many are asked.
 
     A kind that nobody has registered does not hold.
     """
-    asked = set(asked)
-    members = {row[0]: row[1:] for row in run(_MEMBERS, [list({rights.viewer.membership for rights in asked})])}
+    held = set(held)
+    members = {row[0]: row[1:] for row in run(_MEMBERS, [list({rights.viewer.membership for rights in held})])}
     shown: dict[str, set[Any]] = defaultdict(set)
-    for kind, credential in (rights.credential for rights in asked):
+    for kind, credential in (rights.credential for rights in held):
         shown[kind].add(credential)
     good = {kind: _checks[kind](list(credentials)) for kind, credentials in shown.items() if kind in _checks}
-    return {rights for rights in asked if not (_is_member(rights, members) and _opens(rights, good))}
+    return {rights for rights in held if not (_is_member(rights, members) and _opens(rights, good))}
 
 
 def _is_member(rights: Rights, members: Mapping[UUID, tuple[Any, ...]]) -> bool:

@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 from prometheus_client import Counter, Gauge
 
 from memoryhub.core.errors import HubError, describe
-from memoryhub.core.models import Kind, Membership, Role
+from memoryhub.core.models import ActorKind, Membership, Role
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.interface.live.rights import Rights, sweeper
 from memoryhub.interface.server.heads import Head
@@ -244,7 +244,7 @@ def enter(scope: Scope, team: str) -> tuple[Viewer, Rights] | None:
     if not person or session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     members = Membership.objects.select_related("actor", "team").filter(
-        actor_id=person, team__slug=team, is_active=True, actor__is_active=True, actor__kind=Kind.HUMAN
+        actor_id=person, team__slug=team, is_active=True, actor__is_active=True, actor__kind=ActorKind.HUMAN
     )
     member = members.exclude(role__in=[Role.AGENT, Role.SYSTEM]).first()
     if member is None or member.actor.must_change_password:

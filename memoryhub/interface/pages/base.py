@@ -57,7 +57,7 @@ class SessionView(View):
         raise MethodNotAllowed("This address does not accept this method.", headers={"Allow": allowed})
 
 
-class Page(SessionView):
+class PageView(SessionView):
     """GET: a subclass's `show(**url)` reads and renders in one read-only transaction of the viewer."""
 
     parameters: ClassVar[frozenset[str]] = frozenset()

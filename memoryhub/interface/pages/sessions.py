@@ -3,7 +3,7 @@
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership
+from memoryhub.core.models import SYSTEM_TEAM, Actor, ActorKind, Membership
 from memoryhub.core.viewers import Viewer, viewer_of
 
 TEAM_KEY = "team"  # session[TEAM_KEY]: the id of the active team
@@ -11,7 +11,7 @@ TEAM_KEY = "team"  # session[TEAM_KEY]: the id of the active team
 
 def memberships_of(actor: Actor | AnonymousUser) -> list[Membership]:
     """A person's active memberships with team and actor, by team name, the installation's own team last. One query."""
-    if not isinstance(actor, Actor) or actor.kind != Kind.HUMAN or not actor.is_active:
+    if not isinstance(actor, Actor) or actor.kind != ActorKind.HUMAN or not actor.is_active:
         return []
     members = Membership.objects.select_related("team", "actor").filter(
         actor_id=actor.id, is_active=True, actor__is_active=True

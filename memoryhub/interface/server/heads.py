@@ -31,14 +31,14 @@ class Head:
     def address(self) -> str:
         """The client's address, as budgets count it; empty where the server does not know it."""
         client = self.scope.get("client")
-        told = [value.decode("latin-1") for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
-        return neighbourhood(client_address(client[0] if client else "", told))
+        header = [value.decode("latin-1") for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
+        return neighbourhood(client_address(client[0] if client else "", header))
 
     @property
     def length(self) -> int | None:
         """The Content-Length; None without a valid one."""
-        told = self.headers.get(b"content-length", b"")
-        return int(told) if told.isdigit() else None
+        header = self.headers.get(b"content-length", b"")
+        return int(header) if header.isdigit() else None
 
     @property
     def has_body(self) -> bool:

@@ -103,7 +103,7 @@ class Wire(HttpToolsProtocol):
             return
         Wire._refused += 1
         self.loop.call_later(1, self._end_refused)
-        self._tell(Unavailable("There are too many connections, in all or from this address. Try again."))
+        self._respond(Unavailable("There are too many connections, in all or from this address. Try again."))
 
     def _end_refused(self) -> None:
         Wire._refused -= 1
@@ -299,9 +299,9 @@ class Wire(HttpToolsProtocol):
         if running:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._tell(error)
+        self._respond(error)
 
-    def _tell(self, error: "HubError") -> None:
+    def _respond(self, error: "HubError") -> None:
         from memoryhub.interface.http.problems import problem
 
         request_id = uuid4().hex
@@ -366,11 +366,11 @@ class WireSocket(WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         """Close it with the fault's code. Its peer may still be sending, and a reset would lose the code."""
-        told = self.conn.close_sent
-        assert told is not None
+        closing = self.conn.close_sent
+        assert closing is not None
         self._lingers = self.close_sent = True
         _lingering.add(self.transport)
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": told.code, "reason": told.reason})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": closing.code, "reason": closing.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)

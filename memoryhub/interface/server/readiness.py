@@ -146,11 +146,11 @@ async def readyz(scope: Scope, receive: Receive, send: Send) -> None:
     await _answer(scope, send, 200 if is_ready else 503, {"status": "ready" if is_ready else "not ready", **body})
 
 
-async def _answer(scope: Scope, send: Send, status: int, told: Mapping[str, str]) -> None:
+async def _answer(scope: Scope, send: Send, status: int, content: Mapping[str, str]) -> None:
     sent = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request_id = request_id_from(sent.get(b"x-request-id"))
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    body = dump(told)
+    body = dump(content)
     if scope["method"] not in ("GET", "HEAD"):  # other methods are refused as everywhere else
         refusal = MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET"})
         status, headers, body = problem(refusal, request_id)

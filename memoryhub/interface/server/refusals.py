@@ -23,12 +23,12 @@ async def refuse(head: Head | None, scope: Any, send: Any, error: HubError) -> N
     """Respond with the refusal, and close when there is an unread body."""
     sent_id = head.headers.get(b"x-request-id") if head else None
     request_id = request_id_from(sent_id.decode("latin-1") if sent_id else None)
-    status, told, body = problem(error, request_id)
+    status, extra, body = problem(error, request_id)
     if head is not None and head.wants_page:
         body = _page(error, request_id)
-        told |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _policy()}
+        extra |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _policy()}
     headers = {
-        **told,
+        **extra,
         "X-Request-Id": request_id,
         "Content-Length": str(len(body)),
         "X-Content-Type-Options": "nosniff",

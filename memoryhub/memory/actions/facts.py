@@ -31,7 +31,7 @@ class Seen(NamedTuple):
     mark: str
 
 
-class Made(NamedTuple):
+class Written(NamedTuple):
     """The version that a write made, now or before (a repeated `client_ref`)."""
 
     fact: UUID
@@ -66,7 +66,7 @@ where team_id = %(team)s::int and key = %(key)s::varchar and {VISIBLE} order by 
 
 
 @action("fact.put", roles=AGENTS | DESK, scope="memory:write")
-def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: str | None = None) -> Made:
+def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: str | None = None) -> Written:
     """Create a fact of this key (`seen` None), or its next version if `seen` is still the newest (compare-and-set).
 
     A change applies to the visible row whose label dominates its twins', or to the one that `label` names. A new fact
@@ -98,7 +98,7 @@ def put(viewer: Viewer, *, key: str, item: NewFact, seen: Seen | None, label: st
 
 
 @action("fact.delete", roles=AGENTS | DESK, scope="memory:write")
-def delete(viewer: Viewer, *, key: str, seen: Seen, label: str | None = None) -> Made:
+def delete(viewer: Viewer, *, key: str, seen: Seen, label: str | None = None) -> Written:
     """Delete a fact, by a version without a value, if `seen` is still the newest. Raises as put()."""
     found = _addressed(_lock(viewer, key), label)
     _compare(found, seen)
@@ -161,13 +161,13 @@ order by f.key <> %(key)s::varchar
 """
 
 
-def _repeated(viewer: Viewer, key: str, client_ref: str) -> Made | None:
-    asked = {"author": viewer.membership, "client_ref": client_ref, "key": key}
-    for fact, found_key, version, event_id in run(_REPEATED, label_params(viewer) | asked):
+def _repeated(viewer: Viewer, key: str, client_ref: str) -> Written | None:
+    params = {"author": viewer.membership, "client_ref": client_ref, "key": key}
+    for fact, found_key, version, event_id in run(_REPEATED, label_params(viewer) | params):
         if found_key != key:
             raise Conflict(Code.ALREADY_EXISTS, "You have used this client_ref for another fact.", key=found_key)
         current().depends_on_event = event_id
-        return Made(fact, version, created=False)
+        return Written(fact, version, created=False)
     return None
 
 
@@ -197,7 +197,7 @@ insert into fact_version (id, fact_id, {_NAMES}) select %(version_id)s::uuid, id
 
 def _write(
     viewer: Viewer, key: str, found: _Locked | None, label: LabelRef, item: NewFact | None, task: TaskRef | None
-) -> Made | None:
+) -> Written | None:
     """Write the next version of a locked row, or the first of a new one; None when a concurrent writer inserted it."""
     fact, version = (found.id, found.version + 1) if found else (new_id(), 1)
     version_id, event_id = new_id(), new_id()
@@ -237,4 +237,4 @@ def _write(
         data={"key": key, "version": version},
         event_id=event_id,
     )
-    return Made(fact, version, created=found is None or not found.is_live)
+    return Written(fact, version, created=found is None or not found.is_live)

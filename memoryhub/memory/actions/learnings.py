@@ -63,8 +63,8 @@ def add(
         source=source,
     )
     if not insert(models.Learning, row):
-        asked = {"source": source, "author": viewer.membership, "label": label.id, "client_ref": item.client_ref}
-        found = rest_on(run(_EXISTING, asked))
+        params = {"source": source, "author": viewer.membership, "label": label.id, "client_ref": item.client_ref}
+        found = rest_on(run(_EXISTING, params))
         assert found is not None, "nothing removes it meanwhile"
         return found, False
     _put_keys(_ADD_KEYS, row_id, label, text)

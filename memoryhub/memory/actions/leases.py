@@ -35,7 +35,7 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class TakenLease:
     """What a claim or a renewal gives: the task (its id and label), the fencing token, the lease's end."""
 
     id: UUID
@@ -73,17 +73,17 @@ _TAKE_THIS = _TAKE.format(
 
 
 @action("task.claim", roles=AGENTS, scope="tasks")
-def claim(viewer: Viewer, *, task: TaskRef, ttl_seconds: int = 600) -> Lease:
+def claim(viewer: Viewer, *, task: TaskRef, ttl_seconds: int = 600) -> TakenLease:
     """Claim the task for `ttl_seconds` (1 to 3600); the lease's `token` is greater than all before it.
 
     Raises Conflict: human_owned, lease_held (also for one's own live lease: another process may hold it), wrong_state
     when the task is over. Of concurrent claims exactly one succeeds.
     """
-    asked = {"task": task.id, "seconds": ttl_seconds}
-    taken = _take(viewer, _TAKE_THIS, asked)
+    params = {"task": task.id, "seconds": ttl_seconds}
+    taken = _take(viewer, _TAKE_THIS, params)
     if taken is None:
         _refuse_claim(viewer, task.id)
-        taken = _take(viewer, _TAKE_THIS, asked)  # it has become free, and is locked now
+        taken = _take(viewer, _TAKE_THIS, params)  # it has become free, and is locked now
     assert taken is not None
     return taken
 
@@ -111,7 +111,7 @@ IN_ORDER = "select set_config('enable_sort', 'off', true)"
 @action("task.claim_next", roles=AGENTS, scope="tasks")
 def claim_next(
     viewer: Viewer, *, status: str | None = None, metadata: dict[str, Any] | None = None, ttl_seconds: int = 600
-) -> Lease | None:
+) -> TakenLease | None:
     """Claim the oldest free task for `ttl_seconds` (1 to 3600); None without one.
 
     `status`: open, in_progress or blocked; `metadata`: what the task's must contain. Tasks that others are claiming at
@@ -122,7 +122,7 @@ def claim_next(
     states |= {"in_progress": "status = 'in_progress'", "blocked": "status = 'blocked'"}
     # Sealed tasks have no searchable metadata, so a filter never finds them.
     contains = " and body -> 'metadata' @> %(metadata)s::jsonb" if metadata else ""
-    asked = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
+    params = {"seconds": ttl_seconds, "metadata": Jsonb(metadata)}
     # Those without a holder first: finding an expired lease means skipping all live ones, and the sweep returns its
     # task to its place within moments.
     queue(IN_ORDER)
@@ -131,13 +131,13 @@ def claim_next(
             f"{_OF_TEAM} and {free} and {states[status]}{contains}"
             f" order by {order} limit 1 for no key update skip locked"
         )
-        if taken := _take(viewer, _TAKE.format(token=_LAST_TOKEN, free=found), asked):
+        if taken := _take(viewer, _TAKE.format(token=_LAST_TOKEN, free=found), params):
             return taken
     return None
 
 
-def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None:
-    found = run(statement, {**label_params(viewer), "holder": viewer.membership, **asked})
+def _take(viewer: Viewer, statement: str, params: dict[str, Any]) -> TakenLease | None:
+    found = run(statement, {**label_params(viewer), "holder": viewer.membership, **params})
     if not found:
         return None
     ((task_id, label_id, token, expires_at, status, version, had_run_out, last),) = found
@@ -145,7 +145,7 @@ def _take(viewer: Viewer, statement: str, asked: dict[str, Any]) -> Lease | None
         before = TaskStatus.OPEN if status == TaskStatus.IN_PROGRESS else status
         _record(viewer, "task.run_out", task_id, label_id, status=before, version=version - 1, token=last)
     _record(viewer, "task.claim", task_id, label_id, status=status, version=version, token=token)
-    return Lease(task_id, label_id, token, expires_at)
+    return TakenLease(task_id, label_id, token, expires_at)
 
 
 def _record(viewer: Viewer, verb: str, task_id: UUID, label_id: int, **data: Any) -> None:
@@ -161,16 +161,16 @@ returning label_id, lease_expires_at, status, version
 
 
 @action("task.renew", roles=AGENTS, scope="tasks")
-def renew(viewer: Viewer, *, task: TaskRef, token: int, ttl_seconds: int = 600) -> Lease:
+def renew(viewer: Viewer, *, task: TaskRef, token: int, ttl_seconds: int = 600) -> TakenLease:
     """Extend one's lease to `ttl_seconds` (1 to 3600) from now. Raises Conflict (lease_lost, human_owned)."""
-    asked = {"task": task.id, "token": token, "holder": viewer.membership, "seconds": ttl_seconds}
-    found = run(_RENEW, {**label_params(viewer), **asked})
+    params = {"task": task.id, "token": token, "holder": viewer.membership, "seconds": ttl_seconds}
+    found = run(_RENEW, {**label_params(viewer), **params})
     if not found:
         _held(viewer, task.id, token)  # raises why
-        found = run(_RENEW, {**label_params(viewer), **asked})  # another process of the holder has extended it
+        found = run(_RENEW, {**label_params(viewer), **params})  # another process of the holder has extended it
     ((label_id, expires_at, status, version),) = found
     _record(viewer, "task.renew", task.id, label_id, status=status, version=version, token=token)
-    return Lease(task.id, label_id, token, expires_at)
+    return TakenLease(task.id, label_id, token, expires_at)
 
 
 _RUN_OUT = f"""

@@ -36,7 +36,7 @@ class Away(Exception):
         self.reason, self.retry_after = reason, retry_after
 
 
-class Refused(Exception):
+class TextsRefused(Exception):
     """The endpoint refuses these texts as such."""
 
     def __init__(self, status: int) -> None:
@@ -79,7 +79,7 @@ def _send(body: bytes, seconds: float) -> bytes:
     try:
         with _client().stream("POST", url, content=body, headers=sent, timeout=seconds) as answer:
             if answer.status_code in (400, 413, 422):
-                raise Refused(answer.status_code)
+                raise TextsRefused(answer.status_code)
             if answer.status_code != 200:
                 asked = answer.headers.get("Retry-After", "")
                 # Longer ones are no useful wait, and int() is slow with very many digits.
@@ -136,7 +136,7 @@ def of_query(member: UUID, text: str) -> str:
         raise Away("it was unavailable a moment ago, or is busy")
     try:
         (made,) = embed([text], seconds=QUERY_SECONDS)
-    except Refused as error:
+    except TextsRefused as error:
         raise Away(str(error)) from None  # of this query only: others may be answered
     except Away as error:
         _away_until = time.monotonic() + REST_SECONDS

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from memoryhub.memory.search.tokenizer import Kind, Token, tokens
+from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
 MAX_WORDS = 32  # of a query that are searched for; more do not improve the ranking
 _PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
@@ -16,7 +16,7 @@ class Word:
 
     shown: str
     text: str
-    kind: Kind
+    kind: TermKind
     parts: tuple[Token, ...] = ()
 
 
@@ -44,21 +44,21 @@ class ParsedQuery:
 
 def read(query: str) -> ParsedQuery:
     """Parse a query. Any string is valid: what has no meaning is ignored."""
-    asked = ParsedQuery()
+    parsed = ParsedQuery()
     for piece in _PIECE.finditer(query):
         minus, quoted = piece[1], piece[2]
         if quoted is not None:
             phrase = Phrase(quoted.strip(), tuple(_apart(quoted)))
             if phrase.run:
-                (asked.without if minus else asked.phrases).append(phrase)
+                (parsed.without if minus else parsed.phrases).append(phrase)
         elif piece[0].startswith("-") and not quoted:
             left_out = tuple(_apart(piece[0][1:]))
             if left_out:
-                asked.without.append(Phrase(piece[0][1:], left_out))
+                parsed.without.append(Phrase(piece[0][1:], left_out))
         else:
-            asked.words += _words(piece[0])
-    asked.words = list({word.text: word for word in asked.words}.values())
-    return asked
+            parsed.words += _words(piece[0])
+    parsed.words = list({word.text: word for word in parsed.words}.values())
+    return parsed
 
 
 def meant(query: str) -> str:
@@ -69,13 +69,13 @@ def meant(query: str) -> str:
 
 def _apart(text: str) -> Iterator[Token]:
     """The words of a text, with identifiers split into their parts."""
-    return (token for token in tokens(text) if token.kind is not Kind.WHOLE)
+    return (token for token in tokens(text) if token.kind is not TermKind.WHOLE)
 
 
 def _words(piece: str) -> Iterator[Word]:
     found = list(tokens(piece))
     wholes = {
-        token: tuple(part for part in found if _is_part(part, token)) for token in found if token.kind is Kind.WHOLE
+        token: tuple(part for part in found if _is_part(part, token)) for token in found if token.kind is TermKind.WHOLE
     }
     # The parts of a number or code are searched only where the whole is not found; those of a compound are words, too.
     hidden = {part for token, parts in wholes.items() if any(map(str.isdigit, token.text)) for part in parts}
@@ -85,4 +85,4 @@ def _words(piece: str) -> Iterator[Word]:
 
 
 def _is_part(token: Token, whole: Token) -> bool:
-    return token.kind is not Kind.WHOLE and whole.start <= token.start and token.end <= whole.end
+    return token.kind is not TermKind.WHOLE and whole.start <= token.start and token.end <= whole.end

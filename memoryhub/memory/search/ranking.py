@@ -17,7 +17,7 @@ from memoryhub.memory.search.fetch_plan import Cell, Group, Look, Needs, any_of,
 from memoryhub.memory.search.query import MAX_WORDS, ParsedQuery, Phrase, Word
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.terms import PLACE, blinded, quoted
-from memoryhub.memory.search.tokenizer import Kind
+from memoryhub.memory.search.tokenizer import TermKind
 
 MODES = ("hybrid", "text", "substring")
 PART_WEIGHT = 0.5  # of a word that was found only as a part of others
@@ -41,7 +41,7 @@ class SearchFilters:
     min_importance: float | None = None
 
 
-class Hit(NamedTuple):
+class RankedHit(NamedTuple):
     """A row that was found; `groups`: what it matches of the query."""
 
     row_id: UUID
@@ -77,7 +77,7 @@ class Index:
         return Group(shown, any_of(found), len(found), plain, cells=cells, **more)
 
 
-def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: str, limit: int) -> list[Hit]:
+def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: str, limit: int) -> list[RankedHit]:
     """The best rows, at most `limit`, by BM25 (S. Robertson and H. Zaragoza, 2009); ties: the newest first."""
     index = look_up(viewer, asked, filters)
     groups = _groups(index, asked, mode)
@@ -127,8 +127,8 @@ def look_up(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters) -> Index
     """Look up what the index knows of the terms of a query and of filters."""
     found = [token for phrase in (*asked.phrases, *asked.without) for token in phrase.run]
     found += [token for word in asked.words for token in word.parts]
-    plain = {token.text for token in found if token.kind is Kind.WORD}
-    plain |= {word.text for word in asked.words if word.kind is Kind.WORD}
+    plain = {token.text for token in found if token.kind is TermKind.WORD}
+    plain |= {word.text for word in asked.words if word.kind is TermKind.WORD}
     stem = stems(plain)
     names = {stem[text] for text in plain} | {token.text for token in found} | {word.text for word in asked.words}
     index = Index(viewer, [], {}, stem)
@@ -167,9 +167,9 @@ def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
     return sorted(once, key=lambda group: (group.docs, group.query))[:MAX_WORDS]
 
 
-def _name(index: Index, text: str, kind: Kind) -> str | None:
+def _name(index: Index, text: str, kind: TermKind) -> str | None:
     """The term of a word; None for a stop word."""
-    return index.stem[text] if kind is Kind.WORD else text
+    return index.stem[text] if kind is TermKind.WORD else text
 
 
 def _whole(index: Index, word: Word) -> list[Group]:
@@ -186,7 +186,7 @@ def _parts(index: Index, words: Sequence[Word], *, anywhere: bool) -> list[Group
     """For words that the index does not have: those that begin with them, else those that contain them."""
     found: list[tuple[Word, list[str]]] = []
     for word in words:
-        if len(word.text) < (1 if word.kind is Kind.GRAM else MIN_PART):
+        if len(word.text) < (1 if word.kind is TermKind.GRAM else MIN_PART):
             continue
         forms = [] if anywhere else _forms(word.text, anywhere=False)
         if not forms and len(word.text) >= MIN_PART:
@@ -271,7 +271,9 @@ select row_id, type, score, found from search_hits(%(cells)s::int[], %(asked)s::
 """
 
 
-def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: SearchFilters, limit: int) -> list[Hit]:
+def _hits(
+    index: Index, looks: Sequence[Look], ranked: list[Group], filters: SearchFilters, limit: int
+) -> list[RankedHit]:
     docs = sum(cell.docs for cell in index.cells)
     params = {
         "cells": [look.cell for look in looks],
@@ -289,6 +291,6 @@ def _hits(index: Index, looks: Sequence[Look], ranked: list[Group], filters: Sea
         "at_most": limit,
     }
     return [
-        Hit(row_id, kind, score, [ranked[number] for number in found])
+        RankedHit(row_id, kind, score, [ranked[number] for number in found])
         for row_id, kind, score, found in run(_HITS, params)
     ]

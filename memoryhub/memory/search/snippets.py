@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from memoryhub.core import work
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.tokenizer import Kind, Token, tokens
+from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
 LENGTH = 240  # characters of a snippet
 _LOOKED_AT = 4_000  # characters of a text that are searched, from shortly before the first possible match
@@ -36,7 +36,7 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     likely = _likely(sought)
     found = [list(_candidates(text, likely)) for text in cut]
     first = {term[:1] for term in sought.terms}
-    wanted = {token.text for run in found for token in run if token.kind is Kind.WORD and token.text[:1] in first}
+    wanted = {token.text for run in found for token in run if token.kind is TermKind.WORD and token.text[:1] in first}
     stem = stems(wanted) if wanted else {}
     made = []
     for text, run in zip(cut, found, strict=True):
@@ -94,7 +94,7 @@ def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
 
 
 def _is_match(token: Token, sought: Sought, stem: dict[str, str | None]) -> bool:
-    term = stem.get(token.text) if token.kind is Kind.WORD else token.text
+    term = stem.get(token.text) if token.kind is TermKind.WORD else token.text
     return term in sought.terms or (bool(sought.parts) and any(part in token.text for part in sought.parts))
 
 
@@ -156,7 +156,7 @@ def _spelt(run: Iterable[Token], signs: Mapping[str, str]) -> str:
     made: list[str] = []
     before = None
     for token in run:
-        if token.kind is Kind.WHOLE:
+        if token.kind is TermKind.WHOLE:
             continue
         if before is not None and token.position > before + 1:
             made.append("\0" * (token.position - before - 1))

@@ -17,6 +17,6 @@ def stems(words: Iterable[str]) -> dict[str, str | None]:
     kept = _kept
     fresh = sorted(wanted - kept.keys())
     if fresh:
-        asked = "select w, (ts_lexize('english_stem', w))[1] from unnest(%(words)s::text[]) w"
-        kept.update(run(asked, {"words": fresh}))
+        statement = "select w, (ts_lexize('english_stem', w))[1] from unnest(%(words)s::text[]) w"
+        kept.update(run(statement, {"words": fresh}))
     return {word: kept[word] for word in wanted}

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from memoryhub.core.errors import describe
 from memoryhub.memory.search import indexer, vector_indexer
-from memoryhub.memory.search.vector_indexer import Outcome
+from memoryhub.memory.search.vector_indexer import BatchOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ def embed() -> None:
 
 def _embed(team: int) -> bool:
     try:
-        return vector_indexer.embed(team) is Outcome.SENT
+        return vector_indexer.embed(team) is BatchOutcome.SENT
     except Exception as error:
         log.error("search_vectors_failed", team=team, **describe(error))
         return False

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.tokenizer import Kind, Token, tokens
+from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
 # Limits of a tsvector: positions up to 16383, 255 per word, 1 MiB in total.
 MAX_POSITION = 16_383
@@ -66,13 +66,13 @@ def prefix(cell: int) -> str:
 
 def term_of(token: Token, stem: dict[str, str | None]) -> str | None:
     """A token's term; None for a stop word."""
-    return stem[token.text] if token.kind is Kind.WORD else token.text
+    return stem[token.text] if token.kind is TermKind.WORD else token.text
 
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
     """The terms of each row. Of a sealed row they are keyed hashes of its words, without positions (core.secrecy)."""
     found = [(source, list(_counted(source.text))) for source in sources]
-    stem = stems({token.text for _, run in found for token in run if token.kind is Kind.WORD})
+    stem = stems({token.text for _, run in found for token in run if token.kind is TermKind.WORD})
     return [_doc(team, source, run, stem) for source, run in found]
 
 

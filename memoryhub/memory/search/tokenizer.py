@@ -25,7 +25,7 @@ _PART = re.compile(rf"{_LETTER}+")
 _ACCENT = re.compile("[\u0300-\u036f]")
 
 
-class Kind(Enum):
+class TermKind(Enum):
     """How a token became a term: a WORD is stemmed, a NAME is not; a WHOLE is an identifier whose parts are tokens as
     well; a GRAM is two characters of a script without spaces (a bigram).
     """
@@ -36,14 +36,14 @@ class Kind(Enum):
     GRAM = "gram"
 
 
-_WORD, _NAME = Kind.WORD, Kind.NAME  # looking up an enum's member is slow, and is done for each word
+_WORD, _NAME = TermKind.WORD, TermKind.NAME  # looking up an enum's member is slow, and is done for each word
 
 
 class Token(NamedTuple):
     """A term's place in a text: characters `start` to `end`, and its number among the words there."""
 
     text: str
-    kind: Kind
+    kind: TermKind
     start: int
     end: int
     position: int
@@ -79,7 +79,7 @@ def tokens(text: str) -> Iterator[Token]:
             continue
         parts = list(_PART.finditer(found))
         if len(parts) > 1 and end - start <= MAX_TERM:
-            yield Token(normalise(found)[:MAX_TERM], Kind.WHOLE, start, end, position + 1)
+            yield Token(normalise(found)[:MAX_TERM], TermKind.WHOLE, start, end, position + 1)
         for part in parts:
             position += 1
             yield _token(part[0], start + part.start(), position)
@@ -95,7 +95,7 @@ def _grams(run: str, start: int, position: int) -> Iterator[Token]:
     for index in range(max(len(run) - 1, 1)):
         gram = run[index : index + 2]
         position += 1
-        yield Token(normalise(gram), Kind.GRAM, start + index, start + index + len(gram), position)
+        yield Token(normalise(gram), TermKind.GRAM, start + index, start + index + len(gram), position)
 
 
 def plain_text(content: Any) -> str:

@@ -30,7 +30,7 @@ MAX_REST_SECONDS = 300  # the longest backoff of a team whose requests fail
 _made = False
 
 
-class Outcome(Enum):
+class BatchOutcome(Enum):
     """What became of a batch. NOTHING: there was none to send now."""
 
     SENT = "sent"
@@ -159,24 +159,24 @@ where claim = %(claim)s::uuid
 """
 
 
-def embed(team: int) -> Outcome:
+def embed(team: int) -> BatchOutcome:
     """Claim a batch of a team's rows, request their vectors, and store them."""
     viewer, claim = system_viewer(team), new_id()
     with viewer_transaction(viewer):
         failures = follow(team)
         texts = _claim(team, claim, max(BATCH >> failures, 1))
     if not texts:
-        return Outcome.NOTHING
+        return BatchOutcome.NOTHING
     try:
         vectors = embeddings.embed(list(texts.values()), seconds=embeddings.BATCH_SECONDS)
-    except (embeddings.Away, embeddings.Refused) as error:
+    except (embeddings.Away, embeddings.TextsRefused) as error:
         log.warning("embeddings_failed", team=team, texts=len(texts), reason=str(error))
         with viewer_transaction(viewer):
             _put_back(team, claim, error, alone=len(texts) == 1)
-        return Outcome.FAILED
+        return BatchOutcome.FAILED
     with viewer_transaction(viewer):
         _keep(team, claim, list(texts), vectors)
-    return Outcome.SENT
+    return BatchOutcome.SENT
 
 
 def _keep(team: int, claim: UUID, ids: Sequence[UUID], vectors: Sequence[str]) -> None:
@@ -186,7 +186,7 @@ def _keep(team: int, claim: UUID, ids: Sequence[UUID], vectors: Sequence[str]) -
 
 
 def _put_back(team: int, claim: UUID, error: Exception, *, alone: bool) -> None:
-    if isinstance(error, embeddings.Refused):
+    if isinstance(error, embeddings.TextsRefused):
         queue(_REFUSED, {"claim": claim, "alone": alone})
     else:
         queue(_LATER, {"claim": claim})

@@ -13,7 +13,7 @@ from memoryhub.core.models import Sensitivity
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.search.fetch_plan import newest
 from memoryhub.memory.search.query import ParsedQuery
-from memoryhub.memory.search.ranking import Hit, SearchFilters, cells_within, look_up, needs_of
+from memoryhub.memory.search.ranking import RankedHit, SearchFilters, cells_within, look_up, needs_of
 
 NEAREST = 20_000  # rows
 FUSION = 60  # k of reciprocal rank fusion, as in its paper
@@ -29,7 +29,7 @@ select row_id, type, similarity from search_near(%(model)s::text, %(meaning)s::v
 """
 
 
-def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: str, *, limit: int) -> list[Hit]:
+def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: str, *, limit: int) -> list[RankedHit]:
     """The rows nearest to `meaning`, a vector in pgvector's notation, at most `limit`; ties: the newest first.
 
     A hit's score is its cosine similarity, from 0 to 1. Phrases and -words apply as in a search by words.
@@ -55,10 +55,10 @@ def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: st
         "at_most": limit,
     }
     found = run(_NEAR, params) if cells else []
-    return [Hit(row_id, kind, similarity, [], similarity) for row_id, kind, similarity in found]
+    return [RankedHit(row_id, kind, similarity, [], similarity) for row_id, kind, similarity in found]
 
 
-def fuse(by_words: Sequence[Hit], by_meaning: Sequence[Hit]) -> list[Hit]:
+def fuse(by_words: Sequence[RankedHit], by_meaning: Sequence[RankedHit]) -> list[RankedHit]:
     """Both lists as one, by reciprocal rank fusion: a hit's score is the sum of 1 / (60 + its rank in each).
 
     G. Cormack, C. Clarke and S. Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning

@@ -101,10 +101,10 @@ def relevant(
     of similar ones, then of words; then what was tried (success, failure), then the newest. `signals`: only these
     types.
     """
-    asked = similarity.ask(context, text)
-    found = _candidates(viewer, asked, exclude_own, signals, limit + _SPARE, most_bytes)
+    query = similarity.ask(context, text)
+    found = _candidates(viewer, query, exclude_own, signals, limit + _SPARE, most_bytes)
     at = datetime.now(UTC)
-    ranked = [_compare(asked, row, at) for row in found]
+    ranked = [_compare(query, row, at) for row in found]
     ranked = [one for one in ranked if one.matched]
     ranked.sort(key=lambda one: (one.relevance, one.row.id), reverse=True)
     return ranked[:limit]
@@ -112,13 +112,13 @@ def relevant(
 
 def _candidates(
     viewer: Viewer,
-    asked: similarity.Wanted,
+    query: similarity.MatchQuery,
     exclude_own: bool,
     signals: Sequence[str] | None,
     limit: int,
     most_bytes: int,
 ) -> list[Stored[Learning]]:
-    masks = similarity.masks(asked)
+    masks = similarity.masks(query)
     labels = [label_by_id(label) for label in sorted(current().labels)]
     if not masks or not labels:
         return []
@@ -147,25 +147,25 @@ def _candidates(
     return fit(run(_FIND, params), most_bytes, partial(Stored, Learning))
 
 
-def _compare(asked: similarity.Wanted, row: Stored[Learning], at: datetime) -> Relevant:
+def _compare(query: similarity.MatchQuery, row: Stored[Learning], at: datetime) -> Relevant:
     work.check()
     text = _text(row)
-    found = similarity.compare(asked, text.get("context") or {}, text.get("details"))
-    told = {word for pair in (*found.exact, *found.partial) for word in pair.words}
+    found = similarity.compare(query, text.get("context") or {}, text.get("details"))
+    matched_words = {word for pair in (*found.exact, *found.partial) for word in pair.words}
     matched = [ContextMatch("exact", key=pair.key) for pair in found.exact]
     matched += [ContextMatch("partial", key=pair.key) for pair in found.partial]
-    matched += [ContextMatch("text", word=word) for word in found.words if word not in told]
+    matched += [ContextMatch("text", word=word) for word in found.words if word not in matched_words]
     days = max(0, (at - row.answer.created_at).days)
     newness = 0.5 ** (days / _HALF_LIFE_DAYS)
     worth = (1 + newness if row.answer.signal_type in _TRIED else newness) / 2.001
-    relevance = _relevance(asked, len(found.exact), len(found.partial), len(found.words), worth)
+    relevance = _relevance(query, len(found.exact), len(found.partial), len(found.words), worth)
     return Relevant(row, relevance, tuple(matched))
 
 
-def _relevance(asked: similarity.Wanted, exact: int, partial: int, words: int, worth: float) -> float:
+def _relevance(query: similarity.MatchQuery, exact: int, partial: int, words: int, worth: float) -> float:
     """A mixed-radix number, which keeps the order: no number of words outweighs a pair. All equal: near 1."""
-    pairs = len(asked.pairs)
-    below = (words + worth) / (len(asked.words) + 1)
+    pairs = len(query.pairs)
+    below = (words + worth) / (len(query.words) + 1)
     most = pairs + 1 / (pairs + 1)
     return round((exact + (partial + below) / (pairs + 1)) / most, 4)
 

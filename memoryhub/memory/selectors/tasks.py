@@ -106,19 +106,19 @@ def tasks(
 
     Reads up to about `most_bytes`.
     """
-    asked = label_params(viewer) | {"position": position, "limit": limit, "most_bytes": most_bytes}
+    params = label_params(viewer) | {"position": position, "limit": limit, "most_bytes": most_bytes}
     where = ""
     if filters.status is not None:
-        where, asked["status"] = f"{where} and r.status = %(status)s::varchar", filters.status
+        where, params["status"] = f"{where} and r.status = %(status)s::varchar", filters.status
     if filters.held_by is not None:
-        where, asked["held_by"] = f"{where} and {_HELD_BY}", filters.held_by
+        where, params["held_by"] = f"{where} and {_HELD_BY}", filters.held_by
     if filters.text is not None:
-        where, asked["text"] = f"{where} and {_HAS_TEXT}", filters.text
+        where, params["text"] = f"{where} and {_HAS_TEXT}", filters.text
     if position is not None:
         where += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
     order = "asc" if backwards else "desc"
     text = f"select {_TASK}, {BYTES} as bytes {_OF_VIEWER}{where} order by r.id {order} limit %(limit)s::int"
-    return fit(run(ended(text), asked), most_bytes, StoredTask)
+    return fit(run(ended(text), params), most_bytes, StoredTask)
 
 
 # The holders as an array, which is an index condition; as a join, all of a team's tasks were read.

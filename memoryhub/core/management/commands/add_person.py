@@ -16,7 +16,7 @@ from memoryhub.core.management.arguments import (
     refusals,
     system_of,
 )
-from memoryhub.core.models import SYSTEM_TEAM, Actor, Kind, Membership, PasswordOrigin, Role
+from memoryhub.core.models import SYSTEM_TEAM, Actor, ActorKind, Membership, PasswordOrigin, Role
 
 
 class Command(BaseCommand):
@@ -62,7 +62,7 @@ class Command(BaseCommand):
                 if options["superuser"] and viewer.team_slug == SYSTEM_TEAM:
                     options |= {"superuser": False, "role": Role.ADMIN.value}  # by the membership below
                 actor = self._add_account(username, options)
-            elif actor.kind != Kind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
+            elif actor.kind != ActorKind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
                 raise CommandError(f"{username!r} has an account already; manage.py change_person changes it.")
             memberships.add(
                 viewer,

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from memoryhub.core.actions import people
 from memoryhub.core.management.arguments import argument, installation, refusals, yes_or_no
-from memoryhub.core.models import Actor, Kind
+from memoryhub.core.models import Actor, ActorKind
 
 
 class Command(BaseCommand):
@@ -17,16 +17,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username", help="what they sign in with")
-        for word, told in (
+        for word, help_text in (
             ("active", "may sign in"),
             ("staff", "may open the admin pages of the teams that they administer"),
             ("superuser", "administers the installation"),
         ):
-            parser.add_argument(f"--{word}", type=argument(yes_or_no), metavar="yes|no", help=told)
+            parser.add_argument(f"--{word}", type=argument(yes_or_no), metavar="yes|no", help=help_text)
         parser.add_argument("--email")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        person = Actor.objects.filter(username=username, kind=Kind.HUMAN).first()
+        person = Actor.objects.filter(username=username, kind=ActorKind.HUMAN).first()
         if person is None:
             raise CommandError(f"Nobody has the user name {username!r}.")
         with refusals():

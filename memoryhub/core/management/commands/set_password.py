@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from memoryhub.core.actions import people
 from memoryhub.core.management.arguments import installation, read_password, refusals
-from memoryhub.core.models import Actor, Kind, PasswordOrigin
+from memoryhub.core.models import Actor, ActorKind, PasswordOrigin
 
 
 class Command(BaseCommand):
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--own", action="store_true", help="it is the person's own choice, and need not be changed")
 
     def handle(self, *args: Any, username: str, password_file: str | None, own: bool, **options: Any) -> None:
-        person = Actor.objects.filter(username=username, kind=Kind.HUMAN).first()
+        person = Actor.objects.filter(username=username, kind=ActorKind.HUMAN).first()
         if person is None:
             raise CommandError(f"Nobody has the user name {username!r}.")
         password = read_password(password_file) if password_file else _typed()

@@ -11,7 +11,7 @@ from memoryhub.core.access.grants import grant_app_role
 from memoryhub.core.models import Team
 from memoryhub.memory.search import vector_indexer
 from memoryhub.memory.search.indexer import catch_up
-from memoryhub.memory.search.vector_indexer import Outcome
+from memoryhub.memory.search.vector_indexer import BatchOutcome
 
 SAY_SECONDS = 2.0
 MAX_FAILURES = 5  # in a row
@@ -61,19 +61,19 @@ class Command(BaseCommand):
         failures = 0
         while True:
             outcome = vector_indexer.embed(team.id)
-            failures = failures + 1 if outcome is Outcome.FAILED else 0
+            failures = failures + 1 if outcome is BatchOutcome.FAILED else 0
             if failures >= MAX_FAILURES:
                 raise CommandError(
                     f"{team.slug}: the endpoint failed {MAX_FAILURES} times in a row: see the log. "
                     "What is done is kept: run this command again to continue."
                 )
             due, refused = vector_indexer.left(team.id)
-            if outcome is Outcome.NOTHING and due == 0:
+            if outcome is BatchOutcome.NOTHING and due == 0:
                 break
             if time.monotonic() > said + SAY_SECONDS:
                 said = time.monotonic()
                 self._say(team, total - due - refused, total, begun)
-            if outcome is not Outcome.SENT:
+            if outcome is not BatchOutcome.SENT:
                 time.sleep(2.0**failures if failures else 1.0)  # the rest are claimed by a worker
         self._say(team, total - refused, total, begun)
         if refused:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
@@ -38,34 +38,28 @@ def another(seconds: float, *, computes: bool = False) -> Iterator[None]:
         thread.join()
 
 
-def paused(work: Work, *, computed: float = 2 * LONG_SECONDS) -> float:
-    """How long the work is kept by one look."""
-    with doing(work):
+def paused(beside: AbstractContextManager[None], *, computed: float = 2 * LONG_SECONDS) -> float:
+    """How long one look keeps work that has computed for so long; what is beside it begins afterwards."""
+    with doing(Work()):
         compute(computed)
-        begun = time.monotonic()
-        check()
-        return time.monotonic() - begun
+        with beside:
+            begun = time.monotonic()
+            check()
+            return time.monotonic() - begun
 
 
 def test_long_work_waits_until_short_work_is_done() -> None:
-    pauses = []
-    for _ in range(5):  # on a busy machine the other may be done before this one has computed for long
-        with another(SHORT_SECONDS / 2):
-            pauses.append(paused(Work()))
-    assert max(pauses) > SHORT_SECONDS / 4
+    assert paused(another(SHORT_SECONDS / 2)) > SHORT_SECONDS / 4
 
 
 def test_nobody_else_waits() -> None:
-    assert paused(Work()) < SHORT_SECONDS / 4, "it is alone"
-    with another(SHORT_SECONDS / 2):
-        assert paused(Work(), computed=0) < SHORT_SECONDS / 4, "it is short itself"
-    with another(SHORT_SECONDS / 2, computes=True):
-        assert paused(Work()) < SHORT_SECONDS / 4, "both are long"
+    assert paused(nullcontext()) < SHORT_SECONDS / 4, "it is alone"
+    assert paused(another(SHORT_SECONDS / 2), computed=0) < SHORT_SECONDS / 4, "it is short itself"
+    assert paused(another(SHORT_SECONDS / 2, computes=True)) < SHORT_SECONDS / 4, "both are long"
 
 
 def test_what_only_waits_is_waited_for_no_longer() -> None:
-    with another(4 * SHORT_SECONDS):
-        assert paused(Work()) < 2 * SHORT_SECONDS
+    assert paused(another(4 * SHORT_SECONDS)) < 2 * SHORT_SECONDS
 
 
 def test_all_its_pauses_have_a_bound() -> None:
@@ -93,11 +87,11 @@ def test_all_its_pauses_have_a_bound() -> None:
 
 
 def test_who_leaves_meanwhile_is_waited_for_no_longer() -> None:
-    work = Work()
-    with another(SHORT_SECONDS), doing(work):
+    with doing(work := Work()):
         compute(2 * LONG_SECONDS)
-        threading.Timer(0.01, work.leave).start()
-        begun = time.monotonic()
-        with pytest.raises(ClientLeft):
-            check()
-        assert time.monotonic() - begun < SHORT_SECONDS
+        with another(SHORT_SECONDS):
+            threading.Timer(0.01, work.leave).start()
+            begun = time.monotonic()
+            with pytest.raises(ClientLeft):
+                check()
+            assert time.monotonic() - begun < SHORT_SECONDS

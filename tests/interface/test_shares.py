@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from memoryhub.interface.server.shares import ALONE_SECONDS, Shares
@@ -23,7 +24,8 @@ async def _worked(shares: Shares, caller: str) -> None:
 
 
 def _run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
+    with ThreadPoolExecutor(1) as threads:  # in this one, the browser of an earlier test may have a loop
+        threads.submit(asyncio.run, test).result()
 
 
 def test_who_computed_for_long_rests_beside_others_and_its_place_is_theirs() -> None:

@@ -298,9 +298,10 @@ def test_busy_connections_of_one_address_leave_room_for_others_who_are_told_wher
     raise AssertionError("the places are not free again")
 
 
-def test_a_reader_that_does_not_read_is_closed_and_what_it_left_is_freed(strict: Server, agent: TestAgent) -> None:
+def fill(server: Server, agent: TestAgent) -> None:
+    """Four million bytes of observations."""
     for _ in range(16):
-        with connected(strict) as connection:
+        with connected(server) as connection:
             body = orjson.dumps({"content": "x" * 250_000})
             connection.sendall(
                 head(
@@ -310,6 +311,10 @@ def test_a_reader_that_does_not_read_is_closed_and_what_it_left_is_freed(strict:
                 + body
             )
             assert read_one(connection)[0] == 201
+
+
+def test_a_reader_that_does_not_read_is_closed_and_what_it_left_is_freed(strict: Server, agent: TestAgent) -> None:
+    fill(strict, agent)
     before = memory_of(strict)
     with ExitStack() as stack:
         lazy = []
@@ -332,6 +337,7 @@ def test_a_reader_that_does_not_read_is_closed_and_what_it_left_is_freed(strict:
 
 def test_a_slow_reader_that_goes_on_reading_gets_all(strict: Server, agent: TestAgent) -> None:
     """The control: only who takes nothing is cut."""
+    fill(strict, agent)
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         one.settimeout(30)

@@ -43,11 +43,9 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
     """The viewer of an Authorization header. Raises Unauthorized, with one text whatever the key's fault."""
     scheme, _, key = (header or "").partition(" ")
     digest = digest_of(key) if scheme.lower() == "bearer" else None
-    if digest is None:
-        raise _refusal()
-    rows = _find(digest)
+    rows = _find(digest) if digest is not None else []
     if not rows:
-        raise _refusal()
+        raise Unauthorized("A valid API key is needed.", headers={"WWW-Authenticate": 'Bearer realm="memoryhub"'})
     key_id, scopes, member, name, role, clearance, compartments, actor, kind, team, slug, limit, note_use = rows[0]
     if note_use:
         queue("select set_config('synchronous_commit', 'off', true)")  # in this trip: its durability does not matter
@@ -67,7 +65,3 @@ def authenticate(header: str | None, request_id: str) -> Viewer:
         request_id=request_id,
         rate_limit=limit,
     )
-
-
-def _refusal() -> Unauthorized:
-    return Unauthorized("A valid API key is needed.", headers={"WWW-Authenticate": 'Bearer realm="memoryhub"'})

@@ -14,9 +14,9 @@ PREFIX_LENGTH = 14  # of the key, stored to distinguish keys
 _KEY = re.compile(rf"(mh_[a-z]{{1,10}}_[0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CRC_LENGTH}}})", re.ASCII)
 
 
-def make_key(kind: str = "agent") -> tuple[str, bytes, str]:
+def make_key() -> tuple[str, bytes, str]:
     """A new key, its digest and its prefix. The key itself is shown once and never stored."""
-    body = f"mh_{kind}_" + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    body = "mh_agent_" + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     key = body + _checksum(body)
     return key, hashlib.sha256(key.encode()).digest(), key[:PREFIX_LENGTH]
 

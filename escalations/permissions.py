@@ -49,10 +49,10 @@ class Input:
 class Offer:
     """How the case page offers a verb: as a button, which opens a form if there are `inputs`.
 
-    `name`: of the form and its draft; of an answer, also the verdict. `sheet`: what the list of keys says, if not the
-    label. `place`: one of PLACES. Of the form: `legend`, `part` (a template above the inputs), `send` (its button).
-    `confirm`: the question that comes first; `withdraws`: on a decided case it adds that the answer is not sent.
-    `past`: what the author of the verdict did.
+    `name`: the verb's; of an answer, the verdict. `sheet`: what the list of keys says, if not the label. `place`: one
+    of PLACES. Of the form: `legend`, `part` (a template above the inputs), `send` (its button). `confirm`: the question
+    that comes first; `withdraws`: on a decided case it adds that the answer is not sent. `past`: what the author of the
+    verdict did.
     """
 
     name: str
@@ -70,26 +70,34 @@ class Offer:
     withdraws: bool = False
     past: str = ""
 
+    @property
+    def form(self) -> str:
+        """The name of its form and its draft."""
+        return self.name
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One verb. `done`: what the page says afterwards, in ASCII; `phrase`: what the timeline says.
 
-    `leads_to`: the page that follows, if not the one that was open. `states`: those that it is offered in, if it has no
-    transition. `path`: the last part of its address, if not its name. `answers_agent`: it is not offered where the
-    agent cannot be reached.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb(Offer):
+    """One verb, and how it is offered; or the `answers` that are offered in its place.
+
+    `done`: what the page says afterwards, in ASCII; `phrase`: what the timeline says. `leads_to`: the page that
+    follows, if not the one that was open. `states`: those that it is offered in, if it has no transition. `path`: the
+    last part of its address, if not its name. `answers_agent`: it is not offered where the agent cannot be reached.
     """
 
-    name: str
     done: str
-    phrase: str
+    phrase: str = ""
     roles: frozenset[Role] = DESK
     who: Who = Who.ANYONE
-    offers: tuple[Offer, ...] = ()
+    answers: tuple[Offer, ...] = ()
     path: str = ""
     leads_to: Literal["", "case", "queue"] = ""
     states: Collection[str] = ()
     answers_agent: bool = False
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        return self.answers or (self,)
 
     @property
     def segment(self) -> str:
@@ -97,9 +105,8 @@ class Verb:
         return self.path or self.name
 
     @property
-    def form(self) -> str | None:
-        """The name of its form; of a decision, the verdict says which."""
-        return next((offer.name for offer in self.offers if offer.inputs), None)
+    def form(self) -> str:
+        return self.segment
 
     @property
     def needs_claim(self) -> bool:
@@ -130,34 +137,39 @@ _AUDIENCES = ((Audience.EVERYONE.value, "people and agents"), (Audience.PEOPLE.v
 _TABLE = (
     Verb(
         "claim",
+        "Claim",
+        key="c",
         done="It is yours.",
         phrase="claimed it",
         leads_to="case",
-        offers=(Offer("claim", "Claim", key="c"),),
     ),
     Verb(
         "keep",
+        "Keep it",
+        key="h",
+        sheet="keep the claim",
+        place="warning",
         done="You keep the claim.",
         phrase="is still working on it",
         who=Who.OWNER,
-        offers=(Offer("keep", "Keep it", key="h", sheet="keep the claim", place="warning"),),
     ),
     Verb(
         "hand_back",
+        "Hand back",
         done="The answer is with the agent.",
         phrase="handed it back to the agent",
         who=Who.OWNER_OR_LEAD,
         path="hand-back",
         answers_agent=True,
-        offers=(Offer("hand-back", "Hand back"),),
     ),
     Verb(
         "decide",
+        "Answer",
         done="Your answer is with the agent.",
         phrase="answered",
         who=Who.OWNER,
         answers_agent=True,
-        offers=(
+        answers=(
             Offer(
                 "approve",
                 "Approve",
@@ -210,130 +222,105 @@ _TABLE = (
     ),
     Verb(
         "finish",
+        "Finish",
+        title="You did the work yourself",
+        legend="Finish: you did the work yourself",
+        inputs=(
+            Input("done", "What was done", rows=3, required=True),
+            Input("outcome", "Outcome", choices=(("done", "the task is done"), ("failed", "the task failed"))),
+        ),
+        send="Finish",
+        confirm="Finish it? This ends the task: no agent continues it.",
+        past="finished",
         done="Finished. The task has ended.",
         phrase="did the work and closed it",
         who=Who.OWNER,
-        offers=(
-            Offer(
-                "finish",
-                "Finish",
-                title="You did the work yourself",
-                legend="Finish: you did the work yourself",
-                inputs=(
-                    Input("done", "What was done", rows=3, required=True),
-                    Input("outcome", "Outcome", choices=(("done", "the task is done"), ("failed", "the task failed"))),
-                ),
-                send="Finish",
-                confirm="Finish it? This ends the task: no agent continues it.",
-                past="finished",
-            ),
-        ),
     ),
     Verb(
         "next",
+        "Take the next",
+        key="n",
+        sheet="take the most urgent free one",
         done="It is yours.",
-        phrase="",
         leads_to="case",
         states=ANSWERED,
-        offers=(Offer("next", "Take the next", key="n", sheet="take the most urgent free one"),),
     ),
     Verb(
         "learn",
-        done="Learning saved. Agents find it by its context.",
-        phrase="",
-        path="learning",
-        offers=(
-            Offer(
-                "learning",
-                "Make this a learning",
-                key="l",
-                sheet="make the answer a learning",
-                legend="Learning: what agents should know next time",
-                part="escalations/_learning.html",
-                inputs=(
-                    Input(
-                        "signal_type",
-                        "Kind",
-                        choices=(
-                            ("success", "this worked"),
-                            ("failure", "this does not work"),
-                            ("pattern", "a pattern"),
-                            ("recommendation", "advice"),
-                        ),
-                    ),
-                    Input("details", "What agents should know", rows=5, required=True),
-                    Input(
-                        "context",
-                        "When it applies",
-                        rows=4,
-                        help="One “name: value” per line. Agents whose case has the same find this learning: remove"
-                        " what only this case has.",
-                    ),
+        "Make this a learning",
+        key="l",
+        sheet="make the answer a learning",
+        legend="Learning: what agents should know next time",
+        part="escalations/_learning.html",
+        inputs=(
+            Input(
+                "signal_type",
+                "Kind",
+                choices=(
+                    ("success", "this worked"),
+                    ("failure", "this does not work"),
+                    ("pattern", "a pattern"),
+                    ("recommendation", "advice"),
                 ),
-                send="Save learning",
+            ),
+            Input("details", "What agents should know", rows=5, required=True),
+            Input(
+                "context",
+                "When it applies",
+                rows=4,
+                help="One “name: value” per line. Agents whose case has the same find this learning: remove"
+                " what only this case has.",
             ),
         ),
+        send="Save learning",
+        done="Learning saved. Agents find it by its context.",
+        path="learning",
     ),
     Verb(
         "note",
+        "Note",
+        key="x",
+        place="aside",
+        legend="Note on this case",
+        inputs=(
+            Input("text", "Note", rows=3, required=True),
+            Input("audience", "For", choices=_AUDIENCES),
+        ),
+        send="Write note",
         done="The note is on the timeline.",
         phrase="noted",
         roles=READERS,
-        offers=(
-            Offer(
-                "note",
-                "Note",
-                key="x",
-                place="aside",
-                legend="Note on this case",
-                inputs=(
-                    Input("text", "Note", rows=3, required=True),
-                    Input("audience", "For", choices=_AUDIENCES),
-                ),
-                send="Write note",
-            ),
-        ),
     ),
     Verb(
         "release",
+        "Release",
+        place="aside",
+        confirm="Release it? It goes back to the queue, and somebody else may claim it.",
+        withdraws=True,
         done="It is back in the queue.",
         phrase="released it: back in the queue",
         who=Who.OWNER_OR_LEAD,
         leads_to="queue",
-        offers=(
-            Offer(
-                "release",
-                "Release",
-                place="aside",
-                confirm="Release it? It goes back to the queue, and somebody else may claim it.",
-                withdraws=True,
-            ),
-        ),
     ),
     Verb(
         "cancel",
+        "Cancel request",
+        place="aside",
+        legend="Cancel: no answer is needed any more",
+        inputs=(Input("reason", "Reason", required=True),),
+        send="Cancel the request",
+        is_dangerous=True,
+        confirm="Cancel this request? The agent goes on without an answer.",
+        withdraws=True,
         done="Cancelled. The agent goes on without an answer.",
         phrase="cancelled it",
         who=Who.OWNER_OR_LEAD,
-        offers=(
-            Offer(
-                "cancel",
-                "Cancel request",
-                place="aside",
-                legend="Cancel: no answer is needed any more",
-                inputs=(Input("reason", "Reason", required=True),),
-                send="Cancel the request",
-                is_dangerous=True,
-                confirm="Cancel this request? The agent goes on without an answer.",
-                withdraws=True,
-            ),
-        ),
     ),
 )
 VERBS: dict[str, Verb] = {verb.name: verb for verb in _TABLE}
-OFFERS: dict[str, Offer] = {offer.name: offer for verb in _TABLE for offer in verb.offers}
+OFFERS: dict[str, Offer] = {offer.form: offer for verb in _TABLE for offer in verb.offers}
 # The forms of which drafts are kept.
-FORMS = tuple(offer.name for offer in OFFERS.values() if offer.inputs)
+FORMS = tuple(name for name, offer in OFFERS.items() if offer.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,11 +337,8 @@ class Offered:
     @property
     def address(self) -> str:
         """The address that it is sent to."""
-        return (
-            "/escalations/next"
-            if self.verb.name == "next"
-            else f"/escalations/{self.escalation.id}/{self.verb.segment}"
-        )
+        of_case = "" if self.verb.name == "next" else f"{self.escalation.id}/"
+        return f"/escalations/{of_case}{self.verb.segment}"
 
     @property
     def confirm(self) -> str:
@@ -371,7 +355,7 @@ class Offered:
 
     def _filled(self, one: Input) -> tuple[Input, str, str]:
         value = self.values.get(one.name, one.choices[0][0] if one.choices else "")
-        return one, f"{one.name}-{self.offer.name}", value
+        return one, f"{one.name}-{self.offer.form}", value
 
 
 def allowed_verbs(viewer: Viewer, escalation: Escalation) -> list[Verb]:
@@ -400,7 +384,7 @@ def offered(
             if is_locked and offer.place == "warning":
                 continue
             is_primary = not is_locked and offer.place == "main" and not any(one.is_primary for one in made)
-            filled = (values or {}).get(offer.name, {})
+            filled = (values or {}).get(offer.form, {})
             made.append(Offered(verb, offer, escalation, is_locked, is_primary, filled))
     return made
 
@@ -426,16 +410,20 @@ def require(viewer: Viewer, escalation: Escalation, name: str) -> str:
 
 
 def _not_owner(viewer: Viewer, escalation: Escalation) -> Conflict:
-    owner = escalation.owner.name if escalation.owner else None
     words = "Claim this escalation first."
-    if owner is not None:
-        words = f"{owner} has claimed this escalation."
+    if escalation.owner:
+        words = f"{escalation.owner.name} has claimed this escalation."
     elif escalation.ended_for == viewer.membership:
         words = "Your claim has ended, and the escalation is back in the queue. Claim it again to continue."
+    return taken(Code.NOT_OWNER, words, escalation)
+
+
+def taken(code: Code, words: str, escalation: Escalation) -> Conflict:
+    """The refusal of what its owner alone may do: with who has the escalation, since when and in which version."""
     return Conflict(
-        Code.NOT_OWNER,
+        code,
         words,
-        owner=owner,
+        owner=escalation.owner.name if escalation.owner else None,
         since=escalation.claimed_at,
         state=escalation.state,
         version=escalation.version,

@@ -47,11 +47,14 @@ class NewEscalation(Shape, kw_only=True):
     client_ref: Key | None = None
 
 
-class ProposedAction(Schema):
-    """An action as it was proposed: its arguments verbatim, and the schema of an edit's arguments."""
-
+class ActionTaken(Schema):
     name: str | None
     arguments: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+
+
+class ProposedAction(ActionTaken):
+    """An action as it was proposed: its arguments verbatim, and the schema of an edit's arguments."""
+
     schema: dict[str, Any] | None
 
 
@@ -192,11 +195,6 @@ def page_schema() -> type[msgspec.Struct]:
 def made_schema() -> type[msgspec.Struct]:
     """The schema of an escalation with its package."""
     return _with(EscalationWithPackage, package=_with(Package, full_context=full_context_schema()))
-
-
-class ActionTaken(Schema):
-    name: str | None
-    arguments: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class Answer(Schema):

@@ -1,6 +1,7 @@
 """/api/v1/alerts: messages to agents, until they are acknowledged. The feed's stream pushes them (agents.waiting)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from memoryhub.memory import models
 from memoryhub.memory.actions import alerts
 from memoryhub.memory.schemas.alerts import MAX_RECIPIENTS, Alert, AlertGroup, NewAlert
 from memoryhub.memory.selectors import alerts as selectors
-from memoryhub.memory.selectors.alerts import AlertFilters, StoredAlert
+from memoryhub.memory.selectors.alerts import AlertFilters
 
 
 class AlertQuery(PageQuery, kw_only=True):
@@ -28,7 +29,14 @@ class AlertQuery(PageQuery, kw_only=True):
     severity: Annotated[models.Severity | None, about("Only alerts of this severity.")] = None
 
 
-class Alerts(ReadEndpoint, WriteEndpoint):
+class AlertEndpoint(WriteEndpoint):
+    """A verb on an alert; it returns the alert."""
+
+    def render(self, outcome: Any, ahead: Any) -> Alert:
+        return one(self.viewer, UUID(outcome.result))
+
+
+class Alerts(ReadEndpoint, AlertEndpoint):
     """The team's alerts."""
 
     address = "alerts"
@@ -42,13 +50,7 @@ class Alerts(ReadEndpoint, WriteEndpoint):
         An alert stays in the list until it is acknowledged or expires.
         """
         filters = AlertFilters(state=query.state, sent=query.sent, severity=query.severity)
-
-        def fetch(position: Any, backwards: bool, limit: int) -> list[StoredAlert]:
-            return selectors.alerts(
-                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
-            )
-
-        return self.page(fetch)
+        return self.page(partial(selectors.alerts, self.viewer, filters, most_bytes=room()))
 
     def write(self, body: NewAlert) -> Made[Alert]:
         """Send an alert to named agents, a group, or all: 201, or 200 for a repeated `client_ref`.
@@ -75,9 +77,6 @@ class Alerts(ReadEndpoint, WriteEndpoint):
                 raise NotFound("/to/group")
         return [agent.membership for agent in agents[: MAX_RECIPIENTS + 2]]
 
-    def render(self, outcome: Any, ahead: Any) -> Alert:
-        return one(self.viewer, UUID(outcome.result))
-
 
 def one(viewer: Viewer, alert_id: UUID) -> Alert:
     """An alert; for its sender with a receipt per recipient."""
@@ -101,7 +100,7 @@ class OneAlert(ReadEndpoint):
         return one(self.viewer, alert_id)
 
 
-class AcknowledgeAlert(WriteEndpoint):
+class AcknowledgeAlert(AlertEndpoint):
     """Acknowledge an alert: it is no longer delivered, and its sender sees when. 404 once it has expired.
 
     Idempotent; of concurrent requests one takes effect.
@@ -109,11 +108,7 @@ class AcknowledgeAlert(WriteEndpoint):
 
     address = "alerts/<uuid:alert_id>/acknowledge"
     verb = "alert.acknowledge"
-    scope = "alerts"
 
     def write(self, alert_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Alert]:
         alerts.acknowledge(self.viewer, alert_id=alert_id)
         return Changed(alert_id)
-
-    def render(self, outcome: Any, ahead: Any) -> Alert:
-        return one(self.viewer, UUID(outcome.result))

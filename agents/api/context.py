@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from agents.api.doors import ReadEndpoint, label_text
-from agents.api.memories import AfterSeq, ExcludeOwn, Tags, TagsMode
+from agents.api.memories import AfterSeq, ExcludeOwn, Tags, TagsMode, filters_from
 from memoryhub.interface.http.queries import LabelQuery, about
 from memoryhub.memory.schemas.context import Context
 from memoryhub.memory.selectors import context, facts, learnings, memories
@@ -36,14 +36,7 @@ class TaskContext(ReadEndpoint):
     def read(self, key: str, query: ContextQuery) -> Context:
         viewer = self.viewer
         task = task_selectors.by_key(viewer, key, label_text(query.label))
-        filters = memories.MemoryFilters(
-            task=task.id,
-            task_key=task.key,
-            tags=query.tags or (),
-            tags_mode=query.tags_mode,
-            exclude_own=query.exclude_own,
-            after_seq=query.after_seq,
-        )
+        filters = filters_from(query, memories.MemoryFilters, task=task.id, task_key=task.key)
         memories.narrow_since(viewer, filters)
         about_task = task.read()
         found = learnings.relevant(

@@ -34,8 +34,6 @@ def _file() -> tuple[bytes, str]:
 class _Public(View):
     """GET, without a key."""
 
-    http_method_names = ["get", "head"]
-
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             host = request.META.get("HTTP_HOST") or request.META["SERVER_NAME"]

@@ -34,9 +34,7 @@ class Decisions(ReadEndpoint, DecisionEndpoint):
 
     def read(self, query: DecisionQuery) -> Page[Decision]:
         """List decisions, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
-        filters = filters_of(self.viewer, query)
-        filters.status = query.status
-        return self.page(memories.lister(self.viewer, Decision, filters, most_bytes=room()))
+        return self.page(memories.lister(self.viewer, Decision, filters_of(self.viewer, query), most_bytes=room()))
 
     def write(self, body: NewDecision) -> Made[MadeDecision]:
         """Record a decision: 201, or 200 with `duplicate` for a repeated `client_ref`.

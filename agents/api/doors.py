@@ -102,6 +102,7 @@ class Nothing(WriteResult[None]):
 class Signature:
     """What a door's function takes and returns."""
 
+    function: Callable[..., Any]
     returns: Any
     query: type[Query] = NoQuery
     query_name: str | None = None
@@ -123,13 +124,13 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         elif isinstance(bare, type) and issubclass(bare, Shape):
             is_optional = parameter.default is not parameter.empty
             made |= {"body": kind, "body_name": name, "is_body_optional": is_optional}
-    return Signature(returns=hints.get("return"), **made)
+    return Signature(function, hints.get("return"), **made)
 
 
 class Endpoint(APIView):
     """Checks key, rate limit, method and scope, in this order, before it parses the query or the body.
 
-    Sets `viewer`, `params` (the query), and `headers_out` (the response's headers).
+    Sets `viewer`, `described` (the method's signature), `params` (the query) and `headers_out` (of the response).
     """
 
     authentication_classes = (KeyAuthentication,)
@@ -139,13 +140,18 @@ class Endpoint(APIView):
     address: ClassVar[str]  # below /api/v1/, with the parts that vary as Django's converters have them
     # The scope that reading requires; None: any key may read.
     scope: ClassVar[str | None] = "memory:read"
-    # For the API's description: statuses of refusals beyond those derived for every door of its kind.
-    refusals: ClassVar[frozenset[int]] = frozenset()
     # Where the address ends in a reserved word: the noun whose key would be there, and that noun's methods.
     in_place_of: ClassVar[tuple[str, frozenset[str]]] = ("", frozenset())
+    # The name of the function that handles each method.
+    functions: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("GET", "HEAD"), "read"),
+        **dict.fromkeys(("POST", "PUT", "PATCH"), "write"),
+        "DELETE": "remove",
+    }
     http_method_names: Sequence[str] = ("get", "head", "post", "put", "patch", "delete")
     limits: Mapping[str, str] = {}  # the headers RateLimit and RateLimit-Policy
     viewer: Viewer
+    described: Signature
     headers_out: dict[str, str]
     params: Params
 
@@ -166,7 +172,8 @@ class Endpoint(APIView):
     @classmethod
     def function_of(cls, method: str) -> Callable[..., Any]:
         """The function that handles a method (GET, POST ...), whose signature describes it."""
-        raise NotImplementedError
+        found: Callable[..., Any] = getattr(cls, cls.functions[method])
+        return found
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         meta = request.META
@@ -181,8 +188,8 @@ class Endpoint(APIView):
             self.http_method_not_allowed(request)  # before any other fault is reported
         self.check_permissions(request)
         self.headers_out = {}
-        described = signature_of(self.function_of(str(request.method)))
-        self.params = params_of(meta.get("QUERY_STRING", ""), described.query)
+        self.described = signature_of(self.function_of(str(request.method)))
+        self.params = params_of(meta.get("QUERY_STRING", ""), self.described.query)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
@@ -190,16 +197,15 @@ class Endpoint(APIView):
             answer.headers[name] = value
         return answer
 
-    def call(self, method: str, url: Mapping[str, Any], body: Shape | None = None) -> Any:
+    def call(self, url: Mapping[str, Any], body: Shape | None = None) -> Any:
         """Call the method's function with the arguments that its signature names."""
-        function = self.function_of(method)
-        described = signature_of(function)
+        described = self.described
         named: dict[str, Any] = dict(url)
         if described.query_name is not None:
             named[described.query_name] = read_query(self.params, described.query)
         if described.body_name is not None:
             named[described.body_name] = body
-        return function(self, **named)
+        return described.function(self, **named)
 
     def show(self, stored: Stored[R]) -> R:
         """A row as it is returned; its version becomes the response's ETag."""
@@ -224,31 +230,23 @@ class ReadEndpoint(Endpoint):
     # Whether a matching If-None-Match gets a 304.
     conditional: ClassVar[bool] = False
 
-    @classmethod
-    def function_of(cls, method: str) -> Callable[..., Any]:
-        if method in ("GET", "HEAD"):
-            return cls.read
-        return super().function_of(method)
-
     def get(self, request: Request, **url: Any) -> HttpResponse:
         with viewer_transaction(self.viewer, read_only=True):
-            return self.respond(self.call("GET", url))
-
-    read: Callable[..., Any]
+            return self.respond(self.call(url))
 
     def page(
         self,
-        fetch: Callable[[Any, bool, int], Question[Any] | Sequence[Any]],
+        fetch: Callable[..., Question[Any] | Sequence[Any]],
         place: Callable[[Any], Any] = lambda row: str(row.id),
         render: Callable[[Any], Any] = SHOW,
     ) -> Page[Any]:
         """A page of rows: up to `limit`, and no more than one response holds.
 
-        `fetch(position, backwards, limit)` returns them, newest first or in the list's own order; it may return fewer
-        (Fitted). `place`: a row's position in the list, for the cursors; `render`: how a row is shown.
+        `fetch(*, position, backwards, limit)` returns them, newest first or in the list's own order; it may return
+        fewer (Fitted). `place`: a row's position in the list, for the cursors; `render`: how a row is shown.
         """
         window = read_window(self.params, address=self.request.path, owner=self.viewer.membership)
-        request_of = fetch(window.position, window.backwards, window.limit + 1)
+        request_of = fetch(position=window.position, backwards=window.backwards, limit=window.limit + 1)
         found = request_of.ask_last() if isinstance(request_of, Question) else request_of
         shown = _shown(found[: getattr(found, "at_most", None)][: window.limit], render)
         raw = msgspec.json.encode(shown[::-1] if window.backwards else shown)
@@ -325,19 +323,18 @@ class BodyEndpoint(Endpoint):
 
     def _raw(self, request: HttpRequest) -> bytes:
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if length == "0" and signature_of(self.function_of(str(request.method))).is_body_optional:
+        if length == "0" and self.described.is_body_optional:
             return b""
         check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
         if length.isdecimal() and int(length) > self.max_bytes:
             raise TooLarge(f"A body may have at most {self.max_bytes} bytes here.")
         return request.body
 
-    def _parse(self, method: str, raw: bytes) -> Shape:
-        described = signature_of(self.function_of(method))
+    def _parse(self, raw: bytes) -> Shape:
+        described = self.described
         data = parse_object(raw, max_bytes=self.max_bytes) if raw or not described.is_body_optional else {}
-        shape: Any = self.shape or getattr(described.body, "__origin__", described.body)
-        found: Shape = convert(data, shape)
-        return found
+        shape: type[Shape] = self.shape or getattr(described.body, "__origin__", described.body)
+        return convert(data, shape)
 
 
 class QueryByPost(BodyEndpoint):
@@ -346,16 +343,12 @@ class QueryByPost(BodyEndpoint):
     It ignores an Idempotency-Key.
     """
 
-    @classmethod
-    def function_of(cls, method: str) -> Callable[..., Any]:
-        return cls.read
-
-    read: Callable[..., Any]
+    functions: ClassVar[Mapping[str, str]] = {"POST": "read"}
 
     def post(self, request: Request, **url: Any) -> HttpResponse:
-        body = self._parse("POST", self._raw(request._request))
+        body = self._parse(self._raw(request._request))
         with viewer_transaction(self.viewer, read_only=True):
-            return self.respond(self.call("POST", url, body))
+            return self.respond(self.call(url, body))
 
 
 class WriteEndpoint(BodyEndpoint):
@@ -365,13 +358,6 @@ class WriteEndpoint(BodyEndpoint):
     """
 
     verb: ClassVar[str]  # the action's, whose scope a key needs
-    write: Callable[..., Any]
-
-    @classmethod
-    def function_of(cls, method: str) -> Callable[..., Any]:
-        if method in ("POST", "PUT", "PATCH"):
-            return cls.write
-        return super().function_of(method)
 
     @classmethod
     def scope_of(cls, method: str) -> str | None:
@@ -379,12 +365,12 @@ class WriteEndpoint(BodyEndpoint):
 
     def post(self, request: Request, **url: Any) -> HttpResponse:
         raw = self._raw(request._request)
-        body = self._parse(str(request.method), raw)
+        body = self._parse(raw)
         outcome, ahead = self._run(request, raw, body, url)
-        if outcome.status == 204:
-            return self.respond(None, 204)
-        with viewer_transaction(self.viewer, read_only=True):
-            shown = self.render(outcome, ahead)
+        shown = None
+        if outcome.status != 204:
+            with viewer_transaction(self.viewer, read_only=True):
+                shown = self.render(outcome, ahead)
         if shown is None:
             return self.respond(None, 204)
         return self.respond(self.withheld(shown, body), outcome.status)
@@ -397,16 +383,15 @@ class WriteEndpoint(BodyEndpoint):
         self, request: Request, raw: bytes, body: Shape | None, url: dict[str, Any]
     ) -> tuple[WriteResult[Any], Callable[[], Any] | None]:
         """The write's result; and, unless it is a replay, the read of the row that travels in the write's own trip."""
-        method = str(request.method)
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         with viewer_transaction(self.viewer):
             if key is None:
-                outcome = self.call(method, url, body)
+                outcome = self.call(url, body)
             else:
                 request_of = self._asked(request._request, key, raw)
                 if (known := idempotency.replay(request_of)) is not None:
                     return WriteResult(*known), None
-                outcome = self.call(method, url, body)
+                outcome = self.call(url, body)
                 idempotency.remember(request_of, [outcome.status, outcome.result])
             question = self.row(outcome.result) if outcome.status != 204 else None
             return outcome, question.ask_after() if question is not None else None
@@ -426,10 +411,9 @@ class WriteEndpoint(BodyEndpoint):
         question = self.row(outcome.result)
         assert question is not None
         shown = self.show(ahead() if ahead is not None else question.ask_last())
-        made = shown_type(self.function_of(str(self.request.method)))
+        made = shown_type(self.described.function)
         if "duplicate" in getattr(made, "__struct_fields__", ()):
-            members = {name: getattr(shown, name) for name in type(shown).__struct_fields__}
-            return made(duplicate=outcome.status == 200, **members)
+            return made(duplicate=outcome.status == 200, **msgspec.structs.asdict(shown))
         return shown
 
 

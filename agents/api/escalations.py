@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Meta
 
-from agents.api.doors import Changed, Made, ReadEndpoint, WriteEndpoint, fitting, keyset, room
+from agents.api.doors import Changed, Endpoint, Made, ReadEndpoint, WriteEndpoint, fitting, keyset, room
 from agents.api.memories import OfTask
 from escalations.actions import answers
 from escalations.actions.escalate import escalate
@@ -17,7 +18,6 @@ from escalations.schemas import (
     EscalationWithPackage,
     NewEscalation,
     Note,
-    Package,
     PackagePage,
     made_schema,
     page_schema,
@@ -57,21 +57,18 @@ class Cancellation(Shape, kw_only=True):
     reason: Text
 
 
+def found(door: Endpoint, escalation_id: UUID) -> EscalationRow:
+    """One escalation's row; sets the response's ETag. Raises NotFound."""
+    row = escalations.escalation(door.viewer, escalation_id)
+    door.headers_out["ETag"] = make_tag(row.id, row.version, row.change)
+    return row
+
+
 class EscalationEndpoint(WriteEndpoint):
     """A verb on an escalation; it returns the escalation."""
 
     def render(self, outcome: Any, ahead: Any) -> Any:
-        return self.escalation(UUID(outcome.result))
-
-    def escalation(self, escalation_id: UUID) -> Escalation:
-        """One escalation, with its ETag."""
-        return escalations.show(self.found(escalation_id))
-
-    def found(self, escalation_id: UUID) -> EscalationRow:
-        """Its row. Raises NotFound."""
-        row = escalations.escalation(self.viewer, escalation_id)
-        self.headers_out["ETag"] = make_tag(row.id, row.version, row.change)
-        return row
+        return escalations.show(found(self, UUID(outcome.result)))
 
 
 class Escalations(ReadEndpoint, EscalationEndpoint):
@@ -125,14 +122,14 @@ class Escalations(ReadEndpoint, EscalationEndpoint):
         }
 
     def render(self, outcome: Any, ahead: Any) -> EscalationWithPackage:
-        row = self.found(UUID(outcome.result))
+        row = found(self, UUID(outcome.result))
         filters, part = escalations.frozen(row), room() // 4
         most = FIRST_PAGE if has_scope(self.viewer, escalations.MEMORY) else 0
         first = escalations.package(self.viewer, row, most_bytes=part)
         for kind in KINDS.values():
             if kind.in_package:
-                found = memories.rows(self.viewer, kind.schema, filters, limit=most, most_bytes=part)
-                first.full_context[kind.plural] = fitting(found, most_bytes=part)
+                rows = memories.rows(self.viewer, kind.schema, filters, limit=most, most_bytes=part)
+                first.full_context[kind.plural] = fitting(rows, most_bytes=part)
         joined = True if row.author_id != self.viewer.membership else UNSET
         return EscalationWithPackage(package=first, joined=joined, **escalations.members(row))
 
@@ -144,9 +141,7 @@ class OneEscalation(ReadEndpoint):
     scope = "escalations"
 
     def read(self, escalation_id: UUID) -> Escalation:
-        row = escalations.escalation(self.viewer, escalation_id)
-        self.headers_out["ETag"] = make_tag(row.id, row.version, row.change)
-        return escalations.show(row)
+        return escalations.show(found(self, escalation_id))
 
 
 class EscalationNotes(ReadEndpoint):
@@ -190,17 +185,11 @@ class ReadPackage(ReadEndpoint):
             most_bytes=left,
         )
         shown = fitting(rows[: window.limit], most_bytes=left)
-        made = page(window, rows, lambda found: str(found.id), at_most=len(shown))
+        made = page(window, rows, lambda stored: str(stored.id), at_most=len(shown))
         self.headers_out |= made.headers
-        for found, one in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
-            package.full_context[kind_of(found.answer).plural].append(one)
-        return paged(package, made)
-
-
-def paged(package: Package, made: Page[Any]) -> PackagePage:
-    """A package as a page of it."""
-    members = {name: getattr(package, name) for name in Package.__struct_fields__}
-    return PackagePage(next=made.next, previous=made.previous, **members)
+        for stored, one in zip(made.results, shown[::-1] if window.backwards else shown, strict=True):
+            package.full_context[kind_of(stored.answer).plural].append(one)
+        return PackagePage(next=made.next, previous=made.previous, **msgspec.structs.asdict(package))
 
 
 class Acknowledge(EscalationEndpoint):

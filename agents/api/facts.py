@@ -1,5 +1,6 @@
 """/api/v1/facts: shared values by key, each with its history."""
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from agents.api.doors import Made, Nothing, QueryByPost, ReadEndpoint, WriteEndpoint, fitting, label_text, room
-from agents.api.memories import OfTask
+from agents.api.memories import OfTask, filters_from
 from memoryhub.core.errors import Code, FieldError, Invalid, NotFound, PreconditionFailed
 from memoryhub.core.fields import Key, When
 from memoryhub.core.ids import mark_of
@@ -36,11 +37,8 @@ class Facts(ReadEndpoint):
     address = "facts"
 
     def read(self, query: FactQuery) -> Page[Fact]:
-        filters = FactFilters(
-            prefix=query.prefix,
-            task=task_selectors.ref_by_key(self.viewer, query.task).id if query.task else None,
-            valid_at=query.valid_at,
-        )
+        task = task_selectors.ref_by_key(self.viewer, query.task).id if query.task else None
+        filters = filters_from(query, FactFilters, task=task)
 
         def fetch(position: Any, backwards: bool, limit: int) -> list[StoredFact]:
             # A position is a key and an id, separated by a space, which no key has.
@@ -68,11 +66,8 @@ class OneFact(ReadEndpoint, WriteEndpoint):
     address = "facts/<fact_key:key>"
     verb = "fact.put"
     http_method_names = ("get", "head", "put", "delete")
+    put = WriteEndpoint.post
     conditional = True
-
-    @classmethod
-    def function_of(cls, method: str) -> Any:
-        return cls.remove if method == "DELETE" else super().function_of(method)
 
     def get(self, request: Request, **url: Any) -> HttpResponse:
         """304 where If-None-Match has this version's ETag (RFC 9110, 13.1.2)."""
@@ -96,23 +91,17 @@ class OneFact(ReadEndpoint, WriteEndpoint):
             raise Invalid(errors=(FieldError("?as_of_time", Code.INVALID, text),))
         return self.show(selectors.as_of(self.viewer, key, seq=seq, time=time, label=label))
 
-    def put(self, request: Request, **url: Any) -> HttpResponse:
-        try:
-            return self.post(request, **url)
-        except Stale as stale:
-            raise self._failed(stale) from stale
-
     def delete(self, request: Request, **url: Any) -> HttpResponse:
-        try:
-            self._run(request, b"", None, url)
-        except Stale as stale:
-            raise self._failed(stale) from stale
+        self._run(request, b"", None, url)
         return self.respond(None, 204)
 
     def _run(self, request: Request, raw: bytes, body: Any, url: dict[str, Any]) -> Any:
         # The precondition is part of the request: under one Idempotency-Key another ETag is another request.
         match = request.META.get("HTTP_IF_MATCH", "").encode("latin-1")
-        return super()._run(request, match + b"\n" + raw, body, url)
+        try:
+            return super()._run(request, match + b"\n" + raw, body, url)
+        except Stale as stale:
+            raise self._failed(stale) from stale
 
     def write(self, key: str, query: LabelQuery, body: NewFact) -> Made[Fact]:
         """Create or replace a fact; a replacement keeps the label.
@@ -183,13 +172,7 @@ class History(ReadEndpoint):
 
     def read(self, key: str, query: HistoryQuery) -> Page[FactVersion]:
         fact = selectors.with_history(self.viewer, key, label_text(query.label))
-
-        def fetch(position: Any, backwards: bool, limit: int) -> list[Any]:
-            below = None if position is None else int(position)
-            return selectors.history(
-                self.viewer, fact.id, position=below, backwards=backwards, limit=limit, most_bytes=room()
-            )
-
+        fetch = partial(selectors.history, self.viewer, fact.id, most_bytes=room())
         return self.page(fetch, lambda row: row.answer.version, StoredFact.show_version)
 
 

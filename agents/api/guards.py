@@ -20,9 +20,6 @@ class KeyAuthentication(BaseAuthentication):
         viewer = authenticate(request.META.get("HTTP_AUTHORIZATION"), request.META["HUB_REQUEST_ID"])
         return viewer, viewer.credential
 
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="memoryhub"'
-
 
 def viewer_of(request: Request) -> Viewer:
     """The viewer of the request's key."""

@@ -11,7 +11,7 @@ from agents.api.doors import Batch, WriteEndpoint, WriteResult
 from agents.api.observations import refuse
 from agents.imports.runs import run_of
 from agents.imports.steps import HANDOFF, Rules
-from agents.imports.store import Options, Report, import_run
+from agents.imports.store import Counts, Options, import_run
 from agents.models import Scope
 from memoryhub.core import idempotency, work
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError, Invalid
@@ -92,7 +92,7 @@ class Trajectories(WriteEndpoint):
             return outcome, None
 
     def write(self, body: NewTrajectories) -> Batch[Imported]:
-        options = Options(Rules(_patterns(body.acting_tools), body.handoff_tool), body.prefix or "")
+        options = Options(Rules(tuple(body.acting_tools or ()) or None, body.handoff_tool), body.prefix or "")
         first: dict[str, int] = {}
         results = [self._import(index, run, options, first) for index, run in enumerate(body.runs)]
         status = 207 if any(result["status"] == "error" for result in results) else 200
@@ -101,7 +101,7 @@ class Trajectories(WriteEndpoint):
 
     def _import(self, index: int, run: Any, options: Options, first: dict[str, int]) -> ImportedRun:
         work.check()  # each run is a transaction: what is stored stays, and a repeated request adds the rest
-        made = Report()
+        made = Counts()
         result: dict[str, Any] = {"index": index}
         try:
             if not isinstance(run, dict):
@@ -111,29 +111,16 @@ class Trajectories(WriteEndpoint):
             if (earlier := first.setdefault(read.key, index)) != index:
                 raise Conflict(Code.ALREADY_EXISTS, f"The run {read.key} is already in this body, at index {earlier}.")
             import_run(replace(self.viewer, scopes=MADE_BY_IMPORT), read, options, made)
-            result["status"] = "duplicate" if made.complete else "created"
+            result["status"] = "duplicate" if made["complete"] else "created"
         except HubError as error:
-            made = Report()  # its transaction was rolled back
+            made = Counts()  # its transaction was rolled back
             faults = error.errors or (FieldError("", error.code, error.detail),)
             error.errors = tuple(replace(fault, pointer=f"/runs/{index}{fault.pointer}") for fault in faults)
             refuse(result, error)
-        result["made"] = _made(made)
+        result["made"] = {name: made[name] for name in ImportedCounts.__annotations__}
         return result  # type: ignore[return-value]  # filled member by member
 
     def render(self, outcome: Any, ahead: Any) -> Any:
         results: list[ImportedRun] = outcome.result
         made: Any = {name: sum(result["made"][name] for result in results) for name in ImportedCounts.__annotations__}  # type: ignore[literal-required]
         return {"results": results, "made": made}
-
-
-def _made(report: Report) -> ImportedCounts:
-    return {
-        "tasks": report.tasks,
-        "observations": report.observations,
-        "decisions": report.decisions,
-        "escalations": report.escalations,
-    }
-
-
-def _patterns(words: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(words) if words else None

@@ -28,9 +28,7 @@ class Learnings(ReadEndpoint, WriteEndpoint):
 
     def read(self, query: LearningQuery) -> Page[Learning]:
         """List learnings, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
-        filters = filters_of(self.viewer, query)
-        filters.signal_type = query.signal_type
-        return self.page(memories.lister(self.viewer, Learning, filters, most_bytes=room()))
+        return self.page(memories.lister(self.viewer, Learning, filters_of(self.viewer, query), most_bytes=room()))
 
     def write(self, body: NewLearning) -> Made[MadeLearning]:
         """Log a learning: 201, or 200 with `duplicate` for a repeated `client_ref`.

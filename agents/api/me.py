@@ -8,7 +8,7 @@ from django.db.models import F
 from agents.api.doors import ReadEndpoint
 from agents.models import Agent
 from memoryhub.core.fields import Schema
-from memoryhub.core.models import ActorKind, Membership
+from memoryhub.core.models import ActorKind
 from memoryhub.core.models import Sensitivity as Level
 from memoryhub.core.transactions import current
 from memoryhub.interface.http.pagination import Page
@@ -92,16 +92,14 @@ class Agents(ReadEndpoint):
             return found
 
         def show(row: Any) -> AgentRow:
+            may_know = self.viewer.dominates(row.membership.clearance, row.membership.compartments)
             return AgentRow(
                 name=row.name,
                 role=row.role,
                 group=row.group,
                 description=row.description,
-                last_seen_at=row.last_seen_at if self._may_know(row.membership) else None,
+                last_seen_at=row.last_seen_at if may_know else None,
                 holds=held.get(row.name, []),
             )
 
         return self.page(fetch, lambda row: row.name, show)
-
-    def _may_know(self, agent: Membership) -> bool:
-        return self.viewer.dominates(agent.clearance, agent.compartments)

@@ -1,13 +1,19 @@
 """The filters that the lists of memory rows share."""
 
-from typing import Annotated, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from memoryhub.core.fields import TaskKey, When
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.http.queries import Fraction, Name, PageQuery, Seq, Words, about
+from memoryhub.interface.http.queries import Fraction, Name, PageQuery, Query, Seq, Words, about
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 from memoryhub.memory.selectors.memories import MemoryFilters
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+F = TypeVar("F", bound="DataclassInstance")
 
 Agent = Annotated[Name | None, about("Only rows that this agent or person wrote, by name.")]
 OfTask = Annotated[TaskKey | None, about("Only rows of this task; 404 when it is absent or hidden.")]
@@ -33,16 +39,14 @@ class MemoryQuery(PageQuery, kw_only=True):
 
 
 def filters_of(viewer: Viewer, query: MemoryQuery) -> MemoryFilters:
-    """The filters that all kinds of rows share. Raises NoSuchTask for an absent or hidden task."""
-    filters = MemoryFilters(
-        task=task_selectors.ref_by_key(viewer, query.task).id if query.task else None,
-        task_key=query.task,
-        agent=query.agent,
-        exclude_agent=query.exclude_agent,
-        exclude_own=query.exclude_own,
-        since=query.since,
-        until=query.until,
-        after_seq=query.after_seq,
-    )
+    """The filters of a list of rows. Raises NoSuchTask for an absent or hidden task."""
+    task = task_selectors.ref_by_key(viewer, query.task).id if query.task else None
+    filters = filters_from(query, MemoryFilters, task=task, task_key=query.task)
     memories.narrow_since(viewer, filters)
     return filters
+
+
+def filters_from(query: Query, kind: type[F], **given: Any) -> F:
+    """A selector's filters: those `given`, and the parameters of the same names that were sent."""
+    sent = {field.name: getattr(query, field.name, None) for field in fields(kind)}
+    return kind(**{name: value for name, value in sent.items() if value is not None} | given)

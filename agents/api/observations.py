@@ -38,7 +38,14 @@ _TOKEN_NEEDS_TASK = {
 Item = Annotated[NewObservation, Meta(extra_json_schema=_TOKEN_NEEDS_TASK)]
 
 
-class Observations(ReadEndpoint, WriteEndpoint):
+class ObservationEndpoint(WriteEndpoint):
+    """A verb on an observation; it returns the observation."""
+
+    def row(self, result: Any) -> Question[Stored[Observation]]:
+        return memories.one(self.viewer, Observation, result)
+
+
+class Observations(ReadEndpoint, ObservationEndpoint):
     """The team's observations."""
 
     address = "observations"
@@ -46,10 +53,7 @@ class Observations(ReadEndpoint, WriteEndpoint):
 
     def read(self, query: ObservationQuery) -> Page[Observation]:
         """List observations, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
-        filters = filters_of(self.viewer, query)
-        filters.tags, filters.tags_mode = query.tags or (), query.tags_mode
-        filters.min_importance = query.min_importance
-        return self.page(memories.lister(self.viewer, Observation, filters, most_bytes=room()))
+        return self.page(memories.lister(self.viewer, Observation, filters_of(self.viewer, query), most_bytes=room()))
 
     def write(self, body: Item) -> Made[MadeObservation]:
         """Log an observation: 201, or 200 with `duplicate` for a repeated `client_ref`.
@@ -59,9 +63,6 @@ class Observations(ReadEndpoint, WriteEndpoint):
         """
         logged = observations.log(self.viewer, item=body)
         return Made(logged.id, logged.created)
-
-    def row(self, result: Any) -> Question[Stored[Observation]]:
-        return memories.one(self.viewer, Observation, result)
 
 
 class OneObservation(ReadEndpoint):
@@ -152,7 +153,7 @@ def refuse(result: dict[str, Any], error: HubError) -> None:
     result |= {"status": "error", "error": shown}
 
 
-class PinObservation(WriteEndpoint):
+class PinObservation(ObservationEndpoint):
     """Pin an observation, so that it does not expire; a repeated pin changes nothing. 404 once it has expired."""
 
     address = "observations/<uuid:observation_id>/pin"
@@ -162,11 +163,8 @@ class PinObservation(WriteEndpoint):
         pins.pin(self.viewer, observation_id=observation_id)
         return Changed(observation_id)
 
-    def row(self, result: Any) -> Question[Stored[Observation]]:
-        return memories.one(self.viewer, Observation, result)
 
-
-class UnpinObservation(WriteEndpoint):
+class UnpinObservation(ObservationEndpoint):
     """Unpin an observation; repeating it changes nothing. 204 when its expiry has passed, so that it is gone now."""
 
     address = "observations/<uuid:observation_id>/unpin"
@@ -175,9 +173,6 @@ class UnpinObservation(WriteEndpoint):
     def write(self, observation_id: UUID, body: EmptyBody = EmptyBody()) -> Changed[Observation] | None:
         pins.unpin(self.viewer, observation_id=observation_id)
         return Changed(observation_id)
-
-    def row(self, result: Any) -> Question[Stored[Observation]]:
-        return memories.one(self.viewer, Observation, result)
 
     def render(self, outcome: Any, ahead: Any) -> Any:
         try:

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta
 from rest_framework.request import Request
 
 from agents.api.doors import ReadEndpoint, fitting, room
-from agents.api.memories import Agent, ExcludeOwn, MinImportance, OfTask, Since, Tags, TagsMode, Until
+from agents.api.memories import Agent, ExcludeOwn, MinImportance, OfTask, Since, Tags, TagsMode, Until, filters_from
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, Unavailable
 from memoryhub.core.fields import Derived
 from memoryhub.core.models import Membership
@@ -81,7 +81,8 @@ class Search(ReadEndpoint):
             self.is_degraded = True
 
     def read(self, query: SearchQuery) -> Annotated[Hits, Derived(hits_schema)]:
-        filters = self._filters(query)
+        task = tasks.ref_by_key(self.viewer, query.task).id if query.task else None
+        filters = filters_from(query, SearchFilters, task=task)
         if query.q is None:
             raise Invalid(errors=(FieldError("?q", Code.MISSING, "Say what to search for."),))
         if query.mode == "semantic" and not (settings.EMBEDDINGS_URL and vector_indexer.are_made()):
@@ -112,15 +113,3 @@ class Search(ReadEndpoint):
 
     def _hits(self, results: list[Any], *, more: bool) -> Hits:
         return Hits(results, more, True if self.is_degraded else UNSET)
-
-    def _filters(self, query: SearchQuery) -> SearchFilters:
-        return SearchFilters(
-            types=query.types or (),
-            task=tasks.ref_by_key(self.viewer, query.task).id if query.task else None,
-            exclude_own=query.exclude_own,
-            tags=query.tags or (),
-            tags_mode=query.tags_mode,
-            since=query.since,
-            until=query.until,
-            min_importance=query.min_importance,
-        )

@@ -1,11 +1,10 @@
 """/api/v1/tasks: the work, and who holds its lease."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from django.http import HttpResponse
 from msgspec import Meta
-from rest_framework.request import Request
 
 from agents.api.doors import Changed, Kept, Made, ReadEndpoint, WriteEndpoint, label_text, room
 from memoryhub.core.errors import PreconditionFailed
@@ -31,7 +30,14 @@ class TaskQuery(PageQuery, kw_only=True):
     q: Annotated[str | None, Meta(max_length=200), about("Only tasks with this text in key or title.")] = None
 
 
-class Tasks(ReadEndpoint, WriteEndpoint):
+class TaskEndpoint(WriteEndpoint):
+    """A verb on a task; it returns the task."""
+
+    def row(self, result: Any) -> Question[StoredTask]:
+        return selectors.one(self.viewer, result)
+
+
+class Tasks(ReadEndpoint, TaskEndpoint):
     """The team's tasks."""
 
     address = "tasks"
@@ -41,13 +47,7 @@ class Tasks(ReadEndpoint, WriteEndpoint):
     def read(self, query: TaskQuery) -> Page[Task]:
         """List tasks, newest first. Each page is one snapshot; `next` neither skips nor repeats a row."""
         filters = TaskFilters(status=query.status, held_by=query.held_by, text=query.q)
-
-        def fetch(position: Any, backwards: bool, limit: int) -> list[StoredTask]:
-            return selectors.tasks(
-                self.viewer, filters, position=position, backwards=backwards, limit=limit, most_bytes=room()
-            )
-
-        return self.page(fetch)
+        return self.page(partial(selectors.tasks, self.viewer, filters, most_bytes=room()))
 
     def write(self, body: NewTask) -> Made[Task]:
         """Create a task: 201, or 200 with the existing task of this key.
@@ -57,20 +57,10 @@ class Tasks(ReadEndpoint, WriteEndpoint):
         task, created = tasks.create(self.viewer, item=body)
         return Made(task.id, created)
 
-    def row(self, result: Any) -> Question[StoredTask]:
-        return selectors.one(self.viewer, result)
-
 
 def named_task(viewer: Viewer, key: str, query: LabelQuery) -> Ref:
     """The task of a path's key and label. Raises NoSuchTask, Conflict (ambiguous_key)."""
     return selectors.ref_by_key(viewer, key, label_text(query.label))
-
-
-class TaskEndpoint(WriteEndpoint):
-    """A verb on a task; it returns the task."""
-
-    def row(self, result: Any) -> Question[StoredTask]:
-        return selectors.one(self.viewer, result)
 
 
 class OneTask(ReadEndpoint, TaskEndpoint):
@@ -80,13 +70,11 @@ class OneTask(ReadEndpoint, TaskEndpoint):
     verb = "task.update"
     scope = "tasks"
     http_method_names = ("get", "head", "patch")
+    patch = TaskEndpoint.post
 
     def read(self, key: str, query: LabelQuery) -> Task:
         """Read a task and its ETag, from one snapshot."""
         return self.show(selectors.by_key(self.viewer, key, label_text(query.label)))
-
-    def patch(self, request: Request, **url: Any) -> HttpResponse:
-        return self.post(request, **url)
 
     def write(self, key: str, query: LabelQuery, body: TaskChange) -> Changed[Task]:
         """Update a task. It needs If-Match: 428 without, 412 with the `current` task when that has changed.

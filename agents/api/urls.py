@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from django.urls import URLPattern, path, re_path, register_converter
+from django.urls.converters import StringConverter
 
 import agents.api
 from agents.api import addresses
@@ -15,18 +16,11 @@ from memoryhub.core.fields import in_address
 FIRST = ("observations", "me", "tasks", "context", "decisions", "learnings", "alerts", "facts", "search", "escalations")
 
 
-class _KeyConverter:
-    def to_python(self, value: str) -> str:
-        return value
-
-    to_url = to_python
-
-
-class TaskKeyConverter(_KeyConverter):
+class TaskKeyConverter(StringConverter):
     regex = in_address("task")
 
 
-class FactKeyConverter(_KeyConverter):
+class FactKeyConverter(StringConverter):
     regex = in_address("fact")
 
 

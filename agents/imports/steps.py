@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
@@ -119,20 +118,13 @@ def _texts(step: Step) -> tuple[Any, ...]:
             return step.reason, step.question
 
 
-@contextmanager
-def _of_message(position: int) -> Iterator[None]:
-    """Report a ValueError of this block as a fault of this message."""
-    try:
-        yield
-    except ValueError as error:
-        raise Invalid(errors=(FieldError(f"/messages/{position}", Code.BAD_FORMAT, str(error)),)) from None
-
-
 def _steps(run: Run, rules: Rules) -> Iterator[Step]:
     open_calls: dict[str, tuple[str, Any]] = {}
     for position, message in enumerate(run.messages):
-        with _of_message(position):
+        try:
             yield from _steps_of(f"{run.key}:{position}", message, open_calls, rules)
+        except ValueError as error:  # of a tool's name
+            raise Invalid(errors=(FieldError(f"/messages/{position}", Code.BAD_FORMAT, str(error)),)) from None
 
 
 def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]], rules: Rules) -> Iterator[Step]:

@@ -4,6 +4,7 @@ Every row has a client_ref, so an interrupted or repeated import adds only what 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -49,22 +50,17 @@ class Fault:
     what: str
 
 
+# How many runs were read (`runs`), how many of them were stored completely before (`complete`), and how many `tasks`,
+# `observations`, `decisions` and `escalations` were made.
+Counts = Counter[str]
+
+
 @dataclass(slots=True)
 class Report:
-    """The progress of an import. `complete`: runs that were stored completely before."""
+    """The progress of an import."""
 
-    runs: int = 0
-    complete: int = 0
-    tasks: int = 0
-    observations: int = 0
-    decisions: int = 0
-    escalations: int = 0
+    counts: Counts = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
-
-    def add(self, other: "Report") -> None:
-        """Add another report's counts."""
-        for name in ("runs", "complete", "tasks", "observations", "decisions", "escalations"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def import_runs(
@@ -80,7 +76,7 @@ def import_runs(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        made = Report(runs=1)
+        made = Counts(runs=1)
         try:
             run = read_run(line, options.prefix)
             if (first := lines_of.setdefault(run.key, number)) != number:
@@ -89,13 +85,13 @@ def import_runs(
             import_run(viewer, run, replace(options, rules=replace(options.rules)), made)
         except HubError as error:
             report.faults.append(Fault(number, explain(error)))
-            made = made if options.speed else Report()  # its transaction was rolled back
-        report.add(made)
+            made = made if options.speed else Counts()  # its transaction was rolled back
+        report.counts += made
         progress(report)
     return report
 
 
-def import_run(viewer: Viewer, run: Run, options: Options, made: Report) -> None:
+def import_run(viewer: Viewer, run: Run, options: Options, made: Counts) -> None:
     """Store what is missing of a run, and count it in `made`; without `speed` all of it or nothing. Raises HubError."""
     steps = plan(run, options.rules)
     with nullcontext() if options.speed else viewer_transaction(viewer):
@@ -108,15 +104,15 @@ def explain(error: HubError) -> str:
     return sentences.replace("The body", "The line")
 
 
-def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Report) -> None:
+def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Counts) -> None:
     """Store what is missing of a run, and count it in `made`. Raises HubError."""
     task, created = tasks.create(viewer, item=NewTask(key=run.key, title=run.title, metadata={"imported": run.source}))
-    made.tasks += created
+    made["tasks"] += created
     known = set() if created else _known(viewer, run, task, steps)
     missing = [step for step in steps if step.ref not in known]
     asks = {step.ref for step in steps if isinstance(step, EscalationStep)}
     if not missing and (asks or task.status in OVER):
-        made.complete += 1
+        made["complete"] += 1
         return
     # A task that was handed to a person, or has ended, needs no lease of ours.
     held = None if task.status in OVER or asks & known else _lease(viewer, task)
@@ -180,7 +176,7 @@ def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
             yield found[start : start + size]
 
 
-def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Report) -> None:
+def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Counts) -> None:
     """Store steps of one kind; a batch of several has only observations."""
     match batch[0]:
         case ObservationStep():
@@ -188,13 +184,13 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
             for logged in observations.log_batch(viewer, items=items):
                 if not isinstance(logged, Logged):
                     raise logged
-                made.observations += logged.created
+                made["observations"] += logged.created
         case DecisionStep() as step:
             item = NewDecision(
                 task=task.key, decision=step.decision, reasoning=step.reasoning, token=token, client_ref=step.ref
             )
             _, created = decisions.record(viewer, item=item, task=task)
-            made.decisions += created
+            made["decisions"] += created
         case EscalationStep() as step:
             _, created = escalate(
                 viewer,
@@ -205,7 +201,7 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
                 allowed=("respond", "reject"),
                 client_ref=step.ref,
             )
-            made.escalations += created
+            made["escalations"] += created
 
 
 def _observation(task: Task, step: ObservationStep) -> NewObservation:

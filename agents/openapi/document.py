@@ -20,9 +20,10 @@ from agents.api.withheld import READS
 from agents.models import Scope
 from agents.openapi import problems
 from agents.openapi.operations import Operation, operations
-from agents.openapi.parameters import Undocumented, header_parameter, query_parameters
+from agents.openapi.parameters import Undocumented, header_parameter, query_parameter
 from memoryhub.core.fields import FactKey, TaskKey
 from memoryhub.interface.http.problems import CONTENT_TYPE
+from memoryhub.interface.http.queries import parameters
 
 Json = dict[str, Any]
 
@@ -130,7 +131,7 @@ def _class_name(name: str, schema: Json) -> str:
     A class whose name another module has too is prefixed with its module's. One with a property of its own name gets
     the suffix Object: in some languages a class cannot have a member of its name (C#: CS0542).
     """
-    name = re.sub(r"^(?:Listed|Page)_(.+)_$", r"\1Page", ".".join(name.split(".")[-2:]))
+    name = re.sub(r"^Page_(.+)_$", r"\1Page", ".".join(name.split(".")[-2:]))
     name = "".join(word[:1].upper() + word[1:] for word in re.split(r"[._]", name))
     members = {member.replace("_", "") for member in schema.get("properties", {})}
     return f"{name}Object" if name.lower() in members else name
@@ -223,8 +224,8 @@ def _path_parameters(operation: Operation, example: Json) -> Iterable[Json]:
 
 
 def _parameters(operation: Operation) -> Iterable[Json]:
-    for parameter in query_parameters(operation.noun, operation.query):
-        yield _tidy(parameter)
+    for parameter in parameters(operation.query):
+        yield _tidy(query_parameter(operation.noun, parameter))
     for name, required in operation.headers:
         yield _tidy(header_parameter(operation.method, name, required=required))
 
@@ -232,15 +233,15 @@ def _parameters(operation: Operation) -> Iterable[Json]:
 def _responses(operation: Operation, schemas: dict[str, Json], components: dict[str, Json], example: Json) -> Json:
     made: Json = {}
     for status, kind in sorted(operation.answers.items()):
-        headers: Json = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+        headers = _header_references("X-Request-Id")
         answer: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         if kind is not None:
             schema = schemas[str(kind)]
             members = components.get(schema.get("$ref", "").rpartition("/")[2], {}).get("properties", {}).keys()
             if "version" in members:
-                headers["ETag"] = {"$ref": "#/components/headers/ETag"}
+                headers |= _header_references("ETag")
             if {"next", "previous"} <= members:
-                headers["Link"] = {"$ref": "#/components/headers/Link"}
+                headers |= _header_references("Link")
             if operation.events:
                 schema = {"$ref": _REFERENCE.format(name=_message_of(operation))}
             content: Json = {"schema": schema}
@@ -338,18 +339,21 @@ _PROBLEM: dict[str, Json] = {
     },
 }
 
+# The further headers of refusals.
+_HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def _header_references(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
 
 def _name_of(status: int) -> str:
     return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
 def _refusal(status: int) -> Json:
-    headers = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
-    for name, statuses in (("WWW-Authenticate", (401,)), ("Retry-After", (429, 503))):
-        if status in statuses:
-            headers[name] = {"$ref": f"#/components/headers/{name}"}
     return {
         "description": problems.STATUSES[status],
-        "headers": headers,
+        "headers": _header_references("X-Request-Id", *_HEADERS_OF.get(status, ())),
         "content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}},
     }

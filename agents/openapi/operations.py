@@ -32,57 +32,9 @@ NAMES = {
     ("POST", "alerts"): "alert_send",
     ("GET", "feed"): "feed_get",
 }
+# The statuses with which any door may refuse.
+_ANY = frozenset({400, 401, 403, 408, 414, 429, 431, 503})
 _METHODS = {"GET": "get", "PUT": "put", "PATCH": "update", "DELETE": "delete"}
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A door on the event loop, outside agents.api.urls."""
-
-    route: str
-    application: Callable[..., Any]
-    module: str
-    scope: str
-    query: type[Query]
-    answers: Mapping[int, Any]
-    refusals: frozenset[int]
-    headers: tuple[str, ...] = ()
-    media_type: str = "application/json"
-    events: tuple[Any, ...] = ()  # what the events of a stream may hold
-
-
-WAITING = (
-    Waiting(
-        answer.DOOR.removeprefix(ROOT[1:]),
-        answer.answer,
-        "agents.api.escalations",
-        answer.NEEDED,
-        answer.AnswerQuery,
-        {200: Answer, 204: None},
-        frozenset({404}),
-    ),
-    Waiting(
-        feed.DOOR.removeprefix(ROOT[1:]),
-        feed.feed,
-        feed.__name__,
-        feed.NEEDED,
-        feed.FeedQuery,
-        {200: FeedEvents},
-        frozenset({404, 409, 410}),
-    ),
-    Waiting(
-        stream.DOOR.removeprefix(ROOT[1:]),
-        stream.stream,
-        feed.__name__,
-        feed.NEEDED,
-        feed.EventsQuery,
-        {200: str},
-        frozenset({404, 409, 410}),
-        ("Last-Event-ID",),
-        "text/event-stream",
-        (FeedEvent, PushedAlert),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -96,13 +48,13 @@ class Operation:
     description: str
     scope: str | None
     query: type[Query]
-    headers: tuple[tuple[str, bool], ...]  # of the request: name, and whether it is required
-    shape: Any
-    body_required: bool
     answers: Mapping[int, Any]
     refusals: frozenset[int]
+    headers: tuple[tuple[str, bool], ...] = ()  # of the request: name, and whether it is required
+    shape: Any = None
+    body_required: bool = False
     media_type: str = "application/json"
-    events: tuple[Any, ...] = ()  # as of Waiting
+    events: tuple[Any, ...] = ()  # what the events of a stream may hold
 
     @property
     def path(self) -> str:
@@ -129,7 +81,7 @@ def operations() -> list[Operation]:
         view = getattr(pattern.callback, "view_class", None)
         if view is not None and issubclass(view, Endpoint):
             found += list(_of_door(str(pattern.pattern), view))
-    return found + [_of_waiting(door) for door in WAITING]
+    return [*found, *WAITING]
 
 
 def _of_door(route: str, view: type[Endpoint]) -> Iterator[Operation]:
@@ -155,7 +107,7 @@ def _operation(method: str, route: str, view: type[Endpoint]) -> Operation:
         shape=described.body,
         body_required=described.body is not None and not described.is_body_optional,
         answers=_answers(method, view, described.returns),
-        refusals=frozenset(_refusals(method, route, view, described)) | view.refusals,
+        refusals=_ANY.union(_refusals(method, route, view, described)),
     )
 
 
@@ -209,8 +161,7 @@ def _headers(method: str, view: type[Endpoint]) -> tuple[tuple[str, bool], ...]:
 
 
 def _refusals(method: str, route: str, view: type[Endpoint], described: Signature) -> Iterator[int]:
-    """The statuses with which a door of this kind may refuse."""
-    yield from (400, 401, 403, 408, 414, 429, 431, 503)
+    """The statuses with which a door of this kind may refuse, beside those of any door."""
     names_rows = "<" in route or bool({"task", "label"} & {one.name for one in parameters(described.query)})
     writes = method != "GET" and not issubclass(view, QueryByPost)
     if writes or names_rows:
@@ -235,20 +186,42 @@ def _words_of(view: type[Endpoint], function: str) -> str:
     raise Undocumented(f"{view.__qualname__} has no docstring")
 
 
-def _of_waiting(door: Waiting) -> Operation:
-    return Operation(
-        method="GET",
-        route=door.route,
-        id=name_of("GET", door.route),
-        module=door.module,
-        description=inspect.cleandoc(door.application.__doc__ or ""),
-        scope=door.scope,
-        query=door.query,
-        headers=tuple((name, False) for name in door.headers),
-        shape=None,
-        body_required=False,
-        answers=door.answers,
-        refusals=frozenset({400, 401, 403, 408, 414, 429, 431, 503}) | door.refusals,
-        media_type=door.media_type,
-        events=door.events,
-    )
+def _waiting(door: str, application: Callable[..., Any], **members: Any) -> Operation:
+    """A door on the event loop, outside agents.api.urls."""
+    route = door.removeprefix(ROOT[1:])
+    words = inspect.cleandoc(application.__doc__ or "")
+    return Operation("GET", route, name_of("GET", route), description=words, **members)
+
+
+WAITING = (
+    _waiting(
+        answer.DOOR,
+        answer.answer,
+        module="agents.api.escalations",
+        scope=answer.NEEDED,
+        query=answer.AnswerQuery,
+        answers={200: Answer, 204: None},
+        refusals=_ANY | {404},
+    ),
+    _waiting(
+        feed.DOOR,
+        feed.feed,
+        module=feed.__name__,
+        scope=feed.NEEDED,
+        query=feed.FeedQuery,
+        answers={200: FeedEvents},
+        refusals=_ANY | {404, 409, 410},
+    ),
+    _waiting(
+        stream.DOOR,
+        stream.stream,
+        module=feed.__name__,
+        scope=feed.NEEDED,
+        query=feed.EventsQuery,
+        answers={200: str},
+        refusals=_ANY | {404, 409, 410},
+        headers=(("Last-Event-ID", False),),
+        media_type="text/event-stream",
+        events=(FeedEvent, PushedAlert),
+    ),
+)

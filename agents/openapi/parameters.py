@@ -1,13 +1,12 @@
 """The parameters of an operation in the API's description: those of a door's Query, and its headers."""
 
-from datetime import datetime
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from memoryhub.core.fields import COMPARTMENT, Key, TaskKey, Text, When
 from memoryhub.interface.http.params import MAX_WORDS, NamedLabel
-from memoryhub.interface.http.queries import Parameter, Query, parameters
+from memoryhub.interface.http.queries import Parameter
 
 Schema = dict[str, Any]
 
@@ -16,7 +15,6 @@ _LABEL = COMPARTMENT.removeprefix("^").partition("$")[0]
 # Types with another form in a query than in JSON.
 _OWN: dict[Any, Schema] = {
     When: {"type": "string", "format": "date-time"},
-    datetime: {"type": "string", "format": "date-time"},
     NamedLabel: {"type": "string", "pattern": rf"^(public|internal|confidential)(\+{_LABEL})*$"},
     float: {"type": "string", "pattern": r"^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$", "examples": ["0.5"]},
     bool: {"type": "boolean"},
@@ -49,16 +47,10 @@ class Undocumented(Exception):
     """A part of the API has no description; the text says where it belongs."""
 
 
-def query_parameters(noun: str, query: type[Query]) -> list[dict[str, Any]]:
-    """The parameters of a query."""
-    return [_parameter(noun, one) for one in parameters(query)]
-
-
-def _parameter(noun: str, one: Parameter) -> dict[str, Any]:
+def query_parameter(noun: str, one: Parameter) -> dict[str, Any]:
+    """A parameter of a query."""
     schema = _schema(one)
-    if (one.default not in (None, msgspec.NODEFAULT) and one.default is not False) or (
-        one.default is False and one.kind is bool
-    ):
+    if one.default is not None:
         schema["default"] = one.default
     made: dict[str, Any] = {"name": one.name, "in": "query", "description": one.description, "schema": schema}
     if f"{noun}?{one.name}" in REQUIRED:
@@ -82,12 +74,11 @@ def _schema(one: Parameter) -> Schema:
         return msgspec.json.schema(Key)
     if one.kind in _OWN:
         return dict(_OWN[one.kind])
-    bounds = next((meta for meta in one.meta if meta.le is not None or meta.max_length is not None), None)
     if one.kind is int:
-        return {"type": "integer", "minimum": bounds.ge if bounds else 0, "maximum": bounds.le if bounds else 2**53}
+        return {"type": "integer", "minimum": one.least, "maximum": one.most}
     if one.name == "cursor":
         return {"type": "string", "minLength": 1, "maxLength": 2000}
-    return {**_TEXT, "maxLength": bounds.max_length if bounds else 1000}
+    return {**_TEXT, "maxLength": one.most}
 
 
 def header_parameter(method: str, name: str, *, required: bool) -> dict[str, Any]:

@@ -38,11 +38,7 @@ async def answer(request: WaitingRequest, receive: Receive, send: Send, escalati
 async def _answer(escalation_id: UUID, request: WaitingRequest) -> Answer | None:
     viewer = await request.read(lambda: request.admit(NEEDED))
     seconds = request.query(AnswerQuery).wait
-
-    async def look() -> Answer | None:
-        # Authenticates each time, as any request does: a revoked right takes effect.
-        return await request.read(partial(_look, request, escalation_id))
-
+    look = partial(request.read, partial(_look, request, escalation_id))
     if not seconds:
         return await look()
     waiter = Waiter(viewer, lambda event: event.row_id == escalation_id)
@@ -50,6 +46,7 @@ async def _answer(escalation_id: UUID, request: WaitingRequest) -> Answer | None
 
 
 def _look(request: WaitingRequest, escalation_id: UUID) -> Answer | None:
+    # Authenticates each time, as any request does: a revoked right takes effect.
     viewer = request.enter(NEEDED)
     with viewer_transaction(viewer, read_only=True):
         return escalations.answer_of(viewer, escalation_id)

@@ -132,7 +132,7 @@ class Waiter:
     async def until(self, look: Callable[[], Awaitable[T]], is_enough: Callable[[T], bool], seconds: int) -> T:
         """What `look` returns, once it `is_enough` or after `seconds`. Raises RateLimited, Unavailable."""
         deadline = asyncio.get_running_loop().time() + seconds
-        with place(self.viewer), connected(self):
+        with connected(self):
             # Subscribe first, then look: an event in between wakes it.
             await live.subscribe(self)
             while True:
@@ -146,30 +146,25 @@ class Waiter:
 
 
 @contextmanager
-def place(viewer: Viewer) -> Iterator[None]:
-    """Take one of the key's places for the block. Raises RateLimited when all are taken."""
-    assert viewer.credential is not None
-    if _taken[viewer.credential] >= PLACES_PER_KEY:
+def connected(subscriber: Any) -> Iterator[None]:
+    """Take one of the key's places and watch the subscriber's rights for the block; then unsubscribe it.
+
+    Raises RateLimited when all places are taken.
+    """
+    key = subscriber.viewer.credential
+    if _taken[key] >= PLACES_PER_KEY:
         words = f"A key may have {PLACES_PER_KEY} concurrent waiting requests and streams."
         raise RateLimited(words, retry_after=RETRY_SECONDS)
-    _taken[viewer.credential] += 1
-    try:
-        yield
-    finally:
-        _taken[viewer.credential] -= 1
-        if not _taken[viewer.credential]:
-            del _taken[viewer.credential]
-
-
-@contextmanager
-def connected(subscriber: Any) -> Iterator[None]:
-    """Watch the subscriber's rights for the block; then unsubscribe it."""
+    _taken[key] += 1
     sweeper.add(subscriber)
     try:
         yield
     finally:
         live.unsubscribe(subscriber)
         sweeper.discard(subscriber)
+        _taken[key] -= 1
+        if not _taken[key]:
+            del _taken[key]
 
 
 @asynccontextmanager

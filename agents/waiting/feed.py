@@ -1,7 +1,6 @@
 """GET /api/v1/feed: what has changed since a `seq`, by page or by long poll."""
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -50,17 +49,6 @@ class FeedQuery(EventsQuery, kw_only=True):
     ] = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FeedRequest:
-    """The parameters of a long poll, and its viewer."""
-
-    viewer: Viewer
-    wanted: EventFilter
-    after: int
-    limit: int
-    wait: int
-
-
 async def feed(request: WaitingRequest, receive: Receive, send: Send) -> None:
     """Read the events after `after`, in commit order, and the cursor `next` to continue from.
 
@@ -76,21 +64,19 @@ async def feed(request: WaitingRequest, receive: Receive, send: Send) -> None:
 
 
 async def _page(request: WaitingRequest) -> FeedEvents:
-    query = await request.read(partial(_requested, request))
-    look = partial(request.read, partial(_look, request, query))
+    viewer, query, wanted, after = await request.read(partial(_requested, request))
+    look = partial(request.read, partial(_look, request, wanted, after, query.limit))
     found = await look()
     if found["events"] or not query.wait:
         return found
-    waiter = Waiter(query.viewer, query.wanted.takes)
-    return await waiter.until(look, lambda page: bool(page["events"]), query.wait)
+    return await Waiter(viewer, wanted.takes).until(look, lambda page: bool(page["events"]), query.wait)
 
 
-def _requested(request: WaitingRequest) -> FeedRequest:
+def _requested(request: WaitingRequest) -> tuple[Viewer, FeedQuery, EventFilter, int]:
     viewer = request.admit(NEEDED)
     query = request.query(FeedQuery)
     wanted = wanted_of(viewer, query)
-    after = read_head(viewer) if query.after is None else query.after
-    return FeedRequest(viewer, wanted, after, query.limit, query.wait)
+    return viewer, query, wanted, read_head(viewer) if query.after is None else query.after
 
 
 def wanted_of(viewer: Viewer, query: EventsQuery) -> EventFilter:
@@ -107,10 +93,10 @@ def wanted_of(viewer: Viewer, query: EventsQuery) -> EventFilter:
     return EventFilter(types=None if types is None else frozenset(types), task=task, except_rows=ADMINISTRATION)
 
 
-def _look(request: WaitingRequest, query: FeedRequest) -> FeedEvents:
+def _look(request: WaitingRequest, wanted: EventFilter, after: int, limit: int) -> FeedEvents:
     # Authenticates each time, as any request does: a revoked right takes effect.
     viewer = request.enter(NEEDED)
-    ledger = check_cursor(viewer, query.after)
+    ledger = check_cursor(viewer, after)
     with viewer_transaction(viewer, read_only=True):
-        events, reached = read_events(viewer, query.after, ledger.head, limit=query.limit, wanted=query.wanted)
+        events, reached = read_events(viewer, after, ledger.head, limit=limit, wanted=wanted)
         return {"events": page_of(viewer, events), "next": reached, "life": ledger.life}

@@ -22,10 +22,10 @@ from agents.waiting.doors import (
     disconnected,
     encode,
     noted,
-    place,
     send_whole,
 )
 from agents.waiting.feed import NEEDED, EventsQuery, wanted_of
+from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.errors import Code, FieldError, Invalid, describe
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
@@ -102,7 +102,7 @@ class Stream:
         try:
             self.request.check()
             after = await self.request.read(self._open)
-            with place(self.viewer), connected(self):
+            with connected(self):
                 await live.subscribe(self)
                 head = await self.request.read(partial(self._resume, after))
                 self._last_id = head if after is None else after
@@ -118,7 +118,7 @@ class Stream:
     def _open(self) -> int | None:
         self.viewer = self.request.admit(NEEDED)
         self.rights = Rights(self.viewer)
-        self._takes_alerts = self.viewer.scopes is None or "alerts" in self.viewer.scopes
+        self._takes_alerts = has_scope(self.viewer, "alerts")
         query = self.request.query(EventsQuery)
         self.wanted = wanted_of(self.viewer, query)
         after = query.after

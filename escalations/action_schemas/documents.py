@@ -77,7 +77,7 @@ def _check(run: Validation, root: Mapping[str, Any]) -> None:
             here = (at, name)
             if name in OUTSIDE:
                 raise Unusable(here, f"The keyword {name} is not supported (docs/action-schemas.md).")
-            if fault := _fault(name, value, node):
+            if fault := _fault(name, value):
                 raise Unusable(here, f"{name} must be {fault}.")
             if name == "$id" and node is not root:
                 raise Unusable(here, "Only the root schema may have an $id.")
@@ -91,7 +91,7 @@ def _check(run: Validation, root: Mapping[str, Any]) -> None:
                 waiting += [(child, (here, key)) for key, child in value.items()]
 
 
-def _fault(name: str, value: Any, node: dict[str, Any]) -> str | None:
+def _fault(name: str, value: Any) -> str | None:
     """What a keyword's value must be; None when it is."""
     if name in _NAMED:
         return None if isinstance(value, dict) else "an object of schemas"

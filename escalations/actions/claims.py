@@ -7,12 +7,12 @@ from django.db.models import Q
 
 from escalations.actions.common import lock, requeue, save
 from escalations.models import Escalation
-from escalations.permissions import VERBS, require
+from escalations.permissions import VERBS, require, taken
 from escalations.standing import IS_OVER
 from escalations.states import IN_PROGRESS, QUEUED
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import action
-from memoryhub.core.errors import Code, Conflict
+from memoryhub.core.errors import Code
 from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
@@ -36,14 +36,8 @@ def claim(viewer: Viewer, *, escalation_id: UUID) -> Escalation:
         if escalation.owner_id == viewer.membership:
             current().depends_on_event = escalation.change
             return escalation
-        raise Conflict(
-            Code.ALREADY_CLAIMED,
-            f"{escalation.owner.name if escalation.owner else 'Somebody'} has claimed this escalation.",
-            owner=escalation.owner.name if escalation.owner else None,
-            since=escalation.claimed_at,
-            state=escalation.state,
-            version=escalation.version,
-        )
+        owner = escalation.owner.name if escalation.owner else "Somebody"
+        raise taken(Code.ALREADY_CLAIMED, f"{owner} has claimed this escalation.", escalation)
     escalation.state = require(viewer, escalation, "claim")
     return _take(viewer, escalation, task)
 

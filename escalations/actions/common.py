@@ -115,8 +115,9 @@ def write_note(
     viewer: Viewer, escalation: Escalation, text: str, *, audience: Audience, client_ref: str | None = None
 ) -> Note:
     """Add a note under the escalation's label, with its event."""
-    note = Note(id=new_id(), escalation=escalation, audience=audience, client_ref=client_ref)
-    _place(viewer, note, escalation, {"text": text})
+    task = escalation.task_id
+    note = Note(id=new_id(), escalation=escalation, task_id=task, audience=audience, client_ref=client_ref)
+    place(viewer, note, escalation, {"text": text})
     note.clock_id = record(viewer, "note", escalation, people=audience == Audience.PEOPLE, note=str(note.id))
     note.save(force_insert=True)
     return note
@@ -126,18 +127,18 @@ def write_answer(
     viewer: Viewer, escalation: Escalation, verdict: Verdict, text: dict[str, Any], event: UUID, *, is_given: bool
 ) -> Answer:
     """Store the person's verdict of this round. `is_given`: with this event, agents may read it at once."""
-    answer = Answer(id=new_id(), escalation=escalation, round=escalation.round, verdict=verdict, clock_id=event)
-    answer.given_id = event if is_given else None
-    _place(viewer, answer, escalation, text)
+    answer = Answer(id=new_id(), escalation=escalation, task_id=escalation.task_id, clock_id=event)
+    answer.round, answer.verdict, answer.given_id = escalation.round, verdict, event if is_given else None
+    place(viewer, answer, escalation, text)
     answer.save(force_insert=True)
     return answer
 
 
-def _place(viewer: Viewer, row: Note | Answer, escalation: Escalation, text: dict[str, Any]) -> None:
-    """Give a row its author, and the escalation's task and label."""
-    label = label_by_id(escalation.label_id)
+def place(viewer: Viewer, row: Escalation | Note | Answer, of: Escalation | Task, text: dict[str, Any]) -> None:
+    """Give a new row its author and its text, under the label of what it is of."""
+    label = label_by_id(of.label_id)
     row.team_id, row.label_id, row.sensitivity = label.team, label.id, label.sensitivity
-    row.task_id, row.author_id = escalation.task_id, viewer.membership
+    row.author_id = viewer.membership
     columns = text_columns(row._meta.db_table, row.id, label, text)
     row.body, row.sealed = columns["body"], columns["sealed"]
 

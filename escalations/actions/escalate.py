@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from escalations.action_schemas import documents
-from escalations.actions.common import RETRY_SECONDS, record, refuse_more_notes, write_note
+from escalations.actions.common import RETRY_SECONDS, place, record, refuse_more_notes, write_note
 from escalations.json_text import keep
 from escalations.models import Audience, Escalation, Note, Priority, Queue, Verdict
 from escalations.states import OPEN
@@ -17,7 +17,6 @@ from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict, FieldError, Invalid, NotAllowed, RateLimited
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import ActorKind, Membership, Role, Team
-from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer, viewer_of
 from memoryhub.memory.actions.tasks import lock as lock_task
@@ -26,7 +25,6 @@ from memoryhub.memory.models import OVER, Task, TaskStatus
 from memoryhub.memory.selectors.tasks import TaskRef
 
 DEFAULT_QUEUE = "default"
-ASKABLE = tuple(verdict for verdict in Verdict if verdict != Verdict.FINISH)
 
 
 @action("escalation.escalate", roles=AGENTS | DESK, scope="escalations")
@@ -71,14 +69,9 @@ def escalate(
     given = _priority(viewer, priority)
     team = Team.objects.get(id=viewer.team)
     queue, _ = Queue.objects.get_or_create(team=team, name=DEFAULT_QUEUE)
-    label = label_by_id(locked.label_id)
-    made = Escalation(
-        id=new_id(), team=team, label_id=label.id, sensitivity=label.sensitivity, task=locked, queue=queue
-    )
     text = {"reason": reason, "question": question, "recommendation": recommendation, "action": keep(action)}
-    columns = text_columns("escalation", made.id, label, text)
-    made.body, made.sealed = columns["body"], columns["sealed"]
-    made.author_id, made.client_ref = viewer.membership, client_ref
+    made = Escalation(id=new_id(), task=locked, queue=queue, client_ref=client_ref)
+    place(viewer, made, locked, text)
     made.reason_code, made.allowed, made.priority = reason_code, list(dict.fromkeys(allowed)), given
     made.assigned_to = assignee
     made.policy = {"claim_minutes": queue.claim_minutes, "acknowledge_hours": team.acknowledge_hours}

@@ -8,14 +8,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LoginView, LogoutView, RedirectURLMixin
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
@@ -129,7 +128,7 @@ class PasswordForm(forms.Form):
 
 
 @method_decorator(sensitive_post_parameters(), name="dispatch")
-class ChangePassword(FormView):
+class ChangePassword(RedirectURLMixin, FormView):
     """One's own password: also for people without a team; with a first password, the only page that is open."""
 
     form_class = PasswordForm
@@ -149,7 +148,11 @@ class ChangePassword(FormView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         first = self.person.must_change_password
-        return super().get_context_data(**kwargs) | {"is_first": first, "person": self.person, "next": self._next()}
+        return super().get_context_data(**kwargs) | {
+            "is_first": first,
+            "person": self.person,
+            "next": self.get_redirect_url(),
+        }
 
     def form_valid(self, form: PasswordForm) -> HttpResponse:
         old, new = form.cleaned_data["old_password"], form.cleaned_data["new_password1"]
@@ -168,7 +171,7 @@ class ChangePassword(FormView):
         # A session is bound to the hash of the password: this one continues with the new hash, all others have ended.
         update_session_auth_hash(self.request, self.person)
         messages.success(self.request, "Your password is changed. Other sessions of yours have ended.")
-        response = redirect(self._next() or settings.LOGIN_REDIRECT_URL)
+        response = redirect(self.get_redirect_url() or settings.LOGIN_REDIRECT_URL)
         remember(self.request, response, self.person)
         return response
 
@@ -186,13 +189,6 @@ class ChangePassword(FormView):
             response.status_code = error.status
             response["Retry-After"] = error.headers["Retry-After"]
         return response
-
-    def _next(self) -> str:
-        """Where to go afterwards, on this host only."""
-        wanted = self.request.POST.get("next", self.request.GET.get("next", ""))
-        host = {self.request.get_host()}
-        is_ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=host, require_https=self.request.is_secure())
-        return wanted if is_ours else ""
 
 
 def _installation() -> Viewer:

@@ -16,7 +16,7 @@ from django.utils.html import escape
 from escalations.json_text import Number, Path, parse, write
 from escalations.templatetags.desk import plain
 from memoryhub.core import unseen, work
-from memoryhub.core.errors import Code, FieldError, HubError, Invalid
+from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
 from memoryhub.interface.http.json import dump, parse_object
 
 PREFIX = "arguments"
@@ -130,10 +130,12 @@ def rows(text: str, start: int = 0, *, size: int = PAGE) -> FieldPage:
     return _page(leaves, start, size, _row)
 
 
-def row(text: str, number: int) -> ShownValue | None:
-    """The value of this number, whole; None when there is none."""
+def whole_row(text: str, number: int) -> FieldPage:
+    """The value of this number, whole and alone. Raises NotFound."""
     found = next(islice(_leaves(parse(text), {}, ()), number, None), None)
-    return ShownValue(number, _whole_label(found[0]), _text(found[1])) if found else None
+    if found is None:
+        raise NotFound()
+    return FieldPage([ShownValue(number, _whole_label(found[0]), _text(found[1]))], None, 0)
 
 
 def fields(text: str, schema: Any, start: int = 0, *, size: int = PAGE) -> FieldPage:
@@ -189,7 +191,7 @@ def _leaves(node: Mapping[str, Any], schema: dict[str, Any], path: Path) -> Iter
         work.check()
         value, rule = node.get(name, _ABSENT), _rule(properties, name)
         here = (*path, name)
-        if _is_opened(value, here):
+        if isinstance(value, dict) and value and len(here) < MAX_DEPTH:  # its members are inputs of their own
             yield from _leaves(value, rule, here)
         else:
             yield here, value, rule, name in required
@@ -203,11 +205,6 @@ def _rules(schema: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
 def _rule(properties: dict[str, Any], name: str) -> dict[str, Any]:
     rule = properties.get(name)
     return rule if isinstance(rule, dict) else {}
-
-
-def _is_opened(value: Any, path: Path) -> bool:
-    """Whether an object's members are inputs of their own."""
-    return isinstance(value, dict) and value != {} and len(path) < MAX_DEPTH
 
 
 def _field(number: int, leaf: Leaf) -> Field:

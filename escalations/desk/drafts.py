@@ -1,6 +1,5 @@
 """A person's drafts over HTTP: `GET /escalations/{id}/drafts/`, `POST /escalations/{id}/draft`."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.conf import settings
@@ -47,4 +46,4 @@ class Drafts(PageView):
 
     def show(self, **url: Any) -> HttpResponse:
         row = escalations.escalation(self.viewer, url["escalation_id"])
-        return respond({"drafts": [asdict(kept) for kept in drafts.of_case(self.viewer, row.id)]})
+        return respond({"drafts": drafts.of_case(self.viewer, row.id)})

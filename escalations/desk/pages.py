@@ -1,6 +1,7 @@
 """The desk's pages: the queue, an escalation, its timeline, and the active team."""
 
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -20,7 +21,6 @@ from memoryhub.core.errors import NotFound
 from memoryhub.core.fields import LEVELS
 from memoryhub.core.models import Role
 from memoryhub.core.secrecy.sealing import read_text
-from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.json import dump
 from memoryhub.interface.pages.base import PageView, SessionView
 from memoryhub.interface.pages.sessions import TEAM_KEY
@@ -51,7 +51,8 @@ class QueuePage(PageView):
         shown = crowds.fold_crowds(self.viewer, filters, limit=limit, unfold=unfold)
         agents, people = queue.colleagues(self.viewer)
         rows = shown.rows
-        taken = any(row.owner_id for row in rows) and not shown.has_free
+        owners = {row.owner_id for row in rows}
+        is_taken = bool(owners - {None}) and self.viewer.membership not in owners and not shown.has_free
         context = {
             "entries": shown.entries,
             "rows": rows,
@@ -61,7 +62,7 @@ class QueuePage(PageView):
             "opens": self._address("unfold"),
             "filters": filters,
             "live": dump(filters.as_dict()).decode(),
-            "notice": "empty" if not rows else "taken" if taken and self._none_mine(rows) else "",
+            "notice": "empty" if not rows else "taken" if is_taken else "",
             "agents": agents,
             "people": people,
             "statuses": queue.STATUSES,
@@ -77,23 +78,28 @@ class QueuePage(PageView):
         asked = urlencode(self.params.without(without))
         return f"/?{asked}&" if asked else "/?"
 
-    def _none_mine(self, taken: list[Escalation]) -> bool:
-        return all(row.owner_id != self.viewer.membership for row in taken)
-
 
 TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
 # The bytes of a page of the timeline; and of a case: its panel and two such pages, which share what the panel leaves.
 PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
 
 
-class CasePage(PageView):
+class OfCase(PageView):
+    """A page of one escalation, its `row`."""
+
+    @cached_property
+    def row(self) -> Escalation:
+        """The escalation of the address. Raises NotFound."""
+        return escalations.escalation(self.viewer, self.kwargs["escalation_id"])
+
+
+class CasePage(OfCase):
     """An escalation: the question, what was done, what one can answer, and the first page of its timeline."""
 
     parameters = TIMELINE
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
-        wanted = read_wanted(self)
+        row, wanted = self.row, read_wanted(self)
         since, since_next = timeline.page(self.viewer, row, timeline.SINCE, wanted)
         before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
         agents, people = queue.colleagues(self.viewer)
@@ -171,11 +177,10 @@ class CasePanel(CasePage):
     parameters: ClassVar[frozenset[str]] = frozenset()
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
-        return self.render("escalations/_panel.html", self.panel(row))
+        return self.render("escalations/_panel.html", self.panel(self.row))
 
 
-class ArgumentsPage(PageView):
+class ArgumentsPage(OfCase):
     """The arguments of an action that the case page folds: more of them, or one whole. `of`: the action or the answer.
 
     `inputs`: as inputs of the form; `whole`: the number of the value that was cut.
@@ -184,12 +189,12 @@ class ArgumentsPage(PageView):
     parameters = frozenset({"of", "start", "whole", "inputs"})
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
+        row = self.row
         of = self.params.choice("of", ("action", "answer")) or "action"
         start = self.params.integer("start", low=0, high=1_000_000) or 0
         whole = self.params.integer("whole", low=0, high=1_000_000)
         action = read_text(row).get("action") or {}
-        text = arguments_of(action if of == "action" else answer_text(self.viewer, row))
+        text = arguments_of(action if of == "action" else self.answer())
         context: dict[str, Any] = {"row": row, "of": of}
         if self.params.boolean("inputs"):
             first, size = (start, argument_fields.MORE) if whole is None else (whole, 1)
@@ -197,40 +202,34 @@ class ArgumentsPage(PageView):
             context |= {"fields": page} if whole is None else {"fields": replace(page, next=None), "opened": True}
             return self.render("escalations/_fields.html", context)
         if whole is not None:
-            found = argument_fields.row(text, whole)
-            if found is None:
-                raise NotFound()
-            return self.render(
-                "escalations/_arguments.html", context | {"page": argument_fields.FieldPage([found], None, 0)}
-            )
-        page = argument_fields.rows(text, start, size=argument_fields.MORE)
+            page = argument_fields.whole_row(text, whole)
+        else:
+            page = argument_fields.rows(text, start, size=argument_fields.MORE)
         return self.render("escalations/_arguments.html", context | {"page": page})
 
+    def answer(self) -> dict[str, Any]:
+        """The text of this round's answer. Raises NotFound."""
+        answer, _ = escalations.answers_given(self.viewer, self.row)
+        if answer is None:
+            raise NotFound()
+        return read_text(answer)
 
-class TaskDataPage(PageView):
+
+class TaskDataPage(OfCase):
     """All of the data of the case's task."""
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
-        task = task_selectors.find_task(self.viewer, row.task_id).as_dict()
+        task = task_selectors.find_task(self.viewer, self.row.task_id).as_dict()
         return self.render("escalations/_task_data.html", {"task": task})
 
 
-def answer_text(viewer: Viewer, row: Escalation) -> dict[str, Any]:
-    """The text of this round's answer. Raises NotFound."""
-    answer, _ = escalations.answers_given(viewer, row)
-    if answer is None:
-        raise NotFound()
-    return read_text(answer)
-
-
-class TimelinePage(PageView):
+class TimelinePage(OfCase):
     """One more page of the timeline."""
 
     parameters = TIMELINE | {"part", "position"}
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
+        row = self.row
         part = self.params.choice("part", (timeline.SINCE, timeline.BEFORE)) or timeline.BEFORE
         wanted = read_wanted(self)
         items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
@@ -238,13 +237,12 @@ class TimelinePage(PageView):
         return self.render("escalations/_items.html", context | {"room": PART_BYTES})
 
 
-class ItemPage(PageView):
+class ItemPage(OfCase):
     """One item, opened and whole."""
 
     def show(self, **url: Any) -> HttpResponse:
-        row = escalations.escalation(self.viewer, url["escalation_id"])
-        item = timeline.item(self.viewer, row, url["item_id"])
-        return self.render("escalations/_item.html", {"row": row, "item": item, "whole": True})
+        item = timeline.item(self.viewer, self.row, url["item_id"])
+        return self.render("escalations/_item.html", {"row": self.row, "item": item, "whole": True})
 
 
 def read_wanted(page: PageView) -> timeline.TimelineFilters:

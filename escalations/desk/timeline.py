@@ -319,16 +319,12 @@ def _text_of(event: Event, words: Words) -> dict[str, Any]:
 
 def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Words]:
     """Event id -> the note, answer or decision that it is about."""
-    notes = {event.data["note"]: event.id for event in events if event.type == _NOTE and "note" in event.data}
-    answers = [event.id for event in events if event.type in _WITH_ANSWER]
     decisions = {event.row_id for event in events if event.type in _OF_DECISIONS and event.row_id}
     found: dict[UUID, Words] = {}
-    if notes:
-        for note in visible_to(viewer, Note.objects.filter(id__in=notes)):
-            found[notes[str(note.id)]] = note
-    if answers:
-        for answer in visible_to(viewer, Answer.objects.filter(clock_id__in=answers)):
-            found[answer.clock_id] = answer
+    if notes := [event.id for event in events if event.type == _NOTE]:
+        found |= {note.clock_id: note for note in visible_to(viewer, Note.objects.filter(clock_id__in=notes))}
+    if answers := [event.id for event in events if event.type in _WITH_ANSWER]:
+        found |= {answer.clock_id: answer for answer in visible_to(viewer, Answer.objects.filter(clock_id__in=answers))}
     if decisions:
         rows = {row.id: row for row in visible_to(viewer, Decision.objects.filter(id__in=decisions))}
         found |= {event.id: rows[event.row_id] for event in events if event.row_id in rows}

@@ -5,7 +5,7 @@ with a redirect and a sentence on the next page.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,7 @@ from escalations.actions import answers, claims, drafts, learnings, notes
 from escalations.desk import argument_fields as forms
 from escalations.desk import learning_form
 from escalations.json_text import arguments_of, merge
-from escalations.models import Audience, Escalation, Verdict
-from escalations.permissions import Verb
+from escalations.models import Audience, Verdict
 from escalations.schemas import Allowed
 from escalations.selectors import escalations
 from escalations.standing import in_states
@@ -71,45 +70,48 @@ class LearnBody(Shape, kw_only=True):
 
 
 class Door(SessionView):
-    """The door of one verb. `action`: takes the members of the body by name."""
+    """The door of one verb. `action`: takes the members of the body by name; null ones are left to its defaults."""
 
-    verb: ClassVar[Verb]
-    shape: ClassVar[type[Shape]] = EmptyBody
-    action: ClassVar[Callable[..., Escalation]]
+    verb: Any = None  # permissions.Verb
+    action: Any = None
+    shape: type[Shape] = EmptyBody
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
         escalation_id: UUID = url["escalation_id"]
         try:
             body = convert(self.body(request, escalation_id), self.shape)
-            done = once(self.viewer, request, lambda: self.act(escalation_id, body)) or Escalation(id=escalation_id)
-            if (form := getattr(body, "verdict", self.verb.form)) is not None:
+            once(self.viewer, request, lambda: self.act(escalation_id, body))
+            if (form := getattr(body, "verdict", self.verb.form)) in permissions.FORMS:
                 drafts.drop(self.viewer, escalation_id=escalation_id, form=form)
         except HubError as error:
             if wants_json(request) or error.status in (403, 404):
                 raise
             messages.error(request, error.detail)
             return see(escalation_id)
-        return self.reply(request, done)
+        return self.reply(request, escalation_id)
 
-    def act(self, escalation_id: UUID, body: Any) -> Escalation:
+    def act(self, escalation_id: UUID, body: Shape, **more: Any) -> UUID:
         """Call the action."""
-        return self.action(self.viewer, escalation_id=escalation_id, **msgspec.structs.asdict(body))
+        sent = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not None}
+        self.action(self.viewer, escalation_id=escalation_id, **sent, **more)
+        return escalation_id
 
-    def reply(self, request: HttpRequest, done: Escalation) -> HttpResponse:
+    def reply(self, request: HttpRequest, escalation_id: UUID) -> HttpResponse:
         """JSON, whose headers say what a page shows and where it goes; or a redirect and that sentence there."""
+        following = None if self.verb.leads_to == "queue" else escalation_id
         if not wants_json(request):
             messages.success(request, self.verb.done)
-            return see(None if self.verb.leads_to == "queue" else done.id)
-        response = self.answer(done)
+            return see(following)
+        response = self.answer(escalation_id)
         response["X-Done"] = self.verb.done
         if self.verb.leads_to:
-            response["X-Leads-To"] = address_of(None if self.verb.leads_to == "queue" else done.id)
+            response["X-Leads-To"] = address_of(following)
         return response
 
-    def answer(self, done: Escalation) -> HttpResponse:
+    def answer(self, escalation_id: UUID) -> HttpResponse:
         """The escalation as it is now."""
         with viewer_transaction(self.viewer, read_only=True):
-            row = escalations.escalation(self.viewer, done.id)
+            row = escalations.escalation(self.viewer, escalation_id)
             return respond(escalations.show(row), {"ETag": make_tag(row.id, row.version, row.change)})
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
@@ -128,33 +130,10 @@ class Door(SessionView):
         return {name: text for name, text in fields.items() if text.strip()}
 
 
-class Claim(Door):
-    verb = permissions.VERBS["claim"]
-    action = staticmethod(claims.claim)
-
-
-class Release(Door):
-    verb = permissions.VERBS["release"]
-    action = staticmethod(claims.release)
-
-
-class Keep(Door):
-    verb = permissions.VERBS["keep"]
-    action = staticmethod(claims.keep)
-
-
-class WriteNote(Door):
-    verb = permissions.VERBS["note"]
-    shape = NoteBody
-
-    def act(self, escalation_id: UUID, body: NoteBody) -> Escalation:
-        return notes.note(self.viewer, escalation_id=escalation_id, text=body.text, audience=body.audience).escalation
-
-
 class Decide(Door):
-    verb = permissions.VERBS["decide"]
-    shape = DecideBody
-    arguments_json: str | None = None  # the edited arguments, as they are stored
+    """An answer. The arguments of an edit are stored as the JSON text that was sent, or that the form makes."""
+
+    arguments_json: str | None = None
 
     def body(self, request: HttpRequest, escalation_id: UUID) -> dict[str, Any]:
         made = super().body(request, escalation_id)
@@ -171,42 +150,12 @@ class Decide(Door):
             made["arguments"] = parse_object(self.arguments_json.encode())
         return made
 
-    def act(self, escalation_id: UUID, body: DecideBody) -> Escalation:
-        return answers.decide(
-            self.viewer,
-            escalation_id=escalation_id,
-            verdict=body.verdict,
-            message=body.message or "",
-            arguments=body.arguments,
-            arguments_json=self.arguments_json,
-            done=body.done or "",
-            next=body.next or "",
-            hand_back=body.hand_back,
-        )
-
-
-class HandBack(Door):
-    verb = permissions.VERBS["hand_back"]
-    action = staticmethod(answers.hand_back)
-
-
-class Finish(Door):
-    verb = permissions.VERBS["finish"]
-    shape = FinishBody
-    action = staticmethod(answers.finish)
-
-
-class Cancel(Door):
-    verb = permissions.VERBS["cancel"]
-    shape = CancelBody
-    action = staticmethod(answers.cancel)
+    def act(self, escalation_id: UUID, body: Shape, **more: Any) -> UUID:
+        return super().act(escalation_id, body, arguments_json=self.arguments_json)
 
 
 class Learn(Door):
     """The answer becomes a learning of the team; a second request returns the one that is there."""
-
-    verb = permissions.VERBS["learn"]
-    shape = LearnBody
 
     def form(self, fields: dict[str, str], escalation_id: UUID) -> dict[str, Any]:
         made: dict[str, Any] = super().form(fields, escalation_id)
@@ -215,23 +164,13 @@ class Learn(Door):
             made["context"] = learning_form.read_context(made["context"])
         return made
 
-    def act(self, escalation_id: UUID, body: LearnBody) -> Escalation:
-        learnings.learn(
-            self.viewer,
-            escalation_id=escalation_id,
-            signal_type=body.signal_type,
-            details=body.details,
-            context=body.context,
-        )
-        return Escalation(id=escalation_id)
-
-    def answer(self, done: Escalation) -> HttpResponse:
+    def answer(self, escalation_id: UUID) -> HttpResponse:
         """The learning."""
         with viewer_transaction(self.viewer, read_only=True):
-            found = escalations.learning_of(self.viewer, done.id)
+            found = escalations.learning_of(self.viewer, escalation_id)
             if found is None:
                 raise NotFound()
-            return respond(found.show(), {})
+            return respond(found.show())
 
 
 class Next(Door):
@@ -241,27 +180,25 @@ class Next(Door):
 
     def post(self, request: HttpRequest, *args: Any, **url: Any) -> HttpResponseBase:
         convert(self.body(request, UUID(int=0)), self.shape)
-        done = once(self.viewer, request, lambda: claims.next_free(self.viewer))
-        if done is not None:
-            return self.reply(request, done)
+        claimed = once(self.viewer, request, self.claim)
+        if claimed is not None:
+            return self.reply(request, claimed)
         with viewer_transaction(self.viewer, read_only=True):
             count = in_states(escalations.escalations(self.viewer), IN_PROGRESS).count()
-        none = nothing_free(count)
+        none = f"Nothing is free: {count} {'is' if count == 1 else 'are'} claimed." if count else "Nothing is waiting."
         if wants_json(request):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store", "X-Held": str(count), "X-Done": none})
         messages.info(request, none)
         return see(None)
 
-
-def nothing_free(held: int) -> str:
-    """What a page says where there is no escalation to claim."""
-    if not held:
-        return "Nothing is waiting."
-    return f"Nothing is free: {held} {'is' if held == 1 else 'are'} claimed."
+    def claim(self) -> UUID | None:
+        """Claim one; returns which."""
+        claimed = claims.next_free(self.viewer)
+        return claimed.id if claimed else None
 
 
-def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | None]) -> Escalation | None:
-    """What the request with this Idempotency-Key has done, its id alone; else what it does now.
+def once(viewer: Viewer, request: HttpRequest, act: Callable[[], UUID | None]) -> UUID | None:
+    """The escalation that the request with this Idempotency-Key has changed; else the one that it changes now.
 
     Browsers repeat a request that a broken connection may have lost, also on their own. Raises NotAllowed as replay().
     """
@@ -273,10 +210,10 @@ def once(viewer: Viewer, request: HttpRequest, act: Callable[[], Escalation | No
     asked = idempotency.Repeatable.of(viewer.membership, key, "POST", request.get_full_path(), sent)
     with viewer_transaction(viewer):
         if (known := idempotency.replay(asked)) is not None:
-            return Escalation(id=UUID(known))
+            return UUID(known)
         done = act()
         if done is not None:
-            idempotency.remember(asked, str(done.id))
+            idempotency.remember(asked, str(done))
         return done
 
 
@@ -320,6 +257,26 @@ def respond(data: Any, headers: dict[str, str] | None = None) -> HttpResponse:
     return HttpResponse(dump(data), content_type="application/json", headers=headers)
 
 
-_DOORS = (Claim, Release, Keep, WriteNote, Decide, HandBack, Finish, Cancel, Learn)
+View = Callable[..., HttpResponseBase]
+
+
+def door(name: str, action: Any, shape: type[Shape] = EmptyBody, *, of: type[Door] = Door) -> tuple[str, View]:
+    """The last part of a verb's address, and its door as a view."""
+    verb = permissions.VERBS[name]
+    return verb.segment, of.as_view(verb=verb, action=action, shape=shape)
+
+
 # By the last part of its address: what urls.py serves.
-VERBS: dict[str, Callable[..., HttpResponseBase]] = {door.verb.segment: door.as_view() for door in _DOORS}
+VERBS = dict(
+    (
+        door("claim", claims.claim),
+        door("release", claims.release),
+        door("keep", claims.keep),
+        door("note", notes.note, NoteBody),
+        door("decide", answers.decide, DecideBody, of=Decide),
+        door("hand_back", answers.hand_back),
+        door("finish", answers.finish, FinishBody),
+        door("cancel", answers.cancel, CancelBody),
+        door("learn", learnings.learn, LearnBody, of=Learn),
+    )
+)

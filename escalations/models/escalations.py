@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from escalations.states import HELD, OPEN
-from memoryhub.core.models import Labelled, Membership, Team
+from memoryhub.core.models import Labelled, Membership, Team, once_by_client_ref
 from memoryhub.memory.models import Task
 
 
@@ -99,11 +99,7 @@ class Escalation(Labelled):
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             models.UniqueConstraint(fields=["task"], name="escalation_one_open", condition=Q(state__in=OPEN)),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="escalation_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("escalation"),
             models.CheckConstraint(
                 name="escalation_owner_while_claimed",
                 condition=~Q(state__in=["claimed", "waiting"]) | Q(owner__isnull=False),
@@ -136,14 +132,7 @@ class Note(Labelled):
     class Meta(Labelled.Meta):
         db_table = "escalation_note"
         abstract = False
-        constraints: ClassVar[list[Any]] = [
-            *Labelled.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="escalation_note_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
-        ]
+        constraints: ClassVar[list[Any]] = [*Labelled.Meta.constraints, once_by_client_ref("escalation_note")]
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["task", "-id"], name="escalation_note_of_task")]
 
 

@@ -1,7 +1,6 @@
 """Reading drafts: a person's own."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from escalations.models import Draft
@@ -10,22 +9,16 @@ from memoryhub.core.secrecy.sealing import unseal
 from memoryhub.core.viewers import Viewer
 
 
-@dataclass(frozen=True, slots=True)
-class SavedDraft:
-    """A draft: the fields of a form, name -> text."""
+def of_case(viewer: Viewer, escalation_id: UUID) -> list[dict[str, Any]]:
+    """The viewer's own drafts of an escalation: `form`, its `fields` (name -> text), `kept_at`.
 
-    form: str
-    fields: dict[str, str]
-    kept_at: datetime
-
-
-def of_case(viewer: Viewer, escalation_id: UUID) -> list[SavedDraft]:
-    """The viewer's own drafts of an escalation. Those that no longer open are left out."""
+    Those that no longer open are left out.
+    """
     rows = visible_to(viewer, Draft.objects.filter(author_id=viewer.membership, escalation_id=escalation_id))
     found = []
     for row in rows.order_by("form"):
         # One's own words: opening them is not recorded; reading the case is, by its page.
         text = row.body or unseal("escalation_draft", row.id, row.label_id, bytes(row.sealed or b""), 1)
         if "fields" in text:
-            found.append(SavedDraft(row.form, text["fields"], row.kept_at))
+            found.append({"form": row.form, "fields": text["fields"], "kept_at": row.kept_at})
     return found

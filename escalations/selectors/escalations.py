@@ -60,36 +60,30 @@ def show(row: Escalation) -> schemas.Escalation:
     return schemas.Escalation(**members(row))
 
 
+# The members that are columns of its row, as they are.
+_COLUMNS = (
+    *("id", "created_at", "state", "version", "reason_code", "allowed", "claimed_at", "claim_expires_at"),
+    *("handed_back_at", "closed_at", "unacknowledged", "client_ref"),
+)
+
+
 def members(row: Escalation) -> dict[str, Any]:
     """The members of an escalation, by name."""
     text, label = read_text(row), label_by_id(row.label_id)
     return {
-        "id": row.id,
+        **{name: getattr(row, name) for name in _COLUMNS},
+        **{name: text.get(name) for name in ("reason", "question", "recommendation")},
         "seq": as_of(row),
         "sensitivity": label.level,
         "compartments": list(label.compartments),
         "author": row.author.name,
-        "created_at": row.created_at,
         "unavailable": True if "unavailable" in text else UNSET,
         "task": row.task.key,
-        "state": row.state,
-        "version": row.version,
-        "reason_code": row.reason_code,
-        "reason": text.get("reason"),
-        "question": text.get("question"),
-        "recommendation": text.get("recommendation"),
         "action": _action(text.get("action")),
-        "allowed": row.allowed,
         "priority": Priority(row.priority).label,
         "queue": row.queue.name,
         "assigned_to": row.assigned_to.name if row.assigned_to else None,
         "owner": row.owner.name if row.owner else None,
-        "claimed_at": row.claimed_at,
-        "claim_expires_at": row.claim_expires_at,
-        "handed_back_at": row.handed_back_at,
-        "closed_at": row.closed_at,
-        "unacknowledged": row.unacknowledged,
-        "client_ref": row.client_ref,
         "priority_lowered": True if "asked_priority" in row.policy else UNSET,
     }
 

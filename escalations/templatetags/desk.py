@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
@@ -12,12 +12,13 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from escalations.desk.timeline import Item
-from escalations.models import Escalation, Priority
+from escalations.models import Escalation
 from escalations.permissions import OFFERS, VERBS
 from escalations.states import IN_PROGRESS
 from memoryhub.core import work
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.unseen import UNSEEN, number_of, show
+from memoryhub.memory.kinds import KINDS
 
 register = template.Library()
 
@@ -51,8 +52,6 @@ _PHRASES = {f"escalation.{verb.name}": verb.phrase for verb in VERBS.values()} |
     "task.update": "changed the task",
     "decision.revoke": "revoked",
     "decision.outcome": "reported the outcome of",
-    "observation": "observed",
-    "decision": "decided",
 }
 
 
@@ -87,10 +86,8 @@ def _mark(found: re.Match[str]) -> str:
     return f'<span class="odd" title="an invisible or control character">{ending}</span>'
 
 
-@register.filter
-def in_input(text: str) -> str:
-    """Untrusted text for an input, its invisible characters as marks, which are read back from the form."""
-    return show(text)
+# Untrusted text for an input, its invisible characters as marks, which are read back from the form.
+register.filter("in_input", show)
 
 
 @register.filter
@@ -226,12 +223,6 @@ def need(row: Escalation) -> str | None:
 
 
 @register.filter
-def priority_name(row: Escalation) -> str:
-    """low, normal, high or urgent."""
-    return Priority(row.priority).label
-
-
-@register.filter
 def is_held(row: Escalation) -> bool:
     """Whether somebody works on the escalation."""
     return row.state in IN_PROGRESS
@@ -258,7 +249,10 @@ def reason(code: str) -> str:
 @register.filter
 def phrase(event_type: str | None) -> str:
     """What an event says happened."""
-    return _PHRASES.get(event_type or "", (event_type or "").replace(".", " ").replace("_", " "))
+    name = event_type or ""
+    if name in KINDS and KINDS[name].phrase:
+        return KINDS[name].phrase
+    return _PHRASES.get(name, name.replace(".", " ").replace("_", " "))
 
 
 @register.filter
@@ -282,21 +276,17 @@ def state(name: str) -> str:
 @register.filter
 def ago(moment: datetime | None) -> str:
     """How long ago, in the largest unit that fits; the browser keeps it up to date."""
-    if moment is None:
-        return ""
-    return _length(int((datetime.now(UTC) - moment).total_seconds()))
+    return _length(datetime.now(UTC) - moment) if moment else ""
 
 
 @register.filter
 def left(moment: datetime | None) -> str:
     """How long until then."""
-    if moment is None:
-        return ""
-    return _length(int((moment - datetime.now(UTC)).total_seconds()))
+    return _length(moment - datetime.now(UTC)) if moment else ""
 
 
-def _length(seconds: int) -> str:
-    seconds = max(0, seconds)
+def _length(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size or (unit == "min" and seconds >= size):
             return f"{seconds // size} {unit}"

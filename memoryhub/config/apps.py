@@ -5,7 +5,6 @@ from django.apps import AppConfig
 
 class ConfigConfig(AppConfig):
     name = "memoryhub.config"
-    label = "config"
 
     def ready(self) -> None:
         # Else a process that sends a task would use Celery's default broker, and each doorbell would wait for it.

@@ -12,37 +12,23 @@ import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from memoryhub.run.flags import MIN_SECRET, read_flag
+from memoryhub.run.flags import MIN_SECRET, OWNER_URL, data_folder, read_file, read_flag
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
+DATA = data_folder()
 
-
-OWNER_URL = "DATABASE_OWNER_URL"
 _uses_own_servers = not os.environ.get("DATABASE_URL")
 _allows_owner = False
 
 
-def _load_runtime_file() -> None:
-    for name, value in _read_file("runtime.env").items():
-        if name != OWNER_URL:  # where versions before 0010 kept it
-            os.environ.setdefault(name, value)
-
-
-def _read_file(name: str) -> dict[str, str]:
-    path = DATA / name
-    lines = path.read_text().splitlines() if path.is_file() else []
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
 if _uses_own_servers:
-    _load_runtime_file()
+    for _name, _value in read_file(DATA / "runtime.env").items():
+        if _name != OWNER_URL:  # where versions before 0010 kept it
+            os.environ.setdefault(_name, _value)
 
 
 def allow_owner() -> None:
@@ -56,7 +42,7 @@ def owner_databases() -> dict[str, dict[str, Any]]:
     if not _allows_owner:
         return {}
     if not os.environ.get(OWNER_URL, "").strip() and _uses_own_servers:
-        found = _read_file("owner.env") or _read_file("runtime.env")
+        found = read_file(DATA / "owner.env") or read_file(DATA / "runtime.env")
         os.environ[OWNER_URL] = found.get(OWNER_URL, "")
     return {"owner": database(OWNER_URL) | {"CONN_MAX_AGE": 0}} if text(OWNER_URL, "") else {}
 
@@ -182,23 +168,17 @@ def session_options(statement: int, lock: int, idle: int) -> str:
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())
 
 
-class Embeddings(NamedTuple):
-    """The endpoint that makes vectors of texts, for search by meaning. Without a URL there is none."""
-
-    url: str = ""
-    key: str = ""
-    model: str = ""
-
-
-def embeddings() -> Embeddings:
-    """`EMBEDDINGS_URL`, `EMBEDDINGS_KEY` and `EMBEDDINGS_MODEL`: an endpoint that speaks OpenAI's protocol, or none."""
-    found = Embeddings(*(text(f"EMBEDDINGS_{name}", "") for name in ("URL", "KEY", "MODEL")))
-    if not found.url:
-        if found.key or found.model:
+def embeddings() -> tuple[str, str, str]:
+    """`EMBEDDINGS_URL`, `EMBEDDINGS_KEY` and `EMBEDDINGS_MODEL`: of an endpoint that makes vectors of texts, for search
+    by meaning, by OpenAI's protocol. Without a URL there is none.
+    """
+    address, key, model = (text(f"EMBEDDINGS_{name}", "") for name in ("URL", "KEY", "MODEL"))
+    if not address:
+        if key or model:
             raise ImproperlyConfigured("EMBEDDINGS_KEY and EMBEDDINGS_MODEL have no effect without EMBEDDINGS_URL.")
-        return found
+        return "", "", ""
     try:
-        url = urlsplit(found.url)
+        url = urlsplit(address)
         is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         is_address = False
@@ -206,11 +186,11 @@ def embeddings() -> Embeddings:
         raise ImproperlyConfigured(
             "EMBEDDINGS_URL must look like https://host/v1, without a user name, a password or a query."
         )
-    if not found.model:
+    if not model:
         raise ImproperlyConfigured("EMBEDDINGS_URL needs EMBEDDINGS_MODEL: the model that the endpoint is to use.")
-    if not (found.key.isascii() and found.key.isprintable()):
+    if not (key.isascii() and key.isprintable()):
         raise ImproperlyConfigured("EMBEDDINGS_KEY must have printable ASCII characters only.")
-    return found
+    return address, key, model
 
 
 def master_keys() -> dict[str, bytes]:

@@ -4,8 +4,8 @@ from csp.constants import NONE, SELF
 
 from memoryhub.config import env
 from memoryhub.config.logs import logging_config
+from memoryhub.run.flags import ROOT
 
-ROOT = env.ROOT
 DATA = env.DATA
 
 DEBUG = env.flag("DEBUG", False)
@@ -153,28 +153,26 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+
+
+def _every(seconds: float, task: str, *, expires: int) -> dict[str, object]:
+    return {"task": task, "schedule": seconds, "options": {"expires": expires}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "memoryhub.core.tasks.sweep", "schedule": 2.0, "options": {"expires": 10}},
-    "keep_mark": {"task": "memoryhub.core.tasks.keep_mark", "schedule": 5.0, "options": {"expires": 5}},
-    "prune_feeds": {"task": "memoryhub.core.tasks.prune_feeds", "schedule": 86_400.0, "options": {"expires": 3600}},
-    "index": {"task": "memoryhub.memory.search.tasks.index", "schedule": 1.0, "options": {"expires": 5}},
-    "prune": {"task": "memoryhub.core.tasks.prune", "schedule": 600.0, "options": {"expires": 600}},
-    "prune-drafts": {"task": "escalations.tasks.prune_drafts", "schedule": 3_600.0, "options": {"expires": 600}},
-    "run-out-leases": {"task": "memoryhub.memory.tasks.run_out_leases", "schedule": 1.0, "options": {"expires": 10}},
-    "expire-observations": {
-        "task": "memoryhub.memory.tasks.expire_observations",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
+    "sweep": _every(2.0, "memoryhub.core.tasks.sweep", expires=10),
+    "keep_mark": _every(5.0, "memoryhub.core.tasks.keep_mark", expires=5),
+    "prune_feeds": _every(86_400.0, "memoryhub.core.tasks.prune_feeds", expires=3600),
+    "index": _every(1.0, "memoryhub.memory.search.tasks.index", expires=5),
+    "prune": _every(600.0, "memoryhub.core.tasks.prune", expires=600),
+    "prune-drafts": _every(3_600.0, "escalations.tasks.prune_drafts", expires=600),
+    "run-out-leases": _every(1.0, "memoryhub.memory.tasks.run_out_leases", expires=10),
+    "expire-observations": _every(60.0, "memoryhub.memory.tasks.expire_observations", expires=60),
 }
 # Search by meaning (ADR 7): off without a URL.
 EMBEDDINGS_URL, EMBEDDINGS_KEY, EMBEDDINGS_MODEL = env.embeddings()
 if EMBEDDINGS_URL:
-    CELERY_BEAT_SCHEDULE["embed"] = {
-        "task": "memoryhub.memory.search.tasks.embed",
-        "schedule": 2.0,
-        "options": {"expires": 5},
-    }
+    CELERY_BEAT_SCHEDULE["embed"] = _every(2.0, "memoryhub.memory.search.tasks.embed", expires=5)
 # The outbox's handlers, and event type -> reactions (by their paths, since nothing imports config).
 OUTBOX_HANDLERS = "memoryhub.config.reactions.HANDLERS"
 OLD_OUTBOX_HANDLERS = "memoryhub.config.reactions.OLD_HANDLERS"

@@ -10,10 +10,9 @@ from django.http import HttpRequest
 
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.delegation import administers_installation, installers
-from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.actions import compartments, memberships, people, teams
 from memoryhub.core.actions.memberships import HUMAN_ROLES
-from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, viewer_of_page
+from memoryhub.core.admin_base import ActionForm, CompartmentsField, HubAdmin, ReadOnlyAdmin, viewer_of_page
 from memoryhub.core.models import (
     SYSTEM_TEAM,
     AccessLog,
@@ -30,22 +29,18 @@ from memoryhub.core.models import (
     Team,
 )
 
+_HELP = {field.name: str(field.help_text) for field in Team._meta.fields}
+
 
 class TeamForm(ActionForm):
     """A team's name and rules."""
 
     shared = teams.RULES
-    acknowledge_hours = forms.IntegerField(
-        min_value=1, max_value=720, help_text=str(Team._meta.get_field("acknowledge_hours").help_text)
-    )
-    feed_days = forms.IntegerField(
-        min_value=1, max_value=3650, help_text=str(Team._meta.get_field("feed_days").help_text)
-    )
+    acknowledge_hours = forms.IntegerField(min_value=1, max_value=720, help_text=_HELP["acknowledge_hours"])
+    feed_days = forms.IntegerField(min_value=1, max_value=3650, help_text=_HELP["feed_days"])
     # Left out, it stays as it is.
     decisions_changed_by = forms.ChoiceField(
-        choices=DecisionsChangedBy.choices,
-        required=False,
-        help_text=str(Team._meta.get_field("decisions_changed_by").help_text),
+        choices=DecisionsChangedBy.choices, required=False, help_text=_HELP["decisions_changed_by"]
     )
 
     def clean_decisions_changed_by(self) -> str | None:
@@ -76,6 +71,14 @@ class TeamAdmin(HubAdmin):
             obj.pk = teams.add(viewer, slug=obj.slug, name=obj.name).pk
 
 
+class PasswordField(forms.CharField):
+    """A new password, as it is typed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+        super().__init__(required=False, max_length=200, strip=False, widget=widget, **kwargs)
+
+
 class PersonForm(ActionForm):
     """An account. A password is set when both fields are filled; its rules are tested by the action."""
 
@@ -92,21 +95,10 @@ class PersonForm(ActionForm):
         help_text="Puts the person on this team's list: not active, a reader cleared for public. An administrator of "
         "the team makes them active and says what they may see.",
     )
-    password1 = forms.CharField(
-        label="Password",
-        required=False,
-        max_length=200,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 12 characters. Setting one ends the person's sessions.",
+    password1 = PasswordField(
+        label="Password", help_text="At least 12 characters. Setting one ends the person's sessions."
     )
-    password2 = forms.CharField(
-        label="Password again",
-        required=False,
-        max_length=200,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
+    password2 = PasswordField(label="Password again")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -246,8 +238,7 @@ class CompartmentAdmin(HubAdmin):
 
     can_add = True
     add_fields = ("name",)
-    fields = list_display = ("name", "maker", "created_at")
-    readonly_fields = ("name", "maker", "created_at")
+    fields = list_display = readonly_fields = ("name", "maker", "created_at")
     list_select_related = ("maker",)
     ordering = ("name",)
 
@@ -255,18 +246,10 @@ class CompartmentAdmin(HubAdmin):
         obj.pk = compartments.add(viewer_of_page(), name=obj.name).pk
 
 
-class RecordAdmin(HubAdmin):
+class RecordAdmin(ReadOnlyAdmin):
     """What is only ever read, in the installation's team as well."""
 
     in_system = True
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.fields
-
-    @admin.display(description="label")
-    def label_text(self, row: Any) -> str:
-        """Its label in words."""
-        return str(label_by_id(row.label_id))
 
 
 _IDS = ("agent", "membership", "given_to")
@@ -302,11 +285,6 @@ class EventAdmin(RecordAdmin):
         ]
         return ", ".join(told)
 
-    @admin.display(description="seq")
-    def seq(self, row: Event) -> int:
-        """Its place on the team's clock."""
-        return row.clock.seq
-
 
 def _word(field: str, value: Any) -> str:
     if field == "clearance" and value in Sensitivity.values:
@@ -322,10 +300,8 @@ def _word(field: str, value: Any) -> str:
 class AccessLogAdmin(RecordAdmin):
     """Who opened what is confidential, newest first."""
 
-    fields = ("at", "reader", "reason", "label_text", "row_type", "row_id")
-    list_display = ("at", "reader", "reason", "label_text", "row_type", "row_id")
+    fields = list_display = ("at", "reader", "reason", "label_text", "row_type", "row_id")
     list_select_related = ("reader",)
-    ordering = ("-id",)
 
 
 @admin.register(Outbox)
@@ -336,7 +312,6 @@ class OutboxAdmin(RecordAdmin):
         *("handler", "row_id", "generation", "created_at", "due_at", "attempts", "claimed_until", "done_at", "failure"),
     )
     list_display = ("handler", "due_at", "attempts", "done_at", "failure")
-    ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         viewer = viewer_of_page()

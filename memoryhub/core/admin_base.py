@@ -199,17 +199,16 @@ class HubAdmin(ModelAdmin):
         return None
 
 
-class LabelledAdmin(HubAdmin):
-    """Rows of the memory, for looking: lists show no free text; a row's own page opens it, which is recorded."""
+class ReadOnlyAdmin(HubAdmin):
+    """Rows for looking, never changed here."""
 
-    list_select_related: ClassVar[tuple[str, ...]] = ("label", "author", "clock")
-    ordering = ("-id",)
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return self.fields
 
     @display(description="seq")
-    def seq(self, row: Labelled) -> int:
+    def seq(self, row: Any) -> Any:
         """Its place on the team's clock."""
         return row.clock.seq
 
@@ -217,6 +216,12 @@ class LabelledAdmin(HubAdmin):
     def label_text(self, row: Any) -> str:
         """Its label in words."""
         return str(label_by_id(row.label_id))
+
+
+class LabelledAdmin(ReadOnlyAdmin):
+    """Rows of the memory, for looking: lists show no free text; a row's own page opens it, which is recorded."""
+
+    list_select_related: ClassVar[tuple[str, ...]] = ("label", "author", "clock")
 
     @display(description="text")
     def text(self, row: Labelled) -> str:

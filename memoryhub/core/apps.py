@@ -6,7 +6,6 @@ from django.db.models.signals import post_migrate
 
 class CoreConfig(AppConfig):
     name = "memoryhub.core"
-    label = "core"
     verbose_name = "People and access"
 
     def ready(self) -> None:

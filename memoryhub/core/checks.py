@@ -1,5 +1,6 @@
 """System checks: what would make the installation unsafe stops the start with a sentence."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -13,12 +14,26 @@ from memoryhub.core.ledger import mark
 from memoryhub.core.models import Actor, ActorKind, PasswordOrigin
 from memoryhub.core.secrecy import sealing
 
+_checks: list[Callable[..., list[CheckMessage]]] = []
 
-@register(Tags.database)
-def check_serving_role(databases: Any = None, **_: Any) -> list[CheckMessage]:
+
+def _of_database(check: Callable[[], list[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Register a check of what the database holds; one that is away, or not yet migrated, passes it."""
+
+    @register(Tags.database)
+    def run(databases: Any = None, **_: Any) -> list[CheckMessage]:
+        try:
+            return check() if "default" in (databases or []) else []
+        except (OperationalError, ProgrammingError):
+            return []
+
+    _checks.append(run)
+    return run
+
+
+@_of_database
+def check_serving_role() -> list[CheckMessage]:
     """The login that serves must be one that row-level security binds, on a server that can flush on request."""
-    if "default" not in (databases or []):
-        return []
     try:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -46,15 +61,10 @@ def check_serving_role(databases: Any = None, **_: Any) -> list[CheckMessage]:
     return found
 
 
-@register(Tags.database)
-def check_master_keys(databases: Any = None, **_: Any) -> list[CheckMessage]:
+@_of_database
+def check_master_keys() -> list[CheckMessage]:
     """MASTER_KEY opens what the teams' data keys were wrapped by; with another one nothing confidential can be read."""
-    if "default" not in (databases or []):
-        return []
-    try:
-        lost = sealing.find_lost_master_keys()
-    except (OperationalError, ProgrammingError):
-        return []  # away, which check_serving_role says, or not yet migrated
+    lost = sealing.find_lost_master_keys()
     if not lost:
         return []
     words = (
@@ -64,30 +74,23 @@ def check_master_keys(databases: Any = None, **_: Any) -> list[CheckMessage]:
     return [Error(words, hint=hint, id="memoryhub.E005")]
 
 
-@register(Tags.database)
-def check_ledgers(databases: Any = None, **_: Any) -> list[CheckMessage]:
+@_of_database
+def check_ledgers() -> list[CheckMessage]:
     """The ledgers give no number twice: they are not older than their mark, and a dump has begun a life (ADR 10)."""
-    if "default" not in (databases or []):
-        return []
-    try:
-        if mark.is_behind():
-            hint = (
-                "If that is meant, run `manage.py new_life`, which tells clients so; else put the right database back."
-            )
-            words = f"The database lacks what {mark.FILE} has noted: its files were put back from an older copy."
-            return [Error(words, hint=hint, id="memoryhub.E006")]
-        if any(head.is_moved for head in mark.read_heads()):
-            hint = "Run `python -m memoryhub.config.prepare --empty` (docs/operations.md, backup and restore)."
-            return [Error("The database came here by a dump, and was not prepared.", hint=hint, id="memoryhub.E007")]
-    except (OperationalError, ProgrammingError):
-        pass  # away, which check_serving_role says, or not yet migrated
+    if mark.is_behind():
+        hint = "If that is meant, run `manage.py new_life`, which tells clients so; else put the right database back."
+        words = f"The database lacks what {mark.FILE} has noted: its files were put back from an older copy."
+        return [Error(words, hint=hint, id="memoryhub.E006")]
+    if any(head.is_moved for head in mark.read_heads()):
+        hint = "Run `python -m memoryhub.config.prepare --empty` (docs/operations.md, backup and restore)."
+        return [Error("The database came here by a dump, and was not prepared.", hint=hint, id="memoryhub.E007")]
     return []
 
 
-@register(Tags.database)
-def check_first_passwords(databases: Any = None, **_: Any) -> list[CheckMessage]:
+@_of_database
+def check_first_passwords() -> list[CheckMessage]:
     """With HTTPS=1, nobody still has the password that first_run made and wrote into a file; the demo's people may."""
-    if "default" not in (databases or []) or not settings.HTTPS:
+    if not settings.HTTPS:
         return []
     people = Actor.objects.filter(
         Q(is_demo=False) | Q(id__in=installers().values("actor_id")),
@@ -95,10 +98,7 @@ def check_first_passwords(databases: Any = None, **_: Any) -> list[CheckMessage]
         is_active=True,
         password_origin=PasswordOrigin.GENERATED,
     )
-    try:
-        names = ", ".join(people.order_by("username").values_list("username", flat=True)[:10])
-    except (OperationalError, ProgrammingError):
-        return []
+    names = ", ".join(people.order_by("username").values_list("username", flat=True)[:10])
     if not names:
         return []
     words = f"HTTPS=1, and the password that was made for {names} at the first start is unchanged."
@@ -112,8 +112,7 @@ def refuse_unsafe_start() -> None:
 
     A database that cannot be reached is no reason: it may come back, and nothing is served from it until then.
     """
-    checks = (check_serving_role, check_master_keys, check_ledgers, check_first_passwords)
-    all_found = [found for check in checks for found in check(databases=["default"])]
+    all_found = [found for check in _checks for found in check(databases=["default"])]
     unsafe = [found for found in all_found if found.id != "memoryhub.E001"]
     connection.close()
     if unsafe:

@@ -141,6 +141,10 @@ class NewRow(Shape, kw_only=True):
     compartments: Compartments | UnsetType = UNSET
     client_ref: Key | None = None
 
+    @property
+    def names_label(self) -> bool:
+        return self.sensitivity is not UNSET or self.compartments is not UNSET
+
 
 def has_visible(text: str) -> bool:
     """Whether it has a visible character: not only spaces, controls and zero-width characters."""

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils.crypto import salted_hmac
 
+from memoryhub.core.db.statements import run
 from memoryhub.core.errors import RateLimited
 
 # One row, at one moment: the count goes up, and the next attempt waits 1, 2, 4 … seconds, once some were free; or
@@ -83,9 +84,7 @@ def begin(name: str, address: str, *, browser: str | None = None) -> Attempt:
         cursor.execute(_BOUND, [settings.SIGNIN_ROWS])
     counted = _count(keys)
     if counted is None:
-        with connection.cursor() as cursor:
-            cursor.execute(_WAIT, [[key for key, _ in keys]])
-            (seconds,) = cursor.fetchone()
+        ((seconds,),) = run(_WAIT, [[key for key, _ in keys]])
         wait = max(1, ceil(seconds or 0))
         unit = "second" if wait == 1 else "seconds"
         raise RateLimited(f"Too many attempts to sign in. Try again in {wait} {unit}.", retry_after=wait)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from memoryhub.core import metrics
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, NotAllowed
@@ -40,15 +38,13 @@ def replay(request: Repeatable) -> Any | None:
 
     Waits for a first one that is still at work. Raises NotAllowed (422) when the key was used for another request.
     """
-    with stoppable(), connection.cursor() as cursor:
-        cursor.execute(
+    with stoppable():
+        is_first = run(
             "insert into idempotency (id, credential, key, fingerprint) values (%s, %s, %s, %s)"
             " on conflict (credential, key) do nothing returning id",
             [new_id(), request.credential, request.key, request.fingerprint],
         )
-        if cursor.fetchone():
-            return None
-    return recall(request)
+    return None if is_first else recall(request)
 
 
 def recall(request: Repeatable) -> Any | None:

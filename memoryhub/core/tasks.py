@@ -5,7 +5,6 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
-from django.db import connection
 
 from memoryhub.core import guessing
 from memoryhub.core.actions import feed
@@ -63,8 +62,7 @@ def keep_mark() -> None:
 @shared_task(name="memoryhub.core.tasks.prune")
 def prune() -> None:
     """Remove what is over: done jobs after a day, idempotency records after 24 hours, ended sessions, old counts."""
-    with connection.cursor() as cursor:
-        cursor.execute("delete from outbox where done_at < statement_timestamp() - interval '1 day'")
-        cursor.execute("delete from idempotency where created_at < statement_timestamp() - interval '24 hours'")
-        cursor.execute("delete from django_session where expire_date < statement_timestamp()")
+    statements.run("delete from outbox where done_at < statement_timestamp() - interval '1 day'")
+    statements.run("delete from idempotency where created_at < statement_timestamp() - interval '24 hours'")
+    statements.run("delete from django_session where expire_date < statement_timestamp()")
     guessing.prune()

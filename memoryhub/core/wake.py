@@ -73,7 +73,8 @@ def _run() -> None:
         try:
             loop.run_until_complete(_ring(bells))
             if jobs:
-                _enqueue(jobs)
+                # By name: the task's module imports the outbox, which imports the transactions that ring here.
+                current_app.send_task(WORK, args=(jobs,), retry=False, expires=300, ignore_result=True)
         except Exception as error:
             log.warning("wake_up_lost", error=type(error).__name__, bells=len(bells), jobs=len(jobs))
         finally:
@@ -96,8 +97,3 @@ def _take() -> tuple[dict[int, int], list[str]]:
         _bells.clear()
         _jobs.clear()
     return bells, jobs
-
-
-def _enqueue(jobs: list[str]) -> None:
-    # By name: the task's module imports the outbox, which imports the transactions that ring here.
-    current_app.send_task(WORK, args=(jobs,), retry=False, expires=300, ignore_result=True)

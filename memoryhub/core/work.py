@@ -11,7 +11,7 @@ runs, for a bounded time.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -125,8 +125,5 @@ def stoppable() -> Iterator[None]:
     Raises ClientLeft, or Django's OperationalError (57014).
     """
     work: Work | None = getattr(_here, "work", None)
-    if work is None:
-        yield
-        return
-    with work.stoppable():
+    with work.stoppable() if work is not None else nullcontext():
         yield

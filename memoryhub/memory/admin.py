@@ -61,10 +61,9 @@ class OfTask(LabelledAdmin):
         return cast(QuerySet[Any], rows)
 
     @admin.display(description="task")
-    def task_text(self, row: Any) -> str | None:
+    def task_text(self, row: Any) -> Any:
         """The task's key."""
-        key: str | None = row.task_key
-        return key
+        return row.task_key
 
 
 @admin.register(Observation)
@@ -78,8 +77,7 @@ class ObservationAdmin(OfTask):
     list_display = ("created_at", "task_text", "author", "label_text", "tags", "private")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.filter(Q(private=False) | Q(author_id=viewer_of_page().membership))
+        return super().get_queryset(request).filter(Q(private=False) | Q(author_id=viewer_of_page().membership))
 
 
 @admin.register(Decision)
@@ -107,8 +105,7 @@ class AlertAdmin(OfTask):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         open_all()
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows
+        return super().get_queryset(request)
 
     @admin.display(description="recipients")
     def to_text(self, row: Any) -> int:

@@ -5,5 +5,4 @@ from django.apps import AppConfig
 
 class MemoryConfig(AppConfig):
     name = "memoryhub.memory"
-    label = "memory"
     verbose_name = "Shared memory"

@@ -42,6 +42,7 @@ class Kind:
     by_ids: ByIds
     in_package: bool = False
     on_timeline: bool = False
+    phrase: str = ""
     in_words: bool = False
     made_by: str = ""
     withheld: str | None = None
@@ -89,6 +90,7 @@ register(
         by_ids=by_ids(Observation),
         in_package=True,
         on_timeline=True,
+        phrase="observed",
         withheld="observation",
     )
 )
@@ -101,6 +103,7 @@ register(
         by_ids=by_ids(Decision),
         in_package=True,
         on_timeline=True,
+        phrase="decided",
         withheld="decision",
     )
 )

@@ -3,18 +3,14 @@
 Due times are in the rows, on the database's clock: a lost beat only delays the work until the next one.
 """
 
-import time
 from collections.abc import Callable
 
-import structlog
 from celery import shared_task
-from django.db import connection
 
-from memoryhub.core.errors import describe
+from memoryhub.core.db.statements import run
+from memoryhub.core.sweeps import sweep
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.actions import leases, retention
-
-log = structlog.get_logger(__name__)
 
 LEASES = 100  # per transaction; each is an event, and events are numbered under the team's lock
 OBSERVATIONS = 500  # per transaction
@@ -37,21 +33,6 @@ def expire_observations() -> None:
 
 
 def _sweep(finder: str, step: Callable[[Viewer], bool], *, seconds: float) -> None:
-    """Run one small transaction in each team that `finder` returns, in turn, while `step` reports more, for `seconds`.
-
-    A team where it fails is left to the next run, and does not hold up the others.
-    """
-    deadline = time.monotonic() + seconds
-    with connection.cursor() as cursor:
-        cursor.execute(f"select {finder}()")
-        teams = [team for (team,) in cursor.fetchall()]
-    while teams and time.monotonic() < deadline:
-        teams = [team for team in teams if _goes_on(team, step)]
-
-
-def _goes_on(team: int, step: Callable[[Viewer], bool]) -> bool:
-    try:
-        return step(system_viewer(team))
-    except Exception as error:
-        log.error("sweep_failed", team=team, **describe(error))
-        return False
+    """Run one small transaction in each team that `finder` returns, in turn, while `step` reports more."""
+    teams = [team for (team,) in run(f"select {finder}()")]
+    sweep(teams, lambda team: step(system_viewer(team)), seconds=seconds, failure="sweep_failed")

@@ -1,9 +1,24 @@
-"""Flags of the environment, for code that has no settings yet. No Django here."""
+"""The environment, and the files that `make run` keeps of it, for code that has no settings yet. No Django here."""
 
 import os
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+OWNER_URL = "DATABASE_OWNER_URL"
 MIN_SECRET = 40  # characters of a secret
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def data_folder() -> Path:
+    """Where this installation keeps its files: MEMORYHUB_DATA, by default `.data`."""
+    return Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """The variables of a file of `NAME=value` lines; none where there is no file."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def read_flag(name: str, default: bool) -> bool:

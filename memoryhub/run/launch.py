@@ -16,14 +16,12 @@ import urllib.request
 from pathlib import Path
 
 from memoryhub.run import embedded, processes
-from memoryhub.run.flags import MIN_SECRET, wants_demo
+from memoryhub.run.flags import MIN_SECRET, OWNER_URL, ROOT, data_folder, read_file, wants_demo
 from memoryhub.run.server_home import CannotStart
 from memoryhub.run.steps import step
 from memoryhub.run.supervisor import Supervisor, say
 
-ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
-OWNER_URL = "DATABASE_OWNER_URL"
 URLS = ("DATABASE_URL", OWNER_URL, "REDIS_URL")
 KEPT = ("SECRET_KEY", "METRICS_TOKEN")
 
@@ -69,7 +67,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
-    data = Path(os.environ.get("MEMORYHUB_DATA") or ROOT / ".data").resolve()
+    data = data_folder()
     supervisor: Supervisor | None = None
     lock = None
     try:
@@ -135,7 +133,7 @@ def _environment(data: Path) -> tuple[dict[str, str], str]:
     named = [name for name in URLS if os.environ.get(name)]
     if named and len(named) < len(URLS):
         raise StartRefused(f"set all three of {', '.join(URLS)}, or none of them; see docs/operations.md.")
-    kept = _kept(data / "runtime.env")
+    kept = read_file(data / "runtime.env")
     if not (os.environ.get("MASTER_KEY") or os.environ.get("MASTER_KEY_FILE")):
         _make_master_key(data, new=not kept)
     values = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(48) for name in KEPT}
@@ -161,12 +159,6 @@ def _web_core() -> dict[str, str]:
     """The one web process stays on one core, where there are several (ADR 6)."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     return {"WEB_CORE": str(max(cores))} if len(cores) > 1 else {}
-
-
-def _kept(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 def _make_master_key(data: Path, *, new: bool) -> None:

@@ -9,7 +9,8 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -43,26 +44,22 @@ def hold(path: Path) -> TextIO:
 
 def marked(data: Path) -> list[psutil.Process]:
     """Every live process that was started for this data directory, or descends from one that was."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(data):
-                found.append(process)
-        except psutil.Error:
-            continue  # gone meanwhile, or another user's, which we never start
-    return found
+    return _find(lambda process: process.pid != os.getpid() and process.environ().get(MARK) == str(data))
 
 
 def working_in(folder: Path, name: str) -> list[psutil.Process]:
     """Every live process of this program name whose working directory is exactly `folder`, parents first."""
+    found = _find(lambda process: process.name() == name and Path(process.cwd()) == folder)
+    return sorted(found, key=lambda process: process.create_time())
+
+
+def _find(is_wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.name() == name and Path(process.cwd()) == folder:
+        with suppress(psutil.Error):  # gone meanwhile, or another user's, which we never start
+            if is_wanted(process):
                 found.append(process)
-        except psutil.Error:
-            continue
-    return sorted(found, key=lambda process: process.create_time())
+    return found
 
 
 def heads(found: list[psutil.Process]) -> list[psutil.Process]:
@@ -82,10 +79,8 @@ def end(found: Iterable[psutil.Process], how: signal.Signals = signal.SIGTERM, *
 
 
 def _send(process: psutil.Process, how: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(how)  # psutil checks that the process id has not passed to another process
-    except psutil.NoSuchProcess:
-        return
 
 
 def _await(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

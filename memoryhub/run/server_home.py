@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SYSTEM_USER = "memoryhub"
 SYSTEM_HOME = Path("/var/lib/memoryhub")
@@ -66,15 +67,10 @@ class Home:
             server = subprocess.Popen(
                 command,
                 cwd=self.folder / name,
-                env=ENVIRONMENT,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
-                umask=0o077,
-                user=self.account and self.account.pw_uid,
-                group=self.account and self.account.pw_gid,
-                extra_groups=None if self.account is None else [],
+                **self._apart(),
             )
         assert server.stdin is not None
         with server.stdin as stdin:
@@ -86,20 +82,22 @@ class Home:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT,
             input=text,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
-            umask=0o077,
-            user=self.account and self.account.pw_uid,
-            group=self.account and self.account.pw_gid,
-            extra_groups=None if self.account is None else [],
             check=False,
+            **self._apart(),
         )
         if done.returncode != 0:
             raise CannotStart(f"{Path(command[0]).name} failed: {done.stdout.strip()[-600:]}")
+
+    def _apart(self) -> dict[str, Any]:
+        """How its processes are started: as its account, in a session and with an environment of their own."""
+        apart: dict[str, Any] = {"env": ENVIRONMENT, "start_new_session": True, "umask": 0o077}
+        if self.account is not None:
+            apart |= {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
+        return apart
 
 
 def make_home(data: Path, say: Callable[[str], object]) -> Home:

@@ -17,6 +17,7 @@ from agents.openapi.operations import ROOT, WAITING, Operation, operations
 from agents.openapi.parameters import HEADERS
 from memoryhub.core.access.permissions import VERBS
 from memoryhub.core.errors import Code
+from tests.support import contract
 from tests.support.api import Reply
 from tests.support.contract import validator
 from tests.support.endpoints import BODIES, DOORS, Door, make_world
@@ -37,6 +38,7 @@ def test_the_description_is_the_one_that_is_checked_in(request: pytest.FixtureRe
         path = PROJECT / "docs" / name
         if UPDATE:
             path.write_text(made)
+            contract.description.cache_clear()
         assert path.read_text() == made, AGAIN
 
 
@@ -129,6 +131,8 @@ class Story:
         return self._text(node) if isinstance(node, str) else node
 
     def _member(self, name: str, value: Any) -> Any:
+        if name in ("median", "p90") and value is not None:
+            return 42.5  # seconds, which differ from run to run
         # These words are the product's own, though they may be somebody's key, too.
         return value if name in ("status", "state", "outcome") and isinstance(value, str) else self.tell(value)
 
@@ -137,7 +141,7 @@ class Story:
             return self._ids.setdefault(text, f"0198c0de-0000-7000-8000-{len(self._ids) + 1:012}")
         if re.fullmatch(r"20\d\d-\d\d-\d\dT.*Z", text):
             return "2026-01-31T09:30:00Z"
-        return self._names.get(text, text)
+        return self._names.get(text, re.sub("-[0-9a-f]{12}$", "", text))  # unique() makes names so
 
 
 def operation_of(method: str, path: str) -> Operation:
@@ -153,6 +157,16 @@ def operation_of(method: str, path: str) -> Operation:
 
 def body_of(door: Door) -> Any:
     return Story({}).tell(BODIES[door.path])
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if door.method], ids=str)
+def test_the_example_of_a_body_has_every_field(door: Door, made: dict[str, Any]) -> None:
+    """So that test_bad_bodies breaks each of them."""
+    operation = operation_of(str(door.method), door.path)
+    described = made["paths"][operation.path][operation.method.lower()].get("requestBody")
+    name = described["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] if described else None
+    fields = made["components"]["schemas"][name]["properties"].keys() if name else set()
+    assert set(BODIES[door.path]) == set(fields)
 
 
 def record(request: pytest.FixtureRequest) -> dict[str, Any]:

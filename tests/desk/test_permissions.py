@@ -17,16 +17,8 @@ from escalations.states import STATES, TRANSITIONS
 from memoryhub.core.errors import Conflict
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
-from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, browser_of, post
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, body, browser_of, post
 from tests.support.factories import Person, make_person
-
-
-def body(segment: str) -> dict[str, str]:
-    """What the verb's first form sends when only what it requires is filled in."""
-    verb = next(verb for verb in permissions.VERBS.values() if verb.segment == segment)
-    inputs = [one for one in verb.offers[0].inputs if one.required or one.choices]
-    sent = {one.name: one.choices[0][0] if one.choices else "x" for one in inputs}
-    return sent | ({"verdict": verb.offers[0].name} if verb.name == "decide" else {})
 
 
 def queued(desk: Desk) -> Escalation:

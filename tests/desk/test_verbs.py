@@ -9,7 +9,7 @@ from escalations.desk.verbs import VERBS
 from escalations.models import Answer, Escalation
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, browser_of, events, post
+from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, body, browser_of, events, post
 from tests.support.factories import make_agent, make_person
 
 ALL = ["approve", "edit", "respond", "reject", "ignore"]
@@ -99,8 +99,8 @@ def test_what_is_sent_again_with_its_key_is_done_once(desk: Desk, sam: Client):
     before = events(desk)
     assert twice(f"/escalations/{made.id}/note", {"text": "Once."}) == {str(made.id)}
     assert events(desk) == before + 1
-    for verb, body in (("release", {}), ("claim", {}), ("decide", {"verdict": "respond", "message": "Yes."})):
-        assert twice(f"/escalations/{made.id}/{verb}", body) == {str(made.id)}
+    for verb, sent in (("release", {}), ("claim", {}), ("decide", {"verdict": "respond", "message": "Yes."})):
+        assert twice(f"/escalations/{made.id}/{verb}", sent) == {str(made.id)}
     assert answer_of(desk, made)["message"] == "Yes."
     key = {"Idempotency-Key": f"/escalations/{made.id}/note"}
     assert act(sam, made, "note", {"text": "Another."}, **JSON, **key).json()["code"] == "idempotency_mismatch"
@@ -137,11 +137,8 @@ def test_nobody_and_readers_change_nothing(desk: Desk, verb: str):
     nobody = Client(enforce_csrf_checks=True)
     assert nobody.post(path, headers=JSON).status_code == 401
     assert nobody.post(path, headers=HTML).status_code in (302, 403)
-    body = {"verdict": "respond", "message": "x"} if verb == "decide" else {}
-    body = {"done": "x"} if verb == "finish" else {"reason": "x"} if verb == "cancel" else body
-    body = {"signal_type": "success", "details": "x"} if verb == "learning" else body
     if verb != "note":
-        assert post(reader, path, body, **JSON).status_code == 403
+        assert post(reader, path, body(verb), **JSON).status_code == 403
     assert browser_of(desk.sam).post(path, headers=JSON).status_code == 403  # without a token
     assert browser_of(desk.sam).get(path, headers=JSON).status_code == 405
     assert events(desk) == before
@@ -150,12 +147,9 @@ def test_nobody_and_readers_change_nothing(desk: Desk, verb: str):
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_hidden_and_absent_are_the_same(desk: Desk, sam: Client, verb: str):
     secret = desk.escalate(agent=make_agent(desk.team, 2, ["finance"]), sensitivity=2, compartments=["finance"])
-    body = {"decide": {"verdict": "respond", "message": "x"}, "note": {"text": "x"}}.get(verb, {})
-    body = {"done": "x"} if verb == "finish" else {"reason": "x"} if verb == "cancel" else body
-    body = {"signal_type": "success", "details": "x"} if verb == "learning" else body
     found = []
     for one in (str(secret.id), str(secret.id)[:-4] + "0000"):
-        answer = post(sam, f"/escalations/{one}/{verb}", body, **JSON)
+        answer = post(sam, f"/escalations/{one}/{verb}", body(verb), **JSON)
         found.append((answer.status_code, {**answer.json(), "request_id": None}))
     assert found[0] == found[1]
     assert found[0][0] == 404

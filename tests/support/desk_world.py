@@ -5,6 +5,7 @@ from typing import Any
 
 from django.test import Client
 
+from escalations import permissions
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation
 from memoryhub.core.models import Team
@@ -48,6 +49,14 @@ class Desk:
             observations.log(viewer, item=NewObservation(content=known, task=task.key, tags=["order"], importance=0.9))
             made, _ = escalate(viewer, task=task, **asked)
         return made
+
+
+def body(segment: str) -> dict[str, str]:
+    """What the verb's first form sends when only what it requires is filled in."""
+    verb = next(verb for verb in permissions.VERBS.values() if verb.segment == segment)
+    inputs = [one for one in verb.offers[0].inputs if one.required or one.choices]
+    sent = {one.name: one.choices[0][0] if one.choices else "x" for one in inputs}
+    return sent | ({"verdict": verb.offers[0].name} if verb.name == "decide" else {})
 
 
 def browser_of(person: Person, **headers: str) -> Client:

@@ -16,7 +16,8 @@ TOKEN = {"token": 1}
 WHEN = "2026-01-31T09:30:00Z"
 ITEM = {
     "content": {"saw": "text"},
-    "task": "free",
+    "task": "held",
+    **TOKEN,
     "tags": ["tag"],
     "importance": 0.5,
     "occurred_at": WHEN,
@@ -44,7 +45,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "observations/{seen}/pin": {},
     "observations/{seen}/unpin": {},
     "decisions": {
-        "task": "free",
+        "task": "held",
+        **TOKEN,
         "decision": {"do": "text"},
         "reasoning": "Since.",
         "based_on": [],
@@ -53,6 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
         **LABEL,
     },
     "decisions/{decided}/supersede": {
+        **TOKEN,
         "decision": {"do": "text"},
         "reasoning": "Since.",
         "based_on": [],
@@ -60,7 +63,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "client_ref": "r",
         **LABEL,
     },
-    "decisions/{decided}/revoke": {"reason": "It was wrong."},
+    "decisions/{decided}/revoke": {**TOKEN, "reason": "It was wrong."},
     "decisions/{decided}/outcome": {"outcome": "failed", "note": "It did not arrive."},
     "learnings": {
         "signal_type": "pattern",
@@ -96,6 +99,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "action": ACTION,
         "recommendation": "None.",
         "priority": "high",
+        "assigned_to": "Grace",
         "client_ref": "r",
     },
     "alerts": {
@@ -239,7 +243,8 @@ def make_world(team: Team, label: dict[str, Any] | None = None, *, private: bool
     for key in ("held", "done"):
         assert api.make(f"tasks/{key}/claim")["token"] == 1
     api.make("tasks/done/complete", TOKEN)
-    rows["decided"] = api.make("decisions", {"task": "free", "decision": "d", "reasoning": "r"})["id"]
+    api.make("decisions", {"task": "free", "decision": "free", "reasoning": "r"})
+    rows["decided"] = api.make("decisions", {"task": "held", **TOKEN, "decision": "d", "reasoning": "r"})["id"]
     rows["seen"] = api.make("observations", {"content": "seen", "task": "free", "private": private})["id"]
     lesson = {"signal_type": "pattern", "details": "learned", "task": "free"}
     rows["learned"] = api.make("learnings", {**lesson, "context": {"kind": "mail"}})["id"]
@@ -248,7 +253,7 @@ def make_world(team: Team, label: dict[str, Any] | None = None, *, private: bool
     asked = {"reason_code": "other", "reason": "r", "question": "q"}
     rows["queued"] = api.make("escalations", {"task": "asked", **asked})["id"]
     rows["answered"] = api.make("escalations", {"task": "told", **asked})["id"]
-    person = make_person(team, "support", *cleared)
+    person = make_person(team, "support", *cleared, name="Grace")
     claims.claim(person.viewer, escalation_id=rows["answered"])
     answers.decide(person.viewer, escalation_id=rows["answered"], verdict="respond", message="Yes.")
     return World(team, api, rows, etags)

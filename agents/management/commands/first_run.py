@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -26,20 +26,10 @@ from memoryhub.run.flags import wants_demo
 ADMIN = "admin"
 
 
-class Someone(NamedTuple):
-    """A person of the demo team."""
-
-    role: Role
-    clearance: Sensitivity
-    compartments: list[str]
-    role_text: str
-
-
-PEOPLE = {
-    "sam": Someone(Role.SUPPORT, Sensitivity.INTERNAL, [], "support: claims and answers; sees public and internal"),
-    "lee": Someone(
-        Role.LEAD, Sensitivity.CONFIDENTIAL, ["finance", "pii"], "lead: sees confidential, finance and pii, too"
-    ),
+# Of the demo team: role, clearance, compartments, and what logins.txt says of them.
+PEOPLE: dict[str, tuple[Role, Sensitivity, list[str], str]] = {
+    "sam": (Role.SUPPORT, Sensitivity.INTERNAL, [], "support: claims and answers; sees public and internal"),
+    "lee": (Role.LEAD, Sensitivity.CONFIDENTIAL, ["finance", "pii"], "lead: sees confidential, finance and pii, too"),
 }
 AGENTS: dict[str, tuple[Sensitivity, list[str], str, str]] = {
     "demo-intake": (Sensitivity.INTERNAL, [], "intake", "Simulated: opens a task for each customer"),
@@ -134,10 +124,8 @@ def _administrator(logins: _Logins) -> Actor:
 def _demo(admin: Actor, logins: _Logins, file: Path) -> None:
     # All compartments of the demo: members cannot widen their own rights, and the access log needs a reader.
     viewer = _team("demo", "Demo shop", admin, ["finance", "pii"])
-    for username, someone in PEOPLE.items():
-        _join(
-            viewer, logins.account(username, someone.role_text), someone.role, someone.clearance, someone.compartments
-        )
+    for username, (role, clearance, compartments, role_text) in PEOPLE.items():
+        _join(viewer, logins.account(username, role_text), role, clearance, compartments)
     known = _read_keys(file)
     for name, (clearance, compartments, group, description) in AGENTS.items():
         member = Membership.objects.filter(team_id=viewer.team, name=name).first()

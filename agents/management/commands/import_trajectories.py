@@ -127,7 +127,8 @@ class _Progress:
 
 
 def _counts(report: Report) -> str:
+    of = report.counts
     return (
-        f"{report.runs} runs, {report.complete} of them there already; made {report.tasks} tasks,"
-        f" {report.observations} observations, {report.decisions} decisions, {report.escalations} escalations."
+        f"{of['runs']} runs, {of['complete']} of them there already; made {of['tasks']} tasks,"
+        f" {of['observations']} observations, {of['decisions']} decisions, {of['escalations']} escalations."
     )

@@ -117,19 +117,17 @@ def keep_last(member: Membership, after: MemberRights) -> None:
     stays = after.is_active and after.role == Role.ADMIN
     if not stays and not others:
         what = "of the installation" if member.team.slug == SYSTEM_TEAM else "of this team"
-        raise Conflict(Code.CONFLICT, f"{member.name} is the last administrator {what}: make another one first.")
+        raise _is_last(member, what, "make another one")
     before = MemberRights.of(member)
     top = max([after.clearance if stays else -1, *(clearance for clearance, _ in others)])
     if top < before.clearance:
         level = Sensitivity(before.clearance).label
-        raise Conflict(
-            Code.CONFLICT,
-            f"{member.name} is the last administrator who is cleared for {level}: clear another one first.",
-        )
+        raise _is_last(member, f"who is cleared for {level}", "clear another one")
     kept = set(after.compartments if stays else ()).union(*(words for _, words in others))
     lost = sorted(before.compartments - kept)
     if lost:
-        raise Conflict(
-            Code.CONFLICT,
-            f"{member.name} is the last administrator who can give {', '.join(lost)}: give it to another one first.",
-        )
+        raise _is_last(member, f"who can give {', '.join(lost)}", "give it to another one")
+
+
+def _is_last(member: Membership, what: str, remedy: str) -> Conflict:
+    return Conflict(Code.CONFLICT, f"{member.name} is the last administrator {what}: {remedy} first.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -87,12 +88,7 @@ def label_above(viewer: Viewer, sensitivity: int, compartments: Iterable[str]) -
     up (row-level security allows it for them alone).
     """
     values = {"team_id": viewer.team, "sensitivity": sensitivity, "compartments": sorted(set(compartments))}
-    row = Label.objects.filter(**values).first()
-    if row is None:
-        Label.objects.bulk_create([Label(**values)], ignore_conflicts=True)
-        current().has_made_labels = True
-        row = Label.objects.get(**values)
-    return row.id
+    return (Label.objects.filter(**values).first() or _create(values, maker=None)).id
 
 
 def _make(viewer: Viewer, values: dict[str, Any]) -> LabelRef:
@@ -109,11 +105,16 @@ def _make(viewer: Viewer, values: dict[str, Any]) -> LabelRef:
                 f"You have made {made} labels (a sensitivity with its compartments), and a member may make"
                 f" {settings.LABELS_PER_MEMBER}. Use one that exists: yours and those of others stay usable.",
             )
-    Label.objects.bulk_create([Label(**values, maker_id=maker)], ignore_conflicts=True)
-    current().has_made_labels = True
-    row = Label.objects.get(**values)
+    row = _create(values, maker)
     # Not remembered: this transaction may yet be rolled back.
     return LabelRef(row.id, row.team_id, row.sensitivity, tuple(row.compartments))
+
+
+def _create(values: dict[str, Any], maker: UUID | None) -> Label:
+    """A new label, or the one of a concurrent transaction that was first."""
+    Label.objects.bulk_create([Label(**values, maker_id=maker)], ignore_conflicts=True)
+    current().has_made_labels = True
+    return Label.objects.get(**values)
 
 
 def highest(labels: Iterable[LabelRef]) -> tuple[int, frozenset[str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from memoryhub.core.errors import Forbidden
-from memoryhub.core.models import Role
+from memoryhub.core.models import SYSTEM_TEAM, Role
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
 
@@ -55,15 +55,20 @@ def require_scope(viewer: Viewer, scope: str | None) -> None:
 
 
 def action(
-    name: str, *, roles: Iterable[Role], scope: str | None = None
+    name: str, *, roles: Iterable[Role], scope: str | None = None, in_installation: bool = False
 ) -> Callable[[Callable[Concatenate[Viewer, P], R]], Callable[Concatenate[Viewer, P], R]]:
-    """Declare an action. The wrapped function checks the permission, then runs in the viewer's transaction."""
+    """Declare an action. The wrapped function checks the permission, then runs in the viewer's transaction.
+
+    `in_installation`: it is for the installation's own team only, whatever the role.
+    """
     verb = VERBS[name] = Permission(name, frozenset(roles), scope)
 
     def declare(function: Callable[Concatenate[Viewer, P], R]) -> Callable[Concatenate[Viewer, P], R]:
         @functools.wraps(function)
         def act(viewer: Viewer, *args: P.args, **kwargs: P.kwargs) -> R:
             verb.permit(viewer)
+            if in_installation and viewer.team_slug != SYSTEM_TEAM:
+                raise Forbidden("Only the installation's administrators may do this.")
             with viewer_transaction(viewer):
                 return function(viewer, *args, **kwargs)
 

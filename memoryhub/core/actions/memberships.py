@@ -41,11 +41,7 @@ def add(
     require_bounds(granter, NOTHING, rights)
     if not name.strip() or len(name) > MOST_NAME:
         raise Invalid(f"A name has 1 to {MOST_NAME} characters.")
-    members = Membership.objects.filter(team_id=viewer.team)
-    if members.filter(actor=actor).exists():
-        raise Conflict(Code.ALREADY_EXISTS, f"{actor.username} is in this team already.")
-    if members.filter(name=name).exists():
-        raise Conflict(Code.ALREADY_EXISTS, f"The name {name!r} is taken in this team.")
+    require_new(viewer.team, actor, name, where="this team")
     if viewer.is_system:
         registry.register(viewer, words)
     member = Membership.objects.create(
@@ -97,6 +93,15 @@ def change(
     member.save(update_fields=["role", "clearance", "compartments", "is_active"])
     _record(viewer, "membership.change", member, before)
     return member
+
+
+def require_new(team: int, actor: Actor, name: str, *, where: str) -> None:
+    """Raises Conflict when the actor is in the team already, or the name is taken; `where`: the team, in words."""
+    members = Membership.objects.filter(team_id=team)
+    if members.filter(actor=actor).exists():
+        raise Conflict(Code.ALREADY_EXISTS, f"{actor.username} is in {where} already.")
+    if members.filter(name=name).exists():
+        raise Conflict(Code.ALREADY_EXISTS, f"The name {name!r} is taken in {where}.")
 
 
 def _check(kind: str, role: str, clearance: int, compartments: Iterable[str]) -> list[str]:

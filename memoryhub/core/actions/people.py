@@ -9,13 +9,12 @@ from memoryhub.core.access.delegation import NOTHING, administers_installation, 
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions import memberships
 from memoryhub.core.actions.administration import record
-from memoryhub.core.actions.teams import require_installation
 from memoryhub.core.errors import Code, Conflict, Invalid
 from memoryhub.core.models import Actor, ActorKind, Membership, PasswordOrigin, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer
 
 
-@action("person.add", roles=ADMINS)
+@action("person.add", roles=ADMINS, in_installation=True)
 def add(
     viewer: Viewer,
     *,
@@ -34,7 +33,6 @@ def add(
     person did, or is of the demo, it must be changed at the first sign-in. Raises Conflict when the user name is taken,
     Invalid for a weak password.
     """
-    require_installation(viewer)
     begin(viewer)
     if Actor.objects.filter(username=username).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"The user name {username!r} is taken.")
@@ -49,7 +47,7 @@ def add(
     return person
 
 
-@action("person.change", roles=ADMINS)
+@action("person.change", roles=ADMINS, in_installation=True)
 def change(
     viewer: Viewer,
     *,
@@ -67,7 +65,6 @@ def change(
     is kept nowhere else. Raises Invalid for one's own administration, Forbidden, and Conflict when a team's last
     administrator would be lost (core.access.delegation).
     """
-    require_installation(viewer)
     if person.kind != ActorKind.HUMAN:
         raise Invalid("Agents are changed in their team.")
     begin(viewer, also=Membership.objects.filter(actor_id=person.id, role=Role.ADMIN).values_list("team_id", flat=True))
@@ -88,7 +85,8 @@ def change(
         for member in Membership.objects.filter(actor_id=person.id, role=Role.ADMIN).select_related("team"):
             keep_last(member, NOTHING)
     if administered and not is_superuser:
-        _end_administering(viewer, person)
+        member = Membership.objects.select_related("actor").get(team_id=viewer.team, actor=person)
+        memberships.change(viewer, member=member, is_active=False)
     person.email, person.is_active, person.is_staff = email, is_active, is_staff
     person.save(update_fields=["email", "is_active", "is_staff"])
     recorded = {"active": is_active, "staff": is_staff, "superuser": is_superuser}
@@ -100,22 +98,17 @@ def change(
     return person
 
 
-@action("person.join", roles=ADMINS)
+@action("person.join", roles=ADMINS, in_installation=True)
 def join(viewer: Viewer, *, person: Actor, team: Team) -> Membership:
     """Put an account on a team's list: a reader cleared for public, not active, until its administrators change it.
 
     It gives nothing, since the viewer may have no rights in the team. Raises Invalid for an agent and for the
     installation's own team, Conflict when the person is in the team or their user name is taken there.
     """
-    require_installation(viewer)
     begin(viewer, also=[team.id])
     if person.kind != ActorKind.HUMAN or team.id == viewer.team:
         raise Invalid("People are added to teams other than the installation's own.")
-    members = Membership.objects.filter(team=team)
-    if members.filter(actor=person).exists():
-        raise Conflict(Code.ALREADY_EXISTS, f"{person.username} is in the team {team.slug} already.")
-    if members.filter(name=person.username).exists():
-        raise Conflict(Code.ALREADY_EXISTS, f"The name {person.username!r} is taken in the team {team.slug}.")
+    memberships.require_new(team.id, person, person.username, where=f"the team {team.slug}")
     member = Membership.objects.create(
         actor=person,
         team=team,
@@ -128,7 +121,7 @@ def join(viewer: Viewer, *, person: Actor, team: Team) -> Membership:
     return member
 
 
-@action("person.set_password", roles=ADMINS)
+@action("person.set_password", roles=ADMINS, in_installation=True)
 def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = PasswordOrigin.GIVEN) -> None:
     """Set a person's password, which ends their sessions.
 
@@ -136,7 +129,6 @@ def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = 
     the person has more than the viewer in any team, Invalid for a weak password and for one's own, which a page
     changes that asks for the present one (change_own_password).
     """
-    require_installation(viewer)
     if person.kind != ActorKind.HUMAN:
         raise Invalid("Only people have a password.")
     begin(viewer)
@@ -148,13 +140,12 @@ def set_password(viewer: Viewer, *, person: Actor, password: str, origin: str = 
     _record(viewer, "person.set_password", person)
 
 
-@action("person.change_own_password", roles=())
+@action("person.change_own_password", roles=(), in_installation=True)
 def change_own_password(viewer: Viewer, *, person: Actor, password: str) -> None:
     """A person's own choice, which ends their other sessions. Raises Invalid for a weak one.
 
     The page has asked for the present password. An account belongs to no team: the installation records it.
     """
-    require_installation(viewer)
     _set_password(person, password, PasswordOrigin.OWN)
     person.save(update_fields=["password", "password_origin"])
     _record(viewer, "person.change_own_password", person)
@@ -167,11 +158,6 @@ def _let_administer(viewer: Viewer, person: Actor) -> None:
         memberships.add(viewer, actor=person, name=person.username, **rights)
     else:
         memberships.change(viewer, member=member, compartments=[], is_active=True, **rights)
-
-
-def _end_administering(viewer: Viewer, person: Actor) -> None:
-    member = Membership.objects.select_related("actor").get(team_id=viewer.team, actor=person)
-    memberships.change(viewer, member=member, is_active=False)
 
 
 def _set_password(person: Actor, password: str | None, origin: str) -> None:

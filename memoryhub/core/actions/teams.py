@@ -4,27 +4,20 @@ from typing import Any
 
 from memoryhub.core.access.permissions import ADMINS, action
 from memoryhub.core.actions.administration import record
-from memoryhub.core.errors import Code, Conflict, Forbidden, Invalid
-from memoryhub.core.models import SYSTEM_TEAM, Actor, ActorKind, DecisionsChangedBy, Membership, Role, Sensitivity, Team
+from memoryhub.core.errors import Code, Conflict, Invalid
+from memoryhub.core.models import Actor, ActorKind, DecisionsChangedBy, Membership, Role, Sensitivity, Team
 from memoryhub.core.secrecy.sealing import make_team_key
 from memoryhub.core.viewers import Viewer
 
 RULES = ("name", "tell_withheld", "acknowledge_hours", "feed_days", "decisions_changed_by")
 
 
-def require_installation(viewer: Viewer) -> None:
-    """Raises Forbidden unless the viewer acts in the installation's own team."""
-    if viewer.team_slug != SYSTEM_TEAM:
-        raise Forbidden("Only the installation's administrators may do this.")
-
-
-@action("team.add", roles=ADMINS)
+@action("team.add", roles=ADMINS, in_installation=True)
 def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     """A new team with its data key; a person who adds it becomes its first administrator, cleared for all levels.
 
     Raises Conflict (already_exists) when the slug is taken, Forbidden outside the installation's team.
     """
-    require_installation(viewer)
     if Team.objects.filter(slug=slug).exists():
         raise Conflict(Code.ALREADY_EXISTS, f"A team {slug!r} exists already.")
     team = Team.objects.create(slug=slug, name=name)
@@ -43,7 +36,7 @@ def add(viewer: Viewer, *, slug: str, name: str) -> Team:
     return team
 
 
-@action("team.change", roles=ADMINS)
+@action("team.change", roles=ADMINS, in_installation=True)
 def change(
     viewer: Viewer,
     *,
@@ -59,7 +52,6 @@ def change(
     `decisions_changed_by`: which agents may supersede, revoke and judge another's decision. Raises Invalid past the
     bounds. What was there before is in the event.
     """
-    require_installation(viewer)
     was = Team.objects.select_for_update(no_key=True).values(*RULES).get(id=team.id)
     given = zip(RULES, (name, tell_withheld, acknowledge_hours, feed_days, decisions_changed_by), strict=True)
     rules = was | {rule: value for rule, value in given if value is not None}
@@ -76,25 +68,22 @@ def change(
     return team
 
 
-@action("team.add_key", roles=())
+@action("team.add_key", roles=(), in_installation=True)
 def add_key(viewer: Viewer, *, team: Team) -> None:
     """Another data key, which seals what the team writes from now on."""
-    require_installation(viewer)
     make_team_key(team.id)
     _record(viewer, "team.add_key", team)
 
 
-@action("team.erase_keys", roles=())
+@action("team.erase_keys", roles=(), in_installation=True)
 def erase_keys(viewer: Viewer, *, team: Team) -> None:
     """Record that the team's data keys are being erased, which only the owner of the database can do."""
-    require_installation(viewer)
     _record(viewer, "team.erase_keys", team)
 
 
-@action("team.rewrap_keys", roles=())
+@action("team.rewrap_keys", roles=(), in_installation=True)
 def rewrap_keys(viewer: Viewer, *, master: str) -> None:
     """Record that all data keys are being wrapped by this master key, which only the owner of the database can do."""
-    require_installation(viewer)
     record(viewer, "team.rewrap_keys", None, master=master)
 
 

@@ -175,17 +175,18 @@ def _probe() -> None:
             continue
         except Exception as error:  # the database itself is away; without this thread writes would be refused for good
             log.warning("settle_probe_failed", error=type(error).__name__)
-            _drop_connection()
-            time.sleep(AGAIN_SECONDS)
+            _pause()
     connection.close()
     with _state.lock:
         _state.since, _state.is_refusing, _state.is_stuck, _state.probe = None, False, False, None
     log.warning("standby_back")
 
 
-def _drop_connection() -> None:
+def _pause() -> None:
+    """Before another try, on another connection."""
     with suppress(Exception):
         connection.close()
+    time.sleep(AGAIN_SECONDS)
 
 
 _STATE = """
@@ -216,5 +217,4 @@ def _watch() -> None:
             _state.is_stuck = is_late and bool(statements.run(_CANCEL, patience))
         except Exception as error:  # without this thread waits would never end
             log.warning("settle_watch_failed", error=type(error).__name__)
-            _drop_connection()
-            time.sleep(AGAIN_SECONDS)
+            _pause()

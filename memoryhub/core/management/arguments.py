@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from memoryhub.core import wake
 from memoryhub.core.access.label_text import read_compartments, read_level
 from memoryhub.core.errors import HubError
-from memoryhub.core.models import SYSTEM_TEAM, Membership, Role, Sensitivity, Team
+from memoryhub.core.models import SYSTEM_TEAM, Actor, ActorKind, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer, system_viewer
 
 T = TypeVar("T")
@@ -76,6 +76,14 @@ def member_named(viewer: Viewer, name: str) -> Membership:
     if found is None:
         names = ", ".join(members.order_by("name").values_list("name", flat=True)[:20]) or "none yet"
         raise CommandError(f"There is no member {name!r} in the team {viewer.team_slug}. Members: {names}.")
+    return found
+
+
+def person_named(username: str) -> Actor:
+    """The person of this user name. Raises CommandError."""
+    found = Actor.objects.filter(username=username, kind=ActorKind.HUMAN).first()
+    if found is None:
+        raise CommandError(f"Nobody has the user name {username!r}.")
     return found
 
 

@@ -1,9 +1,9 @@
 """The kernel's tables."""
 
 from memoryhub.core.models.compartments import Compartment
-from memoryhub.core.models.labels import Label, Labelled, LabelSet, seq_of_row
-from memoryhub.core.models.ledger import AccessLog, Event, EventSeq, LedgerLife
-from memoryhub.core.models.machinery import Heartbeat, Idempotency, Outbox, TeamKey
+from memoryhub.core.models.labels import Label, Labelled, once_by_client_ref, seq_of_row
+from memoryhub.core.models.ledger import AccessLog, Event, EventSeq
+from memoryhub.core.models.machinery import Idempotency, Outbox, TeamKey
 from memoryhub.core.models.people import (
     SYSTEM_TEAM,
     Actor,
@@ -26,12 +26,9 @@ __all__ = [
     "DecisionsChangedBy",
     "Event",
     "EventSeq",
-    "Heartbeat",
     "Idempotency",
     "Label",
-    "LabelSet",
     "Labelled",
-    "LedgerLife",
     "Membership",
     "Outbox",
     "PasswordOrigin",
@@ -41,5 +38,6 @@ __all__ = [
     "SignInRecord",
     "Team",
     "TeamKey",
+    "once_by_client_ref",
     "seq_of_row",
 ]

@@ -82,6 +82,13 @@ class Labelled(models.Model):
         ]
 
 
+def once_by_client_ref(table: str) -> models.UniqueConstraint:
+    """An author uses a `client_ref` once under a label."""
+    return models.UniqueConstraint(
+        fields=["author", "label", "client_ref"], name=f"{table}_client_ref", condition=Q(client_ref__isnull=False)
+    )
+
+
 def seq_of_row() -> F:
     """The row's `seq`, for annotations and order."""
     return F("clock__seq")

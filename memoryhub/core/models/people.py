@@ -44,11 +44,6 @@ class PasswordOrigin(models.TextChoices):
     GENERATED = "generated", "made by first_run, and kept in a file"
 
 
-class ActorManager(BaseUserManager["Actor"]):
-    def get_by_natural_key(self, username: str | None) -> "Actor":
-        return self.get(username=username)
-
-
 class Actor(AbstractBaseUser):
     """A person, an agent or the system. Only people have a password and can sign in."""
 
@@ -70,7 +65,7 @@ class Actor(AbstractBaseUser):
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
     app_may = "SELECT, INSERT, UPDATE"
-    objects: ClassVar[ActorManager] = ActorManager()
+    objects = BaseUserManager["Actor"]()
 
     class Meta:
         db_table = "actor"

@@ -7,11 +7,9 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
 from django.utils.module_loading import import_string
 
 from memoryhub.core.db import durability, statements
-from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.errors import Unconfirmed, describe
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Outbox
@@ -61,7 +59,10 @@ def work_one(job_id: UUID | None = None) -> bool:
     The handler's changes and `done_at` are one transaction, so a job done twice changes things once.
     """
     try:
-        claimed = _claim(job_id)
+        # Its own COMMIT waits for the standbys: what a job was made for is durable before anything is done about it.
+        with durability.waiting():
+            statements.queue("select set_config('synchronous_commit', 'on', true)")
+            claimed = statements.run(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
     except Unconfirmed:
         return False
     if not claimed:
@@ -72,13 +73,6 @@ def work_one(job_id: UUID | None = None) -> bool:
     return True
 
 
-def _claim(job_id: UUID | None) -> Rows:
-    # Its own COMMIT waits for the standbys: what a job was made for is durable before anything is done about it.
-    with durability.waiting():
-        statements.queue("select set_config('synchronous_commit', 'on', true)")
-        return statements.run(_CLAIM, {"lease": LEASE_SECONDS, "id": job_id})
-
-
 def _work(job: Outbox) -> None:
     try:
         with viewer_transaction(system_viewer(job.team_id)):
@@ -87,12 +81,10 @@ def _work(job: Outbox) -> None:
             again_at = _handler(job.handler)(system_viewer(job.team_id), job)
             _finish(job, again_at)
     except Unconfirmed:  # not done, or done and committed here: the row tells, and the job did not fail
-        with connection.cursor() as cursor:
-            cursor.execute("update outbox set claimed_until = null where id = %s and done_at is null", [job.id])
+        statements.run("update outbox set claimed_until = null where id = %s and done_at is null", [job.id])
     except Exception as error:
         log.error("outbox_job_failed", attempts=job.attempts, **describe(error))
-        with connection.cursor() as cursor:
-            cursor.execute(_FAILED, [type(error).__name__[:200], job.id])
+        statements.run(_FAILED, [type(error).__name__[:200], job.id])
 
 
 @functools.cache
@@ -113,9 +105,8 @@ def _lock(job: Outbox) -> bool:
 
 def _finish(job: Outbox, again_at: datetime | None) -> None:
     """Mark it done; or, when the handler returned a time, due again then (a lease that was prolonged)."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "update outbox set claimed_until = null, failure = '', due_at = coalesce(%(again)s, due_at),"
-            " done_at = case when %(again)s::timestamptz is null then statement_timestamp() end where id = %(id)s",
-            {"again": again_at, "id": job.id},
-        )
+    statements.run(
+        "update outbox set claimed_until = null, failure = '', due_at = coalesce(%(again)s, due_at),"
+        " done_at = case when %(again)s::timestamptz is null then statement_timestamp() end where id = %(id)s",
+        {"again": again_at, "id": job.id},
+    )

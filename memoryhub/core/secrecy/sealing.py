@@ -7,7 +7,7 @@ under it, does not open. Nonces are random: a data key should be rotated before 
 
 import os
 import time
-from typing import Any, NamedTuple, Protocol, cast, overload
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -156,35 +156,14 @@ def text_columns(table: str, row_id: UUID, label: LabelRef, text: dict[str, Any]
 UNAVAILABLE = {"unavailable": True}
 
 
-class Texted(Protocol):
-    """A row, or the columns of one, with its free text."""
-
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def label_id(self) -> int: ...
-    @property
-    def body(self) -> Any: ...
-    @property
-    def sealed(self) -> Any: ...
-
-
-@overload
-def read_text(row: Labelled) -> dict[str, Any]: ...
-@overload
-def read_text(row: Texted, table: str) -> dict[str, Any]: ...
-def read_text(row: Texted, table: str | None = None) -> dict[str, Any]:
-    """A row's free text (`table`: where it is not a model's instance). Opening a sealed one is recorded.
+def read_text(row: Labelled) -> dict[str, Any]:
+    """A row's free text. Opening a sealed one is recorded.
 
     What does not open (moved, relabelled or damaged, or its key erased) is answered as UNAVAILABLE and logged.
     """
     if row.sealed is None:
-        # Raw statements get jsonb as text, since Django turns psycopg's own decoding off.
-        found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
-        return found
-    table = table or row._meta.db_table  # type: ignore[attr-defined]
-    assert table is not None
-    plain = open_text(table, row.id, row.label_id, bytes(row.sealed), getattr(row, "text_version", 1))
+        return cast(dict[str, Any], row.body)
+    plain = open_text(row._meta.db_table, row.id, row.label_id, bytes(row.sealed), row.text_version)
     return dict(UNAVAILABLE) if plain is None else cast(dict[str, Any], msgspec.json.decode(plain))
 
 

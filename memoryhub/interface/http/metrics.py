@@ -1,8 +1,6 @@
 """Metrics of requests: counts and times; and `/metrics` (Prometheus), which needs a token."""
 
-import functools
 import hmac
-from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +9,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from memoryhub.core.errors import MethodNotAllowed, Unauthorized
 from memoryhub.interface.http.problems import problem_response
 
-View = Callable[[HttpRequest], HttpResponse]
 REQUESTS = Counter(
     "memoryhub_http_requests_total", "Requests, by door, method and status.", ["door", "method", "status"]
 )
@@ -32,23 +29,10 @@ def observe(request: HttpRequest, status: int, seconds: float) -> None:
     SECONDS.labels(door).observe(seconds)
 
 
-def _safe(view: View) -> View:
-    """Accept only GET and HEAD; refuse other methods with a problem."""
-
-    @functools.wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            return problem_response(
-                MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET"}), request
-            )
-        return view(request)
-
-    return answer
-
-
-@_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for the holder of METRICS_TOKEN; 401 for all while it is not set."""
+    if request.method not in ("GET", "HEAD"):
+        return problem_response(MethodNotAllowed("This address accepts only GET.", headers={"Allow": "GET"}), request)
     sent = request.headers.get("Authorization", "")
     token = settings.METRICS_TOKEN
     if not token or not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from memoryhub.interface.http.shapes import parse_key, parse_task_key, parse_whe
 
 MAX_QUERY_BYTES = 8 * 1024
 MAX_WORDS = 50
+
+T = TypeVar("T")
 
 # ASCII digits only, and no sign, so that a number has one form; 18 digits stay within PostgreSQL's bigint.
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -68,13 +70,18 @@ class Params:
 
     def key(self, name: str) -> str | None:
         """A key, or the beginning of one."""
-        return self._key(name, parse_key)
+        return self._parsed(name, parse_key)
 
     def task_key(self, name: str) -> str | None:
         """The key of a task."""
-        return self._key(name, parse_task_key)
+        return self._parsed(name, parse_task_key)
 
-    def _key(self, name: str, parse: Callable[[str], str]) -> str | None:
+    def when(self, name: str) -> datetime | None:
+        """An instant: RFC 3339 with its offset; in UTC."""
+        # A plus that was not percent-encoded arrives as a space; here it can only be a plus.
+        return self._parsed(name, lambda text: parse_when(text.replace(" ", "+")))
+
+    def _parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
         value = self._values.get(name)
         try:
             return None if value is None else parse(value)
@@ -113,15 +120,6 @@ class Params:
         value = self.choice(name, ("true", "false"))
         return None if value is None else value == "true"
 
-    def when(self, name: str) -> datetime | None:
-        """An instant: RFC 3339 with its offset; in UTC."""
-        value = self._values.get(name)
-        try:
-            # A plus that was not percent-encoded arrives as a space; here it can only be a plus.
-            return None if value is None else parse_when(value.replace(" ", "+"))
-        except ValueError as error:
-            _refuse(name, Code.BAD_FORMAT, str(error))
-
     def choice(self, name: str, choices: Collection[str]) -> str | None:
         """One of `choices`."""
         value = self._values.get(name)
@@ -143,15 +141,15 @@ class Params:
             _refuse(name, Code.BAD_CHOICE, f"Each must be one of: {', '.join(choices)}.")
         return list(dict.fromkeys(words))
 
-    def label(self, name: str = "label") -> NamedLabel | None:
+    def label(self) -> NamedLabel | None:
         """A label such as `confidential+finance`; the compartments sorted. A level alone is without compartments."""
-        value = self._values.get(name)
+        value = self._values.get("label")
         if value is None:
             return None
         # A plus that was not percent-encoded arrives as a space; no label has one.
         level, *words = value.replace(" ", "+").split("+")
         if level not in LEVELS or not all(re.search(COMPARTMENT, word) for word in words):
-            _refuse(name, Code.BAD_FORMAT, "A label is a sensitivity and its compartments: confidential+finance.")
+            _refuse("label", Code.BAD_FORMAT, "A label is a sensitivity and its compartments: confidential+finance.")
         return NamedLabel(level, tuple(sorted(set(words))))
 
     def without(self, *names: str) -> list[tuple[str, str]]:

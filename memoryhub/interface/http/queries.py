@@ -3,7 +3,6 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -69,12 +68,16 @@ class LabelQuery(Query, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A field of a Query. `kind`: its type without None and annotations; `meta`: its bounds; `choices`: its values."""
+    """A field of a Query, its `attribute`. `kind`: its type without None and annotations; `choices`: its values.
+
+    `least`, `most`: the bounds of a number; `most`: the characters of a text.
+    """
 
     name: str
+    attribute: str
     kind: Any
-    hint: Any
-    meta: tuple[Meta, ...]
+    least: int
+    most: int
     choices: tuple[str, ...] | Choices | None
     default: Any
     description: str
@@ -89,20 +92,21 @@ class Parameter:
 def parameters(kind: type[Query]) -> tuple[Parameter, ...]:
     """The parameters of a query, in the order of their names."""
     hints = get_type_hints(kind, include_extras=True)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    made = [_parameter(name, hints[field.name], field.default) for name, field in fields.items()]
+    made = [_parameter(field, hints[field.name]) for field in msgspec.structs.fields(kind)]
     return tuple(sorted(made, key=lambda one: one.name))
 
 
-def _parameter(name: str, hint: Any, default: Any) -> Parameter:
-    marks = _marks(hint)
-    kind = _bare(hint)
-    metas = tuple(mark for mark in marks if isinstance(mark, Meta))
-    found = next((mark for mark in marks if isinstance(mark, Choices)), None) or _choices(kind)
-    words = [meta.description for meta in metas if meta.description]
-    if not words:
-        raise TypeError(f"?{name} has no description: see about()")
-    return Parameter(name, kind, hint, metas, found, default, words[0])
+def _parameter(field: msgspec.structs.FieldInfo, hint: Any) -> Parameter:
+    marks, kind = _marks(hint), _bare(hint)
+    metas = [mark for mark in marks if isinstance(mark, Meta)]
+    least = next((meta.ge for meta in metas if meta.ge is not None), 0)
+    mosts = [most for meta in metas for most in (meta.le, meta.max_length) if most is not None]
+    most = mosts[0] if mosts else 2**53 if kind is int else 1000
+    choices = next((mark for mark in marks if isinstance(mark, Choices)), None) or _choices(kind)
+    words = next((meta.description for meta in metas if meta.description), None)
+    if words is None:
+        raise TypeError(f"?{field.encode_name} has no description: see about()")
+    return Parameter(field.encode_name, field.name, kind, int(least), int(most), choices, field.default, words)
 
 
 def _marks(hint: Any) -> tuple[Any, ...]:
@@ -149,13 +153,8 @@ def read_query(params: Params, kind: type[Q]) -> Q:
     for parameter in parameters(kind):
         value = _read(params, parameter)
         if value is not None:
-            made[_attribute(kind, parameter.name)] = value
+            made[parameter.attribute] = value
     return kind(**made)
-
-
-@cache
-def _attribute(kind: type[Query], name: str) -> str:
-    return next(field.name for field in msgspec.structs.fields(kind) if field.encode_name == name)
 
 
 def _read(params: Params, wanted: Parameter) -> Any:
@@ -164,31 +163,18 @@ def _read(params: Params, wanted: Parameter) -> Any:
         return params.task_key(name)
     if kind is Key:
         return params.key(name)
-    if kind is When or kind is datetime:
+    if kind is When:
         return params.when(name)
     if kind is NamedLabel:
-        return params.label(name)
+        return params.label()
     if get_origin(kind) is list:
         return params.words(name, wanted.words)
     if wanted.words is not None:
         return params.choice(name, wanted.words)
-    return _PLAIN[kind](params, wanted)
-
-
-def _integer(params: Params, wanted: Parameter) -> int | None:
-    low = next((meta.ge for meta in wanted.meta if meta.ge is not None), 0)
-    high = next((meta.le for meta in wanted.meta if meta.le is not None), 2**53)
-    return params.integer(wanted.name, low=int(low), high=int(high))
-
-
-def _text(params: Params, wanted: Parameter) -> str | None:
-    longest = next((meta.max_length for meta in wanted.meta if meta.max_length is not None), 1000)
-    return params.text(wanted.name, longest=longest)
-
-
-_PLAIN: dict[Any, Callable[[Params, Parameter], Any]] = {
-    bool: lambda params, wanted: params.boolean(wanted.name),
-    float: lambda params, wanted: params.fraction(wanted.name),
-    int: _integer,
-    str: _text,
-}
+    if kind is bool:
+        return params.boolean(name)
+    if kind is float:
+        return params.fraction(name)
+    if kind is int:
+        return params.integer(name, low=wanted.least, high=wanted.most)
+    return params.text(name, longest=wanted.most)

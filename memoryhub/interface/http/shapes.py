@@ -40,7 +40,7 @@ def convert(data: object, shape: type[S], *, at: str = "") -> S:
     try:
         made = msgspec.convert(data, shape)
     except msgspec.ValidationError as error:
-        faults = _faults(data, shape, at)[:MAX_FAULTS] or [_fault(str(error), at)]
+        faults = _faults(data, shape, at)[:MAX_FAULTS] or [fault_of(error, at)]
         raise Invalid(errors=tuple(faults)) from None
     if rules:
         faults = []
@@ -190,7 +190,7 @@ def _faults(data: object, shape: type[Shape], at: str) -> list[FieldError]:
             try:
                 msgspec.convert(data[name], field.type)
             except msgspec.ValidationError as error:
-                faults.append(_fault(str(error), f"{at}/{name}", field.type))
+                faults.append(fault_of(error, f"{at}/{name}", field.type))
         elif field.required:
             faults.append(FieldError(f"{at}/{name}", Code.MISSING, "This field is missing."))
     return faults
@@ -203,18 +203,14 @@ def _unknown(name: str, shape: type[Shape], at: str) -> FieldError:
     return FieldError(pointer, Code.UNKNOWN_FIELD, "There is no such field.")
 
 
-def fault_of(error: msgspec.ValidationError, at: str = "") -> FieldError:
-    """The one fault that msgspec found in the value at this pointer, for types that are not a Shape."""
-    return _fault(str(error), at)
-
-
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _NAMED = ("Object missing required field `", "Object contains unknown field `")
 _LONGEST = 1_000  # characters of a message that are read: it may name a key or a value of any length
 
 
-def _fault(message: str, at: str, kind: Any = None) -> FieldError:
-    """A message of msgspec as a fault; `at` is the pointer to what was converted."""
+def fault_of(error: msgspec.ValidationError, at: str = "", kind: Any = None) -> FieldError:
+    """The one fault that msgspec found; `at` is the pointer to what was converted, `kind` its type."""
+    message = str(error)
     what, is_placed, path = message.rpartition(" - at `") if message.endswith("`") else (message, "", "")
     what = what if is_placed else message
     pointer = "".join(f"/{escape_pointer(name or index)}" for name, index in _STEP.findall(path[:_LONGEST].rstrip("`")))

@@ -145,18 +145,18 @@ def check_cursor(viewer: Viewer, after: int) -> Ledger:
     head = ledger.head
     floor = max(ledger.floor, ledger.at(ledger.position(head) - MAX_BEHIND))
     fork = ledger.fork_before(after)
-    if fork is not None:
-        floor = max(floor, fork)
-        why = f"of a lost history of the ledger: what came after {fork} was undone. Read"
-        refusal = f"This cursor is {why} a fresh snapshot of what you need, and resume at floor or at head."
-        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
-    if after > head and ledger.is_growing:
+    if fork is None and after > head and ledger.is_growing:
         raise Unavailable("The database is a standby, or replays a backup, and has not reached this cursor yet.")
-    if not floor <= after <= head:
-        why = "ahead of the ledger" if after > head else "too old"
-        refusal = f"This cursor is {why}: read a fresh snapshot of what you need, and resume at head."
-        raise Gone(refusal, floor=floor, head=head, life=ledger.life)
-    return replace(ledger, head=read_head(viewer))
+    if fork is None and floor <= after <= head:
+        return replace(ledger, head=read_head(viewer))
+    where = "head"
+    if fork is not None:
+        floor, where = max(floor, fork), "floor or at head"
+        why = f"of a lost history of the ledger: what came after {fork} was undone. Read"
+    else:
+        why = "ahead of the ledger: read" if after > head else "too old: read"
+    refusal = f"This cursor is {why} a fresh snapshot of what you need, and resume at {where}."
+    raise Gone(refusal, floor=floor, head=head, life=ledger.life)
 
 
 def read_events(

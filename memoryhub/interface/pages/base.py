@@ -137,15 +137,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return problem_response(refused, request)
 
 
-def refuse(request: HttpRequest, exc: BaseException) -> HttpResponse:
+def refuse(request: HttpRequest, exception: BaseException) -> HttpResponse:
     """Any exception as a page, or as a problem for clients that want JSON."""
-    problem = answer(exc, request)  # which also logs it where needed
+    problem = answer(exception, request)  # which also logs it where needed
     if wants_json(request) or "Authorization" in request.headers:
         return problem
-    return _error_page(request, error_of(exc))
-
-
-def _error_page(request: HttpRequest, error: HubError) -> HttpResponse:
+    error = error_of(exception)
     context = {
         "detail": error.detail,
         "status": error.status,
@@ -170,19 +167,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return refuse(request, Forbidden("The form is too old, or not from this page. Go back, load it again, and repeat."))
 
 
-def bad_request(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """handler400"""
-    return refuse(request, exception)
-
-
-def permission_denied(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """handler403"""
-    return refuse(request, exception)
-
-
-def not_found(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """handler404"""
-    return refuse(request, exception)
+# handler400, handler403 and handler404.
+bad_request = permission_denied = not_found = refuse
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

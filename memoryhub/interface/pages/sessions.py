@@ -19,13 +19,11 @@ def memberships_of(actor: Actor | AnonymousUser) -> list[Membership]:
     return sorted(members, key=lambda member: (member.team.slug == SYSTEM_TEAM, member.team.name, member.team_id))
 
 
-def session_viewer(request: HttpRequest, members: list[Membership] | None = None) -> Viewer | None:
+def session_viewer(request: HttpRequest, members: list[Membership]) -> Viewer | None:
     """The viewer of the session's active team, else of the person's first, which becomes active; None without any.
 
-    `members`: the result of memberships_of(), where it is known already.
+    `members`: the result of memberships_of().
     """
-    if members is None:
-        members = memberships_of(request.user)
     wanted = request.session.get(TEAM_KEY)
     chosen = next((member for member in members if member.team_id == wanted), members[0] if members else None)
     if chosen is not None and chosen.team_id != wanted:

@@ -16,14 +16,10 @@ class Templates(DjangoTemplates):
     """The engine, for TEMPLATES."""
 
     def from_string(self, template_code: str) -> "Rendered":
-        return Rendered(self.engine.from_string(template_code), self)
+        return Rendered(super().from_string(template_code).template, self)
 
     def get_template(self, template_name: str) -> "Rendered":
-        try:
-            return Rendered(self.engine.get_template(template_name), self)
-        except TemplateDoesNotExist as error:
-            reraise(error, self)
-            raise
+        return Rendered(super().get_template(template_name).template, self)
 
 
 class Rendered(Template):

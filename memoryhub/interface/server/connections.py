@@ -167,13 +167,11 @@ class Connections:
             one.expire()
         for one, (before, since, until) in list(self._unsent.items()):
             size = one.transport.get_write_buffer_size()
-            if size < before:
+            is_stuck = size >= before and now - since > settings.SEND_SECONDS
+            if is_stuck or now > until:
+                self._cut(one, "unread")
+            elif size < before:
                 self._unsent[one] = size, now, until
-            elif now - since > settings.SEND_SECONDS:
-                self._cut(one, "unread")
-                continue
-            if now > until:
-                self._cut(one, "unread")
 
 
 def most_connections() -> int:

@@ -6,18 +6,16 @@ second, so that a request pays for no timer.
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import uuid4
 
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from memoryhub.core.errors import HeadersTooLarge, HubError, Invalid, RateLimited, TooSlow, Unavailable, UriTooLong
 from memoryhub.interface.http.addresses import is_proxy, neighbourhood
 from memoryhub.interface.server.connections import CUT, connections
-
-if TYPE_CHECKING:
-    from memoryhub.core.errors import HubError
 
 MAX_LINES = 200  # of headers: each line costs more than its bytes
 MAX_PIPELINED = 16  # requests that wait behind the one that is served
@@ -33,25 +31,16 @@ DROP_SECONDS = 0.01  # per piece of at most 256 kB that any of them sends: a flo
 MAX_REFUSED = 64  # concurrent refusals of connections without a place; more are just closed
 
 
-class _Lingering:
+class _Lingering(set[asyncio.Transport]):
     """The connections whose remaining input is read and dropped."""
-
-    def __init__(self) -> None:
-        self._all: set[asyncio.Transport] = set()
-
-    def add(self, one: asyncio.Transport) -> None:
-        self._all.add(one)
-
-    def discard(self, one: asyncio.Transport) -> None:
-        self._all.discard(one)
 
     def drop(self, one: asyncio.Transport) -> None:
         """A piece arrived: pause before the next."""
         one.pause_reading()
-        asyncio.get_running_loop().call_later(DROP_SECONDS * len(self._all), self._go_on, one)
+        asyncio.get_running_loop().call_later(DROP_SECONDS * len(self), self._go_on, one)
 
     def _go_on(self, one: asyncio.Transport) -> None:
-        if one in self._all and not one.is_closing():
+        if one in self and not one.is_closing():
             one.resume_reading()
 
 
@@ -67,11 +56,40 @@ class _Out:
         self.write, self.is_closing, self.close = wire.transport.write, wire.transport.is_closing, wire.close
 
 
-class Wire(HttpToolsProtocol):
-    """One connection. KEEP_ALIVE_SECONDS replaces uvicorn's own keep-alive timer."""
+class _Counted(asyncio.Protocol):
+    """A connection that `connections` counts and watches."""
 
+    transport: asyncio.Transport
     neighbour: str | None = None
     deadline = inf
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, from either side."""
+        connections.forget(self)
+        _lingering.discard(self.transport)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        connections.stalled(self)
+
+    def resume_writing(self) -> None:
+        """The client keeps up again."""
+        super().resume_writing()
+        connections.flowing(self)
+
+    def expire(self) -> None:
+        """Never due for a WebSocket: pings detect a dead peer."""
+
+    def give_way(self) -> None:
+        """Close immediately."""
+        self.transport.abort()
+
+
+class Wire(_Counted, HttpToolsProtocol):
+    """One connection. KEEP_ALIVE_SECONDS replaces uvicorn's own keep-alive timer."""
+
     _refused = 0  # of the class: connections that are being refused for want of a place
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -95,8 +113,6 @@ class Wire(HttpToolsProtocol):
         self.deadline = self.loop.time() + settings.HEADER_SECONDS
         if connections.admit(self):
             return
-        from memoryhub.core.errors import Unavailable
-
         CUT.labels("no_place").inc()
         if Wire._refused >= MAX_REFUSED:
             transport.abort()
@@ -111,8 +127,6 @@ class Wire(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended, from either side."""
-        connections.forget(self)
-        _lingering.discard(self.transport)
         super().connection_lost(exc)
         self._let_go()
         if self._gone is not None and not self._gone.done():
@@ -132,23 +146,11 @@ class Wire(HttpToolsProtocol):
         if self._lingers is not None or self.transport.is_closing():
             self.transport.abort()
         elif self._is_in_head or not self._is_resting:
-            from memoryhub.core.errors import TooSlow
-
             CUT.labels("slow_head").inc()
             self._refuse(TooSlow(f"The head of a request must arrive within {settings.HEADER_SECONDS} seconds."))
         else:
             self.give_way()
             self.deadline = self.loop.time() + LINGER_SECONDS
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        connections.stalled(self)
-
-    def resume_writing(self) -> None:
-        """The client keeps up again."""
-        super().resume_writing()
-        connections.flowing(self)
 
     def close(self) -> None:
         """Close once all is sent; where the request still arrives, its rest is dropped first."""
@@ -215,8 +217,6 @@ class Wire(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete: the application bounds what follows."""
         if len(self.pipeline) >= MAX_PIPELINED:
-            from memoryhub.core.errors import RateLimited
-
             self._stop(RateLimited(f"At most {MAX_PIPELINED} requests may wait on one connection."))
         self._is_in_head = False
         self.deadline = inf
@@ -240,19 +240,15 @@ class Wire(HttpToolsProtocol):
         self._pieces += 1
         self._body += len(body)
         if self._pieces > FREE_PIECES + self._body // PIECE_BYTES:
-            from memoryhub.core.errors import Invalid
-
             self._stop(Invalid("The body arrives in too many tiny pieces."))
         super().on_body(body)
 
-    def _stop(self, error: "HubError") -> None:
+    def _stop(self, error: HubError) -> None:
         """Stop the parser, from one of its callbacks."""
         self._error = error
         raise ValueError
 
-    def _too_long(self) -> "HubError":
-        from memoryhub.core.errors import HeadersTooLarge, UriTooLong
-
+    def _too_long(self) -> HubError:
         if len(self.url) > settings.HEADER_BYTES:
             return UriTooLong(f"The address may have at most {settings.HEADER_BYTES} bytes.")
         words = f"The headers may have at most {settings.HEADER_BYTES} bytes and {MAX_LINES} lines."
@@ -280,13 +276,10 @@ class Wire(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP (400), or is too long (414, 431), and close the connection."""
-        # The server imports this module before it sets up Django, which the problems need.
-        from memoryhub.core.errors import Invalid
-
         wrong = Invalid("This is not a valid HTTP request: its method, address or a header is malformed.")
         self._refuse(self._error or wrong)
 
-    def _refuse(self, error: "HubError") -> None:
+    def _refuse(self, error: HubError) -> None:
         """Refuse what arrives with a problem, in its turn, and close."""
         self._is_over = True
         running = self.cycle is not None and not self.cycle.response_complete
@@ -301,7 +294,8 @@ class Wire(HttpToolsProtocol):
             self.cycle.message_event.set()
         self._respond(error)
 
-    def _respond(self, error: "HubError") -> None:
+    def _respond(self, error: HubError) -> None:
+        # The server imports this module before it sets up Django, which the problems need.
         from memoryhub.interface.http.problems import problem
 
         request_id = uuid4().hex
@@ -318,11 +312,9 @@ class Wire(HttpToolsProtocol):
         self._let_go()
 
 
-class WireSocket(WebSocketsSansIOProtocol):
+class WireSocket(_Counted, WebSocketsSansIOProtocol):
     """A WebSocket's connection: it counts as one, and a client that reads nothing, not even pongs, is disconnected."""
 
-    neighbour: str | None = None
-    deadline = inf
     _lingers = False  # what still arrives is dropped
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -340,22 +332,6 @@ class WireSocket(WebSocketsSansIOProtocol):
             connections.wake(self)
         elif self.close_sent:
             connections.rest(self, fresh=True)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended, from either side."""
-        connections.forget(self)
-        _lingering.discard(self.transport)
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The client does not keep up."""
-        super().pause_writing()
-        connections.stalled(self)
-
-    def resume_writing(self) -> None:
-        """The client keeps up again."""
-        super().resume_writing()
-        connections.flowing(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless the connection is over."""
@@ -382,13 +358,6 @@ class WireSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         super().handle_cont(event)
-
-    def expire(self) -> None:
-        """Never due: pings detect a dead peer."""
-
-    def give_way(self) -> None:
-        """Close immediately."""
-        self.transport.abort()
 
 
 def neighbour_of(client: tuple[str, int] | None) -> str | None:

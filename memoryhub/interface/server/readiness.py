@@ -6,10 +6,9 @@ nothing. A dependency that takes longer than PATIENCE_SECONDS is reported as `no
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
 
 import redis
 import structlog
@@ -23,10 +22,8 @@ from memoryhub.interface.http.json import dump
 from memoryhub.interface.http.metrics import count
 from memoryhub.interface.http.problems import problem
 from memoryhub.interface.http.request_ids import request_id_from
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from memoryhub.interface.server.bridge import Receive, Send
+from memoryhub.interface.server.heads import Scope
 
 log = structlog.get_logger(__name__)
 

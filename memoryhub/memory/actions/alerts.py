@@ -14,7 +14,7 @@ from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
 from memoryhub.memory.actions.leases import now
-from memoryhub.memory.actions.rows import columns_of, insert, label_for, repeated, task_of, text_of
+from memoryhub.memory.actions.rows import label_for, repeated, store, task_of
 from memoryhub.memory.schemas.alerts import MAX_RECIPIENTS, Alert, NewAlert
 from memoryhub.memory.selectors import alerts as selectors
 
@@ -39,34 +39,22 @@ def send(viewer: Viewer, *, to: Sequence[Membership], item: NewAlert, leave_out:
     if item.expires_at is not None and item.expires_at <= now():
         raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is in the past."),))
     recipients = _recipients(viewer, label, to, leave_out)
-    row_id, event_id, task_id = new_id(), new_id(), task.id if task else None
-    row = columns_of(
+    row_id = store(
         viewer,
+        "alert.send",
         Alert,
         label,
         item,
-        text_of(Alert, item),
-        row_id=row_id,
-        event_id=event_id,
-        task_id=task_id,
+        task_id=task.id if task else None,
+        data={"severity": item.severity, "recipients": len(recipients)},
+        event_recipients=[viewer.membership, *recipients],
         recipients=recipients,
     )
-    if not insert(models.Alert, row):
+    if row_id is None:
         known = repeated(viewer, models.Alert, label, item.client_ref)
         assert known is not None, "nothing removes it meanwhile"
         return known, False
     queue(_DELIVER, {"id": row_id, "recipients": recipients})
-    events.append(
-        viewer,
-        "alert.send",
-        label=label.id,
-        row_type="alert",
-        row_id=row_id,
-        task_id=task_id,
-        recipients=[viewer.membership, *recipients],
-        data={"severity": item.severity, "recipients": len(recipients)},
-        event_id=event_id,
-    )
     return row_id, True
 
 

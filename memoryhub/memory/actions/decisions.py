@@ -4,25 +4,23 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET
-
 from memoryhub.core.access.clearance import find, visible_to
 from memoryhub.core.access.labels import LabelRef, ensure_label, highest, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, FieldError, Forbidden, Invalid, NotFound, Unavailable
-from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
 from memoryhub.core.models import DecisionsChangedBy, Team
-from memoryhub.core.secrecy.sealing import read_text, text_columns
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
 from memoryhub.memory.actions.learnings import add_outcome
 from memoryhub.memory.actions.leases import hold_task
-from memoryhub.memory.actions.rows import columns_of, insert, label_for, repeated, task_of, text_of
+from memoryhub.memory.actions.rows import label_for, repeated, set_text, store, task_of
 from memoryhub.memory.models import DecisionStatus
 from memoryhub.memory.schemas.decisions import Decision, NewDecision, Replacement
+from memoryhub.memory.selectors.memories import only
 from memoryhub.memory.selectors.tasks import TaskRef, refs_by_id
 
 
@@ -53,49 +51,26 @@ def _insert(
     viewer: Viewer, verb: str, label: LabelRef, task_id: UUID, item: Replacement, old: models.Decision | None = None
 ) -> UUID | None:
     """Store a decision with its event; None when its `action_key` or `client_ref` is taken. `old`: the one replaced."""
-    row_id, event_id = new_id(), new_id()
     action_key = item.action_key or (old.action_key if old else None)
-    row = columns_of(
+    data = {"action_key": action_key} if action_key else {}
+    if old:
+        data["supersedes"] = str(old.id)
+    return store(
         viewer,
+        verb,
         Decision,
         label,
         item,
-        text_of(Decision, item),
-        row_id=row_id,
-        event_id=event_id,
         task_id=task_id,
+        data=data,
         status=DecisionStatus.ACTIVE.value,
         action_key=action_key,
         supersedes=old.id if old else None,
     )
-    if not insert(models.Decision, row):
-        return None
-    data = {"action_key": action_key} if action_key else {}
-    if old:
-        data["supersedes"] = str(old.id)
-    _record(viewer, verb, label.id, row_id, task_id, data, event_id)
-    return row_id
 
 
-def _record(
-    viewer: Viewer,
-    verb: str,
-    label: int,
-    row_id: UUID,
-    task_id: UUID,
-    data: dict[str, Any] | None = None,
-    event_id: UUID | None = None,
-) -> None:
-    events.append(
-        viewer,
-        verb,
-        label=label,
-        row_type="decision",
-        row_id=row_id,
-        task_id=task_id,
-        data=data,
-        event_id=event_id,
-    )
+def _record(viewer: Viewer, verb: str, row: models.Decision, **data: Any) -> None:
+    events.append(viewer, verb, label=row.label_id, row_type="decision", row_id=row.id, task_id=row.task_id, data=data)
 
 
 @action("decision.supersede", roles=AGENTS | DESK, scope="memory:write")
@@ -132,7 +107,7 @@ def supersede(viewer: Viewer, *, decision_id: UUID, item: Replacement) -> tuple[
             raise Conflict(Code.CONFLICT, "A concurrent request used this client_ref first; repeat this one.")
         raise _taken(viewer, item.action_key or old.action_key)
     if old.label_id != label.id:
-        _record(viewer, "decision.superseded", old.label_id, old.id, task.id)
+        _record(viewer, "decision.superseded", old)
     return row_id, True
 
 
@@ -150,9 +125,9 @@ def revoke(viewer: Viewer, *, decision_id: UUID, reason: str, token: int | None 
         raise _not_active(row)
     _refuse_others(viewer, row)
     row.status = DecisionStatus.REVOKED
-    _set_text(row, {**_text(row), "revoke_reason": reason})
+    set_text(row, {**_text(row), "revoke_reason": reason})
     row.save(update_fields=["status", "body", "sealed", "text_version"])
-    _record(viewer, "decision.revoke", row.label_id, row.id, row.task_id)
+    _record(viewer, "decision.revoke", row)
     return row.id
 
 
@@ -171,19 +146,16 @@ def outcome(viewer: Viewer, *, decision_id: UUID, outcome: str, note: str = "") 
         current().depends_on_event = row.clock_id
         return row.id
     row.outcome = outcome
-    _set_text(row, {**text, "outcome_note": note})
+    set_text(row, {**text, "outcome_note": note})
     row.save(update_fields=["outcome", "body", "sealed", "text_version"])
-    _record(viewer, "decision.outcome", row.label_id, row.id, row.task_id, {"outcome": outcome})
+    _record(viewer, "decision.outcome", row, outcome=outcome)
     add_outcome(viewer, row, _metadata(viewer, row))
     return row.id
 
 
 def _task(viewer: Viewer, row: models.Decision) -> TaskRef:
     """The decision's task. Raises NotFound when the task is hidden."""
-    found = refs_by_id(viewer, [row.task_id]).get(row.task_id)
-    if found is None:
-        raise NotFound()
-    return found
+    return only(list(refs_by_id(viewer, [row.task_id]).values()))
 
 
 def _lock(viewer: Viewer, decision_id: UUID) -> models.Decision:
@@ -225,21 +197,13 @@ def _text(row: models.Decision) -> dict[str, Any]:
     return text
 
 
-def _set_text(row: models.Decision, text: dict[str, Any]) -> None:
-    """Replace the decision's text, sealed where its label requires it."""
-    row.text_version += 1
-    columns = text_columns("decision", row.id, label_by_id(row.label_id), text, row.text_version)
-    row.body, row.sealed = columns["body"], columns["sealed"]
-
-
 def _metadata(viewer: Viewer, row: models.Decision) -> dict[str, Any]:
     """The metadata of the decision's task; empty unless the decision's label dominates the task's."""
     label = label_by_id(row.label_id)
     task = visible_to(viewer, models.Task.objects.filter(id=row.task_id)).first()
     if task is None or not label.dominates(label_by_id(task.label_id)):
         return {}
-    found: dict[str, Any] = read_text(task).get("metadata", {})
-    return found
+    return dict(read_text(task).get("metadata", {}))
 
 
 _REPLACED = """
@@ -275,7 +239,7 @@ def _bases(viewer: Viewer, based_on: Sequence[UUID]) -> list[LabelRef]:
 
 def _label(viewer: Viewer, task: TaskRef, low: Sequence[LabelRef], item: Replacement) -> LabelRef:
     """The label that `item` names, else the least that dominates the task's and `low`, those of what it rests on."""
-    if item.sensitivity is UNSET and item.compartments is UNSET:
+    if not item.names_label:
         return ensure_label(viewer, *highest([label_by_id(task.label_id), *low]))
     label = label_for(viewer, item, task)
     if low:

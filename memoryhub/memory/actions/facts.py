@@ -122,14 +122,10 @@ def _compare(found: _Locked, seen: Seen | None) -> None:
         raise Stale(newest, seen)
 
 
-def _has_label(item: NewFact) -> bool:
-    return item.sensitivity is not UNSET or item.compartments is not UNSET
-
-
 def _same_label(viewer: Viewer, found: _Locked, item: NewFact, task: TaskRef | None) -> LabelRef:
     """The row's label, which a change keeps. Raises Invalid when `item` names another."""
     held = label_by_id(found.label_id)
-    if _has_label(item) and label_for(viewer, item, task) != held:
+    if item.names_label and label_for(viewer, item, task) != held:
         place = "/sensitivity" if item.sensitivity is not UNSET else "/compartments"
         text = f"This fact's label is {held}; a change keeps it. Create a twin with If-None-Match: *."
         raise Invalid(errors=(FieldError(place, Code.BAD_CHOICE, text),))
@@ -140,16 +136,14 @@ def _place(
     viewer: Viewer, rows: list[_Locked], item: NewFact, task: TaskRef | None, label: str | None
 ) -> tuple[_Locked | None, LabelRef]:
     """Where a new fact goes: the existing row, if any, and the label."""
-    has_label = _has_label(item)
-    if label is not None and not has_label:
+    if label is not None and not item.names_label:
         level, *words = label.split("+")
-        has_label = True
         item = msgspec.structs.replace(item, sensitivity=level, compartments=words)
     target = label_for(viewer, item, task)
     if label is not None and str(target) != label:
         raise Invalid(errors=(FieldError("?label", Code.BAD_CHOICE, f"The body names another label: {target}."),))
     live = [row for row in rows if row.is_live]
-    if live and not has_label:
+    if live and not item.names_label:
         return dominating_row(live, None), target
     return next((row for row in rows if row.label_id == target.id), None), target
 

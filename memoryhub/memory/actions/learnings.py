@@ -1,6 +1,5 @@
 """Learnings: log one, and make one of a decision's outcome."""
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -8,13 +7,12 @@ from memoryhub.core.access.labels import LabelRef, label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Unavailable
-from memoryhub.core.ids import new_id
 from memoryhub.core.ledger import events
 from memoryhub.core.secrecy.blind_index import blind
-from memoryhub.core.secrecy.sealing import read_text, text_columns
+from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models, similarity
-from memoryhub.memory.actions.rows import columns_of, insert, label_for, rest_on, task_of, text_of
+from memoryhub.memory.actions.rows import label_for, rest_on, set_text, store, task_of, text_of
 from memoryhub.memory.schemas.learnings import Learning, NewLearning
 
 _EXISTING = """
@@ -49,51 +47,23 @@ def add(
     viewer: Viewer, label: LabelRef, item: NewLearning, *, task_id: UUID | None = None, source: UUID | None = None
 ) -> tuple[UUID, bool]:
     """Store a learning, its keys and its event, once per `source` and `client_ref`; its id, and whether it is new."""
-    row_id, event_id = new_id(), new_id()
-    text = text_of(Learning, item)
-    row = columns_of(
-        viewer,
-        Learning,
-        label,
-        item,
-        text,
-        row_id=row_id,
-        event_id=event_id,
-        task_id=task_id,
-        source=source,
-    )
-    if not insert(models.Learning, row):
+    data = {"signal_type": item.signal_type, **({"source": str(source)} if source else {})}
+    row_id = store(viewer, "learning.log", Learning, label, item, task_id=task_id, data=data, source=source)
+    if row_id is None:
         params = {"source": source, "author": viewer.membership, "label": label.id, "client_ref": item.client_ref}
         found = rest_on(run(_EXISTING, params))
         assert found is not None, "nothing removes it meanwhile"
         return found, False
-    _put_keys(_ADD_KEYS, row_id, label, text)
-    data = {"signal_type": item.signal_type, **({"source": str(source)} if source else {})}
-    events.append(
-        viewer,
-        "learning.log",
-        label=label.id,
-        row_type="learning",
-        row_id=row_id,
-        task_id=task_id,
-        data=data,
-        event_id=event_id,
-    )
+    _put_keys(_ADD_KEYS, row_id, label, text_of(Learning, item))
     return row_id, True
 
 
 def _put_keys(statement: str, row_id: UUID, label: LabelRef, text: dict[str, Any]) -> None:
     found = similarity.features(text.get("context") or {}, text.get("details"))
-    queue(statement, {"label": label.id, "id": row_id, "tokens": _tokens(label, found)})
-
-
-def _tokens(label: LabelRef, found: Iterable[str]) -> list[int]:
-    if not label.is_sealed:
-        return similarity.plain(found)
-    tokens = blind(label.team, found)
+    tokens = blind(label.team, found) if label.is_sealed else similarity.plain(found)
     if tokens is None:
         raise Unavailable("Confidential content cannot be indexed now.", retry_after=60)
-    return tokens
+    queue(statement, {"label": label.id, "id": row_id, "tokens": tokens})
 
 
 def add_outcome(viewer: Viewer, decision: models.Decision, metadata: dict[str, Any]) -> None:
@@ -120,9 +90,7 @@ def _change(viewer: Viewer, row_id: UUID, signal: str, text: dict[str, Any]) -> 
     before = read_text(row)
     if "unavailable" not in before:  # else its keys are unknown and stay; what they find, compare() rejects
         _put_keys(_DROP_KEYS, row_id, label, before)
-    row.text_version += 1
-    columns = text_columns("learning", row_id, label, text, row.text_version)
-    row.body, row.sealed = columns["body"], columns["sealed"]
+    set_text(row, text)
     row.signal_type, row.author_id = signal, viewer.membership
     row.save(update_fields=["text_version", "body", "sealed", "signal_type", "author"])
     _put_keys(_ADD_KEYS, row_id, label, text)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
@@ -20,7 +19,8 @@ from memoryhub.core.ledger.lives import NOW, TOKEN_BITS
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.tasks import lock, record, refuse_human_owned, save, set_text
+from memoryhub.memory.actions.rows import set_text
+from memoryhub.memory.actions.tasks import holding, lock, record, refuse_human_owned, save
 from memoryhub.memory.models import OVER, Task, TaskStatus
 from memoryhub.memory.schemas.tasks import PERSONS
 from memoryhub.memory.selectors.tasks import TaskRef
@@ -28,9 +28,7 @@ from memoryhub.memory.selectors.tasks import TaskRef
 
 def now() -> datetime:
     """The database's clock at this moment, after any wait for a lock (not the transaction's start)."""
-    with connection.cursor() as cursor:
-        cursor.execute("select clock_timestamp()")
-        found: datetime = cursor.fetchone()[0]
+    found: datetime = run("select clock_timestamp()")[0][0]
     return found
 
 
@@ -95,12 +93,7 @@ def _refuse_claim(viewer: Viewer, task_id: UUID) -> None:
     if task.status in OVER:
         raise Conflict(Code.WRONG_STATE, f"A task that is {task.status} cannot be claimed.", state=task.status)
     if not task.human_owned and task.lease_expires_at and task.lease_expires_at > now():
-        raise Conflict(
-            Code.LEASE_HELD,
-            "This task has a live lease.",
-            held_by=task.holder.name if task.holder else None,
-            lease_expires_at=task.lease_expires_at,
-        )
+        raise Conflict(Code.LEASE_HELD, "This task has a live lease.", **holding(task))
 
 
 # For the rest of the transaction. The label is tested twice (VISIBLE, row-level security), which the planner takes for

@@ -18,11 +18,10 @@ from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
-from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
 from memoryhub.memory.actions.leases import hold_task, now
-from memoryhub.memory.actions.rows import columns_of, insert_many, label_for, task_of, text_of
+from memoryhub.memory.actions.rows import columns_of, insert_many, label_for, rest_on, task_of, text_of
 from memoryhub.memory.schemas.observations import NewObservation, Observation
 from memoryhub.memory.selectors.tasks import TaskRef, refs_by_key
 
@@ -95,7 +94,9 @@ def log_batch(viewer: Viewer, *, items: Sequence[NewObservation]) -> list[Logged
 
 
 def _checked(viewer: Viewer, item: NewObservation, task: TaskRef | None, at: datetime | None) -> _Row:
-    _refuse_expired(item, at)
+    # Stored, it would never be visible, not even in its own answer.
+    if at is not None and item.expires_at is not None and item.expires_at <= at:
+        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is in the past."),))
     if item.token is not None and task is None:
         raise Invalid(errors=(FieldError("/task", Code.MISSING, "A token belongs to a task: name the task."),))
     return _Row(item, task, label_for(viewer, item, task))
@@ -117,12 +118,6 @@ def _held(viewer: Viewer, row: _Row) -> Logged | None:
 def _clock(items: Sequence[NewObservation]) -> datetime | None:
     """The database's clock, by which expiries are judged; None when nothing expires."""
     return now() if any(item.expires_at for item in items) else None
-
-
-def _refuse_expired(item: NewObservation, at: datetime | None) -> None:
-    # Stored, it would never be visible, not even in its own answer.
-    if at is not None and item.expires_at is not None and item.expires_at <= at:
-        raise Invalid(errors=(FieldError("/expires_at", Code.OUT_OF_RANGE, "This expiry is in the past."),))
 
 
 def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
@@ -225,7 +220,5 @@ def _unique(viewer: Viewer, row: _Row) -> dict[str, Any]:
 
 def _existing(viewer: Viewer, row: _Row) -> Logged | None:
     """The unexpired row that conflicts."""
-    for found, event_id in run(_EXISTING, _unique(viewer, row)):
-        current().depends_on_event = event_id
-        return Logged(found, created=False)
-    return None
+    found = rest_on(run(_EXISTING, _unique(viewer, row)))
+    return None if found is None else Logged(found, created=False)

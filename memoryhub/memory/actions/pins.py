@@ -5,11 +5,10 @@ from uuid import UUID
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import run
-from memoryhub.core.errors import NotFound
 from memoryhub.core.ledger import events
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.selectors.memories import LIVE
+from memoryhub.memory.selectors.memories import LIVE, only
 
 _SET = f"""
 with before as (
@@ -37,9 +36,7 @@ def unpin(viewer: Viewer, *, observation_id: UUID) -> None:
 
 def _set(viewer: Viewer, verb: str, observation_id: UUID, *, pinned: bool) -> None:
     found = run(_SET, {**label_params(viewer), "id": observation_id, "pinned": pinned})
-    if not found:
-        raise NotFound()
-    ((event_id, label_id, task_id, audience, changed),) = found
+    event_id, label_id, task_id, audience, changed = only(found)
     if not changed:
         current().depends_on_event = event_id
         return

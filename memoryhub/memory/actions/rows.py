@@ -1,4 +1,4 @@
-"""Storing a row of any kind: its label, its columns, its INSERT."""
+"""Storing a row of any kind: its label, its columns, its INSERT, its event; and replacing its text."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from django.db.models import JSONField
 from msgspec import UnsetType
 from psycopg.types.json import Jsonb
 
@@ -16,6 +15,8 @@ from memoryhub.core.access.labels import LabelRef, ensure_label, label_by_id
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import not_found_at
 from memoryhub.core.fields import NewRow
+from memoryhub.core.ids import new_id
+from memoryhub.core.ledger import events
 from memoryhub.core.models import Labelled, Sensitivity
 from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.transactions import current
@@ -68,7 +69,7 @@ def columns_of(
     viewer: Viewer,
     schema: type[Row],
     label: LabelRef,
-    new: msgspec.Struct | None,
+    new: msgspec.Struct,
     text: dict[str, Any],
     *,
     row_id: UUID,
@@ -89,7 +90,7 @@ def columns_of(
     row.update(text_columns(model._meta.db_table, row_id, label, text, text_version))
     if "text_version" in column_types(model):
         row["text_version"] = text_version
-    for name in _plain(model, type(new)) if new is not None else ():
+    for name in _plain(model, type(new)):
         row[name] = getattr(new, name)
     row.update(more)
     return row
@@ -114,26 +115,48 @@ def column_types(model: type[Labelled]) -> dict[str, str]:
 
 def insert(model: type[Labelled], row: dict[str, Any]) -> bool:
     """Store a row; False when it conflicts with another (by its `client_ref`, for example)."""
-    return bool(run(*insertion(model, row)))
+    params = {name: _adapted(model, name, value) for name, value in row.items()}
+    return bool(run(_insert_one(model, tuple(row)), params))
 
 
-def insertion(model: type[Labelled], row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The statement that stores a row and returns its id, and its parameters."""
-    return _insert_one(model, tuple(row)), {name: _adapted(model, name, value) for name, value in row.items()}
+def store(
+    viewer: Viewer,
+    verb: str,
+    schema: type[Row],
+    label: LabelRef,
+    new: NewRow,
+    *,
+    task_id: UUID | None,
+    data: dict[str, Any] | None = None,
+    event_recipients: Sequence[UUID] | None = None,
+    **more: Any,
+) -> UUID | None:
+    """Store a new row with its event, which has `data` and may be for some members only; `more`: further columns.
+
+    Returns the row's id; None, without an event, when it conflicts with another.
+    """
+    row_id = new_id()
+    ids: dict[str, Any] = {"row_id": row_id, "event_id": new_id(), "task_id": task_id}
+    if not insert(schema.model, columns_of(viewer, schema, label, new, text_of(schema, new), **ids, **more)):
+        return None
+    row_type = schema.model._meta.db_table
+    events.append(viewer, verb, label=label.id, row_type=row_type, recipients=event_recipients, data=data, **ids)
+    return row_id
+
+
+def set_text(row: Labelled, text: dict[str, Any]) -> None:
+    """Replace a row's free text, sealed where its label requires it."""
+    row.text_version += 1
+    columns = text_columns(row._meta.db_table, row.id, label_by_id(row.label_id), text, row.text_version)
+    row.body, row.sealed = columns["body"], columns["sealed"]
 
 
 def _adapted(model: type[Labelled], name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name in json_columns(model):
+    if column_types(model)[name] == "jsonb":
         return Jsonb(value)
     return value.value if isinstance(value, Enum) else value
-
-
-@cache
-def json_columns(model: type[Labelled]) -> frozenset[str]:
-    """The columns that hold JSON."""
-    return frozenset(str(field.column) for field in model._meta.concrete_fields if isinstance(field, JSONField))
 
 
 @cache

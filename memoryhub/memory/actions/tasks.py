@@ -7,7 +7,6 @@ from django.db import IntegrityError, transaction
 from msgspec import UNSET
 
 from memoryhub.core.access.clearance import visible_to
-from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import AGENTS, DESK, action
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import Code, Conflict, PreconditionFailed
@@ -16,7 +15,7 @@ from memoryhub.core.ledger import events
 from memoryhub.core.secrecy.sealing import read_text, text_columns
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.rows import label_for, text_of
+from memoryhub.memory.actions.rows import label_for, set_text, text_of
 from memoryhub.memory.models import OVER, Task, TaskStatus
 from memoryhub.memory.schemas import tasks as schemas
 from memoryhub.memory.schemas.tasks import PERSONS, NewTask, TaskChange
@@ -32,9 +31,8 @@ def create(viewer: Viewer, *, item: NewTask) -> tuple[Task, bool]:
     clearance, Conflict (ambiguous_key).
     """
     key, client_ref = item.key, item.client_ref
-    explicit = item.sensitivity is not UNSET or item.compartments is not UNSET
     label = label_for(viewer, item, None)
-    twins = [] if explicit else list(visible_to(viewer, Task.objects.filter(key=key)))
+    twins = [] if item.names_label else list(visible_to(viewer, Task.objects.filter(key=key)))
     if twins:
         return _existing(dominating_row(twins, None))
     task = Task(id=new_id(), team_id=viewer.team, label_id=label.id, sensitivity=label.sensitivity, key=key)
@@ -111,19 +109,12 @@ def lock(viewer: Viewer, task_id: UUID) -> Task:
 def refuse_human_owned(viewer: Viewer, task: Task) -> None:
     """Raise Conflict (human_owned) for an agent while a person has the locked task."""
     if task.human_owned and viewer.is_agent and run(f"select from task where id = %s and {PERSONS}", [task.id]):
-        raise Conflict(
-            Code.HUMAN_OWNED,
-            "A person has taken this task over.",
-            held_by=task.holder.name if task.holder else None,
-            lease_expires_at=task.lease_expires_at,
-        )
+        raise Conflict(Code.HUMAN_OWNED, "A person has taken this task over.", **holding(task))
 
 
-def set_text(task: Task, text: dict[str, Any]) -> None:
-    """Replace the task's text, sealed where its label requires it."""
-    task.text_version += 1
-    columns = text_columns("task", task.id, label_by_id(task.label_id), text, task.text_version)
-    task.body, task.sealed = columns["body"], columns["sealed"]
+def holding(task: Task) -> dict[str, Any]:
+    """Who holds a task, and until when, as a refusal shows it."""
+    return {"held_by": task.holder.name if task.holder else None, "lease_expires_at": task.lease_expires_at}
 
 
 def save(task: Task) -> None:

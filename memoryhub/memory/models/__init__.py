@@ -3,45 +3,23 @@
 import pkgutil
 from importlib import import_module
 
-from memoryhub.memory.models.alerts import Alert, AlertRecipient, Severity
+from memoryhub.memory.models.alerts import Alert, Severity
 from memoryhub.memory.models.decisions import Decision, DecisionStatus, Outcome
 from memoryhub.memory.models.facts import Fact, FactVersion
-from memoryhub.memory.models.learnings import Learning, LearningKey, Signal
+from memoryhub.memory.models.learnings import Learning, Signal
 from memoryhub.memory.models.observations import Observation
-from memoryhub.memory.models.search import (
-    SearchCell,
-    SearchDoc,
-    SearchForm,
-    SearchShelf,
-    SearchState,
-    SearchTerm,
-    SearchVector,
-    SearchVectorDue,
-    SearchVectorState,
-)
 from memoryhub.memory.models.tasks import OVER, Task, TaskStatus
 
 __all__ = [
     "OVER",
     "Alert",
-    "AlertRecipient",
     "Decision",
     "DecisionStatus",
     "Fact",
     "FactVersion",
     "Learning",
-    "LearningKey",
     "Observation",
     "Outcome",
-    "SearchCell",
-    "SearchDoc",
-    "SearchForm",
-    "SearchShelf",
-    "SearchState",
-    "SearchTerm",
-    "SearchVector",
-    "SearchVectorDue",
-    "SearchVectorState",
     "Severity",
     "Signal",
     "Task",

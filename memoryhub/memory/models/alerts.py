@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from memoryhub.core.models import Labelled, Membership
+from memoryhub.core.models import Labelled, Membership, once_by_client_ref
 from memoryhub.memory.models.tasks import Task
 
 
@@ -28,14 +28,9 @@ class Alert(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "alert"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="alert_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("alert"),
             models.CheckConstraint(name="alert_has_recipients", condition=~Q(recipients=[])),
         ]
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["author", "-id"], name="alert_of_author")]

@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from memoryhub.core.models import Labelled
+from memoryhub.core.models import Labelled, once_by_client_ref
 from memoryhub.memory.models.tasks import Task
 
 
@@ -38,7 +38,6 @@ class Decision(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "decision"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             # Across labels on purpose: a double refund is worse than the hint that somebody has decided.
@@ -47,11 +46,7 @@ class Decision(Labelled):
                 name="decision_action_key",
                 condition=Q(action_key__isnull=False, status="active"),
             ),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="decision_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("decision"),
             models.UniqueConstraint(
                 fields=["supersedes"], name="decision_supersedes", condition=Q(supersedes__isnull=False)
             ),

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import F, Q
 
-from memoryhub.core.models import EventSeq, Labelled
+from memoryhub.core.models import EventSeq, Labelled, once_by_client_ref
 from memoryhub.memory.models.tasks import Task
 
 
@@ -54,7 +54,6 @@ class Fact(Versioned):
 
     class Meta(Versioned.Meta):
         db_table = "fact"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Versioned.Meta.constraints,
             # The label is part of the key, so that a hidden fact can never collide with a visible one.
@@ -83,15 +82,10 @@ class FactVersion(Versioned):
 
     class Meta(Versioned.Meta):
         db_table = "fact_version"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Versioned.Meta.constraints,
             models.UniqueConstraint(fields=["fact", "version"], name="fact_version_once"),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="fact_version_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("fact_version"),
         ]
         indexes: ClassVar[list[models.Index]] = [
             # Which facts a task ever had, for the package of its escalation.

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
-from memoryhub.core.models import Label, Labelled
+from memoryhub.core.models import Label, Labelled, once_by_client_ref
 from memoryhub.memory.models.tasks import Task
 
 
@@ -28,15 +28,10 @@ class Learning(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "learning"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             models.UniqueConstraint(fields=["source"], name="learning_source", condition=Q(source__isnull=False)),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="learning_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("learning"),
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["task", "-id"], name="learning_of_task", condition=Q(task__isnull=False)),

@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from memoryhub.core.models import Labelled
+from memoryhub.core.models import Labelled, once_by_client_ref
 from memoryhub.memory.models.tasks import Task
 
 
@@ -30,18 +30,13 @@ class Observation(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "observation"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             models.CheckConstraint(
                 name="observation_importance_range",
                 condition=Q(importance__isnull=True) | Q(importance__gte=0, importance__lte=1),
             ),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"],
-                name="observation_client_ref",
-                condition=Q(client_ref__isnull=False),
-            ),
+            once_by_client_ref("observation"),
             models.UniqueConstraint(
                 fields=["author", "label", "task", "digest"],
                 name="observation_content",

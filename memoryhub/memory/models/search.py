@@ -1,7 +1,4 @@
-"""The search index: derived from the memory's rows, written in the background, rebuilt by `reindex_search` (ADR 7).
-
-The migration makes all tables, with their keys and indexes.
-"""
+"""The search index: derived from the memory's rows, written in the background, rebuilt by `reindex_search` (ADR 7)."""
 
 from typing import ClassVar
 
@@ -12,7 +9,15 @@ from django.db import models
 from memoryhub.core.models import Label, Membership, Team
 
 
-class SearchShelf(models.Model):
+class IndexTable(models.Model):
+    """A table that the migration makes, with its keys and indexes."""
+
+    class Meta:
+        abstract = True
+        managed = False
+
+
+class SearchShelf(IndexTable):
     """Rows that the same readers may see: those of one label, or one author's private rows of it.
 
     Statistics are kept per shelf. A reader's ranking uses their sums over the shelves that the reader may see.
@@ -22,12 +27,11 @@ class SearchShelf(models.Model):
     label = models.ForeignKey(Label, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     audience = models.ForeignKey(Membership, null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_shelf"
-        managed = False
 
 
-class SearchCell(models.Model):
+class SearchCell(IndexTable):
     """A run of rows that were added to a shelf one after another. The words of a row are indexed under its cell.
 
     So the newest rows that have a word, however common, are found without reading older ones.
@@ -39,12 +43,11 @@ class SearchCell(models.Model):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_cell"
-        managed = False
 
 
-class SearchDoc(models.Model):
+class SearchDoc(IndexTable):
     """One row of the memory as it is searched. `words`: its terms, each prefixed with its cell's number."""
 
     row_id = models.UUIDField(primary_key=True)
@@ -57,12 +60,11 @@ class SearchDoc(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_doc"
-        managed = False
 
 
-class SearchTerm(models.Model):
+class SearchTerm(IndexTable):
     """The number of rows that have a term: of a shelf, and of each cell that has it (the oldest cell first)."""
 
     shelf = models.OneToOneField(SearchShelf, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -71,24 +73,22 @@ class SearchTerm(models.Model):
     cells: ClassVar = ArrayField(models.IntegerField())
     counts: ClassVar = ArrayField(models.IntegerField())
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_term"
-        managed = False
 
 
-class SearchForm(models.Model):
+class SearchForm(IndexTable):
     """A word as it was written, where its term (its stem) differs: for searching by parts of words."""
 
     shelf = models.OneToOneField(SearchShelf, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     form = models.TextField()
     term = models.TextField()
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_form"
-        managed = False
 
 
-class SearchVector(models.Model):
+class SearchVector(IndexTable):
     """The embedding of a row by one model, in `vector`, a column that only raw SQL reads.
 
     The table exists where the server has pgvector.
@@ -99,12 +99,11 @@ class SearchVector(models.Model):
     cell = models.ForeignKey(SearchCell, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     model = models.TextField()
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_vector"
-        managed = False
 
 
-class SearchVectorDue(models.Model):
+class SearchVectorDue(IndexTable):
     """A row without a vector yet. `claim`: of the worker that has it, until `after`; `tries`: refusals so far."""
 
     row = models.OneToOneField(SearchDoc, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -113,12 +112,11 @@ class SearchVectorDue(models.Model):
     after = models.DateTimeField()
     claim = models.UUIDField(null=True)
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_vector_due"
-        managed = False
 
 
-class SearchVectorState(models.Model):
+class SearchVectorState(IndexTable):
     """A team whose rows are embedded: by which model, the failures in a row, and the end of the backoff."""
 
     team = models.OneToOneField(Team, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
@@ -126,17 +124,15 @@ class SearchVectorState(models.Model):
     failures = models.IntegerField()
     resume_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_vector_state"
-        managed = False
 
 
-class SearchState(models.Model):
+class SearchState(IndexTable):
     """How far the index has followed the team's ledger."""
 
     team = models.OneToOneField(Team, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     seq = models.BigIntegerField()
 
-    class Meta:
+    class Meta(IndexTable.Meta):
         db_table = "search_state"
-        managed = False

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
-from memoryhub.core.models import Labelled, Membership
+from memoryhub.core.models import Labelled, Membership, once_by_client_ref
 
 
 class TaskStatus(models.TextChoices):
@@ -43,14 +43,11 @@ class Task(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "task"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             # The label is part of the key, so that a hidden task can never collide with a visible one.
             models.UniqueConstraint(fields=["team", "label", "key"], name="task_key"),
-            models.UniqueConstraint(
-                fields=["author", "label", "client_ref"], name="task_client_ref", condition=Q(client_ref__isnull=False)
-            ),
+            once_by_client_ref("task"),
             models.CheckConstraint(
                 name="task_human_owner_is_known", condition=Q(human_owned=False) | Q(holder__isnull=False)
             ),

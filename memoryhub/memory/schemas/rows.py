@@ -156,6 +156,11 @@ def select(schema: type[Row], *, change: str | None = None, **named: str) -> str
     )
 
 
+def copied(row: Row, schema: type[R], **more: Any) -> R:
+    """The members of a row as another schema, whose further members are `more`."""
+    return schema(**{name: getattr(row, name) for name in schema.__struct_fields__ if name not in more}, **more)
+
+
 class Stored(Generic[R]):
     """A row as it was read: its answer, whose text is opened only when it is shown, and what opening it takes.
 

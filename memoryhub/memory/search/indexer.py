@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from django.db import connection
-
 from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
@@ -44,9 +42,7 @@ select seq, id, row_type, row_id, count from (
 
 def behind() -> list[int]:
     """The teams whose ledger is ahead of their index."""
-    with connection.cursor() as cursor:
-        cursor.execute("select search_behind()")
-        return [team for (team,) in cursor.fetchall()]
+    return [team for (team,) in run("select search_behind()")]
 
 
 def catch_up(team: int) -> None:
@@ -150,7 +146,7 @@ def replace(viewer: Viewer, found: Iterable[Source], gone: Iterable[UUID] = ()) 
     for doc in sorted(docs, key=lambda doc: doc.source.id):
         by_shelf[doc.source.label_id, doc.source.audience].append(doc)
     for (label, audience), members in by_shelf.items():
-        shelf = _shelf(viewer.team, label, audience)
+        ((shelf,),) = run(_SHELF, {"team": viewer.team, "label": label, "audience": audience})
         for cell, part in _cells(shelf, members):
             _insert(shelf, cell, part)
 
@@ -163,11 +159,6 @@ with known as (select id from search_shelf where team_id = %(team)s::int and lab
               returning id)
 select id from known union all select id from made
 """
-
-
-def _shelf(team: int, label: int, audience: UUID | None) -> int:
-    ((shelf,),) = run(_SHELF, {"team": team, "label": label, "audience": audience})
-    return int(shelf)
 
 
 _NEWEST = """

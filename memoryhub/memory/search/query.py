@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
 MAX_WORDS = 32  # of a query that are searched for; more do not improve the ranking
-_PIECE = re.compile(r'(?:(?<!\S)(-))?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
+_PIECE = re.compile(r'(?:(?<!\S)-)?"([^"]*)"?|(?:(?<!\S)-(?=\w))?[^\s"]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +46,22 @@ def read(query: str) -> ParsedQuery:
     """Parse a query. Any string is valid: what has no meaning is ignored."""
     parsed = ParsedQuery()
     for piece in _PIECE.finditer(query):
-        minus, quoted = piece[1], piece[2]
-        if quoted is not None:
-            phrase = Phrase(quoted.strip(), tuple(_apart(quoted)))
-            if phrase.run:
-                (parsed.without if minus else parsed.phrases).append(phrase)
-        elif piece[0].startswith("-") and not quoted:
-            left_out = tuple(_apart(piece[0][1:]))
-            if left_out:
-                parsed.without.append(Phrase(piece[0][1:], left_out))
-        else:
+        is_excluded = piece[0].startswith("-")
+        if piece[1] is None and not is_excluded:
             parsed.words += _words(piece[0])
+            continue
+        text = piece[0][1:] if piece[1] is None else piece[1]
+        phrase = Phrase(text.strip(), tuple(_apart(text)))
+        if phrase.run:
+            (parsed.without if is_excluded else parsed.phrases).append(phrase)
     parsed.words = list({word.text: word for word in parsed.words}.values())
     return parsed
 
 
 def meant(query: str) -> str:
     """The query for a search by meaning: its words as they were typed, without quotes and without exclusions."""
-    found = [piece for piece in _PIECE.finditer(query) if not (piece[1] or piece[0].startswith("-"))]
-    return " ".join(said for piece in found if (said := (piece[0] if piece[2] is None else piece[2]).strip()))
+    found = [piece for piece in _PIECE.finditer(query) if not piece[0].startswith("-")]
+    return " ".join(said for piece in found if (said := (piece[0] if piece[1] is None else piece[1]).strip()))
 
 
 def _apart(text: str) -> Iterator[Token]:

@@ -16,7 +16,7 @@ from memoryhub.memory.search import terms
 from memoryhub.memory.search.fetch_plan import Cell, Group, Look, Needs, any_of, plan
 from memoryhub.memory.search.query import MAX_WORDS, ParsedQuery, Phrase, Word
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.terms import PLACE, blinded, quoted
+from memoryhub.memory.search.terms import PLACE, blinded, quoted, term_of
 from memoryhub.memory.search.tokenizer import TermKind
 
 MODES = ("hybrid", "text", "substring")
@@ -81,8 +81,10 @@ def find(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, *, mode: st
     """The best rows, at most `limit`, by BM25 (S. Robertson and H. Zaragoza, 2009); ties: the newest first."""
     index = look_up(viewer, asked, filters)
     groups = _groups(index, asked, mode)
+    ranked = list(groups)
     needs = needs_of(index, asked, filters)
-    ranked = groups + [group for phrase in asked.phrases for group in _words_of(index, phrase)]
+    for phrase in asked.phrases:
+        ranked += [index.group(phrase.shown, [name]) for name, _ in _steps(index, phrase)]
     ranked = list({group.query: group for group in ranked if group.cells}.values())
     if not ranked or needs is None:
         return []
@@ -99,11 +101,11 @@ def needs_of(index: Index, asked: ParsedQuery, filters: SearchFilters) -> Needs 
     phrases = [group for phrase in asked.phrases if (group := _phrase(index, phrase))]
     if not all(group.cells for group in phrases):
         return None
-    return Needs(
-        required=[*phrases, *_required(index, filters)],
-        excluded=[*_without(index, asked), *_excluded(index, filters)],
-        suffice=bool(phrases),
-    )
+    excluded = [group for phrase in asked.without if (group := _phrase(index, phrase, is_wanted=False))]
+    if filters.exclude_own:
+        excluded.append(index.group("", [terms.by_author(index.viewer.membership)]))
+    required = [*phrases, *(index.group("", names) for names in _narrowing(filters))]
+    return Needs(required, excluded, suffice=bool(phrases))
 
 
 _CELLS = f"""
@@ -138,7 +140,8 @@ def look_up(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters) -> Index
         index.hashes = {word: blinded(value) for word, value in zip(words, hashes or (), strict=bool(hashes))}
     when = {"since": filters.since, "until": filters.until}
     cells = queue(_CELLS, label_params(viewer) | {"own": viewer.membership} | when)
-    _count(index, index.terms(words) + _filter_terms(viewer, filters))
+    narrowing = [name for names in _narrowing(filters) for name in names]
+    _count(index, [*index.terms(words), *narrowing, terms.by_author(viewer.membership)])
     index.cells = [Cell(*row) for row in cells.rows()]
     return index
 
@@ -155,7 +158,7 @@ def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
     groups: list[Group] = []
     missing: list[Word] = []
     for word in asked.words:
-        if _name(index, word.text, word.kind) is None:
+        if term_of(word, index.stem) is None:
             continue
         found = [] if mode == "substring" else _whole(index, word)
         groups += found
@@ -167,15 +170,10 @@ def _groups(index: Index, asked: ParsedQuery, mode: str) -> list[Group]:
     return sorted(once, key=lambda group: (group.docs, group.query))[:MAX_WORDS]
 
 
-def _name(index: Index, text: str, kind: TermKind) -> str | None:
-    """The term of a word; None for a stop word."""
-    return index.stem[text] if kind is TermKind.WORD else text
-
-
 def _whole(index: Index, word: Word) -> list[Group]:
     """The word itself, or its parts where the index does not have it."""
     for tokens in ([word], word.parts):
-        names = [name for token in tokens if (name := _name(index, token.text, token.kind))]
+        names = [name for token in tokens if (name := term_of(token, index.stem))]
         groups = [group for name in names if (group := index.group(word.shown, [name])).cells]
         if groups:
             return groups
@@ -206,12 +204,8 @@ def _forms(part: str, *, anywhere: bool) -> list[str]:
 
 def _steps(index: Index, phrase: Phrase) -> list[tuple[str, int]]:
     """A phrase's terms with their positions, without stop words."""
-    named = [(_name(index, token.text, token.kind), token.position) for token in phrase.run]
+    named = [(term_of(token, index.stem), token.position) for token in phrase.run]
     return [(name, position) for name, position in named if name]
-
-
-def _without(index: Index, asked: ParsedQuery) -> list[Group]:
-    return [group for phrase in asked.without if (group := _phrase(index, phrase, is_wanted=False))]
 
 
 def _phrase(index: Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | None:
@@ -231,14 +225,6 @@ def _phrase(index: Index, phrase: Phrase, *, is_wanted: bool = True) -> Group | 
     return Group(phrase.shown, f"({query})", cells=cells)
 
 
-def _words_of(index: Index, phrase: Phrase) -> list[Group]:
-    return [index.group(phrase.shown, [name]) for name, _ in _steps(index, phrase)]
-
-
-def _filter_terms(viewer: Viewer, filters: SearchFilters) -> list[str]:
-    return [*(name for names in _narrowing(filters) for name in names), terms.by_author(viewer.membership)]
-
-
 def _narrowing(filters: SearchFilters) -> list[list[str]]:
     """The terms of each filter; a row must have any one of each."""
     made = [[terms.by_type(kind) for kind in filters.types]]
@@ -249,14 +235,6 @@ def _narrowing(filters: SearchFilters) -> list[list[str]]:
     if filters.min_importance is not None:
         made.append([terms.by_importance(tenth) for tenth in range(int(filters.min_importance * 10), 11)])
     return [names for names in made if names]
-
-
-def _required(index: Index, filters: SearchFilters) -> list[Group]:
-    return [index.group("", names) for names in _narrowing(filters)]
-
-
-def _excluded(index: Index, filters: SearchFilters) -> list[Group]:
-    return [index.group("", [terms.by_author(index.viewer.membership)])] if filters.exclude_own else []
 
 
 def cells_within(index: Index) -> list[Cell]:

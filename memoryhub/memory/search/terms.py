@@ -1,13 +1,14 @@
 """A row's terms: those of its words, and those by which it can be filtered."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
 from uuid import UUID
 
 from memoryhub.core.secrecy.blind_index import blind
+from memoryhub.memory.search.query import Word
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
@@ -56,28 +57,23 @@ class Doc:
 def quoted(cell: int | str, term: str) -> str:
     """A term of a cell as a lexeme of a tsvector or tsquery."""
     safe = term.replace("\\", "\\\\").replace("'", "''")
-    return f"'{cell if isinstance(cell, str) else prefix(cell)}{safe}'"
+    return f"'{cell if isinstance(cell, str) else f'{cell:x}:'}{safe}'"
 
 
-def prefix(cell: int) -> str:
-    """The prefix of a term of this cell."""
-    return f"{cell:x}:"
-
-
-def term_of(token: Token, stem: dict[str, str | None]) -> str | None:
-    """A token's term; None for a stop word."""
-    return stem[token.text] if token.kind is TermKind.WORD else token.text
+def term_of(word: Token | Word, stem: dict[str, str | None]) -> str | None:
+    """The term of a word of a row or a query; None for a stop word."""
+    return stem[word.text] if word.kind is TermKind.WORD else word.text
 
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
     """The terms of each row. Of a sealed row they are keyed hashes of its words, without positions (core.secrecy)."""
-    found = [(source, list(_counted(source.text))) for source in sources]
+    found = [(source, list(takewhile(_is_placed, tokens(source.text)))) for source in sources]
     stem = stems({token.text for _, run in found for token in run if token.kind is TermKind.WORD})
     return [_doc(team, source, run, stem) for source, run in found]
 
 
-def _counted(text: str) -> Iterator[Token]:
-    return takewhile(lambda token: token.position <= MAX_POSITION, tokens(text))
+def _is_placed(token: Token) -> bool:
+    return token.position <= MAX_POSITION
 
 
 def _doc(team: int, source: Source, run: list[Token], stem: dict[str, str | None]) -> Doc:

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
 
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.ids import new_id
@@ -42,17 +41,13 @@ def are_made() -> bool:
     """Whether the tables of vectors exist, for which the server needs pgvector."""
     global _made
     if not _made:
-        with connection.cursor() as cursor:
-            cursor.execute("select to_regclass('search_vector') is not null")
-            _made = bool(cursor.fetchone()[0])
+        ((_made,),) = run("select to_regclass('search_vector') is not null")
     return _made
 
 
 def behind() -> list[int]:
     """The teams that have something to send."""
-    with connection.cursor() as cursor:
-        cursor.execute("select search_vectors_behind(%s)", [settings.EMBEDDINGS_MODEL])
-        return [team for (team,) in cursor.fetchall()]
+    return [team for (team,) in run("select search_vectors_behind(%s)", [settings.EMBEDDINGS_MODEL])]
 
 
 _STATE = "select failures from search_vector_state where team_id = %(team)s::int and model = %(model)s::text"

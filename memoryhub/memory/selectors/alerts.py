@@ -1,6 +1,6 @@
 """Reading alerts: those sent to a member, those that a member has sent, and their receipts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,10 +8,10 @@ from uuid import UUID
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
 from memoryhub.core.db.statements import run
-from memoryhub.core.errors import NotFound
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.alerts import Alert, PushedAlert, Receipt
-from memoryhub.memory.schemas.rows import Stored, select
+from memoryhub.memory.schemas.rows import Stored, copied, select
+from memoryhub.memory.selectors.memories import narrowed, only
 
 STATES = ("open", "acknowledged", "all")
 
@@ -23,7 +23,7 @@ class AlertFilters:
     state: str = "open"
     sent: bool = False
     severity: str | None = None
-    ids: Sequence[UUID] | None = None
+    ids: list[UUID] | None = None
 
 
 class StoredAlert(Stored[Alert]):
@@ -46,19 +46,9 @@ class StoredAlert(Stored[Alert]):
 
     def show_pushed(self) -> PushedAlert:
         """For a stream, whose bytes are shared: without its task, and without sealed text."""
-        shown = self.show_closed() if self.sealed is not None else self.show()
-        insight = None if self.sealed is not None else shown.insight
-        return PushedAlert(
-            shown.id,
-            shown.seq,
-            shown.sensitivity,
-            shown.compartments,
-            shown.author,
-            shown.created_at,
-            insight,
-            shown.severity,
-            shown.expires_at,
-        )
+        if self.sealed is not None:
+            return copied(self.show_closed(), PushedAlert, insight=None)
+        return copied(self.show(), PushedAlert)
 
 
 _IS_SENT = "r.author_id = %(own)s::uuid"
@@ -74,6 +64,7 @@ _STATES = {
     "acknowledged": "x.member_id = %(own)s::uuid and x.acknowledged_at is not null",
     "all": "x.member_id = %(own)s::uuid",
 }
+_CONDITIONS = {"severity": "r.severity = %(severity)s::varchar", "ids": "r.id = any (%(ids)s::uuid[])"}
 
 
 def alerts(
@@ -90,10 +81,7 @@ def alerts(
 def find_alert(viewer: Viewer, alert_id: UUID) -> StoredAlert:
     """An alert that was sent to the viewer, or by them. Raises NotFound."""
     where = [f"(r.author_id = %(own)s::uuid or (x.id is not null and {_LIVES}))"]
-    rows = _rows(viewer, AlertFilters(ids=[alert_id]), where, None, False, 1)
-    if not rows:
-        raise NotFound()
-    return rows[0]
+    return only(_rows(viewer, AlertFilters(ids=[alert_id]), where, None, False, 1))
 
 
 def to_push(viewer: Viewer, ids: Collection[UUID]) -> dict[UUID, StoredAlert]:
@@ -130,12 +118,8 @@ def _rows(
 ) -> Fitted[StoredAlert]:
     params: dict[str, Any] = label_params(viewer)
     params |= {"own": viewer.membership, "limit": limit, "most_bytes": most_bytes}
-    if filters.severity is not None:
-        where.append("r.severity = %(severity)s::varchar")
-        params["severity"] = filters.severity
-    if filters.ids is not None:
-        where.append("r.id = any (%(ids)s::uuid[])")
-        params["ids"] = list(filters.ids)
+    conditions, given = narrowed(filters, _CONDITIONS)
+    where, params = [*where, *conditions], params | given
     if position is not None:
         where.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
         params["position"] = position

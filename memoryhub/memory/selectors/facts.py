@@ -18,8 +18,8 @@ from memoryhub.core.errors import Conflict, NotFound
 from memoryhub.core.transactions import Question, current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.facts import Fact, FactVersion
-from memoryhub.memory.schemas.rows import Stored, select
-from memoryhub.memory.selectors.memories import only
+from memoryhub.memory.schemas.rows import Stored, copied, select
+from memoryhub.memory.selectors.memories import narrowed, only
 from memoryhub.memory.selectors.tasks import dominating_row
 
 MOST_IN_A_PACKAGE = 200
@@ -51,9 +51,7 @@ class StoredFact(Stored[Fact]):
 
     def show_version(self) -> FactVersion:
         """As the history shows it."""
-        shown = self.show()
-        names = [name for name in FactVersion.__struct_fields__ if name != "deleted"]
-        return FactVersion(deleted=self.deleted, **{name: getattr(shown, name) for name in names})
+        return copied(self.show(), FactVersion, deleted=self.deleted)
 
 
 def _columns(fact: str, key: str, changed_at: str) -> str:
@@ -110,6 +108,15 @@ class FactFilters:
     prefix: str | None = None
     task: UUID | None = None
     valid_at: datetime | None = None
+
+
+_CONDITIONS = {
+    # No key has a character beyond `~`. A range, since `_` is a wildcard in a pattern.
+    "prefix": "r.key >= %(prefix)s::varchar and r.key < %(prefix)s::varchar || chr(127)",
+    "task": "r.task_id = %(task)s::uuid",
+    "valid_at": "coalesce(r.valid_from <= %(valid_at)s::timestamptz, true)"
+    " and coalesce(r.valid_to > %(valid_at)s::timestamptz, true)",
+}
 
 
 def by_key(viewer: Viewer, key: str, label: str | None = None) -> StoredFact:
@@ -180,21 +187,10 @@ def page(
 
     Reads up to about `most_bytes`.
     """
-    where = [_FACT_IS_MINE, "not r.deleted", "(r.expires_at is null or r.expires_at > statement_timestamp())"]
-    params = label_params(viewer) | {"limit": limit}
-    if filters.prefix is not None:
-        # No key has a character beyond `~`. A range, since `_` is a wildcard in a pattern.
-        where.append("r.key >= %(prefix)s::varchar and r.key < %(prefix)s::varchar || chr(127)")
-        params["prefix"] = filters.prefix
-    if filters.task is not None:
-        where.append("r.task_id = %(task)s::uuid")
-        params["task"] = filters.task
-    if filters.valid_at is not None:
-        where.append(
-            "coalesce(r.valid_from <= %(valid_at)s::timestamptz, true)"
-            " and coalesce(r.valid_to > %(valid_at)s::timestamptz, true)"
-        )
-        params["valid_at"] = filters.valid_at
+    conditions, given = narrowed(filters, _CONDITIONS)
+    is_live = "not r.deleted and (r.expires_at is null or r.expires_at > statement_timestamp())"
+    where = [_FACT_IS_MINE, is_live, *conditions]
+    params = label_params(viewer) | {"limit": limit} | given
     if position is not None:
         where.append(f"(r.key, r.id) {'<' if backwards else '>'} (%(key)s::varchar, %(id)s::uuid)")
         params["key"], params["id"] = position

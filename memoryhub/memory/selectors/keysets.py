@@ -12,7 +12,7 @@ from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.statements import run
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.rows import SEQ, Row, Stored
-from memoryhub.memory.selectors.memories import MemoryFilters, expires, live
+from memoryhub.memory.selectors.memories import MemoryFilters, unexpired
 
 _NARROWING = {
     "words": "r.body::text ilike %(words)s",
@@ -60,8 +60,7 @@ def page_of_ids(
     }
     seq = SEQ.replace("r.event_id", f"r.{schema.clock}")
     conditions = [condition.format(seq=seq) for name, condition in _NARROWING.items() if params[name] is not None]
-    if expires(schema):
-        conditions.append(live(filters))
+    conditions += unexpired(schema, filters)
     where = " and ".join(["r.task_id = %(task)s::uuid", "r.team_id = %(team)s::int", f"r.{VISIBLE}", *conditions])
     table = schema.model._meta.db_table
     statement = f"select r.id from {table} r where {where} order by r.task_id desc, r.id desc limit %(limit)s::int"

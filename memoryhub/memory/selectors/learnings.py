@@ -26,7 +26,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.memory import similarity
 from memoryhub.memory.models import Signal
 from memoryhub.memory.schemas.learnings import ContextMatch, Learning, RelevantLearning
-from memoryhub.memory.schemas.rows import CLOCK, Stored
+from memoryhub.memory.schemas.rows import CLOCK, Stored, copied
 from memoryhub.memory.selectors.memories import columns
 
 _NEWEST = 200  # learnings of one label that are read for one feature
@@ -50,9 +50,7 @@ class Relevant:
 
     def show(self) -> RelevantLearning:
         """The learning with why it is relevant."""
-        shown = self.row.show()
-        members = {name: getattr(shown, name) for name in Learning.__struct_fields__}
-        return RelevantLearning(relevance=self.relevance, matched=list(self.matched), **members)
+        return copied(self.row.show(), RelevantLearning, relevance=self.relevance, matched=list(self.matched))
 
 
 # Those of the visible labels that have learnings at all: a loose index scan.
@@ -102,22 +100,6 @@ def relevant(
     types.
     """
     query = similarity.ask(context, text)
-    found = _candidates(viewer, query, exclude_own, signals, limit + _SPARE, most_bytes)
-    at = datetime.now(UTC)
-    ranked = [_compare(query, row, at) for row in found]
-    ranked = [one for one in ranked if one.matched]
-    ranked.sort(key=lambda one: (one.relevance, one.row.id), reverse=True)
-    return ranked[:limit]
-
-
-def _candidates(
-    viewer: Viewer,
-    query: similarity.MatchQuery,
-    exclude_own: bool,
-    signals: Sequence[str] | None,
-    limit: int,
-    most_bytes: int,
-) -> list[Stored[Learning]]:
     masks = similarity.masks(query)
     labels = [label_by_id(label) for label in sorted(current().labels)]
     if not masks or not labels:
@@ -141,10 +123,15 @@ def _candidates(
         "signals": list(signals) if signals else None,
         "newest": _NEWEST,
         "best": _BEST,
-        "limit": limit,
+        "limit": limit + _SPARE,
         "most_bytes": most_bytes,
     }
-    return fit(run(_FIND, params), most_bytes, partial(Stored, Learning))
+    found = fit(run(_FIND, params), most_bytes, partial(Stored, Learning))
+    at = datetime.now(UTC)
+    ranked = [_compare(query, row, at) for row in found]
+    ranked = [one for one in ranked if one.matched]
+    ranked.sort(key=lambda one: (one.relevance, one.row.id), reverse=True)
+    return ranked[:limit]
 
 
 def _compare(query: similarity.MatchQuery, row: Stored[Learning], at: datetime) -> Relevant:
@@ -173,6 +160,6 @@ def _relevance(query: similarity.MatchQuery, exact: int, partial: int, words: in
 def _text(row: Stored[Learning]) -> dict[str, Any]:
     """The text, for comparison only: a read is recorded when a learning is shown."""
     if row.sealed is None:
-        found: dict[str, Any] = msgspec.json.decode(row.body) if isinstance(row.body, str) else row.body
+        found: dict[str, Any] = msgspec.json.decode(row.body)
         return found
     return unseal("learning", row.id, row.label_id, bytes(row.sealed), row.text_version)

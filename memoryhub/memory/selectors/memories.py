@@ -5,18 +5,15 @@ several times what the database takes to answer it (docs/performance.md, P2). Bo
 security below.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection
-
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
-from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotFound
 from memoryhub.core.transactions import Question
@@ -24,6 +21,7 @@ from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.rows import TASK_KEY, Row, Stored, clock, select
 
 R = TypeVar("R", bound=Row)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -71,14 +69,11 @@ def columns(schema: type[Row]) -> str:
 LIVE = "(r.expires_at is null or r.expires_at > statement_timestamp() or r.pinned)"
 
 
-def expires(schema: type[Row]) -> bool:
-    """Whether rows of this kind expire unless they are pinned."""
-    return "pinned" in schema.__struct_fields__
-
-
-def live(filters: MemoryFilters) -> str:
-    """The condition on expiry for an observation `r`, which may have the parameter `alive_at`."""
-    return LIVE if filters.alive_at is None else LIVE.replace("statement_timestamp()", "%(alive_at)s::timestamptz")
+def unexpired(schema: type[Row], filters: MemoryFilters) -> list[str]:
+    """The condition on expiry, with the parameter `alive_at`; none for a kind whose rows do not expire."""
+    if "pinned" not in schema.__struct_fields__:
+        return []
+    return [LIVE if filters.alive_at is None else LIVE.replace("statement_timestamp()", "%(alive_at)s::timestamptz")]
 
 
 def rows(
@@ -91,10 +86,7 @@ def rows(
     limit: int,
     most_bytes: int | None = None,
 ) -> Fitted[Stored[R]]:
-    """Up to `limit` visible rows of a kind below `position` (an id), newest first; `backwards`: above it, oldest first.
-
-    Expired ones are left out, even before they are removed. `most_bytes`: read up to about so many (Fitted).
-    """
+    """The rows that question() asks for."""
     asked = question(
         viewer, schema, filters, position=position, backwards=backwards, limit=limit, most_bytes=most_bytes
     )
@@ -111,12 +103,29 @@ def question(
     limit: int,
     most_bytes: int | None = None,
 ) -> Question[Fitted[Stored[R]]]:
-    """As rows(), as a Question."""
-    text, params = _statement(viewer, schema, filters, position, backwards, limit, most_bytes)
+    """Up to `limit` visible rows of a kind below `position` (an id), newest first; `backwards`: above it, oldest first.
+
+    Expired ones are left out, even before they are removed. `most_bytes`: read up to about so many (Fitted).
+    """
+    condition, params = _conditions(viewer, schema, filters)
+    params |= {"limit": limit, "position": position, "most_bytes": most_bytes}
+    if position is not None:
+        condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
+    order = "asc" if backwards else "desc"
+    wanted = columns(schema)
+    if filters.task_key is not None:
+        wanted = wanted.replace(TASK_KEY, "%(task_key)s::varchar")
+        params["task_key"] = filters.task_key
+    if most_bytes is not None:
+        wanted = f"{wanted}, {BYTES} as bytes"
+    table = schema.model._meta.db_table
+    text = (
+        f"select {wanted} from {table} r {clock(schema)} where {condition} order by r.id {order} limit %(limit)s::int"
+    )
     make = partial(Stored, schema)
     if most_bytes is None:
         return Question(text, params, lambda found: Fitted(make(*row) for row in found))
-    return Question(text, params, lambda found: fit(found, most_bytes, make))
+    return Question(ended(text), params, lambda found: fit(found, most_bytes, make))
 
 
 def lister(
@@ -134,15 +143,21 @@ def lister(
 
 def one(viewer: Viewer, schema: type[R], row_id: UUID | str) -> Question[Stored[R]]:
     """The visible row with this id. Raises NotFound, also when it has expired."""
-    text, params = _statement(viewer, schema, MemoryFilters(ids=[row_id]), None, False, 1, None)
-    return Question(text, params, lambda found: Stored(schema, *only(found)))
+    asked = question(viewer, schema, MemoryFilters(ids=[row_id]), limit=1)
+    return Question(asked.text, asked.params, lambda found: only(asked.make(found)))
 
 
-def only(found: Rows) -> tuple[Any, ...]:
+def only(found: Sequence[T]) -> T:
     """The one row. Raises NotFound."""
     if not found:
         raise NotFound()
     return found[0]
+
+
+def narrowed(filters: Any, conditions: Mapping[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """The conditions of those of the filters that are set, and their parameters: the planner sees what is wanted."""
+    given = {name: value for name in conditions if (value := getattr(filters, name)) is not None}
+    return [conditions[name] for name in given], given
 
 
 def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: int) -> int:
@@ -191,7 +206,7 @@ def narrow_since(viewer: Viewer, filters: MemoryFilters) -> None:
 
 
 _MEMBER = "(select id from membership where team_id = %(team)s::int and name = %({})s::varchar)"
-# The condition of each filter, which is in the statement only when the filter is set: the planner sees what is wanted.
+# The condition of each filter that is in the statement only when it is set.
 _CONDITIONS = {
     "task": "r.task_id = %(task)s::uuid",
     "ids": "r.id = any (%(ids)s::uuid[])",
@@ -213,48 +228,19 @@ _CONDITIONS = {
 }
 
 
-def _statement(
-    viewer: Viewer,
-    schema: type[Row],
-    filters: MemoryFilters,
-    position: Any,
-    backwards: bool,
-    limit: int,
-    most_bytes: int | None,
-) -> tuple[str, dict[str, Any]]:
-    condition, params = _conditions(viewer, schema, filters)
-    params |= {"limit": limit, "position": position, "most_bytes": most_bytes}
-    if position is not None:
-        condition += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
-    order = "asc" if backwards else "desc"
-    wanted = columns(schema)
-    if filters.task_key is not None:
-        wanted = wanted.replace(TASK_KEY, "%(task_key)s::varchar")
-        params["task_key"] = filters.task_key
-    if most_bytes is not None:
-        wanted = f"{wanted}, {BYTES} as bytes"
-    table = schema.model._meta.db_table
-    text = (
-        f"select {wanted} from {table} r {clock(schema)} where {condition} order by r.id {order} limit %(limit)s::int"
-    )
-    return text if most_bytes is None else ended(text), params
-
-
 def _conditions(viewer: Viewer, schema: type[Row], filters: MemoryFilters) -> tuple[str, dict[str, Any]]:
     params: dict[str, Any] = label_params(viewer) | {"own": viewer.membership}
     params |= {"tags": list(filters.tags), "min_importance": filters.min_importance, "alive_at": filters.alive_at}
-    where = [live(filters)] if expires(schema) else []
+    where = unexpired(schema, filters)
     if schema.stands:
         where.append(schema.stands)
     if filters.tags:
         where.append(f"r.tags {'@>' if filters.tags_mode == 'all' else '&&'} %(tags)s::varchar[]")
     if filters.pinned:
         where.append("r.pinned")
-    for name, condition in _CONDITIONS.items():
-        value = getattr(filters, name)
-        if value is not None:
-            where.append(condition.format(table=schema.model._meta.db_table, clock=schema.clock))
-            params[name] = list(value) if name in ("ids", "events") else value
+    conditions, given = narrowed(filters, _CONDITIONS)
+    where += [condition.format(table=schema.model._meta.db_table, clock=schema.clock) for condition in conditions]
+    params |= {name: list(value) if name in ("ids", "events") else value for name, value in given.items()}
     if filters.exclude_own:
         where.append("r.author_id <> %(own)s::uuid")
     return " and ".join(["r.team_id = %(team)s::int", f"r.{VISIBLE}", *where]), params
@@ -262,5 +248,4 @@ def _conditions(viewer: Viewer, schema: type[Row], filters: MemoryFilters) -> tu
 
 def open_private(task: UUID) -> None:
     """Let this transaction read the task's private observations. The caller has checked the claim and records it."""
-    with connection.cursor() as cursor:
-        cursor.execute("select set_config('hub.opened_task', %s, true)", [str(task)])
+    run("select set_config('hub.opened_task', %s, true)", [str(task)])

@@ -19,7 +19,7 @@ from memoryhub.core.transactions import Question
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.schemas.rows import Stored, select
 from memoryhub.memory.schemas.tasks import LIVE_LEASE, Lease, Task
-from memoryhub.memory.selectors.memories import only
+from memoryhub.memory.selectors.memories import narrowed, only
 
 
 class TaskRef(Protocol):
@@ -66,16 +66,18 @@ class TaskFilters:
 
 _TASK = "r.token, r.lease_expires_at, " + select(Task, change="coalesce(r.change_id, r.event_id)")
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
-_TASKS = f"select {_TASK} {_OF_VIEWER}"
 # The visible tasks, each with the event that created it: for statements over the ledger.
 CREATED = f"select r.id, r.event_id as created {_OF_VIEWER}"
 _FEW_TWINS = 8
-_BY_KEY = f"{_TASKS} and r.key = %(key)s::varchar limit {_FEW_TWINS + 1}"
+_BY_KEY = f"select {_TASK} {_OF_VIEWER} and r.key = %(key)s::varchar limit {_FEW_TWINS + 1}"
 _THIS = f"select {_TASK} from task r where r.id = %(id)s::uuid and r.{VISIBLE}"
-_HELD_BY = f"""{LIVE_LEASE} and r.holder_id = (
-    select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)"""
-_HAS_TEXT = """(strpos(upper(r.key), upper(%(text)s::text)) > 0
-    or strpos(upper(r.body ->> 'title'), upper(%(text)s::text)) > 0)"""
+_CONDITIONS = {
+    "status": "r.status = %(status)s::varchar",
+    "held_by": f"""{LIVE_LEASE} and r.holder_id = (
+        select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)""",
+    "text": """(strpos(upper(r.key), upper(%(text)s::text)) > 0
+        or strpos(upper(r.body ->> 'title'), upper(%(text)s::text)) > 0)""",
+}
 
 
 def by_key(viewer: Viewer, key: str, label: str | None = None) -> StoredTask:
@@ -107,18 +109,13 @@ def tasks(
     Reads up to about `most_bytes`.
     """
     params = label_params(viewer) | {"position": position, "limit": limit, "most_bytes": most_bytes}
-    where = ""
-    if filters.status is not None:
-        where, params["status"] = f"{where} and r.status = %(status)s::varchar", filters.status
-    if filters.held_by is not None:
-        where, params["held_by"] = f"{where} and {_HELD_BY}", filters.held_by
-    if filters.text is not None:
-        where, params["text"] = f"{where} and {_HAS_TEXT}", filters.text
+    conditions, given = narrowed(filters, _CONDITIONS)
     if position is not None:
-        where += f" and r.id {'>' if backwards else '<'} %(position)s::uuid"
+        conditions.append(f"r.id {'>' if backwards else '<'} %(position)s::uuid")
+    where = " and ".join([_OF_VIEWER, *conditions])
     order = "asc" if backwards else "desc"
-    text = f"select {_TASK}, {BYTES} as bytes {_OF_VIEWER}{where} order by r.id {order} limit %(limit)s::int"
-    return fit(run(ended(text), params), most_bytes, StoredTask)
+    text = f"select {_TASK}, {BYTES} as bytes {where} order by r.id {order} limit %(limit)s::int"
+    return fit(run(ended(text), params | given), most_bytes, StoredTask)
 
 
 # The holders as an array, which is an index condition; as a join, all of a team's tasks were read.

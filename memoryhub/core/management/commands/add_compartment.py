@@ -22,12 +22,5 @@ class Command(BaseCommand):
         member = member_named(viewer, to)
         with refusals(), viewer_transaction(viewer):
             made = compartments.add(viewer, name=name)
-            memberships.change(
-                viewer,
-                member=member,
-                role=member.role,
-                clearance=member.clearance,
-                compartments=[*member.compartments, made.name],
-                is_active=member.is_active,
-            )
+            memberships.change(viewer, member=member, compartments=[*member.compartments, made.name])
         self.stderr.write(f"Added the compartment {made.name} to the team {team}; {to} has it.")

@@ -64,14 +64,8 @@ class Command(BaseCommand):
                 actor = self._add_account(username, options)
             elif actor.kind != ActorKind.HUMAN or options["superuser"] or options["staff"] or options["password_file"]:
                 raise CommandError(f"{username!r} has an account already; manage.py change_person changes it.")
-            memberships.add(
-                viewer,
-                actor=actor,
-                name=name,
-                role=options["role"],
-                clearance=options["clearance"],
-                compartments=options["compartments"],
-            )
+            rights = {word: options[word] for word in ("role", "clearance", "compartments")}
+            memberships.add(viewer, actor=actor, name=name, **rights)
         self.stderr.write(f"{name} is in the team {team} as {options['role']}.")
 
     def _add_account(self, username: str, options: dict[str, Any]) -> Actor:

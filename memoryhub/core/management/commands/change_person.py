@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from memoryhub.core.actions import people
-from memoryhub.core.management.arguments import argument, installation, refusals, yes_or_no
-from memoryhub.core.models import Actor, ActorKind
+from memoryhub.core.management.arguments import argument, installation, person_named, refusals, yes_or_no
 
 
 class Command(BaseCommand):
@@ -22,20 +21,13 @@ class Command(BaseCommand):
             ("staff", "may open the admin pages of the teams that they administer"),
             ("superuser", "administers the installation"),
         ):
-            parser.add_argument(f"--{word}", type=argument(yes_or_no), metavar="yes|no", help=help_text)
+            dest = f"is_{word}"
+            parser.add_argument(f"--{word}", dest=dest, type=argument(yes_or_no), metavar="yes|no", help=help_text)
         parser.add_argument("--email")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        person = Actor.objects.filter(username=username, kind=ActorKind.HUMAN).first()
-        if person is None:
-            raise CommandError(f"Nobody has the user name {username!r}.")
+        person = person_named(username)
+        account = {word: options[word] for word in ("email", "is_active", "is_staff", "is_superuser")}
         with refusals():
-            people.change(
-                installation(),
-                person=person,
-                email=options["email"],
-                is_active=options["active"],
-                is_staff=options["staff"],
-                is_superuser=options["superuser"],
-            )
+            people.change(installation(), person=person, **account)
         self.stderr.write(f"Changed the account {username}.")

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from memoryhub.core.actions import people
-from memoryhub.core.management.arguments import installation, read_password, refusals
-from memoryhub.core.models import Actor, ActorKind, PasswordOrigin
+from memoryhub.core.management.arguments import installation, person_named, read_password, refusals
+from memoryhub.core.models import PasswordOrigin
 
 
 class Command(BaseCommand):
@@ -29,9 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--own", action="store_true", help="it is the person's own choice, and need not be changed")
 
     def handle(self, *args: Any, username: str, password_file: str | None, own: bool, **options: Any) -> None:
-        person = Actor.objects.filter(username=username, kind=ActorKind.HUMAN).first()
-        if person is None:
-            raise CommandError(f"Nobody has the user name {username!r}.")
+        person = person_named(username)
         password = read_password(password_file) if password_file else _typed()
         origin = PasswordOrigin.OWN if own else PasswordOrigin.GIVEN
         with refusals():

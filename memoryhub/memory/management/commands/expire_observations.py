@@ -1,14 +1,13 @@
 """manage.py expire_observations: remove expired observations now, or report what would be removed."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from memoryhub.core.management.arguments import refusals, system_of
 from memoryhub.core.models import SYSTEM_TEAM, Team
-from memoryhub.core.viewers import Viewer, system_viewer
+from memoryhub.core.viewers import Viewer
 from memoryhub.memory.actions import retention
 
 BATCH = 500
@@ -26,8 +25,10 @@ class Command(BaseCommand):
         parser.add_argument("--team", metavar="SLUG", help="only this team")
 
     def handle(self, *args: Any, dry_run: bool, team: str | None, **options: Any) -> None:
+        teams = Team.objects.exclude(slug=SYSTEM_TEAM).order_by("slug").values_list("slug", flat=True)
         with refusals():
-            for viewer in _viewers(team):
+            for slug in teams if team is None else [team]:
+                viewer = system_of(slug)
                 due = retention.due(viewer)
                 if dry_run:
                     self._report(viewer, f"{due.expired - due.kept} would be removed", due.kept)
@@ -46,11 +47,3 @@ class Command(BaseCommand):
 
     def _report(self, viewer: Viewer, what: str, kept: int) -> None:
         self.stdout.write(f"{viewer.team_slug}: {what}, {kept} kept for open escalations.")
-
-
-def _viewers(slug: str | None) -> Iterator[Viewer]:
-    if slug is not None:
-        yield system_of(slug)
-        return
-    for team in Team.objects.exclude(slug=SYSTEM_TEAM).order_by("slug"):
-        yield system_viewer(team.id)

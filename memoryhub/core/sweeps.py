@@ -1,0 +1,28 @@
+"""Background work for all teams, each in turn: a busy team, or one where it fails, does not hold up the others."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from memoryhub.core.errors import describe
+
+log = structlog.get_logger(__name__)
+
+
+def sweep(teams: Sequence[int], step: Callable[[int], bool], *, seconds: float, failure: str) -> None:
+    """Take one step in each team, round after round, while it reports more, for `seconds`.
+
+    A team where it fails, which is logged as `failure`, is left to the next sweep.
+    """
+    deadline = time.monotonic() + seconds
+    while teams and time.monotonic() < deadline:
+        teams = [team for team in teams if _goes_on(team, step, failure)]
+
+
+def _goes_on(team: int, step: Callable[[int], bool], failure: str) -> bool:
+    try:
+        return step(team)
+    except Exception as error:
+        log.error(failure, team=team, **describe(error))
+        return False

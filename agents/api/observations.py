@@ -12,7 +12,7 @@ from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NotFound
 from memoryhub.core.fields import EmptyBody, Schema, Shape
 from memoryhub.core.transactions import Question
-from memoryhub.interface.http.json import MAX_BATCH_BYTES, escape_pointer
+from memoryhub.interface.http.json import MAX_BATCH_BYTES
 from memoryhub.interface.http.pagination import Page
 from memoryhub.interface.http.shapes import convert
 from memoryhub.memory.actions import observations, pins
@@ -134,7 +134,7 @@ class ObservationBatch(WriteEndpoint):
         try:
             if not isinstance(item, dict):
                 raise Invalid(errors=(FieldError(f"/items/{index}", Code.WRONG_TYPE, "This must be an object."),))
-            return convert(item, NewObservation, at=f"/items/{escape_pointer(str(index))}")
+            return convert(item, NewObservation, at=f"/items/{index}")
         except HubError as error:
             refuse(results[index], error)
             return None

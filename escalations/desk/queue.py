@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import OuterRef, Q, QuerySet, Subquery, UUIDField, Value
 from django.db.models.fields.json import KT
-from django.db.models.functions import Coalesce, Left, NullIf
+from django.db.models.functions import Coalesce, Greatest, Left, NullIf
 
 from escalations import states
-from escalations.models import Escalation, Priority, ReasonCode
+from escalations.models import Escalation, Note, Priority, ReasonCode
 from escalations.selectors.escalations import escalations
 from escalations.standing import as_they_are_now, in_states
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import DESK
 from memoryhub.core.fields import LEVELS
-from memoryhub.core.models import Membership, Role, Sensitivity
+from memoryhub.core.models import Event, Membership, Role, Sensitivity
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.params import Params
 
@@ -128,10 +128,17 @@ def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySe
 # the text, and that of the task, may be half a megabyte, and is not loaded.
 _ASKED = Left(Coalesce(NullIf(KT("body__question"), Value("")), KT("body__reason")), 2_000)
 
+# By their ids: a search of the task's events for the last one would read whatever agents have logged since.
+_CHANGE = Coalesce("change_id", "clock_id", output_field=UUIDField())
+_NOTED = Subquery(Note.objects.filter(escalation=OuterRef("id")).order_by("-id").values("clock")[:1])
+_LAST = Event.objects.filter(id=OuterRef("last"))
+
 
 def rows_by_id(viewer: Viewer, ids: Sequence[UUID]) -> dict[UUID, Escalation]:
-    """The visible ones of these escalations, as the queue's rows, with `asked`."""
+    """The visible ones of these escalations, as the queue's rows, with `asked` and their last event."""
     rows = escalations(viewer).filter(id__in=ids).annotate(asked=_ASKED)
+    rows = rows.annotate(last=Greatest(_CHANGE, _NOTED, output_field=UUIDField()))
+    rows = rows.annotate(last_type=Subquery(_LAST.values("type")), last_at=Subquery(_LAST.values("at")))
     return {row.id: row for row in rows.defer("body", "sealed", "task__body", "task__sealed")}
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import CharField, DateTimeField, F, OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from msgspec import UNSET
 
 from escalations import schemas
@@ -17,7 +17,7 @@ from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import has_scope
 from memoryhub.core.db import durability
 from memoryhub.core.db.statements import run
-from memoryhub.core.models import Event, EventSeq, Membership, Team, seq_of_row
+from memoryhub.core.models import EventSeq, Membership, Team, seq_of_row
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer, viewer_of
@@ -36,18 +36,12 @@ MEMORY, TASKS = "memory:read", "tasks"  # the scopes that a package's parts need
 
 
 def escalations(viewer: Viewer) -> QuerySet[Escalation]:
-    """The visible escalations with `as_of` (the `seq` at which each froze), their last event, and their people.
+    """The visible escalations with `as_of` (the `seq` at which each froze), and their people.
 
     Each as it is at this moment: one whose claim is over is shown as queued, even before that is recorded.
     """
-    last = Event.objects.filter(task_id=OuterRef("task_id"), row_type="escalation").order_by("-id")
-    rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue").annotate(
-        seq=seq_of_row(),
-        author_name=F("author__name"),
-        last_type=Subquery(last.values("type")[:1], output_field=CharField()),
-        last_at=Subquery(last.values("at")[:1], output_field=DateTimeField()),
-    )
-    return visible_to(viewer, as_they_are_now(rows))
+    rows = Escalation.objects.select_related("author", "owner", "assigned_to", "task", "queue")
+    return visible_to(viewer, as_they_are_now(rows.annotate(seq=seq_of_row())))
 
 
 def escalation(viewer: Viewer, escalation_id: UUID) -> Escalation:

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from escalations.actions import answers, claims, notes
 from escalations.actions.escalate import escalate
+from escalations.models import Audience
 from memoryhub.core.models import AccessLog
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
@@ -110,6 +111,28 @@ def test_the_queue_is_in_one_order(desk: Desk, sam: Client):
     assert rows(page) == [str(one.id) for one in (urgent, first, second, low)]
     assert page["Cache-Control"] == "no-store"
     assert re.search(r'data-seq="\d+"', page.text)
+
+
+def last_events(page) -> list[str]:
+    cells = re.findall(r'class="[^"]*\blast\b[^"]*"[^>]*>(.*?)</td>', page.text, re.DOTALL)
+    return [re.search(r"<span>(.*?)</span>", cell)[1] for cell in cells]
+
+
+def test_the_last_event_is_of_the_escalation_and_found_by_its_id(desk: Desk, sam: Client):
+    """Whatever agents have logged since, which an early plan would read through."""
+    row = desk.escalate()
+    assert last_events(sam.get("/")) == ["escalated"]
+    claims.claim(desk.lee.viewer, escalation_id=row.id)
+    assert last_events(sam.get("/")) == ["claimed it"]
+    notes.note(desk.lee.viewer, escalation_id=row.id, text="For us.", audience=Audience.PEOPLE)
+    log(desk, desk.keys[0], "later")
+    assert last_events(sam.get("/")) == ["noted"]
+    claims.release(desk.lee.viewer, escalation_id=row.id)
+    assert last_events(sam.get("/")) == ["released it: back in the queue"]
+    with CaptureQueriesContext(connection) as caught:
+        sam.get("/")
+    (statement,) = (query["sql"] for query in caught.captured_queries if '"last_type"' in query["sql"])
+    assert "task_id" not in re.findall(r'"event" U0 WHERE (.*?)\)', statement)[0]
 
 
 def test_filters_narrow_the_queue(desk: Desk, sam: Client):

@@ -86,21 +86,23 @@ def columns_of(
         "sensitivity": label.sensitivity,
         "author_id": viewer.membership,
         "event_id": event_id,
+        **text_columns(model._meta.db_table, row_id, label, text, text_version),
     }
-    row.update(text_columns(model._meta.db_table, row_id, label, text, text_version))
-    if "text_version" in column_types(model):
+    names, has_version = _plain(model, type(new))
+    if has_version:
         row["text_version"] = text_version
-    for name in _plain(model, type(new)):
+    for name in names:
         row[name] = getattr(new, name)
     row.update(more)
     return row
 
 
 @cache
-def _plain(model: type[Labelled], new: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The members of a new row that are columns of its table."""
+def _plain(model: type[Labelled], new: type[msgspec.Struct]) -> tuple[tuple[str, ...], bool]:
+    """The members of a new row that are columns of its table, and whether its text has versions."""
     known = column_types(model)
-    return tuple(name for name in new.__struct_fields__ if name in known and name not in _COMMON)
+    names = tuple(name for name in new.__struct_fields__ if name in known and name not in _COMMON)
+    return names, "text_version" in known
 
 
 _COMMON = frozenset({"id", "team_id", "label_id", "sensitivity", "body", "sealed", "author_id", "event_id"})

@@ -7,10 +7,10 @@ from escalations.actions.common import lock, requeue, save
 from escalations.models import Escalation
 from escalations.selectors.escalations import unreachable
 from escalations.states import CLAIMED, HANDED_BACK, HELD, RESOLVED, next_state
+from memoryhub.core.db.clock import now
 from memoryhub.core.models import Membership, Outbox
 from memoryhub.core.outbox import jobs
 from memoryhub.core.viewers import Viewer, system_viewer
-from memoryhub.memory.actions.leases import now
 
 
 def run_out(viewer: Viewer, job: Outbox) -> datetime | None:

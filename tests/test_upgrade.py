@@ -133,7 +133,10 @@ def test_an_upgrade_loses_nothing(folder: Path) -> None:
         sam.client.cookies = held.sam.client.cookies
 
         # The session goes on: the queue, a claim that is one's own, a decision that was not yet handed back.
-        assert sam.client.get("/", headers={"Accept": "text/html"}).status_code == 200
+        queue = sam.client.get("/", headers={"Accept": "text/html"})
+        assert queue.status_code == 200
+        row = queue.text.partition(f'id="e-{ids["t-claimed"]}"')[2].partition("</tr>")[0]
+        assert "claimed it" in row, "the last event of what was changed before the upgrade"
         assert sam.post(f"/escalations/{ids['t-claimed']}/decide", {"verdict": "approve"}).status_code == 200
         assert agent.get(f"escalations/{ids['t-claimed']}/answer?wait=30").json()["decision"] == "approve"
         assert sam.post(f"/escalations/{ids['t-decided']}/hand-back").status_code == 200

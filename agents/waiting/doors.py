@@ -156,15 +156,15 @@ def connected(subscriber: Any) -> Iterator[None]:
         words = f"A key may have {PLACES_PER_KEY} concurrent waiting requests and streams."
         raise RateLimited(words, retry_after=RETRY_SECONDS)
     _taken[key] += 1
-    sweeper.add(subscriber)
     try:
+        sweeper.add(subscriber)
         yield
     finally:
-        live.unsubscribe(subscriber)
-        sweeper.discard(subscriber)
         _taken[key] -= 1
         if not _taken[key]:
             del _taken[key]
+        live.unsubscribe(subscriber)
+        sweeper.discard(subscriber)
 
 
 @asynccontextmanager

@@ -12,13 +12,14 @@ from escalations.permissions import VERBS, require
 from escalations.selectors.escalations import unreachable
 from escalations.states import ANSWERED, CANCELLED, CLOSED, EXPIRED, RESOLVED, next_state
 from memoryhub.core.access.permissions import AGENTS, action
+from memoryhub.core.db.clock import now
 from memoryhub.core.errors import Code, Conflict, FieldError, NotAllowed
 from memoryhub.core.outbox import jobs
 from memoryhub.core.secrecy.sealing import read_text
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.json import dump
-from memoryhub.memory.actions.leases import end_lease, now
+from memoryhub.memory.actions.leases import end_lease
 from memoryhub.memory.actions.leases import finish as finish_task
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task, TaskStatus

@@ -12,11 +12,12 @@ from escalations.standing import IS_OVER
 from escalations.states import IN_PROGRESS, QUEUED
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import action
+from memoryhub.core.db.clock import now
 from memoryhub.core.errors import Code
 from memoryhub.core.outbox import jobs
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import now, take_token
+from memoryhub.memory.actions.leases import take_token
 from memoryhub.memory.actions.tasks import save as save_task
 from memoryhub.memory.models import Task
 

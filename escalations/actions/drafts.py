@@ -10,11 +10,11 @@ from escalations.models import Draft, Escalation
 from memoryhub.core.access.clearance import find
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import READERS, action
+from memoryhub.core.db.clock import now
 from memoryhub.core.db.statements import run
 from memoryhub.core.errors import NotAllowed
 from memoryhub.core.secrecy.sealing import text_columns
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import now
 
 
 @action("draft.keep", roles=READERS)

@@ -128,16 +128,16 @@ def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySe
 # the text, and that of the task, may be half a megabyte, and is not loaded.
 _ASKED = Left(Coalesce(NullIf(KT("body__question"), Value("")), KT("body__reason")), 2_000)
 
-# By their ids: a search of the task's events for the last one would read whatever agents have logged since.
+# By its id: a search of the task's events for the last one would read whatever agents have logged since.
 _CHANGE = Coalesce("change_id", "clock_id", output_field=UUIDField())
-_NOTED = Subquery(Note.objects.filter(escalation=OuterRef("id")).order_by("-id").values("clock")[:1])
 _LAST = Event.objects.filter(id=OuterRef("last"))
 
 
 def rows_by_id(viewer: Viewer, ids: Sequence[UUID]) -> dict[UUID, Escalation]:
     """The visible ones of these escalations, as the queue's rows, with `asked` and their last event."""
+    noted = visible_to(viewer, Note.objects.filter(task=OuterRef("task_id"), escalation=OuterRef("id"))).order_by("-id")
     rows = escalations(viewer).filter(id__in=ids).annotate(asked=_ASKED)
-    rows = rows.annotate(last=Greatest(_CHANGE, _NOTED, output_field=UUIDField()))
+    rows = rows.alias(last=Greatest(_CHANGE, Subquery(noted.values("clock")[:1]), output_field=UUIDField()))
     rows = rows.annotate(last_type=Subquery(_LAST.values("type")), last_at=Subquery(_LAST.values("at")))
     return {row.id: row for row in rows.defer("body", "sealed", "task__body", "task__sealed")}
 

@@ -95,7 +95,6 @@ class Escalation(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "escalation"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             models.UniqueConstraint(fields=["task"], name="escalation_one_open", condition=Q(state__in=OPEN)),
@@ -131,7 +130,6 @@ class Note(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "escalation_note"
-        abstract = False
         constraints: ClassVar[list[Any]] = [*Labelled.Meta.constraints, once_by_client_ref("escalation_note")]
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["task", "-id"], name="escalation_note_of_task")]
 
@@ -152,7 +150,6 @@ class Answer(Labelled):
 
     class Meta(Labelled.Meta):
         db_table = "escalation_answer"
-        abstract = False
         constraints: ClassVar[list[Any]] = [
             *Labelled.Meta.constraints,
             models.UniqueConstraint(

@@ -11,16 +11,16 @@ from django.template import Context
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from escalations.desk.timeline import Item
+from escalations.desk import phrases
 from escalations.models import Escalation
-from escalations.permissions import OFFERS, VERBS
 from escalations.states import IN_PROGRESS
 from memoryhub.core import work
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.unseen import UNSEEN, number_of, show
-from memoryhub.memory.kinds import KINDS
 
 register = template.Library()
+for word in (phrases.happened, phrases.phrase, phrases.reason, phrases.verdict):
+    register.filter(word)
 
 _LONGEST = 4_000  # characters of one text in a list; the item itself, opened alone, shows all
 _MOST_MEMBERS = 60
@@ -33,26 +33,6 @@ _MEMBER = len('<dl class="tree"><div><dt></dt><dd></dd></div></dl>')
 _EMPTY = mark_safe('<span class="text-secondary">empty</span>')
 _RUN = re.compile(f"({UNSEEN.pattern})\\1*")
 _CALL = {"tool": 0, "arguments": 1, "result": 2}
-_REASONS = {"approval_required": "approval"}
-# What happened, in the words of the desk, by the type of its event.
-_PHRASES = {f"escalation.{verb.name}": verb.phrase for verb in VERBS.values()} | {
-    "escalation.escalate": "escalated",
-    "escalation.run_out": "found the claim expired: back in the queue",
-    "escalation.withdraw": "found that its owner can no longer answer: back in the queue, nothing was sent",
-    "escalation.acknowledge": "took the answer and continued",
-    "escalation.close_unacknowledged": "closed it: the agent never took the answer",
-    "task.create": "created the task",
-    "task.claim": "claimed the task",
-    "task.renew": "renewed the lease",
-    "task.release": "released the task",
-    "task.run_out": "ended the lease: its time had run out",
-    "task.complete": "completed the task",
-    "task.fail": "ended the task as failed",
-    "task.reopen": "reopened the task",
-    "task.update": "changed the task",
-    "decision.revoke": "revoked",
-    "decision.outcome": "reported the outcome of",
-}
 
 
 @register.filter
@@ -238,33 +218,6 @@ def label_name(row: Escalation) -> str:
 def compartments(row: Escalation) -> str:
     """`finance, pii`"""
     return ", ".join(label_by_id(row.label_id).compartments)
-
-
-@register.filter
-def reason(code: str) -> str:
-    """A reason code, in words."""
-    return _REASONS.get(code, code.replace("_", " "))
-
-
-@register.filter
-def phrase(event_type: str | None) -> str:
-    """What an event says happened."""
-    name = event_type or ""
-    if name in KINDS and KINDS[name].phrase:
-        return KINDS[name].phrase
-    return _PHRASES.get(name, name.replace(".", " ").replace("_", " "))
-
-
-@register.filter
-def verdict(name: str | None) -> str:
-    """What a person answered, in words."""
-    return OFFERS[name].past if name in OFFERS else name or ""
-
-
-@register.filter
-def happened(item: Item) -> str:
-    """What an item of the timeline says happened."""
-    return verdict((item.data or {}).get("verdict")) if item.what == "escalation.decide" else phrase(item.what)
 
 
 @register.filter

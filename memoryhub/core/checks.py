@@ -46,6 +46,8 @@ def check_serving_role() -> list[CheckMessage]:
             superuser, bypasses, owner, version = cursor.fetchone()
     except OperationalError as error:
         return [Error(f"The database cannot be reached: {error}", id="memoryhub.E001")]
+    except ProgrammingError as error:  # not for want of a migration: it reads the catalogs
+        return [Error(f"The role of DATABASE_URL cannot be checked: {error}", id="memoryhub.E009")]
     found: list[CheckMessage] = []
     hint = "Serve as a role of its own; docs/operations.md has the SQL."
     if superuser or bypasses:

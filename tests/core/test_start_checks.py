@@ -23,7 +23,7 @@ from memoryhub.run import embedded, server_home
 from memoryhub.run.launch import web_command
 from tests.support.api import make_api
 from tests.support.factories import make_team
-from tests.support.servers import ROOT, answers, free_port, started
+from tests.support.servers import ROOT, answers, drop_database, free_port, started
 
 CORES = os.sched_getaffinity(0)
 BYPASSING = "create role bypassing login bypassrls password '{0}'; create role admin login superuser password '{0}'"
@@ -184,6 +184,21 @@ def test_a_database_that_came_by_a_dump_serves_only_when_it_is_prepared(owner_sq
 def test_no_database_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/none"
     assert found(url, monkeypatch) == ["memoryhub.E001"]
+
+
+def test_a_role_that_cannot_be_checked_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the check reads is there before any migration: where it is not, the database is none of ours."""
+    name = f"no_schema_{secrets.token_hex(4)}"
+    owner_url = os.environ["DATABASE_OWNER_URL"]
+    with psycopg.connect(owner_url, dbname="postgres", autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+        try:
+            with psycopg.connect(owner_url, dbname=name, autocommit=True) as owner:
+                owner.execute("drop schema public cascade")
+            url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+            assert found(url, monkeypatch) == ["memoryhub.E009"]
+        finally:
+            drop_database(admin, name)
 
 
 def test_a_process_that_serves_does_not_use_the_owners_login_and_says_so() -> None:

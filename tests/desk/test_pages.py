@@ -400,19 +400,24 @@ def test_the_answer_is_shown(desk: Desk, sam: Client):
     assert "form-respond" not in page
 
 
+def heads(statements: list[str]) -> list[str]:
+    """What tells one from another, where a count would not say which is new."""
+    return [statement.strip()[:80] for statement in statements]
+
+
 def test_query_counts_do_not_grow(desk: Desk, sam: Client):
     made = desk.escalate("count", priority=3)
     for priority in (0, 1):
         desk.escalate(priority=priority)
     log(desk, "count", "one")
-    few = [len(queries(sam, path)) for path in ("/", f"/escalations/{made.id}/")]
+    few = [heads(queries(sam, path)) for path in ("/", f"/escalations/{made.id}/")]
     for _ in range(30):
         desk.escalate()
     with viewer_transaction(desk.agent.viewer):
         task = by_key(desk.agent.viewer, "count")
         items = [NewObservation(content=f"n {number}", task=task.key) for number in range(100)]
         observations.log_batch(desk.agent.viewer, items=items)
-    many = [len(queries(sam, path)) for path in ("/", f"/escalations/{made.id}/")]
+    many = [heads(queries(sam, path)) for path in ("/", f"/escalations/{made.id}/")]
     assert many == few
 
 

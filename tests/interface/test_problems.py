@@ -14,13 +14,16 @@ from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooB
 from django.http import Http404, HttpResponseBase, UnreadablePostError
 from django.test import RequestFactory
 from django.urls import Resolver404
+from django.utils.module_loading import import_string
 from rest_framework import exceptions as drf
 from rest_framework.views import APIView
 from structlog.testing import capture_logs
 
+from memoryhub.config import urls
 from memoryhub.core import errors
 from memoryhub.core.errors import Code, Conflict, FieldError, HubError
-from memoryhub.interface.http.problems import exception_handler, json_error_view, problem
+from memoryhub.interface.http.problems import exception_handler, problem
+from memoryhub.interface.pages import base
 
 SECRET = "the customer's IBAN"
 
@@ -122,8 +125,8 @@ def test_every_exception_has_its_problem(raised: Exception, status: int, code: C
 
 
 def test_hidden_and_absent_are_the_same_bytes() -> None:
-    rows = {json_error_view(_request(), 404, exc).content for exc in (errors.NotFound(), drf.NotFound("b"))}
-    addresses = {json_error_view(_request(), 404, exc).content for exc in (None, Http404("a"))}
+    rows = {base.not_found(_request(), exc).content for exc in (errors.NotFound(), drf.NotFound("b"))}
+    addresses = {base.not_found(_request(), exc).content for exc in (Resolver404(), Http404("a"))}
     assert len(rows) == len(addresses) == 1
     assert rows != addresses, "a wrong address is told from a row"
 
@@ -132,11 +135,16 @@ def _request(**headers: str) -> Any:
     return RequestFactory().get("/api/v1/nothing", HUB_REQUEST_ID="request-2", **headers)
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 500])
+OWN = {400: SuspiciousOperation(SECRET), 403: PermissionDenied(SECRET), 404: Http404(SECRET)}
+
+
+@pytest.mark.parametrize("status", [*OWN, 500])
 def test_djangos_own_handlers(status: int) -> None:
-    response = json_error_view(_request(), status)
+    handler = import_string(getattr(urls, f"handler{status}"))
+    response = handler(_request(), OWN[status]) if status in OWN else handler(_request())
     assert response.status_code == status
     assert body_of(response)["request_id"] == "request-2"
+    assert SECRET not in response.content.decode()
 
 
 def test_a_conflict_carries_the_current_state() -> None:

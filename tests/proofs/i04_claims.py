@@ -18,10 +18,10 @@ from escalations.actions.common import save
 from escalations.models import Escalation
 from escalations.states import CLAIMED, QUEUED
 from memoryhub.core.access.clearance import visible_to
+from memoryhub.core.db.clock import now
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.actions.leases import now
 from memoryhub.memory.actions.tasks import lock as lock_task
 from tests.support.factories import make_agent, make_person, make_team
 from tests.support.labelled_world import ask, make_task

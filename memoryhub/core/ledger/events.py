@@ -40,9 +40,9 @@ def append(
     """Record a change and return the event's id, which the changed rows carry as their clock.
 
     `type` is the verb (`observation.log`); `data` holds small typed fields, never content. The event is written at the
-    end of the transaction (`event_id`: its id, where the rows were written first), and what config.reactions names for
-    its type becomes outbox rows beside it. `audience`, `recipients`: the member, or members, who alone may hear of it;
-    `people`: no agent may.
+    end of the transaction (`event_id`: its id, where the rows were written first) and numbered inside COMMIT. What
+    config.reactions names for its type becomes outbox rows beside it. `audience`, `recipients`: the member, or members,
+    who alone may hear of it; `people`: no agent may.
     Raises RuntimeError outside a writable transaction of this viewer.
     """
     transaction = current()

@@ -64,7 +64,7 @@ class EventSeq(models.Model):
 
     class Meta:
         db_table = "event_seq"
-        managed = False  # made by migration 0002, with the index and trigger that are its point
+        managed = False  # made by migration 0002, with its index; number_at_commit() fills it (last in 0006)
 
 
 class LedgerLife(models.Model):

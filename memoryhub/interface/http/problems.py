@@ -101,11 +101,6 @@ def answer(exc: BaseException, request: HttpRequest | None) -> HttpResponse:
     return response
 
 
-def json_error_view(request: HttpRequest, status: int, exc: BaseException | None = None) -> HttpResponse:
-    """For Django's handler400, 403, 404 and 500 on JSON paths: unknown addresses, refused hosts, crashes."""
-    return answer(exc if exc is not None else _of_status(status), request)
-
-
 def error_of(exc: BaseException) -> HubError:
     """The refusal for any exception; Internal for what should not have happened."""
     match exc:
@@ -148,16 +143,7 @@ def _of_rest_framework(exc: drf.APIException) -> HubError:
             return UnsupportedMediaType("The body must be application/json.")
         case drf.Throttled():
             return RateLimited(retry_after=max(1, round(getattr(exc, "wait", None) or 1)))
-    return _of_status(exc.status_code)
-
-
-def _of_status(status: int) -> HubError:
-    known: dict[int, HubError] = {
-        400: Invalid("This request is not valid."),
-        403: Forbidden("You may not do this."),
-        404: NoSuchAddress(),
-    }
-    return known.get(status) or Internal()
+    return Internal()
 
 
 def _field_errors(detail: Any, pointer: str) -> list[FieldError]:

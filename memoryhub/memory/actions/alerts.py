@@ -5,6 +5,7 @@ from uuid import UUID
 
 from memoryhub.core.access.labels import LabelRef
 from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.clock import now
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, Invalid, NotAllowed, TooLarge
 from memoryhub.core.ids import new_id
@@ -13,7 +14,6 @@ from memoryhub.core.models import Membership
 from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
-from memoryhub.memory.actions.leases import now
 from memoryhub.memory.actions.rows import label_for, repeated, store, task_of
 from memoryhub.memory.schemas.alerts import MAX_RECIPIENTS, Alert, NewAlert
 from memoryhub.memory.selectors import alerts as selectors

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.clock import now
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, Conflict
 from memoryhub.core.ledger import events
@@ -24,12 +25,6 @@ from memoryhub.memory.actions.tasks import holding, lock, record, refuse_human_o
 from memoryhub.memory.models import OVER, Task, TaskStatus
 from memoryhub.memory.schemas.tasks import PERSONS
 from memoryhub.memory.selectors.tasks import TaskRef
-
-
-def now() -> datetime:
-    """The database's clock at this moment, after any wait for a lock (not the transaction's start)."""
-    found: datetime = run("select clock_timestamp()")[0][0]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from django.utils.crypto import salted_hmac
 from memoryhub.core import work
 from memoryhub.core.access.labels import LabelRef
 from memoryhub.core.access.permissions import AGENTS, DESK, action
+from memoryhub.core.db.clock import now
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
-from memoryhub.memory.actions.leases import hold_task, now
+from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.rows import columns_of, insert_many, label_for, rest_on, task_of, text_of
 from memoryhub.memory.schemas.observations import NewObservation, Observation
 from memoryhub.memory.selectors.tasks import TaskRef, refs_by_key

@@ -1,4 +1,7 @@
-"""Search: looks up a query's terms, and finds and ranks rows. Reads the index only; search.results reads the rows."""
+"""Search: looks up a query's terms, and finds and ranks rows. Reads the index only; search.results reads the rows.
+
+The score itself, BM25, is computed by the database function search_hits() (migration memory 0007).
+"""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -149,6 +149,7 @@ class Endpoint(APIView):
         "DELETE": "remove",
     }
     http_method_names: Sequence[str] = ("get", "head", "post", "put", "patch", "delete")
+    _allowed: ClassVar[list[str]]
     limits: Mapping[str, str] = {}  # the headers RateLimit and RateLimit-Policy
     viewer: Viewer
     described: Signature
@@ -164,6 +165,16 @@ class Endpoint(APIView):
             self.request.parser_context.clear()
             self.__dict__.clear()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Found once, not twice for a request. Django makes each view's `head` of its `get`.
+        has = (name for name in cls.http_method_names if hasattr(cls, "get" if name == "head" else name))
+        cls._allowed = [name.upper() for name in has]
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        return self._allowed
+
     @classmethod
     def scope_of(cls, method: str) -> str | None:
         """The scope that a method of this door requires."""
@@ -176,20 +187,23 @@ class Endpoint(APIView):
         return found
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        meta = request.META
-        check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=request._request.is_secure())
+        http = request._request
+        meta = http.META
+        check_address(meta.get("HTTP_HOST") or meta["SERVER_NAME"], is_secure=http.is_secure())
         self.perform_authentication(request)
-        self.viewer = viewer_of(request)
         self.check_throttles(request)
-        if request.method not in self.allowed_methods:
+        if http.method not in self.allowed_methods:
             noun, methods = self.in_place_of
-            if request.method in methods:
+            if http.method in methods:
                 raise Invalid(errors=(FieldError("{key}", *NOT_A_KEY[noun]),))
             self.http_method_not_allowed(request)  # before any other fault is reported
         self.check_permissions(request)
         self.headers_out = {}
-        self.described = signature_of(self.function_of(str(request.method)))
+        self.described = signature_of(self.function_of(str(http.method)))
         self.params = params_of(meta.get("QUERY_STRING", ""), self.described.query)
+
+    def perform_authentication(self, request: Request) -> None:
+        self.viewer = viewer_of(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)

@@ -88,7 +88,7 @@ class Transaction:
             "all": viewer.is_system,
             "agent": viewer.is_agent,
             "clearance": viewer.clearance,
-            "compartments": sorted(viewer.compartments),
+            "compartments": viewer.compartment_array,
             "version": self._known and self._known.version,
             "known": self._known and self._known.text,
         }

@@ -33,6 +33,11 @@ class Viewer:
     rate_limit: int | None = None
 
     @property
+    def compartment_array(self) -> str:
+        """The compartments as PostgreSQL writes an array. Words without quotes; a list takes psycopg far longer."""
+        return '{"' + '","'.join(sorted(self.compartments)) + '"}' if self.compartments else "{}"
+
+    @property
     def is_agent(self) -> bool:
         return self.kind == ActorKind.AGENT
 

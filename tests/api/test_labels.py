@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -167,7 +166,7 @@ def test_thousands_of_hidden_labels_cost_a_request_nothing(team: Team, owner_sql
     for _ in range(15):
         for api in (bare, low, high):  # in turn, so that a slow moment of the machine meets all
             found[api].append(seconds(api))
-    without, hidden, visible = (statistics.median(found[api]) for api in (bare, low, high))
+    without, hidden, visible = (min(found[api]) for api in (bare, low, high))  # noise only adds
     assert hidden < 1.5 * without, (hidden, without)
     assert visible > 1.5 * without, (visible, without)
     with viewer_transaction(low.agent.viewer, read_only=True) as mine:  # type: ignore[union-attr]

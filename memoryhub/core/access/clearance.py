@@ -60,7 +60,7 @@ def label_params(viewer: Viewer) -> dict[str, Any]:
         "team": viewer.team,
         "all": viewer.is_system,
         "clearance": viewer.clearance,
-        "compartments": sorted(viewer.compartments),
+        "compartments": viewer.compartment_array,
     }
 
 

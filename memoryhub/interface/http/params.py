@@ -57,6 +57,9 @@ class Params:
                 _refuse(name, Code.EMPTY, "This parameter has no value.")
             self._values[name] = f"{self._values[name]},{value}" if name in self._values else value
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def text(self, name: str, *, longest: int = 1000) -> str | None:
         """Visible text, at most `longest` characters."""
         value = self._values.get(name)

@@ -142,19 +142,19 @@ def _choices(kind: Any) -> tuple[str, ...] | None:
 
 def params_of(query: bytes | str, kind: type[Query]) -> Params:
     """The query string, for read_query(). Raises UriTooLong, Invalid."""
+    return Params(query, *_names(kind))
+
+
+@cache
+def _names(kind: type[Query]) -> tuple[frozenset[str], frozenset[str]]:
+    """Of all parameters, and of those that may be repeated."""
     found = parameters(kind)
-    lists = {one.name for one in found if get_origin(one.kind) is list}
-    return Params(query, {one.name for one in found}, lists)
+    return frozenset(one.name for one in found), frozenset(one.name for one in found if get_origin(one.kind) is list)
 
 
 def read_query(params: Params, kind: type[Q]) -> Q:
     """A query as a door's Struct. Raises Invalid, as the getters of Params do."""
-    made = {}
-    for parameter in parameters(kind):
-        value = _read(params, parameter)
-        if value is not None:
-            made[parameter.attribute] = value
-    return kind(**made)
+    return kind(**{one.attribute: _read(params, one) for one in parameters(kind) if one.name in params})
 
 
 def _read(params: Params, wanted: Parameter) -> Any:

@@ -240,7 +240,9 @@ def _conditions(viewer: Viewer, schema: type[Row], filters: MemoryFilters) -> tu
         where.append("r.pinned")
     conditions, given = narrowed(filters, _CONDITIONS)
     where += [condition.format(table=schema.model._meta.db_table, clock=schema.clock) for condition in conditions]
-    params |= {name: list(value) if name in ("ids", "events") else value for name, value in given.items()}
+    params |= given
+    for name in ("ids", "events") & given.keys():
+        params[name] = list(given[name])
     if filters.exclude_own:
         where.append("r.author_id <> %(own)s::uuid")
     return " and ".join(["r.team_id = %(team)s::int", f"r.{VISIBLE}", *where]), params

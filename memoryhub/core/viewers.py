@@ -34,7 +34,7 @@ class Viewer:
 
     @property
     def compartment_array(self) -> str:
-        """The compartments as PostgreSQL writes an array. Words without quotes; a list takes psycopg far longer."""
+        """The compartments as PostgreSQL writes an array; no word has a quote (label_text). A list costs more."""
         return '{"' + '","'.join(sorted(self.compartments)) + '"}' if self.compartments else "{}"
 
     @property

@@ -171,3 +171,15 @@ def test_thousands_of_hidden_labels_cost_a_request_nothing(team: Team, owner_sql
     assert visible > 1.5 * without, (visible, without)
     with viewer_transaction(low.agent.viewer, read_only=True) as mine:  # type: ignore[union-attr]
         assert len(mine.labels) == 1
+
+
+def test_a_compartment_with_a_word_of_sql_is_one_like_any_other(team: Team) -> None:
+    """The viewer's compartments go to PostgreSQL as the text of an array, in which a bare null would be none."""
+    inside = make_api(team, Sensitivity.CONFIDENTIAL, ["null", "a-b_c"])
+    outside = make_api(team, Sensitivity.CONFIDENTIAL, ["nul", "a-b"])
+    for words in (["null"], ["a-b_c"], ["a-b_c", "null"]):
+        made = inside.make("observations", {"content": "x", "sensitivity": "confidential", "compartments": words})
+        assert inside.get(f"observations/{made['id']}").status == 200
+        assert outside.get(f"observations/{made['id']}").refusal == (404, "not_found")
+    assert len(inside.results("observations")) == 3
+    assert not list(outside.results("observations"))

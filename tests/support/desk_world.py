@@ -1,5 +1,6 @@
 """A desk to test: a team with people, agents and an escalation of each kind, and people's browsers without a screen."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,17 @@ class Desk:
             observations.log(viewer, item=NewObservation(content=known, task=task.key, tags=["order"], importance=0.9))
             made, _ = escalate(viewer, task=task, **asked)
         return made
+
+    def log(self, key: str, content: Any, agent: TestAgent | None = None, **more: Any) -> None:
+        """An observation of the task."""
+        viewer = (agent or self.agent).viewer
+        with viewer_transaction(viewer):
+            observations.log(viewer, item=NewObservation(content=content, task=key, **more))
+
+
+def rows_of(page: Any) -> list[str]:
+    """The ids of the escalations that the queue's page lists, in its order."""
+    return re.findall(r'<tr role="row" id="e-([0-9a-f-]+)"', page.text)
 
 
 def body(segment: str) -> dict[str, str]:

@@ -159,7 +159,8 @@ def outage(pair: Pair, name: str, *, kill: bool, seconds: float) -> Outage:
     hidden = {"content": "secret", "sensitivity": "confidential"}
     secret = json.loads(ask(pair.port, pair.keys[1], "POST", "/api/v1/observations", hidden)[2])["id"]
     quiet, away, retried = Log(), Log(), Log()
-    with writers(pair, quiet, f"{name}-quiet", many=4):
+    time.sleep(1)  # the probes that waited for the start have used up their second
+    with writers(pair, quiet, f"{name}-quiet"):  # as many as later, so that the machine's own delay is the same
         read_for(pair, quiet, 2, secret)
     if kill:
         pair.standby.kill()

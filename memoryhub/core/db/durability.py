@@ -28,14 +28,19 @@ AGAIN_SECONDS = 0.5  # after the database itself was away
 SUSPECT_SECONDS = 0.3  # a healthy standby answers in less
 
 _LOST = Counter("memoryhub_unconfirmed_total", "Waits for a synchronous standby that were given up.")
-# All waits of this login for a standby, of other processes too, since a process may have died while it waited.
+# All waits of this login for a standby, of other processes too, since a process may have died while it waited. A
+# reader's patience runs from the oldest of them, so that one who comes later does not wait as long again.
 _CANCEL = """
-select case when seconds > patience then pg_cancel_backend(pid) end from (
-    select pid, extract(epoch from clock_timestamp() - xact_start) as seconds,
-           case when query ~ 'settle_(read|head)' then %(read)s::float8 else %(write)s::float8 end as patience
-    from pg_stat_activity
-    where usename = current_user and datname = current_database() and wait_event = 'SyncRep'
-) waiting where seconds > %(suspect)s::float8
+select case when (case when is_read then oldest else seconds end) > patience then pg_cancel_backend(pid) end from (
+    select pid, is_read, seconds, max(seconds) over () as oldest,
+           case when is_read then %(read)s::float8 else %(write)s::float8 end as patience
+    from (
+        select pid, query ~ 'settle_(read|head)' as is_read,
+               extract(epoch from clock_timestamp() - xact_start) as seconds
+        from pg_stat_activity
+        where usename = current_user and datname = current_database() and wait_event = 'SyncRep'
+    ) waiting
+) known where oldest > %(suspect)s::float8
 """
 _HEAD = "select settle_head(%s::int, %s::bigint)"
 

@@ -26,6 +26,8 @@ CONNECTIONS = 16
 TASKS = [f"bench-{number}" for number in range(CONNECTIONS)]
 ITEMS = [{**OBSERVATION, "task": TASKS[0]}] * 50
 OURS, THEIRS = "now", "before"
+# Short turns and many, since the machine's speed changes by half within a minute; `--long` has three times as many.
+ROUNDS, SECONDS = 15, 0.7
 
 Encode = Callable[[int, str, str], bytes]  # port, key, task
 REQUESTS: dict[str, tuple[Encode, int]] = {
@@ -61,14 +63,15 @@ def measure(stack: Stack, length: Length) -> Result:
     if other is None:
         raise SystemExit(f"Set {AGAINST} to a checkout of the earlier version.")
     roots = {OURS: stack.root, THEIRS: Path(other)}
+    turns = Length(3 * ROUNDS if length.is_long else ROUNDS, SECONDS, length.is_long)
     rounds: dict[str, dict[str, list[float]]] = {}
     # Each is first once, at the start and in the rounds: the same code is 2 to 5 % slower there.
     for number, order in enumerate(([OURS, THEIRS], [THEIRS, OURS])):
         made = {name: _start(replace(stack, root=roots[name]), f"v{number}_{name}") for name in order}
         for what, (encoded, status) in REQUESTS.items():
             costs: dict[str, list[float]] = {OURS: [], THEIRS: []}
-            contenders = {name: _load(made[name], encoded, status, length.seconds, costs[name]) for name in order}
-            rates = interleave(length, contenders)
+            contenders = {name: _load(made[name], encoded, status, turns.seconds, costs[name]) for name in order}
+            rates = interleave(turns, contenders)
             for unit, of in (("requests/s", rates), ("ms of processor", costs)):
                 kept = rounds.setdefault(f"{what}, {unit}", {OURS: [], THEIRS: []})
                 for name, values in of.items():
@@ -98,7 +101,9 @@ def _start(stack: Stack, name: str) -> _Version:
     where = "run" if (stack.root / "memoryhub" / "run").is_dir() else "config"  # it moved
     asked = f"import json; from memoryhub.{where}.launch import web_command; print(json.dumps(web_command({port})))"
     command = json.loads(stack.run([PYTHON, "-c", asked], database.environment))
-    server = stack.serve(command, {**database.environment, "WEB_THREADS": "16"}, port)
+    # On one core, as by `make run` (ADR 6), and with the same hashes: else one start differs from another by a tenth.
+    kept = {"WEB_THREADS": "16", "WEB_CORE": str(max(os.sched_getaffinity(0))), "PYTHONHASHSEED": "0"}
+    server = stack.serve(command, {**database.environment, **kept}, port)
     client, key, rows = Client(port), seeded.keys[0], {}
     for task in TASKS:
         learning = {"task": task, "signal_type": "pattern", "details": "x", "context": {"order": task}}

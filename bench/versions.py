@@ -1,14 +1,15 @@
 """The product beside an earlier version of itself, in turns: `BENCH_AGAINST=<a checkout> python -m bench versions`.
 
-Each version has its own database, made and filled by its own code, and one web process. Besides requests per second,
-the processor time of the web process per request is compared, which a busy machine disturbs less.
+Each version has its own database, made and filled by its own code, and a web process that is started afresh in each
+round. Besides requests per second, the processor time of the web process per request is compared, which a busy machine
+disturbs less.
 """
 
 import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -16,9 +17,9 @@ import psycopg
 
 from bench import load
 from bench.load import Client, Job, encode
-from bench.measure import Length, Result, compare, interleave
+from bench.measure import Length, Result, compare
 from bench.seed import OBSERVATION, Plan, seed
-from bench.stack import PYTHON, Stack, free_port
+from bench.stack import PYTHON, Database, Stack, free_port
 
 WHAT = "the product beside an earlier version"
 AGAINST = "BENCH_AGAINST"
@@ -26,8 +27,9 @@ CONNECTIONS = 16
 TASKS = [f"bench-{number}" for number in range(CONNECTIONS)]
 ITEMS = [{**OBSERVATION, "task": TASKS[0]}] * 50
 OURS, THEIRS = "now", "before"
-# Short turns and many, since the machine's speed changes by half within a minute; `--long` has three times as many.
-ROUNDS, SECONDS = 15, 0.7
+# One start of the same code is up to a tenth faster than another, and the machine's speed changes by half within a
+# minute: so many pairs of starts, and a short turn of each kind of request in each.
+STARTS, SECONDS = 15, 0.7
 
 Encode = Callable[[int, str, str], bytes]  # port, key, task
 REQUESTS: dict[str, tuple[Encode, int]] = {
@@ -63,21 +65,18 @@ def measure(stack: Stack, length: Length) -> Result:
     if other is None:
         raise SystemExit(f"Set {AGAINST} to a checkout of the earlier version.")
     roots = {OURS: stack.root, THEIRS: Path(other)}
-    turns = Length(3 * ROUNDS if length.is_long else ROUNDS, SECONDS, length.is_long)
+    made = {name: _make(replace(stack, root=root), name) for name, root in roots.items()}
     rounds: dict[str, dict[str, list[float]]] = {}
-    # Each is first once, at the start and in the rounds: the same code is 2 to 5 % slower there.
-    for number, order in enumerate(([OURS, THEIRS], [THEIRS, OURS])):
-        made = {name: _start(replace(stack, root=roots[name]), f"v{number}_{name}") for name in order}
+    for number in range(3 * STARTS if length.is_long else STARTS):
+        order = [OURS, THEIRS] if number % 2 == 0 else [THEIRS, OURS]  # who is first is slower
+        for name in order:
+            made[name].start()
         for what, (encoded, status) in REQUESTS.items():
-            costs: dict[str, list[float]] = {OURS: [], THEIRS: []}
-            contenders = {name: _load(made[name], encoded, status, turns.seconds, costs[name]) for name in order}
-            rates = interleave(turns, contenders)
-            for unit, of in (("requests/s", rates), ("ms of processor", costs)):
-                kept = rounds.setdefault(f"{what}, {unit}", {OURS: [], THEIRS: []})
-                for name, values in of.items():
-                    kept[name] += values
+            for name in order:
+                for unit, figure in made[name].load(encoded, status).items():
+                    rounds.setdefault(f"{what}, {unit}", {OURS: [], THEIRS: []})[name].append(figure)
         for version in made.values():
-            stack.end(version.server)
+            version.end()
     lines = []
     for key, of in rounds.items():
         what, _, unit = key.rpartition(", ")
@@ -87,35 +86,64 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("versions", lines, rounds=flat)
 
 
+@dataclass
 class _Version:
-    """A running version, and the ids that its requests need."""
+    """One version with its filled database, and the ids that its requests need; its web process, while there is one."""
 
-    def __init__(self, server: subprocess.Popen[bytes], port: int, key: str, rows: dict[str, str]) -> None:
-        self.server, self.port, self.key, self.rows = server, port, key, rows
+    stack: Stack
+    database: Database
+    key: str
+    rows: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.port = free_port()
+        where = "run" if (self.stack.root / "memoryhub" / "run").is_dir() else "config"  # it moved
+        command_of = f"from memoryhub.{where}.launch import web_command; print(json.dumps(web_command({self.port})))"
+        command = json.loads(self.stack.run([PYTHON, "-c", f"import json; {command_of}"], self.database.environment))
+        # On one core, as by `make run` (ADR 6).
+        kept = {"WEB_THREADS": "16", "WEB_CORE": str(max(os.sched_getaffinity(0)))}
+        self.server = self.stack.serve(command, {**self.database.environment, **kept}, self.port)
+
+    def end(self) -> None:
+        assert self.server is not None
+        self.stack.end(self.server)
+
+    def load(self, encoded: Encode, status: int) -> dict[str, float]:
+        """One turn: requests per second, and the processor time of the web process per request."""
+        assert self.server is not None
+        requests = [
+            encoded(self.port, self.key, task).replace(f"{{{task}}}".encode(), self.rows[task].encode()).hex()
+            for task in TASKS
+        ]
+        job = Job(self.port, requests, status, CONNECTIONS, seconds=SECONDS)
+        process = psutil.Process(self.server.pid)
+        before = sum(process.cpu_times()[:2])
+        rate = load.run(job).rate
+        spent = sum(process.cpu_times()[:2]) - before
+        return {"requests/s": rate, "ms of processor": 1000 * spent / (rate * (job.seconds + job.warm_seconds))}
 
 
-def _start(stack: Stack, name: str) -> _Version:
-    database = stack.database(name)
+def _make(stack: Stack, name: str) -> _Version:
+    """A database made and filled by the version's own code."""
+    database = stack.database(f"version_{name}")
     seeded = seed(stack, database, Plan(agents=1, tasks=dict.fromkeys(TASKS, 200)))
-    port = free_port()
-    where = "run" if (stack.root / "memoryhub" / "run").is_dir() else "config"  # it moved
-    asked = f"import json; from memoryhub.{where}.launch import web_command; print(json.dumps(web_command({port})))"
-    command = json.loads(stack.run([PYTHON, "-c", asked], database.environment))
-    # On one core, as by `make run` (ADR 6), and with the same hashes: else one start differs from another by a tenth.
-    kept = {"WEB_THREADS": "16", "WEB_CORE": str(max(os.sched_getaffinity(0))), "PYTHONHASHSEED": "0"}
-    server = stack.serve(command, {**database.environment, **kept}, port)
-    client, key, rows = Client(port), seeded.keys[0], {}
+    made = _Version(stack, database, seeded.keys[0])
+    made.start()
+    client, port, key = Client(made.port), made.port, made.key
     for task in TASKS:
         learning = {"task": task, "signal_type": "pattern", "details": "x", "context": {"order": task}}
         _sent(client, encode("POST", "/api/v1/learnings", port, key, learning))
         body = {"task": task, "reason_code": "other", "reason": "r", "question": "q?"}
-        rows[task] = _sent(client, encode("POST", "/api/v1/escalations", port, key, body))["id"]
+        made.rows[task] = _sent(client, encode("POST", "/api/v1/escalations", port, key, body))["id"]
         fact = encode("PUT", f"/api/v1/facts/{task}", port, key, {"value": {"a": 1}, "task": task})
         _sent(client, fact.replace(b"Accept:", b"If-None-Match: *\r\nAccept:", 1))
     client.close()
+    made.end()
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("vacuum analyze")
-    return _Version(server, port, key, rows)
+    return made
 
 
 def _sent(client: Client, request: bytes) -> dict[str, str]:
@@ -124,21 +152,3 @@ def _sent(client: Client, request: bytes) -> dict[str, str]:
         raise RuntimeError(f"{status}: {body.decode()}")
     found: dict[str, str] = json.loads(body)
     return found
-
-
-def _load(version: _Version, encoded: Encode, status: int, seconds: float, costs: list[float]) -> Callable[[], float]:
-    requests = []
-    for task in TASKS:
-        request = encoded(version.port, version.key, task)
-        requests.append(request.replace(f"{{{task}}}".encode(), version.rows[task].encode()).hex())
-    job = Job(version.port, requests, status, CONNECTIONS, seconds=seconds)
-    process = psutil.Process(version.server.pid)
-
-    def ask() -> float:
-        before = sum(process.cpu_times()[:2])
-        figures = load.run(job)
-        spent = sum(process.cpu_times()[:2]) - before
-        costs.append(1000 * spent / (figures.rate * (job.seconds + job.warm_seconds)))
-        return figures.rate
-
-    return ask

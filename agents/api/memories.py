@@ -1,7 +1,8 @@
 """The filters that the lists of memory rows share."""
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
 
 from memoryhub.core.fields import TaskKey, When
 from memoryhub.core.viewers import Viewer
@@ -10,10 +11,7 @@ from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors import tasks as task_selectors
 from memoryhub.memory.selectors.memories import MemoryFilters
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-F = TypeVar("F", bound="DataclassInstance")
+F = TypeVar("F", bound=msgspec.Struct)
 
 Agent = Annotated[Name | None, about("Only rows that this agent or person wrote, by name.")]
 OfTask = Annotated[TaskKey | None, about("Only rows of this task; 404 when it is absent or hidden.")]
@@ -48,5 +46,5 @@ def filters_of(viewer: Viewer, query: MemoryQuery) -> MemoryFilters:
 
 def filters_from(query: Query, kind: type[F], **given: Any) -> F:
     """A selector's filters: those `given`, and the parameters of the same names that were sent."""
-    sent = {field.name: getattr(query, field.name, None) for field in fields(kind)}
+    sent = {name: getattr(query, name, None) for name in kind.__struct_fields__}
     return kind(**{name: value for name, value in sent.items() if value is not None} | given)

@@ -239,6 +239,11 @@ class Question(Generic[T]):
         """Now."""
         return self.make(statements.run(self.text, self.params))
 
+    def ask_ahead(self) -> Callable[[], T]:
+        """With the next trip, which the first call of what is returned makes, if nothing else has."""
+        statement = statements.queue(self.text, self.params)
+        return lambda: self.make(statement.rows())
+
     def ask_last(self) -> T:
         """As the last that a read-only transaction asks: COMMIT travels with it.
 

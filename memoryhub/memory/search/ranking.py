@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.models import Sensitivity
@@ -29,8 +31,7 @@ MAX_PARTS = 8  # words of a query that are searched for as parts of others
 MIN_PART = 3  # letters; one character in scripts without spaces
 
 
-@dataclass(slots=True)
-class SearchFilters:
+class SearchFilters(msgspec.Struct):
     """What is searched. `tags_mode`: all or any of the tags; times are of creation (of a fact, of its last change)."""
 
     types: Sequence[str] = ()

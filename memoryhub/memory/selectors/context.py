@@ -5,10 +5,12 @@ of the budget then goes to the rest, in the same order. What does not fit is cou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from memoryhub.core import work
 from memoryhub.core.viewers import Viewer
@@ -16,7 +18,6 @@ from memoryhub.memory.kinds import KINDS
 from memoryhub.memory.schemas.context import LeftOut
 from memoryhub.memory.schemas.decisions import Decision
 from memoryhub.memory.schemas.observations import Observation
-from memoryhub.memory.schemas.rows import Stored
 from memoryhub.memory.selectors import memories
 from memoryhub.memory.selectors.facts import StoredFact
 from memoryhub.memory.selectors.learnings import Relevant
@@ -82,21 +83,26 @@ def of_task(
     `filters`: the task, and what narrows its decisions and observations (tags: only these); `facts`: the task's;
     `learnings`: the most relevant first. Reads at most CANDIDATES rows and MOST_BYTES per part.
     """
-
-    def observed(**narrowed: Any) -> list[Stored[Observation]]:
-        mine = replace(filters, **narrowed)
-        return memories.rows(viewer, Observation, mine, limit=CANDIDATES, most_bytes=MOST_BYTES)
-
-    said = _said(viewer, filters)
+    asked = partial(memories.question, viewer, limit=CANDIDATES, most_bytes=MOST_BYTES)
+    counted = partial(memories.count, viewer, up_to=COUNTED + CANDIDATES)
+    words = MemoryFilters(task=filters.task, task_key=filters.task_key, after_seq=filters.after_seq)
     deciding = replace(filters, status="active", tags=())
-    decided = memories.rows(viewer, Decision, deciding, limit=CANDIDATES, most_bytes=MOST_BYTES)
+    important = replace(filters, min_importance=IMPORTANT)
+    # All of it in one trip; filters by tag and author do not apply to what people have said.
+    heard = {kind.plural: asked(kind.schema, words).ask_ahead() for kind in KINDS.values() if kind.in_words}
+    decided = asked(Decision, deciding).ask_ahead()
+    observed = [asked(Observation, one).ask_ahead() for one in (replace(filters, pinned=True), important, filters)]
+    decisions = counted(Decision, deciding).ask_ahead()
+    observations = counted(Observation, filters).ask_ahead()
+    pinned, weighty, others = (found() for found in observed)
+    said = [_Part(kind, WORDS, found()) for kind, found in heard.items()]
     parts = [
-        _Part("decisions", 0.3, decided),
-        _Part("observations", 0.15, observed(pinned=True)),
+        _Part("decisions", 0.3, decided()),
+        _Part("observations", 0.15, pinned),
         _Part("facts", 0.15, facts),
-        _Part("observations", 0.15, observed(min_importance=IMPORTANT)),
+        _Part("observations", 0.15, weighty),
         _Part("learnings", 0.1, learnings),
-        _Part("observations", 0.15, observed()),
+        _Part("observations", 0.15, others),
     ]
     packed = _Packed(budget)
     for part in said:
@@ -107,8 +113,8 @@ def of_task(
     for part in parts:
         packed.add(part, packed.left)
     there = {part.kind: len(part.rows) for part in said} | {
-        "decisions": memories.count(viewer, Decision, deciding, up_to=COUNTED + CANDIDATES),
-        "observations": memories.count(viewer, Observation, filters, up_to=COUNTED + CANDIDATES),
+        "decisions": decisions(),
+        "observations": observations(),
         "facts": len(facts),
         "learnings": len(learnings),
     }
@@ -119,16 +125,6 @@ def of_task(
         "tokens": budget - packed.left,
         "left_out": {kind: _left_out(count - len(chosen[kind])) for kind, count in there.items()},
     }
-
-
-def _said(viewer: Viewer, filters: MemoryFilters) -> list[_Part]:
-    """What people have said of the task, one part per kind; filters by tag and author do not apply."""
-    mine = MemoryFilters(task=filters.task, task_key=filters.task_key, after_seq=filters.after_seq)
-    return [
-        _Part(kind.plural, WORDS, memories.rows(viewer, kind.schema, mine, limit=CANDIDATES, most_bytes=MOST_BYTES))
-        for kind in KINDS.values()
-        if kind.in_words
-    ]
 
 
 def _left_out(count: int) -> LeftOut:

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from memoryhub.core import work
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db import durability, statements
@@ -101,8 +103,7 @@ _WITH_TASK = f"with recursive {_EVER_OF_TASK}, {_NEWEST_OF_TASK}"
 _FROM_TASK = f"{_FROM_THEN} and r.task_id = %(task)s::uuid order by f.id limit %(limit)s::int"
 
 
-@dataclass(frozen=True, slots=True)
-class FactFilters:
+class FactFilters(msgspec.Struct, frozen=True):
     """Filters of a list: a prefix of the key, the task, an instant at which the fact is valid."""
 
     prefix: str | None = None

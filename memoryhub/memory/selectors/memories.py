@@ -6,11 +6,12 @@ security below.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
+
+import msgspec
 
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.fitting import BYTES, Fitted, ended, fit
@@ -24,8 +25,7 @@ R = TypeVar("R", bound=Row)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class MemoryFilters:
+class MemoryFilters(msgspec.Struct):
     """Filters of a list. `tags_mode`: all or any of the tags; `up_to_seq`: the memory as of this `seq`.
 
     `alive_at`: the moment at which expiry is judged, instead of now (rows may have been removed since).
@@ -160,13 +160,12 @@ def narrowed(filters: Any, conditions: Mapping[str, str]) -> tuple[list[str], di
     return [conditions[name] for name in given], given
 
 
-def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: int) -> int:
+def count(viewer: Viewer, schema: type[Row], filters: MemoryFilters, *, up_to: int) -> Question[int]:
     """How many of the visible rows of a kind pass the filters; counting stops at `up_to`."""
     where, params = _conditions(viewer, schema, filters)
     table = schema.model._meta.db_table
     statement = f"select count(*) from (select from {table} r {clock(schema)} where {where} limit %(up_to)s::int) found"
-    ((found,),) = run(statement, {**params, "up_to": up_to})
-    return int(found)
+    return Question(statement, params | {"up_to": up_to}, lambda found: int(found[0][0]))
 
 
 # `after_seq` and `since` get further bounds, so that a large task is not scanned for a few new rows. Where the ledger

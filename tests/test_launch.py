@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -196,11 +196,11 @@ def test_with_the_settings_of_a_public_installation_it_starts_without_a_demo(lau
         assert "demo" not in running.log.read_text()
         address = f"http://127.0.0.1:{running.port}/api/v1/"
         for path in ("me", f"escalations/{uuid4()}/answer"):
-            plain = httpx.post if path == "me" else httpx.get
+            plain = httpx2.post if path == "me" else httpx2.get
             answer = plain(address + path, headers={"Host": "hub.example.org"}, timeout=30)
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         proxied = {"Host": "hub.example.org", "X-Forwarded-Proto": "https"}
-        assert httpx.get(address + "me", headers=proxied, timeout=30).json()["code"] == "unauthorized"
+        assert httpx2.get(address + "me", headers=proxied, timeout=30).json()["code"] == "unauthorized"
 
 
 def test_what_cannot_be_started_is_refused_with_a_sentence(data: Path) -> None:

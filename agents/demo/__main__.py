@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from agents.demo.client import DemoClient, KeyRefused
 from agents.demo.workers import LONG_POLL_SECONDS, Fraud, Intake, Research, Returns, Worker
@@ -60,9 +60,9 @@ def read_settings() -> Settings:
 
 async def run(settings: Settings) -> None:
     """Run all agents until they are cancelled, or the last one's key is refused."""
-    limits = httpx.Limits(max_connections=None)  # every long poll holds one
-    timeout = httpx.Timeout(15, read=LONG_POLL_SECONDS + 15)
-    async with httpx.AsyncClient(base_url=settings.url, timeout=timeout, limits=limits) as http:
+    limits = httpx2.Limits(max_connections=None)  # every long poll holds one
+    timeout = httpx2.Timeout(15, read=LONG_POLL_SECONDS + 15)
+    async with httpx2.AsyncClient(base_url=settings.url, timeout=timeout, limits=limits) as http:
         agents = [
             TEAM[name](DemoClient(http, name, key), settings.seed, settings.pace) for name, key in settings.keys.items()
         ]

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
-import httpx
+import httpx2
 
 PASSING = (429, 502, 503, 504)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -25,7 +25,7 @@ class KeyRefused(Exception):
 class DemoClient:
     """The API as one agent sees it. `http` has the hub's address as its base URL."""
 
-    def __init__(self, http: httpx.AsyncClient, name: str, key: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, name: str, key: str) -> None:
         self.name = name
         self._http = http
         self._headers = {"Authorization": f"Bearer {key}"}
@@ -47,7 +47,7 @@ class DemoClient:
         while True:
             try:
                 answer = await self._http.request(method, f"/api/v1/{path}", headers=headers, **content)
-            except httpx.TransportError:  # the server is restarting, or not up yet
+            except httpx2.TransportError:  # the server is restarting, or not up yet
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
@@ -57,7 +57,7 @@ class DemoClient:
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _read(answer: httpx.Response) -> Any:
+def _read(answer: httpx2.Response) -> Any:
     if answer.status_code == 401:
         raise KeyRefused
     if answer.is_success:
@@ -69,6 +69,6 @@ def _read(answer: httpx.Response) -> Any:
     raise RequestRefused(answer.request.url.path, answer.status_code, problem if isinstance(problem, dict) else {})
 
 
-def _retry_after(answer: httpx.Response) -> float:
+def _retry_after(answer: httpx2.Response) -> float:
     text = answer.headers.get("Retry-After", "")
     return min(float(text), 300.0) if text.isdecimal() else 0.0

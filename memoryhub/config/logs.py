@@ -56,8 +56,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
             # It logs each sweep.
             "celery": {"level": "WARNING"},
             # These log each request that is sent.
-            "httpx": {"level": "WARNING"},
-            "httpcore": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
+            "httpcore2": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
             # Statement logging would put content into the log.
             "django.db.backends": {"level": "WARNING"},

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from itertools import count
 
-import httpx
+import httpx2
 import pytest
 
 from agents.actions import keys
@@ -74,7 +74,7 @@ def seen(team, model, **filters):
 def desk(team, server):
     """A lead in a browser's stead: `desk(escalation, verb, **body)` posts to the people's routes."""
     person = make_person(team, Role.LEAD, *FINANCE)
-    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=30) as client:
+    with httpx2.Client(base_url=server.url, follow_redirects=True, timeout=30) as client:
         client.get("/login/")
         assert post_login(client, person.username).status_code == 200
 

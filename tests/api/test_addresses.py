@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from memoryhub.core.models import Team
@@ -32,9 +32,9 @@ def test_a_slash_in_a_key_is_refused(server: Any, team: Team) -> None:
     """Over the wire, where it differs from an address with one part more."""
     key = {"Authorization": f"Bearer {make_api(team).key}"}
     for path in ("tasks/a%2Fb", "tasks/a%2fclaim", "facts/a%2Fb/history", "facts/%2F"):
-        got = httpx.get(f"{server.url}/api/v1/{path}", headers=key)
+        got = httpx2.get(f"{server.url}/api/v1/{path}", headers=key)
         assert (got.status_code, got.json()["code"]) == (400, "invalid"), path
-    got = httpx.get(f"{server.url}/api/v1/tasks/a/b", headers=key)
+    got = httpx2.get(f"{server.url}/api/v1/tasks/a/b", headers=key)
     assert got.status_code == 404
     assert "no such address" in got.json()["detail"]
 

@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 
 from agents.limits import SWEEP_AT, WINDOW_SECONDS, Buckets
@@ -96,15 +96,15 @@ def test_a_long_poll_is_one_request(server: Server) -> None:
     agent = make_agent(team, rate_limit=6)  # one at once, one in ten seconds
     escalation = ask(agent.viewer, make_task(agent.viewer))
     address = f"{server.url}/api/v1/escalations/{escalation.id}/answer"
-    waited = httpx.get(f"{address}?wait=2", headers=agent.headers, timeout=20)  # it looks twice
+    waited = httpx2.get(f"{address}?wait=2", headers=agent.headers, timeout=20)  # it looks twice
     assert waited.status_code == 204
     assert waited.headers["RateLimit-Policy"] == '"default";q=1;w=10'
-    refused = httpx.get(address, headers=agent.headers, timeout=20)
+    refused = httpx2.get(address, headers=agent.headers, timeout=20)
     assert (refused.status_code, refused.json()["code"]) == REFUSED
     assert 1 <= int(refused.headers["Retry-After"]) <= 10
     assert refused.headers["RateLimit"].startswith('"default";r=0;t=')
     # The same bucket, whichever side of the process answers.
-    refused = httpx.get(f"{server.url}/api/v1/me", headers=agent.headers, timeout=20)
+    refused = httpx2.get(f"{server.url}/api/v1/me", headers=agent.headers, timeout=20)
     assert (refused.status_code, refused.json()["code"]) == REFUSED
 
 

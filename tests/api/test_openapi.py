@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -203,7 +203,7 @@ def native(made: dict[str, Any], url: str) -> None:
             rows = {"escalation_id": world.rows["answered"]}
             operation = operation_of("GET", re.sub(r"<[a-z_]+:([a-z_]+)>", r"{\1}", door.route))
             key = {"Authorization": f"Bearer {world.api.key}"}
-            got = httpx.get(url + operation.path.format(**rows), headers=key, timeout=30)
+            got = httpx2.get(url + operation.path.format(**rows), headers=key, timeout=30)
             story = Story({world.api.name: "support-agent"})
             entry = note(made, operation, story, Reply(got.status_code, got.json(), got.headers))
             entry["path"] = {name: story.tell(rows[name]) for _, name in operation.path_parameters}

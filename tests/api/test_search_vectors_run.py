@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from django.conf import LazySettings
@@ -64,9 +64,9 @@ def running() -> Iterator[tuple[Endpoint, str, list[Path]]]:
         yield there, url, logs
 
 
-def search(url: str, api: Api, **query: Any) -> httpx.Response:
+def search(url: str, api: Api, **query: Any) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {api.key}"}
-    return httpx.get(f"{url}/api/v1/search?{urlencode(query)}", headers=headers, timeout=30)
+    return httpx2.get(f"{url}/api/v1/search?{urlencode(query)}", headers=headers, timeout=30)
 
 
 def test_what_is_written_is_found_by_meaning_within_seconds_and_secrets_stay(

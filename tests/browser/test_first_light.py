@@ -4,7 +4,7 @@ import re
 import threading
 from typing import Any
 
-import httpx
+import httpx2
 from playwright.sync_api import WebSocket, expect
 
 from tests.support.desk_pages import NewPage, live, sign_in
@@ -19,7 +19,7 @@ class Hub:
     """An agent's calls."""
 
     def __init__(self, server: Server, agent: TestAgent) -> None:
-        self.client = httpx.Client(base_url=f"{server.url}/api/v1", headers=agent.headers, timeout=70)
+        self.client = httpx2.Client(base_url=f"{server.url}/api/v1", headers=agent.headers, timeout=70)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = self.client.post(path, json=body)
@@ -49,7 +49,7 @@ def test_an_escalation_reaches_two_people_and_its_answer_reaches_the_agent(serve
         expect(row).to_contain_text("May I refund 80 for order-7?")
         expect(row.get_by_role("button", name="Claim")).to_be_visible()
 
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     waiting = threading.Thread(
         target=lambda: answers.append(hub.client.get(f"/escalations/{escalation}/answer", params={"wait": 60}))
     )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,7 +51,7 @@ class Traffic:
         ]
 
     def _run(self, url: str, verb: str) -> None:
-        with httpx.Client(
+        with httpx2.Client(
             base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {self.key}"}, timeout=30
         ) as api:
             while not self._over.is_set():
@@ -100,7 +100,7 @@ def test_an_erased_key_and_a_new_one_are_so_in_every_running_process_within_two_
     team = make_team("keys")
     agent = make_agent(team, Sensitivity.CONFIDENTIAL)
     ((old,),) = owner_sql.execute("select id from team_key where team_id = %s", [team.id]).fetchall()
-    api = httpx.Client(base_url=f"{server.url}/api/v1/", headers=agent.headers, timeout=30)
+    api = httpx2.Client(base_url=f"{server.url}/api/v1/", headers=agent.headers, timeout=30)
     task = {"key": "t", "title": TITLE, "sensitivity": "confidential"}
     assert api.post("tasks", json=task).status_code == 201
 

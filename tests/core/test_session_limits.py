@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import psycopg
 from django.conf import settings
 from django.db import connection
@@ -51,7 +51,7 @@ def test_who_waits_too_long_is_answered_503_and_nothing_is_kept(owner_sql: psyco
     body = {"content": "late", "client_ref": "late"}
     with (
         servers.started("limits", web_command(port), lambda _: servers.answers(f"{url}/readyz"), environment=limits),
-        httpx.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=60) as client,
+        httpx2.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=60) as client,
     ):
         with owner_sql.transaction():
             owner_sql.execute("lock table observation in access exclusive mode")
@@ -76,7 +76,7 @@ def test_a_server_that_hangs_is_given_up_and_asked_again_when_it_is_back() -> No
     try:
         with (
             servers.started("hanging", web_command(port), lambda _: ready(), environment=environment),
-            httpx.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=60) as client,
+            httpx2.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=60) as client,
         ):
             assert client.get("observations").status_code == 200
             gate.stick()

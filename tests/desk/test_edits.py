@@ -1,6 +1,6 @@
 """What an agent proposed, as a person approves or changes it: the agent gets back what it sent, byte by byte."""
 
-import httpx
+import httpx2
 import pytest
 from django.test import Client
 
@@ -15,10 +15,10 @@ ARGUMENTS = (
 )
 
 
-def ask(server: Server, desk: Desk, label: str, allowed: str = '["approve", "edit"]') -> tuple[httpx.Client, str]:
+def ask(server: Server, desk: Desk, label: str, allowed: str = '["approve", "edit"]') -> tuple[httpx2.Client, str]:
     """An agent's client, and the escalation that it made with exactly these bytes."""
     agent = make_agent(desk.team, 2)
-    client = httpx.Client(base_url=f"{server.url}/api/v1/", headers=agent.headers, timeout=30)
+    client = httpx2.Client(base_url=f"{server.url}/api/v1/", headers=agent.headers, timeout=30)
     client.post("tasks", json={"key": f"exact-{label}", "title": "Exact", "sensitivity": label}).raise_for_status()
     body = (
         f'{{"task": "exact-{label}", "reason_code": "other", "reason": "Why.", "question": "May I?",'

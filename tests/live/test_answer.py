@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -17,9 +17,9 @@ from tests.support.labelled_world import ask, make_task
 from tests.support.web import Server
 
 
-def poll(server: Server, agent, escalation, query: str = "wait=20", **options) -> httpx.Response:
+def poll(server: Server, agent, escalation, query: str = "wait=20", **options) -> httpx2.Response:
     address = f"{server.url}/api/v1/escalations/{escalation}/answer?{query}"
-    return httpx.get(address, headers={**agent.headers, **options}, timeout=60)
+    return httpx2.get(address, headers={**agent.headers, **options}, timeout=60)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_keys_scopes_and_methods_are_checked(server: Server, asked):
     narrow = make_agent(make_team(), scopes=["memory:read"])
     assert poll(server, narrow, escalation.id).status_code == 403
     address = f"{server.url}/api/v1/escalations/{escalation.id}/answer"
-    refused = httpx.post(address, headers=agent.headers)
+    refused = httpx2.post(address, headers=agent.headers)
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
     assert refused.headers["x-request-id"] == refused.json()["request_id"]
 
@@ -136,7 +136,7 @@ def test_waits_are_capped_by_key_and_hold_no_thread(server: Server, asked):
         time.sleep(2)
         assert process.num_threads() <= before + 8
         begun = time.monotonic()
-        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert httpx2.get(f"{server.url}/healthz").status_code == 200
         assert time.monotonic() - begun < 5, "the waits hold the web's threads"
         claims.claim(sam.viewer, escalation_id=escalation.id)
         answers.decide(sam.viewer, escalation_id=escalation.id, verdict="respond", message="yes")
@@ -150,8 +150,8 @@ def test_waits_are_capped_by_key_and_hold_no_thread(server: Server, asked):
 def test_a_client_that_goes_away_frees_its_place(server: Server, asked):
     agent, _, escalation = asked
     for _ in range(20):
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.get(
                 f"{server.url}/api/v1/escalations/{escalation.id}/answer?wait=60", headers=agent.headers, timeout=0.15
             )
     time.sleep(0.3)
@@ -196,7 +196,7 @@ def test_a_body_that_breaks_off_changes_nothing(server: Server):
         connection.sendall(request_of(agent, "POST /api/v1/tasks", *headers) + body)
         time.sleep(0.3)
     time.sleep(0.5)
-    assert httpx.get(f"{server.url}/api/v1/tasks/broken", headers=agent.headers).status_code == 404
+    assert httpx2.get(f"{server.url}/api/v1/tasks/broken", headers=agent.headers).status_code == 404
 
 
 def test_many_waits_end_together_when_the_answer_comes(server: Server):

@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
+import httpx2
 import pytest
 
 from agents.actions import keys
@@ -162,7 +162,7 @@ def test_a_wait_without_news_ends_in_time_with_an_empty_page(server: Server):
 @pytest.mark.parametrize("address", ["feed", "feed/stream"])
 def test_bad_parameters_are_400(server: Server, address: str, query: str):
     agent = make_agent(make_team())
-    reply = httpx.get(f"{server.url}/api/v1/{address}?{query}", headers=agent.headers, timeout=10)
+    reply = httpx2.get(f"{server.url}/api/v1/{address}?{query}", headers=agent.headers, timeout=10)
     assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json"), reply.text
 
 
@@ -171,13 +171,13 @@ def test_keys_scopes_and_methods_are_checked(server: Server):
     agent, narrow = make_agent(team), make_agent(team, scopes=["tasks"])
     for address in ("feed", "feed/stream"):
         url = f"{server.url}/api/v1/{address}"
-        assert httpx.get(url).status_code == 401
-        assert httpx.get(url, headers={"Authorization": "Bearer mh_agent_nonsense"}).status_code == 401
-        assert httpx.get(url, headers=narrow.headers).json()["code"] == "forbidden"
-        refused = httpx.post(url, headers=agent.headers)
+        assert httpx2.get(url).status_code == 401
+        assert httpx2.get(url, headers={"Authorization": "Bearer mh_agent_nonsense"}).status_code == 401
+        assert httpx2.get(url, headers=narrow.headers).json()["code"] == "forbidden"
+        refused = httpx2.post(url, headers=agent.headers)
         assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
         assert refused.headers["x-request-id"] == refused.json()["request_id"]
-        assert httpx.get(f"{url}/", headers=agent.headers).status_code == 404
+        assert httpx2.get(f"{url}/", headers=agent.headers).status_code == 404
 
 
 def test_rights_that_are_taken_away_end_the_wait(server: Server):
@@ -208,12 +208,12 @@ def test_waits_and_streams_share_a_keys_places(server: Server):
     address = f"{server.url}/api/v1/escalations/{escalation.id}/answer?wait=4"
     with ThreadPoolExecutor(20) as threads:
         mine = [threads.submit(poll, server, agent, "wait=4") for _ in range(6)]
-        mine += [threads.submit(httpx.get, address, headers=agent.headers, timeout=30) for _ in range(6)]
+        mine += [threads.submit(httpx2.get, address, headers=agent.headers, timeout=30) for _ in range(6)]
         time.sleep(1.5)
         refused = poll(server, agent, "wait=1")
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0
-        assert httpx.get(f"{server.url}/api/v1/feed/stream", headers=agent.headers).status_code == 429
+        assert httpx2.get(f"{server.url}/api/v1/feed/stream", headers=agent.headers).status_code == 429
         assert poll(server, make_agent(team), "").status_code == 200
         codes = sorted(waiting.result().status_code for waiting in mine)
     assert codes.count(429) == 4

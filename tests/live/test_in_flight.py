@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-import httpx
+import httpx2
 import orjson
 import psycopg
 import pytest
@@ -122,7 +122,7 @@ def test_a_write_whose_client_has_left_ends_whole(server: Server, agent: TestAge
         assert waiting() >= 1
 
     def is_there() -> bool:
-        rows = httpx.get(f"{server.url}/api/v1/observations", headers=agent.headers, timeout=30).json()["results"]
+        rows = httpx2.get(f"{server.url}/api/v1/observations", headers=agent.headers, timeout=30).json()["results"]
         return [row["content"] for row in rows] == ["left"]
 
     wait_until(is_there)
@@ -136,7 +136,7 @@ def test_an_import_whose_client_has_left_stores_no_further_run(server: Server) -
     lines = (key(agent), "Content-Type: application/json", f"Content-Length: {len(body)}")
 
     def stored() -> int:
-        rows = httpx.get(f"{server.url}/api/v1/tasks?limit=100", headers=agent.headers, timeout=30).json()["results"]
+        rows = httpx2.get(f"{server.url}/api/v1/tasks?limit=100", headers=agent.headers, timeout=30).json()["results"]
         return len(rows)
 
     with connected(server) as gone:
@@ -147,7 +147,7 @@ def test_an_import_whose_client_has_left_stores_no_further_run(server: Server) -
         before = now
         time.sleep(0.5)
     assert 2 <= now < 100
-    again = httpx.post(
+    again = httpx2.post(
         f"{server.url}/api/v1/import/trajectories",
         content=body,
         timeout=60,
@@ -251,8 +251,8 @@ def opens(server: Server, team: str, session: str) -> bool:
 
 def test_a_flood_of_passwords_is_refused_and_does_not_stop_the_others(server: Server, agent: TestAgent) -> None:
     def guess(number: int) -> int:
-        transport = httpx.HTTPTransport(local_address=f"127.0.0.{20 + number % 6}")
-        with httpx.Client(base_url=server.url, transport=transport, timeout=60) as client:
+        transport = httpx2.HTTPTransport(local_address=f"127.0.0.{20 + number % 6}")
+        with httpx2.Client(base_url=server.url, transport=transport, timeout=60) as client:
             client.get("/login/")
             answer = post_login(client, f"nobody-{number}", "x" * 20)
             if answer.status_code in (429, 503):
@@ -261,7 +261,7 @@ def test_a_flood_of_passwords_is_refused_and_does_not_stop_the_others(server: Se
 
     def seconds() -> list[float]:
         taken = []
-        with httpx.Client(base_url=server.url, headers=agent.headers, timeout=60) as client:
+        with httpx2.Client(base_url=server.url, headers=agent.headers, timeout=60) as client:
             for _ in range(30):
                 begun = time.monotonic()
                 assert client.get("/api/v1/me").status_code == 200
@@ -281,16 +281,16 @@ def test_a_flood_of_passwords_is_refused_and_does_not_stop_the_others(server: Se
 
 
 @contextmanager
-def known_browser(server: Server, person: Person) -> Iterator[httpx.Client]:
+def known_browser(server: Server, person: Person) -> Iterator[httpx2.Client]:
     """A browser with which this person has signed in before, and is not now."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
         client.get("/login/")
         assert signed_in(client, person) == 302
         client.cookies.delete("sessionid")
         yield client
 
 
-def signed_in(client: httpx.Client, person: Person) -> int:
+def signed_in(client: httpx2.Client, person: Person) -> int:
     return post_login(client, person.username).status_code
 
 
@@ -300,7 +300,7 @@ def test_a_known_browser_is_not_kept_out_by_its_address(server: Server) -> None:
     with known_browser(server, person) as browser, ExitStack() as stack:
         asked(stack, server, stalled + b"username=", 8)
         time.sleep(0.3)
-        with httpx.Client(base_url=server.url, timeout=60) as other:
+        with httpx2.Client(base_url=server.url, timeout=60) as other:
             assert other.get("/login/").status_code == 429
             other.cookies.set("known_0123456789abcdef", "made:up:signature")
             assert other.get("/login/").status_code == 429

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.factories import TestAgent, make_agent, make_person, make_team
@@ -22,7 +22,7 @@ def agent() -> TestAgent:
 
 def grown(server: Server, agent: TestAgent, reads: int) -> float:
     """By how many MB the process has grown after so many reads of 6 MB."""
-    with httpx.Client(base_url=server.url, headers=agent.headers, timeout=60) as client:
+    with httpx2.Client(base_url=server.url, headers=agent.headers, timeout=60) as client:
         rows = client.get("/api/v1/observations?limit=100").json()["results"]
         for _ in range(25 - len(rows)):
             assert client.post("/api/v1/observations", json={"content": "x" * 250_000}).status_code == 201
@@ -48,13 +48,13 @@ def test_the_control_in_which_each_answer_lives_on_is_caught(agent: TestAgent) -
 def counted() -> Iterator[Server]:
     """A server that tells what only its collector could free."""
     with web("cycles-counted", application="tests.live.cycles_counted:application") as server:
-        httpx.get(f"{server.url}/cycles", timeout=30)  # what its start left
+        httpx2.get(f"{server.url}/cycles", timeout=30)  # what its start left
         yield server
 
 
 def in_cycles(server: Server) -> dict[str, int]:
     time.sleep(0.3)
-    return dict(httpx.get(f"{server.url}/cycles", timeout=30).json())
+    return dict(httpx2.get(f"{server.url}/cycles", timeout=30).json())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_nothing_of_a_connection_that_is_cut_or_says_nothing_is_in_a_cycle(count
 def test_nothing_of_a_page_is_in_a_cycle(counted: Server, agent: TestAgent) -> None:
     session = sign_in(make_person(make_team("pages")))
     for _ in range(5):
-        with httpx.Client(base_url=counted.url, headers={"Cookie": f"sessionid={session}"}, timeout=30) as client:
+        with httpx2.Client(base_url=counted.url, headers={"Cookie": f"sessionid={session}"}, timeout=30) as client:
             assert client.get("/", follow_redirects=True).status_code == 200
     assert in_cycles(counted) == {}
 

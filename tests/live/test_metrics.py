@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from django.utils.timezone import now
@@ -21,8 +21,8 @@ def grown(before: dict[tuple[str, str], float], after: dict[tuple[str, str], flo
     return after.get((f"memoryhub_{name}", labels), 0) - before.get((f"memoryhub_{name}", labels), 0)
 
 
-def post(server: Server, agent: TestAgent, path: str, body: object, **headers: str) -> httpx.Response:
-    return httpx.post(f"{server.url}/api/v1/{path}", json=body, headers={**agent.headers, **headers}, timeout=30)
+def post(server: Server, agent: TestAgent, path: str, body: object, **headers: str) -> httpx2.Response:
+    return httpx2.post(f"{server.url}/api/v1/{path}", json=body, headers={**agent.headers, **headers}, timeout=30)
 
 
 def test_what_is_done_is_counted(server: Server) -> None:
@@ -77,7 +77,7 @@ def test_who_listens_and_how_late_they_hear_is_told(server: Server) -> None:
     before = metrics(server)
     with ThreadPoolExecutor(1) as threads:
         address = f"{server.url}/api/v1/escalations/{escalation.id}/answer?wait=20"
-        waiting = threads.submit(httpx.get, address, headers=agent.headers, timeout=60)
+        waiting = threads.submit(httpx2.get, address, headers=agent.headers, timeout=60)
         while grown(before, during := metrics(server), "live_listeners", "") < 1:
             assert not waiting.done()
         assert grown(before, during, "live_listeners", "") == 1
@@ -98,7 +98,7 @@ def test_no_label_is_a_key_a_task_a_name_or_a_word_of_the_client(server: Server)
     post(server, agent, "observations", {"content": word, "task": task, "tags": [word], "client_ref": ref})
     post(server, agent, word, {})
     for method, path in ((word.upper(), "tasks"), ("GET", f"tasks?q={word}"), ("GET", f"escalations/{ref}/answer")):
-        httpx.request(method, f"{server.url}/api/v1/{path}", headers=agent.headers, timeout=30)
+        httpx2.request(method, f"{server.url}/api/v1/{path}", headers=agent.headers, timeout=30)
     labels = " ".join(label for _, label in metrics(server)).lower()
     secrets = (
         agent.key[:12],
@@ -114,6 +114,6 @@ def test_no_label_is_a_key_a_task_a_name_or_a_word_of_the_client(server: Server)
 
 @pytest.mark.parametrize("sent", ["", "Bearer wrong", "Basic wrong"])
 def test_the_metrics_need_their_token(server: Server, sent: str) -> None:
-    answer = httpx.get(f"{server.url}/metrics", headers={"Authorization": sent}, timeout=30)
+    answer = httpx2.get(f"{server.url}/metrics", headers={"Authorization": sent}, timeout=30)
     assert answer.status_code == 401
     assert "memoryhub_" not in answer.text

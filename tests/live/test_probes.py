@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 
@@ -17,7 +17,7 @@ SILENT = "silent since 20"
 
 
 def state(server: Server) -> dict[str, Any]:
-    answer = httpx.get(f"{server.url}/readyz", timeout=30)
+    answer = httpx2.get(f"{server.url}/readyz", timeout=30)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -55,7 +55,7 @@ def test_many_who_ask_whether_it_is_ready_cost_a_few_looks(server: Server, owner
     while (now := transactions()) - before > 50:  # a worker that was stopped in another test has much to do
         assert time.monotonic() < deadline, "others do not leave the database in peace"
         before = now
-    with ThreadPoolExecutor(64) as pool, httpx.Client(timeout=30) as client:
+    with ThreadPoolExecutor(64) as pool, httpx2.Client(timeout=30) as client:
         answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(800)))
     assert {answer.status_code for answer in answers} == {200}
     assert transactions() - now < 200, "each call asks the database"
@@ -68,7 +68,7 @@ def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Ser
         owner.execute(lock)
         cookies = {"sessionid": "x" * 32}
         waiting = [
-            pool.submit(httpx.get, f"{server.url}/", cookies=cookies, timeout=60, follow_redirects=True)
+            pool.submit(httpx2.get, f"{server.url}/", cookies=cookies, timeout=60, follow_redirects=True)
             for _ in range(40)
         ]
         time.sleep(1)
@@ -76,7 +76,7 @@ def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Ser
             assert not any(one.done() for one in waiting), "the control: nobody waits, so nothing is shown"
             for path in ("/healthz", "/readyz"):
                 begun = time.monotonic()
-                assert httpx.get(f"{server.url}{path}", timeout=30).status_code == 200
+                assert httpx2.get(f"{server.url}{path}", timeout=30).status_code == 200
                 assert time.monotonic() - begun < 3, f"{path} waits behind requests"
         finally:
             owner.execute("rollback")
@@ -86,7 +86,7 @@ def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Ser
 
 def test_probes_refuse_what_is_no_reading_and_have_a_request_id(server: Server) -> None:
     for path in ("/healthz", "/readyz"):
-        answer = httpx.delete(f"{server.url}{path}", headers={"X-Request-Id": "asked-by-me"}, timeout=30)
+        answer = httpx2.delete(f"{server.url}{path}", headers={"X-Request-Id": "asked-by-me"}, timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
         assert answer.headers["x-request-id"] == "asked-by-me"
-        assert httpx.head(f"{server.url}{path}", timeout=30).content == b""
+        assert httpx2.head(f"{server.url}{path}", timeout=30).content == b""

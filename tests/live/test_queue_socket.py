@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from uuid import uuid4
 
-import httpx
+import httpx2
 import orjson
 import pytest
 import redis
@@ -309,7 +309,7 @@ def test_an_event_with_more_than_a_socket_holds_comes_with_items_that_are_opened
             assert "U+200B" in large["item"]
             assert "after" in small["item"]
             assert silent(opened), "it is not ended"
-    whole = httpx.get(
+    whole = httpx2.get(
         f"{server.url}/escalations/{escalation.id}/items/{done[-1]}/",
         cookies={settings.SESSION_COOKIE_NAME: sign_in(sam)},
     )

@@ -4,7 +4,7 @@ import signal
 import threading
 from typing import Any
 
-import httpx
+import httpx2
 
 from memoryhub.run.launch import web_command
 from tests.support import servers
@@ -18,10 +18,10 @@ def test_what_waits_is_ended_in_order_and_the_log_tells_of_no_fault() -> None:
     got: dict[str, Any] = {}
 
     def poll() -> None:
-        got["poll"] = httpx.get(f"{url}/api/v1/feed?after=0&types=none&wait=60", headers=agent.headers, timeout=30)
+        got["poll"] = httpx2.get(f"{url}/api/v1/feed?after=0&types=none&wait=60", headers=agent.headers, timeout=30)
 
     def read() -> None:
-        with httpx.stream("GET", f"{url}/api/v1/feed/stream", headers=agent.headers, timeout=30) as stream:
+        with httpx2.stream("GET", f"{url}/api/v1/feed/stream", headers=agent.headers, timeout=30) as stream:
             begun.set()
             got["stream"] = b"".join(stream.iter_raw())
 

@@ -4,7 +4,7 @@ import contextlib
 import socket as sockets
 import time
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -169,7 +169,7 @@ def test_streams_hold_no_thread(server: Server):
         with opened(server, agent):
             pass
     before = process.num_threads()
-    clients = [httpx.Client(timeout=30) for _ in range(20)]
+    clients = [httpx2.Client(timeout=30) for _ in range(20)]
     streams = []
     for number, client in enumerate(clients):
         request = client.build_request("GET", f"{server.url}/api/v1/feed/stream", headers=agents[number % 3].headers)
@@ -188,7 +188,7 @@ def test_a_server_that_stops_ends_its_streams():
         assert stream.events(1)
         process.popen.terminate()
         begun = time.monotonic()
-        with contextlib.suppress(httpx.RemoteProtocolError):  # broken off rather than ended: the client resumes
+        with contextlib.suppress(httpx2.RemoteProtocolError):  # broken off rather than ended: the client resumes
             assert stream.until_end() == []
         assert process.popen.wait(timeout=10) is not None
         assert time.monotonic() - begun < 8

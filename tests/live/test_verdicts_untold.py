@@ -2,7 +2,7 @@
 
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from escalations.actions import answers, claims
@@ -67,7 +67,7 @@ def test_no_event_tells_what_was_decided(server: Server, verdict: str):
 
     def answer(agent) -> dict:
         address = f"{server.url}/api/v1/escalations/{made.id}/answer"
-        return httpx.get(address, headers=agent.headers, timeout=30).json()
+        return httpx2.get(address, headers=agent.headers, timeout=30).json()
 
     # The control: who asked is told by the answer, and there alone.
     assert answer(asker)["decision"] == verdict

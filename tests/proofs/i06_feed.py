@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import orjson
 import psycopg
 import redis
@@ -174,12 +174,12 @@ def _stream(url: str, heard: Heard, over: threading.Event, seed: int) -> None:
     assert isinstance(heard.who, TestAgent)
     dice = random.Random(f"{seed}{heard.who.name}")
     last = 0
-    with httpx.Client(base_url=url, headers=heard.who.headers, timeout=1) as client:
+    with httpx2.Client(base_url=url, headers=heard.who.headers, timeout=1) as client:
         while not over.is_set():
             left = dice.randrange(50, 1500)
             # The broken connection takes with it what is on its way.
             with (
-                contextlib.suppress(httpx.TransportError, StopIteration),
+                contextlib.suppress(httpx2.TransportError, StopIteration),
                 client.stream("GET", "/api/v1/feed/stream", headers={"Last-Event-ID": str(last)}) as reply,
             ):
                 heard.resyncs += reply.status_code == 410
@@ -198,12 +198,12 @@ def _poll(url: str, heard: Heard, over: threading.Event, seed: int) -> None:
     assert isinstance(heard.who, TestAgent)
     dice = random.Random(f"{seed}{heard.who.name}")
     last = 0
-    with httpx.Client(base_url=url, headers=heard.who.headers, timeout=10) as client:
+    with httpx2.Client(base_url=url, headers=heard.who.headers, timeout=10) as client:
         while not over.is_set():
             patience = 0.05 if dice.random() < 0.02 else 10
             try:
                 reply = client.get(f"/api/v1/feed?after={last}&wait=1&limit=100", timeout=patience)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 heard.cuts += 1
                 continue
             heard.resyncs += reply.status_code == 410

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import orjson
 import psycopg
 
@@ -62,7 +62,7 @@ class World:
     task: Task
     person: Person
     session: str
-    client: httpx.Client  # the agent's; one, since each makes its certificates anew
+    client: httpx2.Client  # the agent's; one, since each makes its certificates anew
     floor: int = 0
     head: int = 0
     heard: list[int] = field(default_factory=list)
@@ -102,7 +102,7 @@ def make_world(url: str, owner: psycopg.Connection[Any]) -> World:
     writer = make_agent(team, 2).viewer
     person = make_person(team)
     agent = make_agent(team)
-    client = httpx.Client(base_url=url, headers=agent.headers, timeout=30)
+    client = httpx2.Client(base_url=url, headers=agent.headers, timeout=30)
     return World(url, owner, team, writer, make_task(writer), person, sign_in(person), client)
 
 

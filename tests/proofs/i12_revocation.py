@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import httpx
+import httpx2
 import orjson
 from django.conf import settings
 from django.db import connection
@@ -178,7 +178,7 @@ def _revoke(url: str, one: Watched, after: float) -> None:
     WAYS[one.how](one)
     one.revoked_at = time.monotonic()
     cookie = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={one.session}"}
-    one.page_after = httpx.get(f"{url}/", headers=cookie, timeout=30).status_code
+    one.page_after = httpx2.get(f"{url}/", headers=cookie, timeout=30).status_code
     connection.close()
 
 
@@ -189,14 +189,14 @@ def _wait(url: str, team: Team, agent: TestAgent, seconds: list[float], after: f
 
     def wait() -> None:
         address = f"{url}/api/v1/escalations/{asked.id}/answer?wait=6"
-        ended.append((httpx.get(address, headers=agent.headers, timeout=60).status_code, time.monotonic()))
+        ended.append((httpx2.get(address, headers=agent.headers, timeout=60).status_code, time.monotonic()))
 
     waiter = threading.Thread(target=wait)
     waiter.start()
     time.sleep(1 + after)
     keys.revoke(system_viewer(team.id), key=ApiKey.objects.get(id=agent.key_id))
     revoked_at = time.monotonic()
-    at_once = httpx.get(f"{url}/api/v1/me", headers=agent.headers, timeout=30).status_code
+    at_once = httpx2.get(f"{url}/api/v1/me", headers=agent.headers, timeout=30).status_code
     waiter.join()
     (status, at) = ended[0]
     seconds.append(at - revoked_at if (status, at_once) == (401, 401) else 1000.0)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import redis
 
@@ -65,12 +65,12 @@ class Desk:
     """A signed-in person over HTTP, as a browser posts, with the CSRF token."""
 
     def __init__(self, url: str, person: Person) -> None:
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx2.Client(base_url=url, timeout=30)
         self.http.get("/login/").raise_for_status()
         answer = self.post("/login/", {"username": person.username, "password": PASSWORD})
         assert answer.status_code == 302, answer.text
 
-    def post(self, path: str, form: dict[str, str] | None = None, **sent: Any) -> httpx.Response:
+    def post(self, path: str, form: dict[str, str] | None = None, **sent: Any) -> httpx2.Response:
         headers = {"X-CSRFToken": self.http.cookies["csrftoken"], "Origin": str(self.http.base_url).rstrip("/")}
         return self.http.post(path, data=form, headers=headers, **sent)
 
@@ -88,7 +88,7 @@ class Agent:
     """The agents' API with a key."""
 
     def __init__(self, url: str, agent: TestAgent) -> None:
-        self.http = httpx.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=30)
+        self.http = httpx2.Client(base_url=f"{url}/api/v1/", headers=agent.headers, timeout=30)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         answer = self.http.post(path, json=body, headers={"Idempotency-Key": str(new_id())})

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.proofs.i18_system import Pair
 from tests.support.factories import PASSWORD
@@ -113,15 +113,15 @@ PROBES = ("/healthz", "/readyz")
 
 
 @contextmanager
-def browser(pair: Pair) -> Iterator[httpx.Client]:
+def browser(pair: Pair) -> Iterator[httpx2.Client]:
     """A browser at the sign-in page."""
-    with httpx.Client(base_url=pair.url, timeout=ANSWER_SECONDS) as made:
+    with httpx2.Client(base_url=pair.url, timeout=ANSWER_SECONDS) as made:
         made.get("/login/")
         made.headers.update({"X-CSRFToken": made.cookies["csrftoken"], "Origin": pair.url})
         yield made
 
 
-def sign_in(pair: Pair, client: httpx.Client) -> int:
+def sign_in(pair: Pair, client: httpx2.Client) -> int:
     """The status that the person's password is answered with."""
     status = client.post("/login/", data={"username": pair.person, "password": PASSWORD}).status_code
     client.headers.update({"X-CSRFToken": client.cookies["csrftoken"], "Accept": "application/json"})

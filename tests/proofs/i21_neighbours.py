@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
-import httpx
+import httpx2
 
 MOST_TIMES = 3.0
 MOST_MB = 150.0
@@ -120,7 +120,7 @@ class Victims:
             "claim": ("POST", "/api/v1/tasks/claim-next", {"ttl_seconds": 1}),
             "page": ("GET", "/", None),
         }
-        with httpx.Client(base_url=self.url, headers=headers, timeout=30) as client:
+        with httpx2.Client(base_url=self.url, headers=headers, timeout=30) as client:
             while time.monotonic() < end:
                 for name in names:
                     method, path, body = asked[name]
@@ -129,7 +129,7 @@ class Victims:
                         answer = client.request(method, path, json=body)
                         if answer.status_code not in (200, 201, 204):
                             made[name].failed.append(f"{name}: {answer.status_code} {answer.text[:200]}")
-                    except httpx.HTTPError as error:
+                    except httpx2.HTTPError as error:
                         made[name].failed.append(f"{name}: {error!r}")
                     made[name].seconds.append(time.monotonic() - begun)
                     time.sleep(0.03)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import httpx
+import httpx2
 import orjson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
@@ -107,9 +107,9 @@ class Connected:
         self.threads.append(thread)
         time.sleep(0.5)
 
-    def _stream(self, name: str, client: httpx.Client, after: int) -> None:
+    def _stream(self, name: str, client: httpx2.Client, after: int) -> None:
         with (
-            suppress(httpx.HTTPError, StopIteration),
+            suppress(httpx2.HTTPError, StopIteration),
             client.stream("GET", f"/api/v1/feed/stream?after={after}&{HEARD}") as reply,
         ):
             reader = Reader(reply, after)
@@ -145,8 +145,8 @@ class Connected:
         address = f"{self.world.url}/api/v1/feed?after={after}&wait=60&{HEARD}"
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:  # as a client does that is told 503, or nothing
-            with suppress(httpx.HTTPError):
-                reply = httpx.get(address, headers=headers, timeout=SECONDS)
+            with suppress(httpx2.HTTPError):
+                reply = httpx2.get(address, headers=headers, timeout=SECONDS)
                 if reply.status_code == 410:
                     self.told["long poll"] = reply.json()["floor"]
                     return

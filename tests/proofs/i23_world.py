@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from memoryhub.run import embedded, processes
 from memoryhub.run.launch import web_command
@@ -26,12 +26,12 @@ class World:
     lab: Lab
     url: str
     made: dict[str, Any]
-    agent: httpx.Client
-    calm: httpx.Client
+    agent: httpx2.Client
+    calm: httpx2.Client
 
     def send(
         self, method: str, path: str, body: Any = None, *, as_calm: bool = False, **headers: str
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """A request, again and again while the database is away."""
         client, deadline = self.calm if as_calm else self.agent, time.monotonic() + SECONDS
         while True:
@@ -92,7 +92,7 @@ def world(name: str) -> Iterator[World]:
         ready = lambda _: is_ready(url)  # noqa: E731
         with started(f"{name}-web", web_command(port), ready, environment=environment, seconds=SECONDS):
             clients = [
-                httpx.Client(base_url=url, headers={"Authorization": f"Bearer {made[key]}"}, timeout=SECONDS)
+                httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {made[key]}"}, timeout=SECONDS)
                 for key in ("key", "calm")
             ]
             found = World(lab, url, made, *clients)
@@ -107,6 +107,6 @@ def world(name: str) -> Iterator[World]:
 
 def is_ready(url: str) -> bool:
     """Whether the web process serves."""
-    with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    with suppress(httpx2.HTTPError):
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
     return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from agents.models import Scope
@@ -42,7 +42,7 @@ def world_of(server: Server) -> World:
     team, other = make_team("victims"), make_team("neighbours")
     agent, neighbour = make_agent(team), make_agent(other, scopes=frozenset(Scope))
     for number in range(20):
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{server.url}/api/v1/tasks", json={"key": f"t{number}", "title": "t"}, headers=agent.headers, timeout=30
         )
         assert answer.status_code == 201
@@ -87,7 +87,7 @@ def large_rows(world: World) -> None:
     """As much as one page may have."""
     url, row = f"{world.server.url}/api/v1/observations", {"content": "x" * 250_000}
     for _ in range(30):
-        assert httpx.post(url, json=row, headers=world.neighbour.headers, timeout=30).status_code == 201
+        assert httpx2.post(url, json=row, headers=world.neighbour.headers, timeout=30).status_code == 201
 
 
 def unread(world: World) -> Job:
@@ -108,7 +108,7 @@ def large_reads(world: World) -> Job:
 def feeds(world: World) -> Job:
     """As many events as a cursor may be behind, all read and none of them shown."""
     url, headers = f"{world.server.url}/api/v1", world.neighbour.headers
-    with httpx.Client(headers=headers, timeout=30) as client, ThreadPoolExecutor(8) as pool:
+    with httpx2.Client(headers=headers, timeout=30) as client, ThreadPoolExecutor(8) as pool:
         before = client.get(f"{url}/feed").json()["next"]
         made = pool.map(lambda _: client.post(f"{url}/observations", json={"content": "x"}).status_code, range(9_900))
         assert set(made) == {201}
@@ -161,7 +161,7 @@ def schemas(world: World) -> Job:
     made = []
     for number, costly in enumerate((schema, nested)):
         world_key = f"s{number}"
-        httpx.post(
+        httpx2.post(
             f"{world.server.url}/api/v1/tasks",
             json={"key": world_key, "title": "t"},
             headers=world.neighbour.headers,
@@ -201,7 +201,7 @@ def escalations(world: World) -> Job:
     made = []
     for number in range(200):
         with_task = {"key": f"e{number}", "title": "t"}
-        httpx.post(f"{world.server.url}/api/v1/tasks", json=with_task, headers=world.neighbour.headers, timeout=30)
+        httpx2.post(f"{world.server.url}/api/v1/tasks", json=with_task, headers=world.neighbour.headers, timeout=30)
         asked = {"task": f"e{number}", "reason_code": "other", "reason": "r", "question": "q", "priority": "urgent"}
         made.append(sent(world, "POST", "/api/v1/escalations", asked))
     return Job("flood", 200, made)

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -108,7 +108,7 @@ def fresh_system(
             servers.drop_database(maker, name)
 
 
-def write(client: httpx.Client, number: int) -> int:
+def write(client: httpx2.Client, number: int) -> int:
     """One write of a kind that the number chooses; every kind comes soon."""
     task = f"t-{number % 7}"
     kind = number % 10
@@ -141,7 +141,7 @@ def use(url: str, keys: list[str], owner: psycopg.Connection[Any], writes: int, 
     statuses: list[int] = []
 
     def run(key: str) -> None:
-        with httpx.Client(base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        with httpx2.Client(base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
             for number in numbers:
                 if number >= writes:
                     return
@@ -149,7 +149,7 @@ def use(url: str, keys: list[str], owner: psycopg.Connection[Any], writes: int, 
                 if number % 50 == 0:
                     client.get(READS[number // 50 % len(READS)])
 
-    with httpx.Client(base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {keys[0]}"}, timeout=60) as client:
+    with httpx2.Client(base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {keys[0]}"}, timeout=60) as client:
         if known == "empty":  # as autovacuum leaves them
             owner.execute("vacuum analyze")
         for number in range(7):

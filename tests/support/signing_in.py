@@ -6,7 +6,7 @@ In a browser: desk_pages.
 from importlib import import_module
 from typing import Any
 
-import httpx
+import httpx2
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.test import Client
@@ -34,7 +34,7 @@ def client_of(actor: Actor, **options: Any) -> Client:
     return client
 
 
-def post_login(client: httpx.Client, username: str, password: str = PASSWORD) -> httpx.Response:
+def post_login(client: httpx2.Client, username: str, password: str = PASSWORD) -> httpx2.Response:
     """Send the sign-in page's form; the client has loaded the page before."""
     form = {"username": username, "password": password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
     return client.post("/login/", data=form)

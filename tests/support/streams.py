@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 from memoryhub.memory.actions import observations
 from memoryhub.memory.actions.observations import NewObservation
@@ -28,21 +28,21 @@ def log(agent: TestAgent, content: Any = "x", **more: Any) -> Any:
     return observations.log(agent.viewer, item=NewObservation(content=content, **more))
 
 
-def poll(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx.Response:
+def poll(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx2.Response:
     """GET /api/v1/feed."""
     sent = {**agent.headers, **headers}
-    return httpx.get(f"{server.url}/api/v1/feed?{query}", headers=sent, timeout=90)
+    return httpx2.get(f"{server.url}/api/v1/feed?{query}", headers=sent, timeout=90)
 
 
 class Reader:
     """An open stream. `last` is what a client would resume from."""
 
-    def __init__(self, response: httpx.Response, last: int | None) -> None:
+    def __init__(self, response: httpx2.Response, last: int | None) -> None:
         self.response, self.last = response, last
         self._lines = response.iter_lines()
 
     def message(self) -> Message:
-        """The next event, or the next id without one. Raises StopIteration at the stream's end, httpx.ReadTimeout."""
+        """The next event, or the next id without one. Raises StopIteration at the stream's end, httpx2.ReadTimeout."""
         fields: dict[str, str] = {}
         while True:
             line = next(self._lines)
@@ -82,18 +82,18 @@ def opened(
     """An open stream; `last`: the Last-Event-ID."""
     url = server if isinstance(server, str) else server.url
     headers = agent.headers if last is None else {**agent.headers, "Last-Event-ID": str(last)}
-    timeout = httpx.Timeout(seconds, connect=10)
-    with httpx.stream("GET", f"{url}/api/v1/feed/stream?{query}", headers=headers, timeout=timeout) as response:
+    timeout = httpx2.Timeout(seconds, connect=10)
+    with httpx2.stream("GET", f"{url}/api/v1/feed/stream?{query}", headers=headers, timeout=timeout) as response:
         if response.status_code != 200:
             response.read()
         assert response.status_code == 200, response.text
         yield Reader(response, last)
 
 
-def refusal(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx.Response:
+def refusal(server: Server, agent: TestAgent, query: str = "", **headers: str) -> httpx2.Response:
     """The answer of a stream that does not begin."""
     address = f"{server.url}/api/v1/feed/stream?{query}"
-    with httpx.stream("GET", address, headers={**agent.headers, **headers}, timeout=10) as response:
+    with httpx2.stream("GET", address, headers={**agent.headers, **headers}, timeout=10) as response:
         assert response.status_code != 200
         response.read()
         return response

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 
@@ -159,7 +159,7 @@ class Person:
     """Somebody's browser, by its cookies."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=30, headers={"Accept": "application/json"})
+        self.client = httpx2.Client(base_url=url, timeout=30, headers={"Accept": "application/json"})
 
     def sign_in(self, username: str, password: str) -> "Person":
         page = self.client.get("/login/", headers={"Accept": "text/html"}).text
@@ -171,7 +171,7 @@ class Person:
         self.client.get("/", headers={"Accept": "text/html"})
         return self
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    def post(self, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
         return self.client.post(path, json=body or {}, headers={"X-CSRFToken": self.client.cookies["csrftoken"]})
 
 
@@ -181,12 +181,12 @@ class Agent:
     def __init__(self, url: str, key: str) -> None:
         self.key = key
         headers = {"Authorization": f"Bearer {key}"}
-        self.client = httpx.Client(base_url=f"{url}/api/v1/", timeout=60, headers=headers)
+        self.client = httpx2.Client(base_url=f"{url}/api/v1/", timeout=60, headers=headers)
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         return self.client.get(path)
 
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.request(method, path, json={} if body is None else body, headers=named)
 

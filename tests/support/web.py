@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from memoryhub.run.launch import web_command
 from tests.support import servers
@@ -57,7 +57,7 @@ def memory_of(server: Server) -> int:
 def metrics(server: Server) -> dict[tuple[str, str], float]:
     """Each number of /metrics, by name and labels as they are written."""
     token = {"Authorization": f"Bearer {os.environ['METRICS_TOKEN']}"}
-    answer = httpx.get(f"{server.url}/metrics", headers=token, timeout=30)
+    answer = httpx2.get(f"{server.url}/metrics", headers=token, timeout=30)
     assert answer.status_code == 200
     found = [_METRIC.fullmatch(line) for line in answer.text.splitlines() if not line.startswith("#")]
     return {(match[1], match[2] or ""): float(match[3]) for match in found if match}

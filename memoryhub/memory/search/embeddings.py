@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from uuid import UUID
 
-import httpx
+import httpx2
 import msgspec
 import structlog
 from django.conf import settings
@@ -56,10 +56,10 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 @cache
-def _client() -> httpx.Client:
+def _client() -> httpx2.Client:
     """One client for all threads. It follows no redirects: the key and the texts are for this address only."""
     key = settings.EMBEDDINGS_KEY
-    return httpx.Client(headers={"Authorization": f"Bearer {key}"} if key else {}, follow_redirects=False)
+    return httpx2.Client(headers={"Authorization": f"Bearer {key}"} if key else {}, follow_redirects=False)
 
 
 def embed(texts: Sequence[str], *, seconds: float) -> list[str]:
@@ -91,7 +91,7 @@ def _send(body: bytes, seconds: float) -> bytes:
                 if len(found) > MAX_ANSWER or time.monotonic() > deadline:
                     raise Away("its answer is too large or too slow")
             return bytes(found)
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise Away(type(error).__name__) from None
 
 

@@ -56,7 +56,7 @@ def measure(stack: Stack, length: Length) -> Result:
         # Few rounds: each takes seconds at the full size, and the ratios are in the hundreds.
         found = interleave(Length(rounds=3, seconds=0, is_long=False), slow)
         sizes = connection.execute(
-            "select relname, pg_total_relation_size(oid) from pg_class where relname in ('search_doc', 'search_term')"
+            "select relname, pg_total_relation_size(oid) from pg_class where relname like 'search!_%' escape '!'"
         ).fetchall()
     lines = [
         compare(rounds, name, f"{name}, no RLS", target="P7", what=f"search {rows:,}, {name}, against no RLS",

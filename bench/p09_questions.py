@@ -46,12 +46,14 @@ def measure(stack: Stack, length: Length) -> Result:
     return Result("p9", lines, facts=found)
 
 
-def read(path: str) -> tuple[list[str], list[BenchQuestion]]:
-    """The documents (every turn with words), and the questions."""
-    documents: list[str] = []
+def read(path: str) -> tuple[list[list[str]], list[BenchQuestion]]:
+    """The documents of each run (every turn with words), and the questions; documents are numbered through all runs."""
+    runs: list[list[str]] = []
     questions: list[BenchQuestion] = []
+    made = 0
     for line in Path(path).read_text().splitlines():
         question, evidence = "", set[int]()
+        run: list[str] = []
         for message in json.loads(line)["messages"]:
             text = message.get("content") or ""
             if message["role"] == "user":
@@ -59,11 +61,14 @@ def read(path: str) -> tuple[list[str], list[BenchQuestion]]:
                     questions.append(BenchQuestion(question, frozenset(evidence)))
                 question, evidence = text, set()
             elif message["role"] in ("assistant", "tool") and text:
-                evidence.add(len(documents))
-                documents.append(text)
+                evidence.add(made)
+                run.append(text)
+                made += 1
         if question and evidence:
             questions.append(BenchQuestion(question, frozenset(evidence)))
-    return documents, [question for question in questions if len(question.text.split()) >= 5][:MOST]
+        if run:
+            runs.append(run)
+    return runs, [question for question in questions if len(question.text.split()) >= 5][:MOST]
 
 
 def _run(member: str, path: str) -> dict[str, Any]:
@@ -77,26 +82,30 @@ def _run(member: str, path: str) -> dict[str, Any]:
     from memoryhub.core.models import Membership
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
-    from memoryhub.memory.actions import observations
+    from memoryhub.memory.actions import observations, tasks
     from memoryhub.memory.schemas.observations import NewObservation
+    from memoryhub.memory.schemas.tasks import NewTask
     from memoryhub.memory.search.indexer import catch_up
+    from memoryhub.memory.search.lookup import SearchFilters
     from memoryhub.memory.search.query import read as read_query
-    from memoryhub.memory.search.ranking import SearchFilters, find
+    from memoryhub.memory.search.ranking import find
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=member))
-    documents, questions = read(path)
+    runs, questions = read(path)
+    documents = [text for run in runs for text in run]
     numbers: dict[Any, int] = {}
-    for start in range(0, len(documents), 500):
-        items = [NewObservation(content=_content(text)) for text in documents[start : start + 500]]
-        for offset, logged in enumerate(observations.log_batch(viewer, items=items)):
-            numbers[logged.id] = start + offset  # type: ignore[union-attr]
+    for number, run in enumerate(runs):
+        tasks.create(viewer, item=NewTask(key=f"run-{number}", title=f"Run {number}"))
+        items = [NewObservation(task=f"run-{number}", content=_content(text)) for text in run]
+        for logged in observations.log_batch(viewer, items=items):
+            numbers[logged.id] = len(numbers)  # type: ignore[union-attr]
     begun = time.perf_counter()
     catch_up(viewer.team)
     indexed = len(documents) / (time.perf_counter() - begun)
 
     def ours(text: str) -> list[int]:
         with viewer_transaction(viewer, read_only=True):
-            hits = find(viewer, read_query(text.replace('"', " ")), SearchFilters(), mode="hybrid", limit=FIRST)
+            hits = find(viewer, read_query(text), SearchFilters(), mode="hybrid", limit=FIRST)
         return [numbers[hit.row_id] for hit in hits]
 
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:

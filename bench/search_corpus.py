@@ -43,28 +43,28 @@ select uuidv7(), %(team)s, %(label)s, 1, jsonb_build_object('content', t.text ||
        %(member)s, %(event)s, '{}', random(), false, false
 from generate_series(1, %(rows)s) n join bench_text t on t.id = n %% %(texts)s
 """
-# Cells of 8,192, as the indexer fills them.
+# As many cells as the indexer makes of so large a shelf, roughly.
 _CELLS = """
-insert into search_cell (id, shelf_id, docs, length, first_at, last_at)
-select 1 + g, %(shelf)s, least(8192, %(rows)s - g * 8192), 32 * least(8192, %(rows)s - g * 8192), now(), now()
-from generate_series(0, (%(rows)s - 1) / 8192) g
+insert into search_cell (id, shelf_id, docs, filled, length, first_at, last_at)
+select 1 + g, %(shelf)s, docs, docs, 32 * docs, now(), now()
+from generate_series(0, (%(rows)s - 1) / %(cell)s) g
+cross join lateral (select least(%(cell)s, %(rows)s - g * %(cell)s) as docs) d
 """
 _DOCS = """
-insert into search_doc (row_id, type, shelf_id, cell_id, words, length, importance, created_at)
-select o.id, 'observation', %(shelf)s, o.cell,
-       replace(t.vector || ' ''' || chr(1) || o.name || ''':31', chr(1), to_hex(o.cell) || ':')::tsvector, 32,
-       o.importance, o.created_at
+insert into search_doc (row_id, type, shelf_id, cell_id, number, words, length, importance, created_at)
+select o.id, 'observation', %(shelf)s, 1 + o.place / %(cell)s, o.place %% %(cell)s,
+       (t.vector || ' ''' || o.name || ''':31')::tsvector, 32, o.importance, o.created_at
 from (select id, importance, created_at, substring(body ->> 'content' from 'name-[0-9]+$') as name,
-             (1 + (row_number() over (order by id) - 1) / 8192)::int as cell
+             (row_number() over (order by id) - 1)::int as place
       from observation where team_id = %(team)s) o
 join bench_text t on t.id = substr(o.name, 6)::int %% %(texts)s
 """
-_TERMS = """
-insert into search_term (shelf_id, term, docs, cells, counts)
-select %(shelf)s, term, sum(n), array_agg(cell order by cell), array_agg(n order by cell) from (
-  select c.id as cell, substr(s.word, strpos(s.word, ':') + 1) as term, s.ndoc as n
-  from search_cell c, lateral ts_stat(format('select words from search_doc where cell_id = %%s', c.id)) s) counted
-group by term
+_POSTINGS = """
+insert into search_posting (shelf_id, term, cell_id, entries)
+select d.shelf_id, w.lexeme collate "C", d.cell_id, string_agg(
+    int2send(d.number::int2) || set_byte('\\x00'::bytea, 0, cardinality(w.positions)) || int2send(d.length::int2),
+    ''::bytea order by d.number)
+from search_doc d cross join unnest(d.words) w group by d.shelf_id, w.lexeme, d.cell_id
 """
 # What PostgreSQL's own search would use, for the baselines.
 _PLAIN = """
@@ -85,8 +85,8 @@ def _make(rows: int) -> Corpus:
     from bench.seed import Plan
     from bench.seed import _make as seed_team  # the team, an agent, and one observation with its event
     from memoryhub.core.models import Membership
-    from memoryhub.memory.models import Observation
-    from memoryhub.memory.search.terms import PLACE, quoted, read
+    from memoryhub.memory.search import indexer
+    from memoryhub.memory.search.terms import quoted, read
 
     made = seed_team(Plan(agents=1, tasks={"bench": 1}))
     member = Membership.objects.get(id=made.members[0])
@@ -94,31 +94,27 @@ def _make(rows: int) -> Corpus:
         ((label, event),) = owner.execute("select label_id, event_id from observation").fetchall()
         owner.execute("delete from observation")
         owner.execute("create table bench_text (id int primary key, text text, vector text)")
-        vectors = _vectors(made.team, _texts(), read, quoted, PLACE)
+        vectors = _vectors(made.team, _texts(), read, quoted)
         with owner.cursor().copy("copy bench_text from stdin") as copy:
             for number, (text, vector) in enumerate(vectors):
                 copy.write_row([number, text, vector])
         values = {"team": made.team, "label": label, "event": event, "member": member.id, "rows": rows, "texts": TEXTS}
+        values["cell"] = max(indexer.CELL, rows // indexer.CELLS)
         owner.execute(_ROWS, values)
         shelf = "insert into search_shelf (team_id, label_id) values (%(team)s, %(label)s) returning id"
         ((values["shelf"],),) = owner.execute(shelf, values).fetchall()
-        indexes = "select indexdef from pg_indexes where indexname in ('search_doc_words', 'search_term_parts')"
-        later = [definition for (definition,) in owner.execute(indexes).fetchall()]
-        owner.execute("drop index search_doc_words, search_term_parts")  # made in bulk, at the end
-        owner.execute(_CELLS, values)
+        ((parts,),) = owner.execute("select pg_get_indexdef('search_posting_parts'::regclass)").fetchall()
+        owner.execute("drop index search_posting_parts")  # made in bulk, at the end
         owner.execute("set work_mem = '256MB'")
-        owner.execute(_DOCS, values)
-        owner.execute("create index bench_cell on search_doc (cell_id)")
-        owner.execute(_TERMS, values)
-        owner.execute("drop index bench_cell")
-        for statement in [*later, _PLAIN, "vacuum analyze"]:
+        for statement in (_CELLS, _DOCS, _POSTINGS):
+            owner.execute(statement, values)
+        for statement in [parts, _PLAIN, "vacuum analyze"]:
             owner.execute(statement)
-    assert Observation is not None
     return Corpus(made.team, str(member.id))
 
 
-def _vectors(team: int, texts: list[str], read: Any, quoted: Any, place: str) -> list[tuple[str, str]]:
-    """The texts' terms as the indexer writes them, with `place` instead of a cell."""
+def _vectors(team: int, texts: list[str], read: Any, quoted: Any) -> list[tuple[str, str]]:
+    """The texts' terms as the indexer writes them."""
     from datetime import UTC, datetime
     from uuid import UUID
 
@@ -135,7 +131,7 @@ def _vectors(team: int, texts: list[str], read: Any, quoted: Any, place: str) ->
         docs = read(team, sources)
     made = []
     for doc in docs:
-        terms = (f"{quoted(place, term)}:{','.join(map(str, at))}" for term, at in doc.terms.items() if at)
+        terms = (f"{quoted(term)}:{','.join(map(str, at))}" for term, at in doc.terms.items() if at)
         made.append((doc.source.text, " ".join(terms)))
     return made
 

@@ -55,8 +55,9 @@ def _serve(member: str) -> None:
     from memoryhub.core.models import Membership
     from memoryhub.core.transactions import viewer_transaction
     from memoryhub.core.viewers import viewer_of
+    from memoryhub.memory.search.lookup import SearchFilters
     from memoryhub.memory.search.query import read as read_query
-    from memoryhub.memory.search.ranking import SearchFilters, find
+    from memoryhub.memory.search.ranking import find
     from memoryhub.memory.search.results import show
 
     viewer = viewer_of(Membership.objects.select_related("actor", "team").get(id=UUID(member)))

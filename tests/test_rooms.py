@@ -116,7 +116,7 @@ def test_no_room_reads_anothers_tables_by_sql() -> None:
                 source = path.read_text()
                 seen |= {name for name, _ in named_tables(source)}
                 found |= {(path.relative_to(ROOT).as_posix(), table) for table in foreign_tables(room, source)}
-    assert {"event", "membership", "api_key", "task", "search_term", "heartbeat"} <= seen
+    assert {"event", "membership", "api_key", "task", "search_posting", "heartbeat"} <= seen
     assert not found, "ask a selector of the room that owns the table"
 
 

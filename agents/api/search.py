@@ -14,17 +14,20 @@ from memoryhub.core.fields import Derived
 from memoryhub.core.models import Membership
 from memoryhub.interface.http.pagination import MAX_LIMIT
 from memoryhub.interface.http.queries import Choices, Query, Words, about, read_query
-from memoryhub.memory.schemas.search import Hits, hits_schema
+from memoryhub.memory.schemas.search import Hit, Hits, hits_schema
 from memoryhub.memory.search import embeddings, vector_indexer
+from memoryhub.memory.search.lookup import SearchFilters
 from memoryhub.memory.search.query import ParsedQuery, meant, read
-from memoryhub.memory.search.ranking import MODES, RankedHit, SearchFilters, find
-from memoryhub.memory.search.results import show
+from memoryhub.memory.search.ranking import MODES, find
+from memoryhub.memory.search.results import FIELDS, show
+from memoryhub.memory.search.scoring import RankedHit
 from memoryhub.memory.search.sources import searched_types
 from memoryhub.memory.search.vectors import fuse, near
-from memoryhub.memory.selectors import tasks
+from memoryhub.memory.selectors import context, tasks
 
 DEFAULT_LIMIT = 20
 MORE = 20  # hits beyond the limit, to replace rows that are gone since they were indexed
+DEEPER = 5  # times as many, where those do not suffice
 
 
 class SearchQuery(Query, kw_only=True):
@@ -48,6 +51,16 @@ class SearchQuery(Query, kw_only=True):
         about("How words are matched; `semantic` needs an embeddings endpoint, which `hybrid` uses if present."),
     ] = "hybrid"
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), about("The maximum number of hits.")] = DEFAULT_LIMIT
+    fields: Annotated[
+        Words | None,
+        Choices(lambda: tuple(sorted(FIELDS))),
+        about("Only these members of each hit, besides `type`, `id` and `score`; all without it."),
+    ] = None
+    budget: Annotated[
+        int | None,
+        Meta(ge=context.MIN_BUDGET, le=context.MAX_BUDGET),
+        about("The maximum number of tokens in the hits, as estimated by the server."),
+    ] = None
 
 
 class Search(ReadEndpoint):
@@ -96,10 +109,22 @@ class Search(ReadEndpoint):
         wanted = read(query.q)
         if wanted.is_empty or (query.agent is not None and filters.author is None):
             return self._hits([], more=False)
-        hits = self._find(wanted, filters, query.mode, query.limit + MORE)
-        shown, more = show(self.viewer, hits, wanted, query.limit, most_bytes=room())
-        fit = fitting(shown, lambda hit: hit)
+        shown, more = self._shown(wanted, filters, query)
+        most = None if query.budget is None else min(query.budget * context.BYTES_PER_TOKEN, room())
+        fit = fitting(shown, lambda hit: hit, most)
         return self._hits(fit, more=more or len(fit) < len(shown))
+
+    def _shown(self, wanted: ParsedQuery, filters: SearchFilters, query: SearchQuery) -> tuple[list[Hit], bool]:
+        """The hits, and whether there are more. Where too many are gone since they were indexed, more are ranked."""
+        fields = FIELDS if query.fields is None else frozenset(query.fields)
+        shown: list[Hit] = []
+        more = True
+        for depth in (query.limit + MORE, DEEPER * (query.limit + MORE)):
+            hits = self._find(wanted, filters, query.mode, depth)
+            shown, more = show(self.viewer, hits, wanted, query.limit, most_bytes=room(), fields=fields)
+            if more or len(hits) < depth:
+                return shown, more
+        return shown, True
 
     def _find(self, wanted: ParsedQuery, filters: SearchFilters, mode: str, limit: int) -> list[RankedHit]:
         if self.meaning is None:
@@ -107,7 +132,7 @@ class Search(ReadEndpoint):
         if mode == "semantic":
             return near(self.viewer, wanted, filters, self.meaning, limit=limit)
         # The same depth for every limit, so that a hit's rank does not depend on it.
-        deep = MAX_LIMIT + MORE
+        deep = max(MAX_LIMIT + MORE, limit)
         by_words = find(self.viewer, wanted, filters, mode=mode, limit=deep)
         return fuse(by_words, near(self.viewer, wanted, filters, self.meaning, limit=deep))[:limit]
 

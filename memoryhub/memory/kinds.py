@@ -99,7 +99,7 @@ register(
         "decision",
         "decisions",
         Decision,
-        searched=("decision", "reasoning"),
+        searched=("decision", "reasoning", "revoke_reason", "outcome_note"),
         by_ids=by_ids(Decision),
         in_package=True,
         on_timeline=True,

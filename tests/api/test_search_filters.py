@@ -1,23 +1,21 @@
 """Filters come before ranking: what they leave is what is ranked, however many better rows there are without them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from memoryhub.core.models import Team
-from memoryhub.memory.search import fetch_plan, indexer
+from memoryhub.memory.search import fetch_plan, indexer, scoring
 from tests.support.api import Api, make_api
 from tests.support.searching import ask, found, hits, remember
 
 
 @pytest.fixture
-def small_index() -> Iterator[None]:
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are looked at, so that a filter that came too late would find nothing left."""
-    kept = indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST
-    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST = 8, 10, 5
-    yield
-    indexer.CELL, fetch_plan.BUDGET, fetch_plan.NEWEST = kept
+    monkeypatch.setattr(indexer, "CELL", 8)
+    monkeypatch.setattr(fetch_plan, "BUDGET", 24)
+    monkeypatch.setattr(scoring, "LOOKED_AT", 5)
 
 
 @pytest.fixture
@@ -82,25 +80,14 @@ def test_an_old_row_with_two_common_words_is_found_among_many_with_one(team: Tea
     assert found(api, "valve gauge")[0] == "valve gauge"
 
 
-def test_the_newest_rows_of_a_very_common_word_are_the_same_by_either_way(
+def test_a_word_that_is_too_common_to_be_read_counts_all_the_same(
     team: Team, small_index: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are read from the newest on, or by the index of words: which is only a matter of time."""
+    """Its postings are read, or it is looked for in the documents that a rarer word found: a matter of time only."""
     api = make_api(team)
-    for importance in (0.3, 0.9):
-        remember(api, *[f"pump {'pump ' * (number % 5)}{number}" for number in range(30)], importance=importance)
-    walked: list[bool] = []
-
-    def read(*, may_walk: bool) -> list[Any]:
-        def is_dense(rows: float, docs: int) -> bool:
-            walked.append(may_walk and fetch_plan.NEWEST * docs < rows * rows)
-            return walked[-1]
-
-        monkeypatch.setattr(fetch_plan, "_is_dense", is_dense)
-        return [hits(api, "pump", **filters) for filters in ({}, {"types": "observation"}, {"min_importance": 0.5})]
-
-    by_index = read(may_walk=False)
-    assert not any(walked)
-    assert all(by_index)
-    assert read(may_walk=True) == by_index
-    assert any(walked)
+    remember(api, *[f"pump {'valve ' * (number % 5)}{number} {'gauge' * (number % 9 == 0)}" for number in range(60)])
+    asked = [{"limit": 7}, {"limit": 7, "types": "observation"}]
+    late = [hits(api, "pump valve gauge", **filters) for filters in asked]
+    monkeypatch.setattr(fetch_plan, "BUDGET", 1_000)
+    assert [hits(api, "pump valve gauge", **filters) for filters in asked] == late
+    assert all("gauge" in hit["matched"]["words"] for hit in late[0])

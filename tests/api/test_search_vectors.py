@@ -337,16 +337,11 @@ def test_the_vectors_are_behind_both_locks(team: Team, api: Api, endpoint: Endpo
     embed(team)
     remember(api, "not yet sent")
     catch_up(team.id)
-    everything = """
-        select count(*) from search_near(%(model)s::text, (select vector from search_vector limit 1),
-            array(select generate_series(1, 5000)), %(q)s::text, %(q)s <> '', 10, null, null, null, 10)"""
     for reader, seen in ((api, 1), (high, 2)):
         assert reader.agent is not None
-        for q in ("", "'\x01late'"):
-            with viewer_transaction(reader.agent.viewer, read_only=True):
-                assert run(everything, {"model": MODEL, "q": q}) == [(seen,)]
-                assert run("select count(*) from search_vector") == [(seen,)]
-                assert run("select count(*) from search_vector_due") == [(0,)]
-                assert run("select count(*) from search_vector_state") == [(0,)]
+        with viewer_transaction(reader.agent.viewer, read_only=True):
+            assert run("select count(*) from search_vector") == [(seen,)]
+            assert run("select count(*) from search_vector_due") == [(0,)]
+            assert run("select count(*) from search_vector_state") == [(0,)]
     for table in ("search_vector", "search_vector_due", "search_vector_state"):
         assert app_sql.execute(f"select count(*) from {table}").fetchone() == (0,), table

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.api import Api, make_api
 from tests.support.factories import make_team
-from tests.support.searching import ask, found, hits, remember
+from tests.support.searching import ask, exact, found, hits, remember
 
 ORDER = {"order_id": "#W2378156", "status": "delivered", "items": ["mechanical keyboard", "desk lamp"]}
 DELAY = "The flight HAT-1234 to Seattle was delayed by a storm; the customer asks for compensation."
@@ -66,12 +66,10 @@ def test_what_is_typed_finds_its_row_first(memory: Api, query: str, first: Any) 
     ],
 )
 def test_what_is_left_out_is_not_found(memory: Api, query: str, none_of: Any) -> None:
-    assert none_of not in found(memory, query)
+    assert none_of not in exact(memory, query)
 
 
-@pytest.mark.parametrize(
-    "query", ["%", "_", "'", "''", "a & | b", "!!! ()", ":*", "-", '"', '""', "-x", "\\", "the of"]
-)
+@pytest.mark.parametrize("query", ["%", "_", "'", "''", "a & | b", "!!! ()", ":*", "-", '"', '""', "-x", "\\"])
 def test_signs_without_meaning_find_nothing_and_break_nothing(memory: Api, query: str) -> None:
     assert found(memory, query) == []
 
@@ -132,7 +130,8 @@ def test_an_identifier_is_found_whole_before_its_parts(api: Api) -> None:
 
 
 def test_a_hit_says_why_and_marks_what_matched(memory: Api) -> None:
-    (hit,) = hits(memory, 'refunds zebra cancella "Mia Li"')
+    hit, *others = hits(memory, 'refunds zebra cancella "Mia Li"')
+    assert all(other["relaxed"] for other in others)
     assert hit["type"] == "observation"
     assert hit["id"] == hit["row"]["id"]
     assert hit["score"] > 0

@@ -32,6 +32,11 @@ def found(api: Api, q: str, **more: Any) -> list[Any]:
     return [hit["row"].get("content", hit["row"].get("decision")) for hit in hits(api, q, **more)]
 
 
+def exact(api: Api, q: str, **more: Any) -> list[Any]:
+    """The contents of those hits that have all phrases of the query."""
+    return [hit["row"]["content"] for hit in hits(api, q, **more) if "relaxed" not in hit]
+
+
 def remember(api: Api, *contents: Any, **more: Any) -> list[str]:
     """Log these, one after the other; their ids."""
     made = api.make("observations/batch", {"items": [{"content": content, **more} for content in contents]})

@@ -1,8 +1,5 @@
 """The search index: derived from the memory's rows, written in the background, rebuilt by `reindex_search` (ADR 7)."""
 
-from typing import ClassVar
-
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 
@@ -32,13 +29,14 @@ class SearchShelf(IndexTable):
 
 
 class SearchCell(IndexTable):
-    """A run of rows that were added to a shelf one after another. The words of a row are indexed under its cell.
+    """A run of documents that were added to a shelf one after another: `docs` of them are left, of `filled`.
 
-    So the newest rows that have a word, however common, are found without reading older ones.
+    So the newest documents that have a word, however common, are found without reading older ones.
     """
 
     shelf = models.ForeignKey(SearchShelf, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     docs = models.IntegerField()
+    filled = models.IntegerField()
     length = models.BigIntegerField()
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
@@ -48,12 +46,18 @@ class SearchCell(IndexTable):
 
 
 class SearchDoc(IndexTable):
-    """One row of the memory as it is searched. `words`: its terms, each prefixed with its cell's number."""
+    """One row of the memory as it is searched, or a further part of a long one, whose row is `part_of`.
+
+    `number`: in its cell. `words`: its terms, with positions. `task_id`: of rows that have neighbours in their task.
+    """
 
     row_id = models.UUIDField(primary_key=True)
+    part_of = models.UUIDField(null=True)
+    task_id = models.UUIDField(null=True)
     type = models.CharField(max_length=12)
     shelf = models.ForeignKey(SearchShelf, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     cell = models.ForeignKey(SearchCell, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    number = models.IntegerField()
     words = SearchVectorField()
     length = models.IntegerField()
     importance = models.FloatField(null=True)
@@ -64,17 +68,16 @@ class SearchDoc(IndexTable):
         db_table = "search_doc"
 
 
-class SearchTerm(IndexTable):
-    """The number of rows that have a term: of a shelf, and of each cell that has it (the oldest cell first)."""
+class SearchPosting(IndexTable):
+    """The documents of a cell that have a term: `entries`, in the format of search.postings."""
 
     shelf = models.OneToOneField(SearchShelf, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     term = models.TextField()
-    docs = models.IntegerField()
-    cells: ClassVar = ArrayField(models.IntegerField())
-    counts: ClassVar = ArrayField(models.IntegerField())
+    cell = models.ForeignKey(SearchCell, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    entries = models.BinaryField()
 
     class Meta(IndexTable.Meta):
-        db_table = "search_term"
+        db_table = "search_posting"
 
 
 class SearchForm(IndexTable):
@@ -129,10 +132,17 @@ class SearchVectorState(IndexTable):
 
 
 class SearchState(IndexTable):
-    """How far the index has followed the team's ledger."""
+    """How far the index has followed the team's ledger.
+
+    `edition`: that in which all rows are indexed; while it is an earlier one, `kind` and `last_id` say how far the
+    present one has come.
+    """
 
     team = models.OneToOneField(Team, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     seq = models.BigIntegerField()
+    edition = models.IntegerField(default=1)
+    kind = models.TextField(null=True)
+    last_id = models.UUIDField(null=True)
 
     class Meta(IndexTable.Meta):
         db_table = "search_state"

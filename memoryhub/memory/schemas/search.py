@@ -25,15 +25,23 @@ class Matched(Schema):
 
 
 class Hit(Schema):
-    """A row that was found. `highlights`: [start, end) of each match in the snippet, in Unicode code points."""
+    """A row that was found. `highlights`: [start, end) of each match in the snippet, in Unicode code points.
+
+    `relaxed`: it lacks a phrase of the query, and was found by the phrase's words; such hits come last. With `fields`,
+    members that are not named are left out.
+    """
 
     type: str  # one of the kinds
     id: UUID
     score: float
-    matched: Matched
-    snippet: str
-    highlights: list[list[int]]
-    row: Any  # of its kind
+    matched: Matched | UnsetType = UNSET
+    snippet: str | UnsetType = UNSET
+    highlights: list[list[int]] | UnsetType = UNSET
+    row: Any | UnsetType = UNSET  # of its kind
+    relaxed: bool | UnsetType = UNSET
+
+
+ALWAYS = ("type", "id", "score", "relaxed")  # members of a hit that are returned in any case
 
 
 class Hits(Schema):
@@ -56,6 +64,6 @@ def hits_schema() -> type[msgspec.Struct]:
     refs = [{"$ref": f"#/components/schemas/{kind.schema.__name__}"} for kind in found]
     row = Annotated[Any, Meta(extra_json_schema={"anyOf": refs})]
     hit: Any = msgspec.defstruct(
-        "Hit", [("type", names), ("row", row)], bases=(Hit,), namespace={"__doc__": Hit.__doc__}
+        "Hit", [("type", names), ("row", row | UnsetType, UNSET)], bases=(Hit,), namespace={"__doc__": Hit.__doc__}
     )
     return msgspec.defstruct("Hits", [("results", list[hit])], bases=(Hits,), namespace={"__doc__": Hits.__doc__})

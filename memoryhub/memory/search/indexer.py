@@ -6,26 +6,30 @@ dies leaves nothing half done.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from memoryhub.core.db.pipeline import Rows
-from memoryhub.core.db.statements import run
+from memoryhub.core.db.statements import flush, queue, run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import Viewer, system_viewer
 from memoryhub.memory.kinds import KINDS
 from memoryhub.memory.search import sources
+from memoryhub.memory.search.postings import MAX_DOCS, packed, without
 from memoryhub.memory.search.sources import searched_types
-from memoryhub.memory.search.terms import Doc, Source, counted, read
+from memoryhub.memory.search.terms import Doc, Source, read
 
+EDITION = 2  # of what the index holds of a row; rows of an earlier one are indexed anew (search.upgrade)
 BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows per transaction, roughly, and their bytes
 PART_BYTES = 1 << 20  # of the rows whose words are in memory at a time
 MEASURED = 128  # events, or rows, measured at a time: that decompresses large rows
-# Rows per cell: as many of the newest rows as are read for a very common word. A large shelf's cells are larger, so
-# that it has a few hundred at most.
-CELL, CELLS = 8_192, 128
+# Documents per cell. A large shelf's cells are larger, so that it has a few hundred at most.
+CELL, CELLS = 2_048, 128
 
 _LOCK = "select seq from search_state where team_id = %(team)s::int for update"
-_MAKE_STATE = "insert into search_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
+_MAKE_STATE = """
+insert into search_state (team_id, seq, edition) values (%(team)s::int, 0, %(edition)s::int) on conflict do nothing
+"""
 _LAST = "select coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)"
 # The event of a batch counts as the number of rows that it made.
 _EVENTS = """
@@ -57,7 +61,7 @@ def follow(team: int, *, wait: bool = False) -> bool:
     """
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
-        run(_MAKE_STATE, {"team": team})
+        run(_MAKE_STATE, {"team": team, "edition": EDITION})
         locked = run(_LOCK if wait else f"{_LOCK} skip locked", {"team": team})
         if not locked:
             return False
@@ -147,8 +151,8 @@ def replace(viewer: Viewer, found: Iterable[Source], gone: Iterable[UUID] = ()) 
         by_shelf[doc.source.label_id, doc.source.audience].append(doc)
     for (label, audience), members in by_shelf.items():
         ((shelf,),) = run(_SHELF, {"team": viewer.team, "label": label, "audience": audience})
-        for cell, part in _cells(shelf, members):
-            _insert(shelf, cell, part)
+        for cell, first, part in _cells(shelf, members):
+            _insert(shelf, cell, first, part)
 
 
 _SHELF = """
@@ -162,53 +166,48 @@ select id from known union all select id from made
 
 
 _NEWEST = """
-select (select array[id, docs] from search_cell where shelf_id = %(shelf)s::int order by id desc limit 1),
+select (select array[id, filled] from search_cell where shelf_id = %(shelf)s::int order by id desc limit 1),
        (select coalesce(sum(docs), 0) from search_cell where shelf_id = %(shelf)s::int)
 """
 _NEW_CELL = """
-insert into search_cell (shelf_id, docs, length, first_at, last_at)
-values (%(shelf)s::int, 0, 0, %(at)s::timestamptz, %(at)s::timestamptz) returning id
+insert into search_cell (shelf_id, docs, filled, length, first_at, last_at)
+values (%(shelf)s::int, 0, 0, 0, %(at)s::timestamptz, %(at)s::timestamptz) returning id
 """
 
 
-def _cells(shelf: int, docs: list[Doc]) -> Iterator[tuple[int, list[Doc]]]:
-    """Fill the shelf's newest cell, then new ones."""
+def _cells(shelf: int, docs: list[Doc]) -> Iterator[tuple[int, int, list[Doc]]]:
+    """Fill the shelf's newest cell, then new ones: each with the number of the first document."""
     ((newest, total),) = run(_NEWEST, {"shelf": shelf})
     cell, filled = newest or (None, 0)
-    size = max(CELL, int(total) // CELLS)
+    size = min(max(CELL, int(total) // CELLS), MAX_DOCS)
     while docs:
         if cell is None or filled >= size:
             ((cell,),) = run(_NEW_CELL, {"shelf": shelf, "at": docs[0].source.created_at})
             filled = 0
         part, docs = docs[: size - filled], docs[size - filled :]
+        yield cell, filled, part
         filled += len(part)
-        yield cell, part
 
 
 _DOCS = """
-insert into search_doc (row_id, type, shelf_id, cell_id, words, length, importance, created_at, expires_at)
-select d.row_id, d.type, %(shelf)s::int, %(cell)s::int, d.words::tsvector, d.length, d.importance,
-       d.created_at, d.expires_at
-from unnest(%(ids)s::uuid[], %(types)s::text[], %(words)s::text[], %(lengths)s::int[], %(importances)s::float8[],
-            %(created)s::timestamptz[], %(expires)s::timestamptz[])
-     d (row_id, type, words, length, importance, created_at, expires_at)
+insert into search_doc
+  (row_id, part_of, task_id, type, shelf_id, cell_id, number, words, length, importance, created_at, expires_at)
+select d.row_id, d.part_of, d.task_id, d.type, %(shelf)s::int, %(cell)s::int, %(first)s::int + d.place - 1,
+       d.words::tsvector, d.length, d.importance, d.created_at, d.expires_at
+from unnest(%(ids)s::uuid[], %(wholes)s::uuid[], %(tasks)s::uuid[], %(types)s::text[], %(words)s::text[],
+            %(lengths)s::int[], %(importances)s::float8[], %(created)s::timestamptz[], %(expires)s::timestamptz[])
+     with ordinality d (row_id, part_of, task_id, type, words, length, importance, created_at, expires_at, place)
 """
 _COUNT_CELL = """
-update search_cell set docs = docs + %(docs)s::int, length = length + %(length)s::bigint,
-       first_at = least(first_at, %(first)s::timestamptz), last_at = greatest(last_at, %(last)s::timestamptz)
+update search_cell set docs = docs + %(docs)s::int, filled = %(filled)s::int, length = length + %(length)s::bigint,
+       first_at = least(first_at, %(first_at)s::timestamptz), last_at = greatest(last_at, %(last_at)s::timestamptz)
 where id = %(cell)s::int
 """
-# The cell is the newest, so where a term has it already, it is the last.
-_COUNT_TERMS = """
-insert into search_term as t (shelf_id, term, docs, cells, counts)
-select %(shelf)s::int, u.term, u.docs, array[%(cell)s::int], array[u.docs]
-from unnest(%(terms)s::text[], %(counts)s::int[]) u (term, docs)
-on conflict (shelf_id, term) do update set
-    docs = t.docs + excluded.docs,
-    cells = case when t.cells[cardinality(t.cells)] = excluded.cells[1] then t.cells else t.cells || excluded.cells end,
-    counts = case when t.cells[cardinality(t.cells)] = excluded.cells[1]
-        then t.counts[:cardinality(t.counts) - 1] || (t.counts[cardinality(t.counts)] + excluded.docs)
-        else t.counts || excluded.counts end
+_POSTINGS = """
+insert into search_posting as p (shelf_id, term, cell_id, entries)
+select %(shelf)s::int, u.term, %(cell)s::int, u.entries
+from unnest(%(terms)s::text[], %(entries)s::bytea[]) u (term, entries)
+on conflict (shelf_id, term, cell_id) do update set entries = p.entries || excluded.entries
 """
 _FORMS = """
 insert into search_form (shelf_id, form, term)
@@ -220,59 +219,81 @@ _DUE = """
 insert into search_vector_due (row_id, team_id)
 select d.row_id, s.team_id
 from search_shelf h join search_vector_state s on s.team_id = h.team_id
-cross join unnest(%(ids)s::uuid[]) d (row_id) where h.id = %(shelf)s::int
+cross join unnest(%(ids)s::uuid[], %(wholes)s::uuid[]) d (row_id, part_of)
+where h.id = %(shelf)s::int and d.part_of is null
 """
 
 
-def _insert(shelf: int, cell: int, docs: list[Doc]) -> None:
+def _insert(shelf: int, cell: int, first: int, docs: list[Doc]) -> None:
     place = {"shelf": shelf, "cell": cell}
     rows = [doc.source for doc in docs]
-    columns = {
-        "ids": [row.id for row in rows],
+    columns: dict[str, list[Any]] = {
+        "ids": [doc.id for doc in docs],
+        "wholes": [doc.part_of for doc in docs],
+        "tasks": [row.task_id if KINDS[row.type].on_timeline else None for row in rows],
         "types": [row.type for row in rows],
-        "words": [doc.vector(cell) for doc in docs],
+        "words": [doc.vector() for doc in docs],
         "lengths": [doc.length for doc in docs],
         "importances": [row.importance for row in rows],
         "created": [row.created_at for row in rows],
         "expires": [row.expires_at for row in rows],
     }
-    run(_DOCS, place | columns)
-    times = {"first": min(row.created_at for row in rows), "last": max(row.created_at for row in rows)}
-    run(_COUNT_CELL, place | times | {"docs": len(docs), "length": sum(doc.length for doc in docs)})
-    terms = counted(docs)
+    queue(_DOCS, place | columns | {"first": first})
+    times = {"first_at": min(columns["created"]), "last_at": max(columns["created"])}
+    sums = {"docs": len(docs), "filled": first + len(docs), "length": sum(columns["lengths"])}
+    queue(_COUNT_CELL, place | times | sums)
+    entries: defaultdict[str, bytearray] = defaultdict(bytearray)
+    for number, doc in enumerate(docs, start=first):
+        for term, entry in packed(number, doc.length, {term: len(places) for term, places in doc.terms.items()}):
+            entries[term] += entry
     # In one order, so that there is no deadlock.
-    words = sorted(terms)
-    run(_COUNT_TERMS, place | {"terms": words, "counts": [terms[word] for word in words]})
+    words = sorted(entries)
+    queue(_POSTINGS, place | {"terms": words, "entries": [bytes(entries[word]) for word in words]})
     forms = {form: term for doc in docs for form, term in doc.forms.items()}
     if forms:
-        run(_FORMS, {"shelf": shelf, "forms": list(forms), "terms": list(forms.values())})
+        queue(_FORMS, {"shelf": shelf, "forms": list(forms), "terms": list(forms.values())})
     if not (rows[0].is_sealed or rows[0].audience):  # the same for all rows of a shelf
-        run(_DUE, {"shelf": shelf, "ids": columns["ids"]})
+        queue(_DUE, {"shelf": shelf, "ids": columns["ids"], "wholes": columns["wholes"]})
+    flush()
 
 
-_WHERE = "select distinct cell_id, shelf_id from search_doc where row_id = any (%(ids)s::uuid[])"
 _REMOVE = """
-with gone as (delete from search_doc where row_id = any (%(ids)s::uuid[]) and cell_id = %(cell)s::int
-              returning words, length),
-     cell as (update search_cell c set docs = c.docs - g.docs, length = c.length - g.length
-              from (select count(*) as docs, coalesce(sum(length), 0) as length from gone) g
-              where c.id = %(cell)s::int),
-     lost as (select substr(w.lexeme, strpos(w.lexeme, ':') + 1) collate "C" as term, count(*)::int as docs
-              from gone, unnest(words) w group by 1)
-update search_term t set docs = t.docs - l.docs, counts[array_position(t.cells, %(cell)s::int)] =
-       t.counts[array_position(t.cells, %(cell)s::int)] - l.docs
-from lost l where t.shelf_id = %(shelf)s::int and t.term = l.term returning t.term, t.docs
+delete from search_doc where row_id = any (array(
+    select row_id from search_doc where row_id = any (%(ids)s::uuid[])
+    union all select row_id from search_doc where part_of = any (%(ids)s::uuid[])))
+returning shelf_id, cell_id, number, length, tsvector_to_array(words)
 """
-_FORGET = "delete from search_term where shelf_id = %(shelf)s::int and term = any (%(terms)s::text[])"
+_UNCOUNT_CELL = """
+update search_cell set docs = docs - %(docs)s::int, length = length - %(length)s::bigint where id = %(cell)s::int
+"""
+_HAVING = """
+select term, entries from search_posting
+where shelf_id = %(shelf)s::int and cell_id = %(cell)s::int and term = any (%(terms)s::text[])
+"""
+_LEFT = """
+update search_posting p set entries = u.entries from unnest(%(terms)s::text[], %(entries)s::bytea[]) u (term, entries)
+where p.shelf_id = %(shelf)s::int and p.cell_id = %(cell)s::int and p.term = u.term
+"""
+_FORGET = """
+delete from search_posting
+where shelf_id = %(shelf)s::int and cell_id = %(cell)s::int and term = any (%(terms)s::text[])
+"""
 
 
 def remove(viewer: Viewer, ids: Sequence[UUID]) -> None:
     """Remove rows from the index and from its statistics, without a trace."""
-    for cell, shelf in run(_WHERE, {"ids": list(ids)}) if ids else ():
-        left = run(_REMOVE, {"ids": list(ids), "cell": cell, "shelf": shelf})
-        unused = [term for term, docs in left if docs == 0]
-        if unused:
-            run(_FORGET, {"shelf": shelf, "terms": unused})
+    gone: dict[tuple[int, int], list[tuple[int, int, list[str]]]] = defaultdict(list)
+    for shelf, cell, number, length, words in run(_REMOVE, {"ids": list(ids)}) if ids else ():
+        gone[shelf, cell].append((number, length, words))
+    for (shelf, cell), docs in sorted(gone.items()):
+        place = {"shelf": shelf, "cell": cell}
+        numbers = [number for number, _, _ in docs]
+        queue(_UNCOUNT_CELL, {"cell": cell, "docs": len(docs), "length": sum(length for _, length, _ in docs)})
+        terms = sorted({word for _, _, words in docs for word in words})
+        left = {term: without(entries, numbers) for term, entries in run(_HAVING, place | {"terms": terms})}
+        kept = {term: entries for term, entries in left.items() if entries}
+        queue(_LEFT, place | {"terms": list(kept), "entries": list(kept.values())})
+        run(_FORGET, place | {"terms": [term for term in left if term not in kept]})
 
 
 _EXPIRED = """

@@ -7,20 +7,21 @@ from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import sources
-from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, MEASURED, catch_up, index
+from memoryhub.memory.search.indexer import BATCH, BATCH_BYTES, EDITION, MEASURED, catch_up, index
 from memoryhub.memory.search.sources import searched_types
 
 _FORGET = """
 with shelf as materialized (select id from search_shelf where team_id = %(team)s::int),
      a as (delete from search_doc where shelf_id in (select id from shelf)),
-     b as (delete from search_term where shelf_id in (select id from shelf)),
+     b as (delete from search_posting where shelf_id in (select id from shelf)),
      c as (delete from search_form where shelf_id in (select id from shelf))
 delete from search_cell where shelf_id in (select id from shelf)
 """
 _FOLLOW = """
-insert into search_state (team_id, seq)
-select %(team)s::int, coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)
-on conflict (team_id) do update set seq = excluded.seq
+insert into search_state (team_id, edition, seq)
+select %(team)s::int, %(edition)s::int,
+       coalesce((select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1), 0)
+on conflict (team_id) do update set seq = excluded.seq, edition = excluded.edition, kind = null, last_id = null
 """
 
 
@@ -32,7 +33,7 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
     """
     viewer = system_viewer(team)
     with viewer_transaction(viewer):
-        run(_FOLLOW, {"team": team})  # first, since it waits for a worker that follows the ledger
+        run(_FOLLOW, {"team": team, "edition": EDITION})  # first, since it waits for a worker that follows the ledger
         run(_FORGET, {"team": team})
     for kind in searched_types():
         last, done = None, 0
@@ -41,7 +42,7 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
                 # Locks out workers that follow the ledger, which would count the same rows.
                 run("select from search_state where team_id = %(team)s::int for update", {"team": team})
                 current().set_viewer_context()
-                rows = _next(kind, last)
+                rows = next_rows(kind, last, BATCH)
                 index(viewer, kind, rows)
             if not rows:
                 break
@@ -50,18 +51,18 @@ def rebuild(team: int, say: Callable[[str, int], object] = lambda kind, rows: No
     catch_up(team)
 
 
-def _next(kind: str, last: UUID | None) -> dict[UUID, int]:
-    """The next rows with their bytes, up to the limit of a transaction."""
+def next_rows(kind: str, last: UUID | None, size: int) -> dict[UUID, int]:
+    """The next `size` rows of a kind after the id `last`, with their bytes, up to the limit of a transaction."""
     rows: dict[UUID, int] = {}
     total = 0
-    while len(rows) < BATCH:
+    while len(rows) < size:
         sizes = sources.after(kind, last, MEASURED)
-        for size in sizes:
-            total += size.bytes
+        for row in sizes:
+            total += row.bytes
             if rows and total > BATCH_BYTES:
                 return rows
-            rows[size.id] = size.bytes
-            last = size.id
+            rows[row.id] = row.bytes
+            last = row.id
         if len(sizes) < MEASURED:
             break
     return rows

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memoryhub.core import work
+from memoryhub.memory.search.irregular import forms_of
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
 
@@ -16,7 +17,7 @@ _SPACE = re.compile(r"\s")
 
 
 class Sought(NamedTuple):
-    """What is marked: words whose term is one of `terms`, or that contain one of `parts`."""
+    """What is marked: words whose stem (of a stop word: itself) is one of `terms`, or that contain one of `parts`."""
 
     terms: frozenset[str]
     parts: frozenset[str]
@@ -35,7 +36,7 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     cut = [_cut(text, heads) for text in texts]
     likely = _likely(sought)
     found = [list(_candidates(text, likely)) for text in cut]
-    first = {term[:1] for term in sought.terms}
+    first = {term[:1] for term in sought.terms | forms_of(sought.terms)}
     wanted = {token.text for run in found for token in run if token.kind is TermKind.WORD and token.text[:1] in first}
     stem = stems(wanted) if wanted else {}
     made = []
@@ -47,7 +48,8 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
 
 def _heads(sought: Sought) -> set[str]:
     # A stem's end may differ from the word's (happi, happy), its beginning hardly ever does.
-    return {term[: max(2, min(len(term) - 1, 5))] for term in sought.terms} | sought.parts
+    begin = {term[: max(2, min(len(term) - 1, 5))] for term in sought.terms}
+    return begin | sought.parts | forms_of(sought.terms)
 
 
 def _cut(text: str, heads: set[str]) -> str:
@@ -70,8 +72,10 @@ def _first(text: str, heads: set[str]) -> int:
 
 
 def _likely(sought: Sought) -> re.Pattern[str]:
-    """What a lower-case ASCII text contains where it may match. A stem begins with its word's first letter."""
-    words = {term[0] for term in sought.terms if term.isascii() and term.isalpha()}
+    """What a lower-case ASCII text contains where it may match. A stem begins with its word's first letter, except that
+    of an irregular form.
+    """
+    words = {term[0] for term in sought.terms | forms_of(sought.terms) if term.isascii() and term.isalpha()}
     exact = {term for term in sought.terms if not (term.isascii() and term.isalpha())} | sought.parts
     ways = [rf"(?<![a-z0-9])[{''.join(sorted(words))}]"] if words else []
     return re.compile("|".join([*ways, *map(re.escape, sorted(exact))]) or "(?!)")
@@ -94,7 +98,7 @@ def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
 
 
 def _is_match(token: Token, sought: Sought, stem: dict[str, str | None]) -> bool:
-    term = stem.get(token.text) if token.kind is TermKind.WORD else token.text
+    term = stem.get(token.text) or token.text  # a stop word has no stem
     return term in sought.terms or (bool(sought.parts) and any(part in token.text for part in sought.parts))
 
 

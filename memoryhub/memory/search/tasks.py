@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 
 from memoryhub.core.sweeps import sweep
-from memoryhub.memory.search import indexer, vector_indexer
+from memoryhub.memory.search import indexer, upgrade, vector_indexer
 from memoryhub.memory.search.vector_indexer import BatchOutcome
 
 INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; the next continues
@@ -17,6 +17,12 @@ INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; t
 def index() -> None:
     """Follow the ledgers, each team in turn, so that a busy one does not hold up the others."""
     sweep(indexer.behind(), indexer.follow, seconds=INDEX_SECONDS, failure="search_index_failed")
+
+
+@shared_task(name="memoryhub.memory.search.tasks.upgrade_index")
+def upgrade_index() -> None:
+    """Index anew, after an upgrade, what an earlier edition has indexed; each team in turn."""
+    sweep(upgrade.outdated(), upgrade.upgrade, seconds=INDEX_SECONDS, failure="search_upgrade_failed")
 
 
 _embedding = threading.Lock()

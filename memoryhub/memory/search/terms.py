@@ -1,21 +1,22 @@
 """A row's terms: those of its words, and those by which it can be filtered."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import takewhile
+from typing import NamedTuple
 from uuid import UUID
 
+from memoryhub.core.ids import new_id
 from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.memory.search.query import Word
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
+from memoryhub.memory.search.tokenizer import MAX_TERM, TermKind, Token, runs, tokens
 
-# Limits of a tsvector: positions up to 16383, 255 per word, 1 MiB in total.
-MAX_POSITION = 16_383
+# A long row becomes several documents of so many positions, each beginning with the last of the one before, so that a
+# phrase is whole in one. Limits of a tsvector: positions up to 16383, 255 per word, 1 MiB in total.
+PART, OVERLAP = 2_000, 32
 MAX_BYTES = 400_000
-PLACE = "\x01"  # stands for the cell in a query; occurs in no term
+MAX_KEPT = 20_000  # runs whose terms are kept
 FILTER, BLIND = "=", "~"  # the first character of terms that are not words; no word begins with either
 
 
@@ -39,67 +40,124 @@ class Source:
 
 @dataclass(slots=True)
 class Doc:
-    """A row's terms with their positions (none where it is sealed), its length in words, and its words' own forms."""
+    """A row's terms, or those of a part of it, with their positions (none where it is sealed), its length in words, and
+    its words' own forms. `part_of`: the row, where it is a further part.
+    """
 
     source: Source
+    id: UUID
+    part_of: UUID | None = None
     terms: dict[str, list[int]] = field(default_factory=dict)
     length: int = 0
     forms: dict[str, str] = field(default_factory=dict)
 
-    def vector(self, cell: int) -> str:
-        """As the text of a tsvector, each term prefixed with its cell."""
+    def vector(self) -> str:
+        """As the text of a tsvector."""
         return " ".join(
-            f"{quoted(cell, term)}{':' if places else ''}{','.join(map(str, places))}"
+            f"'{_escaped(term)}':{','.join(map(str, places))}" if places else f"'{_escaped(term)}'"
             for term, places in self.terms.items()
         )
 
 
-def quoted(cell: int | str, term: str) -> str:
-    """A term of a cell as a lexeme of a tsvector or tsquery."""
-    safe = term.replace("\\", "\\\\").replace("'", "''")
-    return f"'{cell if isinstance(cell, str) else f'{cell:x}:'}{safe}'"
+def quoted(term: str) -> str:
+    """A term as a lexeme of a tsquery."""
+    return f"'{_escaped(term)}'"
 
 
-def term_of(word: Token | Word, stem: dict[str, str | None]) -> str | None:
-    """The term of a word of a row or a query; None for a stop word."""
-    return stem[word.text] if word.kind is TermKind.WORD else word.text
+def _escaped(term: str) -> str:
+    return term if term.isalnum() else term.replace("\\", "\\\\").replace("'", "''")
+
+
+def term_of(word: Token | Word, stem: Mapping[str, str | None]) -> str:
+    """The term of a word of a row or a query: its stem, where it has one."""
+    if word.kind is not TermKind.WORD:
+        return word.text
+    return stem[word.text] or by_stop_word(word.text)
 
 
 def read(team: int, sources: Iterable[Source]) -> list[Doc]:
-    """The terms of each row. Of a sealed row they are keyed hashes of its words, without positions (core.secrecy)."""
-    found = [(source, list(takewhile(_is_placed, tokens(source.text)))) for source in sources]
-    stem = stems({token.text for _, run in found for token in run if token.kind is TermKind.WORD})
-    return [_doc(team, source, run, stem) for source, run in found]
+    """The documents of each row. The terms of a sealed one are keyed hashes of its words, without positions
+    (core.secrecy).
+    """
+    found = [(source, runs(source.text)) for source in sources]
+    known = _expanded({run for _, mine in found for run in mine})
+    docs = [doc for source, mine in found for doc in _docs(source, mine, known)]
+    for doc in docs:
+        if doc.source.is_sealed:
+            hashes = blind(team, (term for term in doc.terms if not is_stop_word(term)))
+            doc.terms, doc.forms = {blinded(value): [] for value in hashes or ()}, {}
+        doc.terms |= {term: [] for term in filters(doc.source)}
+    return docs
 
 
-def _is_placed(token: Token) -> bool:
-    return token.position <= MAX_POSITION
+class _Expansion(NamedTuple):
+    """What a run adds to a document: its terms, each at its position from 1 on; their number without stop words; its
+    words' own forms.
+    """
+
+    terms: tuple[tuple[str, int], ...]
+    positions: int
+    length: int
+    forms: tuple[tuple[str, str], ...]
 
 
-def _doc(team: int, source: Source, run: list[Token], stem: dict[str, str | None]) -> Doc:
-    doc = Doc(source)
-    size = 0
-    for token in run:
-        term = term_of(token, stem)
-        if not term:
-            continue
-        places = doc.terms.setdefault(term, [])
-        if not places:
-            size += len(term.encode())
-            if size > MAX_BYTES:
-                del doc.terms[term]
-                break
-            if term != token.text:
-                doc.forms[token.text] = term
-        if len(places) < 255:
-            places.append(token.position)
-        doc.length += 1
-    if source.is_sealed:
-        hashes = blind(team, doc.terms)
-        doc.terms = {blinded(value): [] for value in hashes or ()}
-        doc.forms = {}
-    doc.terms |= {term: [] for term in filters(source)}
-    return doc
+_kept: dict[str, _Expansion] = {}
+
+
+def _expanded(wanted: set[str]) -> dict[str, _Expansion]:
+    """The expansion of each run; one trip for all stems that are not known yet."""
+    global _kept
+    if len(_kept) > MAX_KEPT:
+        _kept = {}  # a new one, since other threads may be reading this one
+    kept = _kept
+    found = {run: list(tokens(run)) for run in wanted - kept.keys()}
+    stem = stems({token.text for mine in found.values() for token in mine if token.kind is TermKind.WORD})
+    made = {run: _expand(mine, stem) for run, mine in found.items()}
+    kept.update((run, expansion) for run, expansion in made.items() if len(run) <= MAX_TERM)
+    return {run: made.get(run) or kept[run] for run in wanted}
+
+
+def _expand(found: Sequence[Token], stem: Mapping[str, str | None]) -> _Expansion:
+    named = [(term_of(token, stem), token) for token in found]
+    return _Expansion(
+        terms=tuple((term, token.position) for term, token in named),
+        positions=max((token.position for token in found), default=0),
+        length=sum(not is_stop_word(term) for term, _ in named),
+        forms=tuple((token.text, term) for term, token in named if not (term == token.text or is_stop_word(term))),
+    )
+
+
+def _docs(source: Source, found: Sequence[str], known: Mapping[str, _Expansion]) -> Iterator[Doc]:
+    """The documents of a row: one, or one for each PART of a long text."""
+    at, doc = 0, Doc(source, source.id)
+    while (end := _fill(doc, found, at, known)) < len(found):
+        yield doc
+        back = end
+        while back > at + 1 and sum(known[run].positions for run in found[back:end]) < OVERLAP:
+            back -= 1
+        at, doc = back, Doc(source, new_id(), part_of=source.id)
+    yield doc
+
+
+def _fill(doc: Doc, found: Sequence[str], at: int, known: Mapping[str, _Expansion]) -> int:
+    """Add runs to a document from `at` on, until it is full; the number of the next one."""
+    terms, position, size = doc.terms, 0, 0
+    for number in range(at, len(found)):
+        run = known[found[number]]
+        if position and (position + run.positions > PART or size > MAX_BYTES):
+            return number
+        for term, step in run.terms:
+            places = terms.get(term)
+            if places is None:
+                terms[term] = [position + step]
+                size += 4 * len(term)
+            elif len(places) < 255:
+                places.append(position + step)
+        position += run.positions
+        doc.length += run.length
+        if run.forms:
+            doc.forms.update(run.forms)
+    return len(found)
 
 
 def blinded(value: int) -> str:
@@ -115,6 +173,21 @@ def filters(source: Source) -> list[str]:
     if source.importance is not None:
         made.append(by_importance(int(source.importance * 10)))
     return made
+
+
+def by_stop_word(word: str) -> str:
+    """The term of a stop word, which is searched for where a query has nothing else, and within phrases."""
+    return f"{FILTER}s{word}"
+
+
+def is_stop_word(term: str) -> bool:
+    """Whether a term is that of a stop word."""
+    return term.startswith(f"{FILTER}s")
+
+
+def without_mark(term: str) -> str:
+    """A word's term as it is written in texts."""
+    return term.removeprefix(f"{FILTER}s")
 
 
 def by_type(type: str) -> str:
@@ -133,15 +206,10 @@ def by_task(task: UUID) -> str:
 
 
 def by_tag(tag: str) -> str:
-    """The term of this tag, without the character that stands for a cell."""
-    return f"{FILTER}g{tag}".replace(PLACE, "")
+    """The term of this tag."""
+    return f"{FILTER}g{tag}"
 
 
 def by_importance(tenths: int) -> str:
     """The term of an importance from so many tenths to below the next."""
     return f"{FILTER}i{tenths:x}"
-
-
-def counted(docs: Iterable[Doc]) -> Counter[str]:
-    """Term -> the number of documents that have it."""
-    return Counter(term for doc in docs for term in doc.terms)

@@ -12,12 +12,14 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from memoryhub.core.db.pipeline import Rows
 from memoryhub.core.db.statements import queue, run
 from memoryhub.core.ids import new_id
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import current, viewer_transaction
 from memoryhub.core.viewers import system_viewer
 from memoryhub.memory.search import embeddings, sources
+from memoryhub.memory.search.indexer import EDITION
 from memoryhub.memory.search.sources import searched_types
 
 log = structlog.get_logger(__name__)
@@ -52,7 +54,7 @@ def behind() -> list[int]:
 
 _STATE = "select failures from search_vector_state where team_id = %(team)s::int and model = %(model)s::text"
 _LOCK = """
-insert into search_state (team_id, seq) values (%(team)s::int, 0)
+insert into search_state (team_id, seq, edition) values (%(team)s::int, 0, %(edition)s::int)
 on conflict (team_id) do update set seq = search_state.seq
 """
 _FOLLOW = """
@@ -67,7 +69,7 @@ where s.team_id = %(team)s::int and s.audience_id is null and l.sensitivity < {S
 _ALL_DUE = f"""
 insert into search_vector_due (row_id, team_id)
 select d.row_id, %(team)s::int from search_doc d left join search_vector v on v.row_id = d.row_id
-where d.shelf_id in ({_OPEN}) and v.model is distinct from %(model)s::text
+where d.shelf_id in ({_OPEN}) and d.part_of is null and v.model is distinct from %(model)s::text
 on conflict do nothing
 """
 
@@ -82,7 +84,7 @@ def follow(team: int) -> int:
     known = run(_STATE, params)
     if known:
         return int(known[0][0])
-    queue(_LOCK, {"team": team})  # locks out the indexer, whose rows would be missed
+    queue(_LOCK, {"team": team, "edition": EDITION})  # locks out the indexer, whose rows would be missed
     current().set_viewer_context()
     queue(_FOLLOW, params)
     run(_ALL_DUE, params)
@@ -187,6 +189,30 @@ def _put_back(team: int, claim: UUID, error: Exception, *, alone: bool) -> None:
         queue(_LATER, {"claim": claim})
     wait = error.retry_after if isinstance(error, embeddings.Away) else 0
     run(_ILL, {"team": team, "wait": wait, "most": MAX_REST_SECONDS})
+
+
+_TAKE = "select row_id, model, vector::text from search_vector where row_id = any (%(ids)s::uuid[])"
+_PUT_BACK = """
+with known as (
+    insert into search_vector (row_id, shelf_id, cell_id, model, vector)
+    select d.row_id, d.shelf_id, d.cell_id, u.model, u.vector::vector
+    from unnest(%(ids)s::uuid[], %(models)s::text[], %(vectors)s::text[]) u (row_id, model, vector)
+    join search_doc d on d.row_id = u.row_id
+    returning row_id)
+delete from search_vector_due d using known k where d.row_id = k.row_id
+"""
+
+
+def take(ids: Sequence[UUID]) -> Rows:
+    """The vectors of these rows, which are about to be indexed anew from the same text."""
+    return run(_TAKE, {"ids": list(ids)}) if are_made() else []
+
+
+def put_back(taken: Rows) -> None:
+    """Store these vectors again, at the places where the rows are now."""
+    if taken:
+        ids, models, vectors = (list(column) for column in zip(*taken, strict=True))
+        run(_PUT_BACK, {"ids": ids, "models": models, "vectors": vectors})
 
 
 _FORGET = f"""

@@ -1,0 +1,63 @@
+"""Postings: the documents of a cell that have a term, as bytes; read and merged as arrays (numpy)."""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A document's number in its cell, how often it has the term, and its length in words. Big-endian, as int2send() writes.
+ENTRY = np.dtype([("number", ">i2"), ("count", "u1"), ("length", ">i2")])
+BYTES = ENTRY.itemsize
+MAX_DOCS = 32_767  # of a cell
+_MOST, _LONGEST = 255, 32_767
+_NUMBER_BITS = 16
+
+Entries = NDArray[Any]
+Codes = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+
+def packed(number: int, length: int, counts: Mapping[str, int]) -> Iterable[tuple[str, bytes]]:
+    """The entry of a document for each of its terms."""
+    head, tail = struct.pack(">h", number), struct.pack(">h", min(length, _LONGEST))
+    for term, count in counts.items():
+        yield term, b"%b%c%b" % (head, min(max(count, 1), _MOST), tail)
+
+
+def without(entries: bytes, numbers: Sequence[int]) -> bytes:
+    """The entries without those of these documents."""
+    found = np.frombuffer(entries, ENTRY)
+    return found[~np.isin(found["number"], numbers)].tobytes()
+
+
+def merged(entries: Mapping[int, Sequence[bytes]]) -> tuple[Codes, Numbers, Numbers]:
+    """The documents of cells that have any of some terms, in order: codes, counts and lengths.
+
+    `entries`: by cell, those of each term. A document with several of the terms counts once, with the sum.
+    """
+    if not entries:
+        return np.empty(0, np.int64), np.empty(0), np.empty(0)
+    some = [(cell, np.frombuffer(b"".join(of_terms), ENTRY)) for cell, of_terms in entries.items()]
+    codes = np.concatenate([(cell << _NUMBER_BITS) + found["number"].astype(np.int64) for cell, found in some])
+    counts = np.concatenate([found["count"] for _, found in some]).astype(np.float64)
+    lengths = np.concatenate([found["length"] for _, found in some]).astype(np.float64)
+    if any(len(of_terms) > 1 for of_terms in entries.values()):
+        codes, places = np.unique(codes, return_inverse=True)
+        summed, longest = np.zeros(len(codes)), np.zeros(len(codes))
+        np.add.at(summed, places, counts)
+        longest[places] = lengths
+        return codes, summed, longest
+    order = np.argsort(codes, kind="stable")
+    return codes[order], counts[order], lengths[order]
+
+
+def all_of(cell: int, filled: int) -> Codes:
+    """All documents that were added to a cell."""
+    return (cell << _NUMBER_BITS) + np.arange(filled, dtype=np.int64)
+
+
+def place(code: int) -> tuple[int, int]:
+    """The cell of a document and its number there."""
+    return code >> _NUMBER_BITS, code & (1 << _NUMBER_BITS) - 1

@@ -46,14 +46,14 @@ def test_runs_become_tasks_with_all_that_was_said_and_done(importer: Api, reader
         "index": 0,
         "task": "7-0",
         "status": "created",
-        "made": {"tasks": 1, "observations": 7, "decisions": 1, "escalations": 0},
+        "made": {"tasks": 1, "observations": 8, "decisions": 1, "escalations": 0},
     }
     assert second["made"] == {"tasks": 1, "observations": 2, "decisions": 0, "escalations": 1}
-    assert reply.data["made"] == {"tasks": 2, "observations": 9, "decisions": 1, "escalations": 1}
+    assert reply.data["made"] == {"tasks": 2, "observations": 10, "decisions": 1, "escalations": 1}
     done, handed = reader.get("tasks/7-0").data, reader.get("tasks/8-2").data
     assert (done["status"], done["author"], done["outcome"]["reward"]) == ("done", "importer", 1.0)
     assert handed["status"] == "escalated"
-    # The prompt and the thought are the importing agent's own.
+    # The prompt, and the thought and its empty result, are the importing agent's own.
     assert len(reader.results("observations?task=7-0&agent=importer")) == 5
 
 
@@ -97,10 +97,11 @@ def test_the_wrong_ones_are_told_and_the_good_ones_stored(importer: Api, reader:
         ({"task_id": 1, "messages": [{"role": "user", "content": 5}]}, "/runs/4/messages/0/content", 400),
         ({"task_id": {"a": 1}, "messages": [USER]}, "/runs/5/task_id", 400),
         ({"task_id": "a/b", "messages": [USER]}, "/runs/6/task_id", 400),
-        ({"task_id": "long", "messages": [{"role": "user", "content": "x" * 300_000}]}, "/runs/7/messages/0", 413),
+        ({"task_id": "time", "messages": [{**USER, "timestamp": "today"}]}, "/runs/7/messages/0/timestamp", 400),
         ({"task_id": "tool", "messages": [USER, assistant(call("no name"))]}, "/runs/8/messages/1", 400),
         (DONE, "/runs/9", 409),
         ({**DONE, "messages": [USER] * 10_001}, "/runs/10/messages", 413),
+        ({"task_id": "more", "messages": [USER], "tools": []}, "/runs/11/tools", 400),
     ]
     reply = send(importer, DONE, *(run for run, _, _ in wrong), HANDED)
     assert reply.status == 207

@@ -17,7 +17,7 @@ MAX_BYTES = 64 * 1024 * 1024  # of an import, decompressed
 MAX_IN_FILE = 10_000  # runs of an array; JSON lines may have any number
 GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_ARRAY = re.compile(rb"\s*\[")
+_ARRAY = re.compile(rb"\s*+\[")
 _STEP = 1024 * 1024
 _LINE = re.compile(rb"\S[^\n]*+")  # from its first visible byte, so that spaces are read once
 
@@ -88,7 +88,7 @@ def runs_of_array(array: Slice | memoryview, most: int, pointer: str = "") -> li
     try:
         found = [RunSource(run, f"{pointer}/{index}") for index, run in enumerate(elements(array, most))]
     except Invalid as error:
-        raise place(error, pointer, "runs") from None
+        raise place(error, pointer, "runs" if pointer else "The body") from None
     refuse_number(len(found), most, pointer)
     return found
 

@@ -182,12 +182,14 @@ def _let_go(viewer: Viewer, held: TakenLease) -> None:
 
 
 def _batches(steps: Iterable[Step], speed: float | None) -> Iterator[list[Step]]:
-    """Consecutive observations together, every other step alone; with `speed` one by one, so many per second."""
+    """Consecutive observations together, every other step alone; with `speed` one by one, so many per second.
+
+    Private ones apart: they have an event of their own, and rows are in the order of their events.
+    """
     batch: list[Step] = []
     size = 0
     for step in steps:
-        joins = isinstance(step, ObservationStep) and batch and isinstance(batch[0], ObservationStep)
-        if batch and not (joins and speed is None and len(batch) < BATCH and size < BATCH_BYTES):
+        if batch and not (_joins(batch[0], step) and speed is None and len(batch) < BATCH and size < BATCH_BYTES):
             yield batch
             batch, size = [], 0
         if speed is not None:
@@ -196,6 +198,10 @@ def _batches(steps: Iterable[Step], speed: float | None) -> Iterator[list[Step]]
         size += size_of(step.content) if isinstance(step, ObservationStep) else 0
     if batch:
         yield batch
+
+
+def _joins(first: Step, step: Step) -> bool:
+    return isinstance(first, ObservationStep) and isinstance(step, ObservationStep) and first.private == step.private
 
 
 def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Counts) -> None:

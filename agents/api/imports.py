@@ -88,9 +88,10 @@ class Trajectories(WriteEndpoint):
 
     Each run is one transaction, stored whole or not at all. A repeated or concurrent import adds only what is missing:
     send an interrupted one again. Besides the object below, the body may be an array of runs, one run, or JSON lines
-    (`application/x-ndjson`); with `Content-Encoding: gzip` it may have 64 MiB when decompressed. A run has at most 10,000 messages, and 10,000
-    calls, results and thoughts; it may grow to four times its bytes, or 256 KiB where that is more. 413 names what is
-    beyond, also beyond 200,000 of all these in one import. docs/imports.md says what becomes of each member.
+    (`application/x-ndjson`); with `Content-Encoding: gzip` it may have 64 MiB when decompressed. A run has at most
+    10,000 messages, and 10,000 calls, results and thoughts; it may grow to four times its bytes, or 256 KiB where that
+    is more. 413 names what is beyond, also beyond 200,000 of all these in one import. docs/imports.md says what becomes
+    of each member of a message.
     """
 
     address = "import/trajectories"

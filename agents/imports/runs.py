@@ -1,6 +1,7 @@
 """A recorded run: who did what in which task, and its messages, which are read one at a time."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from agents.imports.messages import Message, message_of, parse_message
 from agents.imports.slices import Slice, elements, members, place
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
-from memoryhub.core.fields import MAX_CONTENT_BYTES, has_visible
+from memoryhub.core.fields import MAX_CONTENT_BYTES, VISIBLE_CHARACTER, has_visible
 from memoryhub.interface.http.json import MAX_BATCH_BYTES, parse_object
 from memoryhub.interface.http.shapes import fault_of, parse_task_key
 
@@ -73,7 +74,7 @@ class Run:
     def outcome(self) -> dict[str, Any]:
         """The task's outcome: the agent's last reply to the customer, and the reward where the run was judged."""
         reward = self.source.get("reward")
-        reply = {"reply": self.reply[:MAX_REPLY]} if self.reply else {}
+        reply = {"reply": self.reply} if self.reply else {}
         return {**reply, **({"reward": reward} if reward is not None else {})}
 
 
@@ -143,15 +144,16 @@ def _survey(run: Run) -> str:
         run.size += len(sent) + 1
         run.parts += message.parts
         _refuse_more("calls, results and thoughts", run.parts, MAX_PARTS)
-        if message.role == "user" and not run.title and has_visible(message.text):
-            run.title = one_line(message.text, MAX_TITLE)
+        if message.role == "user" and not run.title and (seen := re.search(VISIBLE_CHARACTER, message.text)):
+            run.title = one_line(message.text[seen.start() : seen.start() + 10 * MAX_TITLE], MAX_TITLE)
         if message.role == "assistant" and has_visible(message.reply):
-            run.reply = message.reply
+            run.reply = message.reply[:MAX_REPLY]
         for number, call in enumerate(message.calls):
             opened[call.id or call.name] = index, number
         for number, result in enumerate(message.results):
             if (call_at := opened.get(result.id or result.name or "")) is not None:
                 run.answers[index, number] = call_at
+        del data, message  # one of 8 MiB may take 32, and not twice
     digest.update(b"]")
     return digest.hexdigest()
 

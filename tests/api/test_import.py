@@ -1,8 +1,10 @@
 """Import over HTTP: what the command does, by the agent whose key it is, with a result for each run."""
 
+import hashlib
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.models import DEFAULT_SCOPES, Scope
@@ -156,3 +158,24 @@ def test_what_is_imported_is_no_higher_than_the_agents_clearance(team: Team) -> 
     high = make_api(team, Sensitivity.CONFIDENTIAL)
     high.make("tasks", {"key": "8-2", "title": "Hidden", "sensitivity": "confidential"})
     assert statuses(send(low, HANDED)) == ["created"]
+
+
+def test_rows_of_an_earlier_version_are_recognised_and_what_it_dropped_is_added(team: Team) -> None:
+    """It had the same client_refs and the same digest of the messages."""
+    api = make_api(team, scopes=Scope.values)
+    digest = hashlib.sha256(msgspec.json.encode(DONE["messages"], order="sorted")).hexdigest()
+    source = {"task_id": 7, "trial": 0, "reward": 1.0, "messages": digest}
+    api.make("tasks", {"key": "7-0", "title": "Where is my parcel?", "metadata": {"imported": source}})
+    token = api.make("tasks/7-0/claim")["token"]
+    old = ["7-0:0", "7-0:1", "7-0:3", "7-0:5", "7-0:6.0", "7-0:9", "7-0:10"]
+    for ref in old:
+        api.make("observations", {"task": "7-0", "content": f"as {ref} was", "client_ref": ref})
+    decided = {"tool": "send_parcel", "arguments": {"number": 5}}
+    api.make("decisions", {"task": "7-0", "decision": decided, "reasoning": "It is lost.", "client_ref": "7-0:8.0"})
+    api.make("tasks/7-0/complete", {"token": token})
+    reply = send(api, DONE)
+    made = {"tasks": 0, "observations": 1, "decisions": 0, "escalations": 0}
+    assert [(result["status"], result["made"]) for result in reply.data["results"]] == [("created", made)]
+    rows = api.results("observations?task=7-0&limit=100")
+    assert {row["client_ref"] for row in rows} == {*old, "7-0:7"}
+    assert statuses(send(api, DONE)) == ["duplicate"]

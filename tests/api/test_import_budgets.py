@@ -130,6 +130,21 @@ def test_a_run_has_so_many_calls(api: Api) -> None:
     assert faults(send(api, messages)) == []
 
 
+def test_results_and_thoughts_count_as_calls_do(api: Api) -> None:
+    thoughts = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}] * 5001}
+    results = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c"}] * 5000}
+    assert faults(send(api, [thoughts, results])) == [(413, "/runs/0/messages", "too_long")]
+
+
+def test_an_import_has_so_many_messages_and_calls_in_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.api.imports.MAX_ROWS", 2000)
+    runs = [[USER] * 500, [assistant([call("get_x")] * 499)], [USER] * 1001, [USER]]
+    reply = send(api, *runs)
+    assert faults(reply) == [(413, "/runs/2/messages", "too_long"), (413, "/runs/3/messages", "too_long")]
+    assert [result["status"] for result in reply.data["results"]] == ["created", "created", "error", "error"]
+    assert faults(send(api, runs[3], prefix="again-")) == []
+
+
 # Patterns that take long with names of many a.
 DEAR = [f"*{'[ab]' * 48}{number:02}" for number in range(100)]
 

@@ -101,6 +101,23 @@ def test_the_command_takes_each_form(team: Team, tmp_path: Path, form: str, zipp
     assert f"{count} runs, 0 of them there already; made {count} tasks" in out.getvalue()
 
 
+def test_a_file_of_any_size_is_read_line_by_line(team: Team, tmp_path: Path) -> None:
+    too_large = b'{"messages":[{"role":"user","content":"' + b"x" * (9 * MIB) + b'"}]}\n'
+    path = tmp_path / "recorded.jsonl.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(BOM + dumped(DONE) + b"\n" + too_large * 8 + b"\r\n" + dumped(HANDED))
+    out, err = StringIO(), StringIO()
+    with pytest.raises(SystemExit):
+        call_command("import_trajectories", str(path), team=team.slug, stdout=out, stderr=err)
+    assert "made 2 tasks" in out.getvalue()
+    lines = err.getvalue().splitlines()
+    assert [line.split(":")[1] for line in lines] == [str(number) for number in range(2, 10)]
+    assert all("/messages/0: This message is larger than" in line for line in lines)
+    path.write_bytes(b"[" + b" " * (64 * MIB) + b"]")
+    with pytest.raises(CommandError, match="The file is larger than 67108864 bytes, and has no run per line"):
+        call_command("import_trajectories", str(path), team=team.slug)
+
+
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "UTF-16": (json.dumps(RUNS).encode("utf-16"), "UTF-16 (little-endian); send UTF-8"),
     "UTF-16 without its mark": (json.dumps(RUNS).encode("utf-16-be"), "UTF-16 (big-endian); send UTF-8"),

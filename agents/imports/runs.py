@@ -148,11 +148,11 @@ def _survey(run: Run) -> str:
             run.title = one_line(message.text[seen.start() : seen.start() + 10 * MAX_TITLE], MAX_TITLE)
         if message.role == "assistant" and has_visible(message.reply):
             run.reply = message.reply[:MAX_REPLY]
-        for number, call in enumerate(message.calls):
-            opened[call.id or call.name] = index, number
         for number, result in enumerate(message.results):
             if (call_at := opened.get(result.id or result.name or "")) is not None:
                 run.answers[index, number] = call_at
+        for number, call in enumerate(message.calls):
+            opened[call.id or call.name] = index, number
         del data, message  # one of 8 MiB may take 32, and not twice
     digest.update(b"]")
     return digest.hexdigest()

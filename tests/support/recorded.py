@@ -214,11 +214,14 @@ def rows_for(message: Json, index: int, rows: list[Row]) -> list[Row]:
     return mine + [row for row in rows if "function_call" in message and row.position == index + 1]  # which has no id
 
 
-def lacking(messages: list[Json], rows: list[Row]) -> list[tuple[int, str]]:
-    """What of each message its rows do not show: the message's index, and a member's name or value."""
+def lacking(messages: list[Json], rows: list[Row], *, anywhere: bool = False) -> list[tuple[int, str]]:
+    """What of each message its rows do not show: the message's index, and a member's name or value.
+
+    `anywhere`: any row of the run may show it; for runs in which calls have no id of their own.
+    """
     missing = []
     for index, message in enumerate(messages):
-        mine = rows_for(message, index, rows)
+        mine = rows if anywhere else rows_for(message, index, rows)
         shown = {leaf for row in _whole(mine) for leaf in leaves(row.content, known=())}
         shown |= {leaf for row in mine for leaf in leaves([row.text, *row.tags], known=())}
         shown |= {line for leaf in shown for line in leaf.split("\n")}

@@ -2,7 +2,7 @@
 
 import hashlib
 from base64 import b64decode
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -10,6 +10,16 @@ from memoryhub.core.fields import MAX_CONTENT_BYTES
 
 PART = 20_000  # characters, which a reason or a reasoning may have; six bytes each as JSON fit into a content
 MIN_INLINE = 1024  # characters from which on data is a file
+
+
+class Described(NamedTuple):
+    """Inline files that a row only describes: how many, and their bytes as JSON."""
+
+    files: int = 0
+    size: int = 0
+
+
+NONE = Described()
 
 
 def size_of(content: Any) -> int:
@@ -22,16 +32,18 @@ def pieces(text: str) -> list[str]:
     return [text[start : start + PART] for start in range(0, len(text) or 1, PART)]
 
 
-def fit(content: Any) -> tuple[list[Any], int]:
-    """The content as one or more that a row can hold, numbered `part` `of`; and how many inline files it lost.
+def fit(content: Any) -> tuple[list[Any], Described]:
+    """The content as one or more that a row can hold, numbered `part` `of`; and the inline files that it lost.
 
     Inline files (data URLs, base64 `data` and `file_data`) stay where the content fits with them. The longest member is
     split, and other members stay with its first part.
     """
-    if size_of(content) <= MAX_CONTENT_BYTES:
-        return [content], 0
-    content, lost = _without_files(content, "")
-    if size_of(content) <= MAX_CONTENT_BYTES:
+    if (before := size_of(content)) <= MAX_CONTENT_BYTES:
+        return [content], NONE
+    content, files = _without_files(content, "")
+    after = size_of(content)
+    lost = Described(files, before - after)
+    if after <= MAX_CONTENT_BYTES:
         return [content], lost
     members = content if isinstance(content, dict) else {"content": content}
     longest = max(members, key=lambda name: size_of(members[name]))

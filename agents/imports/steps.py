@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import translate
 from typing import Any
 
+import orjson
+
 from agents.imports.handoffs import code_and_question, summary_of
 from agents.imports.messages import Call, Message, Result, is_said
-from agents.imports.rows import fit, pieces, size_of
+from agents.imports.rows import NONE, Described, fit, pieces, size_of
 from agents.imports.runs import Position, Run
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
@@ -60,7 +62,7 @@ class Rules:
 class ObservationStep:
     """`ref` is the client_ref: the run's key and the message's position, and what of the message it is.
 
-    `at`: when it was; `lost`: how many inline files the row only describes.
+    `at`: when it was; `lost`: the inline files that the row only describes.
     """
 
     ref: str
@@ -68,7 +70,7 @@ class ObservationStep:
     tags: tuple[str, ...]
     private: bool = False
     at: datetime | None = None
-    lost: int = 0
+    lost: Described = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class DecisionStep:
     ref: str
     decision: dict[str, Any]
     reasoning: str
-    lost: int = 0
+    lost: Described = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ def plan(run: Run, rules: Rules) -> Iterator[Step]:
         try:
             for step in _Reader(run, rules, index, message, opened, answered).steps():
                 work.check()
-                made += sum(size_of(text) for text in _texts(step))
+                made += sum(map(size_of, _texts(step)))
+                if not isinstance(step, EscalationStep):
+                    made += step.lost.size  # which was read for this row
                 if made > most:
                     why = "a text is stored with each of its calls, arguments with each result. Shorten or split it."
                     detail = f"Message {index} makes the run larger than {most} bytes: {why}"
@@ -124,11 +128,19 @@ def _texts(step: Step) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A call, with its arguments read once for all its results."""
+    """A call, with its arguments read once for all its results: `encoded` as UTF-8, which takes least memory."""
 
     call: Call
-    arguments: Any
+    encoded: bytes
     at: datetime | None
+
+    @classmethod
+    def of(cls, call: Call, at: datetime | None) -> "_Open":
+        return cls(replace(call, arguments=None), orjson.dumps(_arguments(call)), at)
+
+    @property
+    def arguments(self) -> Any:
+        return orjson.loads(self.encoded)
 
 
 @dataclass(slots=True)
@@ -141,6 +153,7 @@ class _Reader:
     message: Message
     opened: dict[Position, _Open]
     answered: set[Position]
+    asked: tuple[str, str] | None = None  # reason code and question, where the text beside its calls is their summary
 
     @property
     def ref(self) -> str:
@@ -160,7 +173,7 @@ class _Reader:
         yield from self._said(beside if is_acting else "")
         reasoning = pieces(beside)
         for number, (call, _) in enumerate(calls):
-            opened = _Open(call, _arguments(call), message.at)
+            opened = _Open.of(call, message.at)
             if (self.index, number) in self.answered:
                 self.opened[self.index, number] = opened
             yield from self._called(number, opened, beside, reasoning)
@@ -190,14 +203,19 @@ class _Reader:
         if name == THINK:
             yield from self._rows(ref, _thought(opened), THINK, private=True)
         elif name == self.rules.handoff_tool:
-            summary = summary_of(opened.arguments, beside)
-            if is_open or opened.at or opened.arguments not in ({"summary": summary}, summary):
+            given = opened.arguments
+            summary = summary_of(given, beside)
+            if is_open or opened.at or given not in ({"summary": summary}, summary):
                 yield from self._rows(f"{ref}@call", _row(opened), tag)
-            parts = pieces(summary)
-            if summary is not beside:  # which is a row of its own
+            if summary is beside:  # which is a row of its own, and looked at once for all calls
+                reason = reasoning[0]
+                asked = self.asked = self.asked or code_and_question(reason)
+            else:
+                reason, *_ = parts = pieces(summary)
                 yield from self._continued(ref, "summary", parts, tag)
-            code, question = code_and_question(parts[0])
-            yield EscalationStep(ref, code, parts[0], question)
+                asked = code_and_question(reason)
+            code, question = asked
+            yield EscalationStep(ref, code, reason, question)
         elif self.rules.acts(name):
             decision = _row(opened) | ({"reasoning_parts": len(reasoning)} if len(reasoning) > 1 else {})
             if opened.at:
@@ -236,7 +254,7 @@ class _Reader:
         contents, lost = fit(content)
         for part, one in enumerate(contents, 1):
             yield ObservationStep(ref if part == 1 else f"{ref}~{part}", one, (tag,), private, self.message.at, lost)
-            lost = 0
+            lost = NONE
 
     def _continued(self, ref: str, name: str, parts: list[str], tag: str) -> Iterator[Step]:
         """The parts of a text after the first, which stands in a decision or an escalation."""

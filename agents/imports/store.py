@@ -111,7 +111,7 @@ def import_run(viewer: Viewer, run: Run, options: Options, made: Counts) -> None
         if isinstance(step, EscalationStep):
             outline.asks.add(step.ref)
         else:
-            made["described"] += step.lost
+            made["described"] += step.lost.files
     with nullcontext() if options.speed else viewer_transaction(viewer):
         _store(viewer, run, outline, options, made)
 

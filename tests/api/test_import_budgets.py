@@ -130,6 +130,13 @@ def test_a_run_has_so_many_calls(api: Api) -> None:
     assert faults(send(api, messages)) == []
 
 
+def test_a_file_is_described_for_so_many_results_only(api: Api) -> None:
+    file = {"data": "x" * (4 * MIB)}
+    with within(3):
+        reply = send(api, [assistant([call("get_x", file, "c")]), *[told("c")] * 9000])
+    assert faults(reply) == [(413, "/runs/0/messages/5", "too_large")]
+
+
 def test_results_and_thoughts_count_as_calls_do(api: Api) -> None:
     thoughts = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}] * 5001}
     results = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c"}] * 5000}

@@ -69,9 +69,16 @@ def post(server: Server, body: bytes, **headers: str) -> Any:
 
 
 def bodies() -> dict[str, bytes]:
+    waiting = [f'{{"a":"\U0001f426{"x" * (2 * MIB)}"}}'] * 31
+    asked = [
+        {"role": "assistant", "tool_calls": [{"id": str(number), "function": {"name": "get_x", "arguments": text}}]}
+        for number, text in enumerate(waiting)
+    ]
+    told = [{"role": "tool", "tool_call_id": str(number), "content": "ok"} for number in range(len(asked))]
     many = [{"task_id": f"run-{number}", "messages": turns(number, 640_000)} for number in range(100)]
     return {
         "a hundred runs": orjson.dumps({"runs": many}),
+        "calls that wait": orjson.dumps([{"messages": asked + told}]),
         "one run": orjson.dumps({"task_id": "one", "messages": turns(0, 63 * MIB)}),
         "one run in wide characters": orjson.dumps({"task_id": "wide", "messages": turns(0, 63 * MIB, wide=True)}),
         "eight large messages": orjson.dumps(
@@ -83,7 +90,13 @@ def bodies() -> dict[str, bytes]:
 # A text with one character beyond the BMP takes four bytes for each of its characters.
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("a hundred runs", 120), ("one run", 120), ("one run in wide characters", 120), ("eight large messages", 200)],
+    [
+        ("a hundred runs", 120),
+        ("one run", 120),
+        ("one run in wide characters", 120),
+        ("eight large messages", 200),
+        ("calls that wait", 200),
+    ],
 )
 def test_an_import_of_64_mib_takes_little_memory_beside_its_text(own: Server, name: str, most: int) -> None:
     assert post(own, gzip.compress(b'{"messages":[{"role":"user","content":"warm"}]}')).status_code == 200

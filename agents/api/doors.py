@@ -38,7 +38,7 @@ from memoryhub.core.fields import NOT_A_KEY, Shape
 from memoryhub.core.transactions import Question, viewer_transaction
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.etags import make_tag
-from memoryhub.interface.http.headers import check_address, check_media_type, idempotency_key
+from memoryhub.interface.http.headers import JSON, check_address, check_media_type, idempotency_key
 from memoryhub.interface.http.json import MAX_BYTES, dump, parse_object
 from memoryhub.interface.http.pagination import Page, page, read_window
 from memoryhub.interface.http.params import NamedLabel, Params
@@ -332,6 +332,9 @@ class BodyEndpoint(Endpoint):
     """A door that takes a body of one shape."""
 
     max_bytes: ClassVar[int] = MAX_BYTES
+    media_types: ClassVar[Sequence[str]] = (JSON,)
+    encodings: ClassVar[Sequence[str]] = ()  # the values of Content-Encoding that its _raw() decodes
+    media_type: str  # of the body
     # The shape that a body is parsed as, where the door itself validates the parts of the one in its signature.
     shape: ClassVar[type[Shape] | None] = None
 
@@ -339,7 +342,8 @@ class BodyEndpoint(Endpoint):
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length == "0" and self.described.is_body_optional:
             return b""
-        check_media_type(request.META.get("CONTENT_TYPE"), request.META.get("HTTP_CONTENT_ENCODING"))
+        kind, encoding = (request.META.get(name) for name in ("CONTENT_TYPE", "HTTP_CONTENT_ENCODING"))
+        self.media_type = check_media_type(kind, encoding, accepted=self.media_types, encodings=self.encodings)
         if length.isdecimal() and int(length) > self.max_bytes:
             raise TooLarge(f"A body may have at most {self.max_bytes} bytes here.")
         return request.body

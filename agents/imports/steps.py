@@ -2,29 +2,30 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import translate
 from typing import Any
 
 import orjson
 
-from agents.imports.runs import Message, Run, ToolCall, one_line
+from agents.imports.handoffs import code_and_question, summary_of
+from agents.imports.messages import Call, Message, Result, is_said
+from agents.imports.rows import NONE, Described, fit, pieces, size_of
+from agents.imports.runs import Position, Run
 from memoryhub.core import work
 from memoryhub.core.errors import Code, FieldError, Invalid, TooLarge
 from memoryhub.core.fields import MAX_CONTENT_BYTES, has_visible
-from memoryhub.interface.http.json import parse_object
+from memoryhub.interface.http.json import format_when, parse_object
 from memoryhub.interface.http.shapes import parse_key
 
 READING_TOOLS = ("get_*", "list_*", "search_*", "find_*", "calculate")
 THINK = "think"
 HANDOFF = "transfer_to_human_agents"
-MAX_TEXT = 20_000  # of a reason, a question, a reasoning
 MAX_TAG = 100
 MAX_MATCHES = 50_000  # in one import, of a tool with a pattern: 0.1 to 40 µs each
-MAX_GROWTH = 4  # times its messages' bytes a run may become, or 256 KiB where that is more; recorded ones stay below 1
+MAX_GROWTH = 4  # times its messages' bytes a run may become, or 256 KiB where that is more; recorded ones stay below 2
 NO_REASONING = "The recorded run gives no reasoning for this call."
-NO_SUMMARY = "The recorded run handed over to a person without a summary."
-NO_QUESTION = "What shall be done for this customer?"
 
 
 @dataclass(slots=True)
@@ -59,12 +60,17 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class ObservationStep:
-    """`ref` is the client_ref: the run's key and the message's position, and for a call its place in the message."""
+    """`ref` is the client_ref: the run's key and the message's position, and what of the message it is.
+
+    `at`: when it was; `lost`: the inline files that the row only describes.
+    """
 
     ref: str
     content: Any
     tags: tuple[str, ...]
     private: bool = False
+    at: datetime | None = None
+    lost: Described = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class DecisionStep:
     ref: str
     decision: dict[str, Any]
     reasoning: str
+    lost: Described = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +92,28 @@ class EscalationStep:
 Step = ObservationStep | DecisionStep | EscalationStep
 
 
-def plan(run: Run, rules: Rules) -> list[Step]:
-    """The run's steps in order. Raises Invalid, TooLarge for what the memory cannot store."""
-    steps: list[Step] = []
+def plan(run: Run, rules: Rules) -> Iterator[Step]:
+    """The run's steps in order, made as they are asked for. Raises Invalid, TooLarge for what cannot be stored."""
     made, most = 0, max(MAX_CONTENT_BYTES, MAX_GROWTH * run.size)
-    for step in _steps(run, rules):
-        work.check()
-        sizes = [len(orjson.dumps(text)) for text in _texts(step)]
-        made += sum(sizes)
-        if max(sizes) > MAX_CONTENT_BYTES:
-            raise _too_large(step, f"is larger than {MAX_CONTENT_BYTES} bytes.")
-        if made > most:
-            why = "a text is stored with each of its calls, arguments with each result. Shorten or split it."
-            raise _too_large(step, f"makes the run larger than {most} bytes: {why}")
-        steps.append(step)
-    return steps
-
-
-def _too_large(step: Step, why: str) -> TooLarge:
-    position = step.ref.rpartition(":")[2].partition(".")[0]
-    detail = f"What message {position} holds {why}"
-    return TooLarge(errors=(FieldError(f"/messages/{position}", Code.TOO_LARGE, detail),))
+    opened: dict[Position, _Open] = {}
+    answered = set(run.answers.values())
+    for index, message in enumerate(run.messages()):
+        here = f"/messages/{index}"
+        try:
+            for step in _Reader(run, rules, index, message, opened, answered).steps():
+                work.check()
+                made += sum(map(size_of, _texts(step)))
+                if not isinstance(step, EscalationStep):
+                    made += step.lost.size  # which was read for this row
+                if made > most:
+                    why = "a text is stored with each of its calls, arguments with each result. Shorten or split it."
+                    detail = f"Message {index} makes the run larger than {most} bytes: {why}"
+                    raise TooLarge(errors=(FieldError(here, Code.TOO_LARGE, detail),))
+                yield step
+                del step
+        except ValueError as error:  # of a tool's name
+            raise Invalid(errors=(FieldError(here, Code.BAD_FORMAT, str(error)),)) from None
+        del message  # one of 8 MiB may take 32, and not twice
 
 
 def _texts(step: Step) -> tuple[Any, ...]:
@@ -118,66 +126,164 @@ def _texts(step: Step) -> tuple[Any, ...]:
             return step.reason, step.question
 
 
-def _steps(run: Run, rules: Rules) -> Iterator[Step]:
-    open_calls: dict[str, tuple[str, Any]] = {}
-    for position, message in enumerate(run.messages):
-        try:
-            yield from _steps_of(f"{run.key}:{position}", message, open_calls, rules)
-        except ValueError as error:  # of a tool's name
-            raise Invalid(errors=(FieldError(f"/messages/{position}", Code.BAD_FORMAT, str(error)),)) from None
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A call, with its arguments read once for all its results: `encoded` as UTF-8, which takes least memory."""
+
+    call: Call
+    encoded: bytes
+    at: datetime | None
+
+    @classmethod
+    def of(cls, call: Call, at: datetime | None) -> "_Open":
+        return cls(replace(call, arguments=None), orjson.dumps(_arguments(call)), at)
+
+    @property
+    def arguments(self) -> Any:
+        return orjson.loads(self.encoded)
 
 
-def _steps_of(ref: str, message: Message, open_calls: dict[str, tuple[str, Any]], rules: Rules) -> Iterator[Step]:
-    text = message.text
-    if message.role == "user":
-        yield from _said(ref, text, "user")
-    elif message.role == "assistant":
-        calls = [(call, _tool(call.function.name)) for call in message.calls]
-        # Beside an acting call the text is that decision's reasoning.
-        if not any(rules.acts(name) for _, name in calls):
-            yield from _said(ref, text, "reply")
-        # Read once for all calls, and arguments once for all results: quadratic, megabytes of them took hours.
-        beside = text[:MAX_TEXT] if calls and has_visible(text) else ""
-        for index, (call, name) in enumerate(calls):
-            arguments = _arguments(call)
-            open_calls[call.id or name] = name, arguments
-            yield from _called(f"{ref}.{index}", name, arguments, beside, rules)
-    elif message.role in ("tool", "function"):
-        name, arguments = open_calls.get(message.tool_call_id or message.name or "", ("tool", {}))
-        yield from _returned(ref, _tool(message.name or name), arguments, text)
-    else:
-        # Prompts are private to the agent, and so are unknown roles.
-        yield from _said(ref, text, _tag(message.role), private=True)
+@dataclass(slots=True)
+class _Reader:
+    """Makes the steps of one message. `opened`: the run's calls so far; `answered`: those that have a result."""
+
+    run: Run
+    rules: Rules
+    index: int
+    message: Message
+    opened: dict[Position, _Open]
+    answered: set[Position]
+    asked: tuple[str, str] | None = None  # reason code and question, where the text beside its calls is their summary
+
+    @property
+    def ref(self) -> str:
+        return f"{self.run.key}:{self.index}"
+
+    def steps(self) -> Iterator[Step]:
+        """Thoughts, results, what is said, calls."""
+        message = self.message
+        calls = [(call, _tool(call.name)) for call in message.calls]
+        for number, thought in enumerate(message.thoughts):
+            yield from self._rows(f"{self.ref}@t{number}", thought, THINK, private=True)
+        for number, result in enumerate(message.results):
+            yield from self._returned(number, result)
+        # Looked at once for all calls: quadratic, megabytes of it took hours.
+        beside = message.text if calls and has_visible(message.text) else ""
+        is_acting = any(self.rules.acts(name) for _, name in calls)
+        yield from self._said(beside if is_acting else "")
+        reasoning = pieces(beside)
+        for number, (call, _) in enumerate(calls):
+            opened = _Open.of(call, message.at)
+            if (self.index, number) in self.answered:
+                self.opened[self.index, number] = opened
+            yield from self._called(number, opened, beside, reasoning)
+        if is_acting:
+            yield from self._continued(self.ref, "reasoning", reasoning, "reasoning")
+
+    def _said(self, reasoning: str) -> Iterator[Step]:
+        """What the message says, unless that is its calls' `reasoning`; a message without any other row has this."""
+        message, tag = self.message, _tag(self.message.role)
+        body = dict(message.more)
+        if tag != message.role:
+            body["role"] = message.role
+        if message.content and message.content != reasoning:
+            body["content"] = message.content
+        if not (body or message.parts):
+            body["content"] = ""
+        is_text = body.keys() == {"content"} and isinstance(body["content"], str) and has_visible(body["content"])
+        if body:
+            # Prompts are private to the agent, and so are unknown roles.
+            private = message.role not in ("user", "assistant")
+            tag = "reply" if message.role == "assistant" else tag
+            yield from self._rows(self.ref, body["content"] if is_text else body, tag, private=private)
+
+    def _called(self, number: int, opened: _Open, beside: str, reasoning: list[str]) -> Iterator[Step]:
+        ref, name, tag = f"{self.ref}.{number}", opened.call.name, _tag(opened.call.name)
+        is_open = (self.index, number) not in self.answered
+        if name == THINK:
+            yield from self._rows(ref, _thought(opened), THINK, private=True)
+        elif name == self.rules.handoff_tool:
+            given = opened.arguments
+            summary = summary_of(given, beside)
+            if is_open or opened.at or given not in ({"summary": summary}, summary):
+                yield from self._rows(f"{ref}@call", _row(opened), tag)
+            if summary is beside:  # which is a row of its own, and looked at once for all calls
+                reason = reasoning[0]
+                asked = self.asked = self.asked or code_and_question(reason)
+            else:
+                reason, *_ = parts = pieces(summary)
+                yield from self._continued(ref, "summary", parts, tag)
+                asked = code_and_question(reason)
+            code, question = asked
+            yield EscalationStep(ref, code, reason, question)
+        elif self.rules.acts(name):
+            decision = _row(opened) | ({"reasoning_parts": len(reasoning)} if len(reasoning) > 1 else {})
+            if opened.at:
+                decision["occurred_at"] = format_when(opened.at)
+            (first, *rest), lost = fit(decision)
+            yield DecisionStep(ref, first, reasoning[0] or NO_REASONING, lost)
+            for part, content in enumerate(rest, 2):
+                yield ObservationStep(f"{ref}~{part}", content, (tag,), False, opened.at)
+        elif is_open:
+            yield from self._rows(f"{ref}@call", _row(opened), tag)
+
+    def _returned(self, number: int, result: Result) -> Iterator[Step]:
+        answers = self.run.answers.get((self.index, number))
+        opened = self.opened.get(answers) if answers else None
+        called = opened.call.name if opened else "tool"
+        name = _tool(result.name or called)
+        row = _row(opened) if opened else {"tool": name, "arguments": {}, "call": result.id}
+        of_call, of_result = row.pop("more", None), {key: one for key, one in result.more.items() if is_said(one)}
+        is_thought = THINK in (called, name)
+        if is_thought:  # of which the call has a row
+            row, of_call = {"call": result.id}, None
+        row |= {
+            "tool": name,
+            "called": called if opened and called != name else None,
+            "called_at": format_when(opened.at) if opened and opened.at else None,
+            "is_error": of_result.pop("is_error", None),
+            "more": {key: one for key, one in (("call", of_call), ("result", of_result)) if one},
+        }
+        row = {key: one for key, one in row.items() if key in ("arguments", "input") or is_said(one)}
+        row["result"] = _value(result.content) if isinstance(result.content, str) else result.content
+        is_own = self.message.role in ("tool", "function") and number == len(self.message.results) - 1
+        ref = self.ref if is_own else f"{self.ref}@r{number}"
+        yield from self._rows(ref, row, _tag(name), private=is_thought)
+
+    def _rows(self, ref: str, content: Any, tag: str, *, private: bool = False) -> Iterator[Step]:
+        contents, lost = fit(content)
+        for part, one in enumerate(contents, 1):
+            yield ObservationStep(ref if part == 1 else f"{ref}~{part}", one, (tag,), private, self.message.at, lost)
+            lost = NONE
+
+    def _continued(self, ref: str, name: str, parts: list[str], tag: str) -> Iterator[Step]:
+        """The parts of a text after the first, which stands in a decision or an escalation."""
+        for part, text in enumerate(parts[1:], 2):
+            content = {"part": part, "of": len(parts), name: text}
+            yield ObservationStep(f"{ref}~{name[0]}{part}", content, (tag,), False, self.message.at)
 
 
-def _said(ref: str, text: str, tag: str, *, private: bool = False) -> Iterator[ObservationStep]:
-    if has_visible(text):
-        yield ObservationStep(ref, text, (tag,), private)
+def _row(opened: _Open) -> dict[str, Any]:
+    """A call as a row holds it."""
+    call = opened.call
+    row = {"tool": call.name, call.field: opened.arguments}
+    return row | {name: value for name, value in (("call", call.id), ("more", call.more)) if value}
 
 
-def _called(ref: str, name: str, arguments: Any, beside: str, rules: Rules) -> Iterator[Step]:
-    if name == THINK:
-        thought = arguments.get("thought") if isinstance(arguments, dict) else arguments
-        if isinstance(thought, str):
-            yield from _said(ref, thought, THINK, private=True)
-        else:
-            yield ObservationStep(ref, {"arguments": arguments}, (THINK,), private=True)
-    elif name == rules.handoff_tool:
-        yield _ask(ref, arguments, beside)
-    elif rules.acts(name):
-        yield DecisionStep(ref, {"tool": name, "arguments": arguments}, beside or NO_REASONING)
+def _thought(opened: _Open) -> Any:
+    """A call of the tool for thinking: the thought alone where it has no more."""
+    given, row = opened.arguments, _row(opened)
+    if isinstance(given, dict) and given.keys() == {"thought"}:
+        given = given["thought"]
+    if not isinstance(given, str):
+        return row
+    row = {"thought": given, **{name: value for name, value in row.items() if name in ("call", "more")}}
+    return given if len(row) == 1 and has_visible(given) else row
 
 
-def _returned(ref: str, name: str, arguments: Any, text: str) -> Iterator[ObservationStep]:
-    if name == THINK:
-        yield from _said(ref, text, THINK, private=True)
-    else:
-        yield ObservationStep(ref, {"tool": name, "arguments": arguments, "result": _value(text)}, (_tag(name),))
-
-
-def _arguments(call: ToolCall) -> Any:
-    given = call.function.arguments
-    return _value(given or "{}") if isinstance(given, str) else given
+def _arguments(call: Call) -> Any:
+    given = {} if call.arguments is None else call.arguments
+    return _value(given or "{}") if isinstance(given, str) and call.field == "arguments" else given
 
 
 def _value(text: str) -> Any:
@@ -202,34 +308,3 @@ def _tool(name: str) -> str:
 
 def _tag(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._:@~-]", "_", name)[:MAX_TAG] or "unknown"
-
-
-# The reason code, inferred from a summary; the first pattern that matches counts.
-REASONS = (
-    (r"\b(error|mismatch|fail(s|ed|ure)?|does not work|malfunction)", "tool_failure"),
-    (r"\b(discrepancy|contradict\w*|but the system shows)", "conflict"),
-    (
-        r"\b(exception|polic(y|ies)|restrictions?|not possible|ineligible|not eligible|beyond|do(es)? not meet)\b",
-        "policy_exception",
-    ),
-    (r"\b(request\w*|wants?|wish\w*|asks?|asking|seeks?|seeking|would like|needs?)\b", "customer_request"),
-)
-_ASKING = re.compile(
-    r"\b(please|requests?|requesting|needs?|seek(s|ing)?|assist(ance)?|required|wishes|escalate)\b", re.IGNORECASE
-)
-
-
-def _ask(ref: str, arguments: Any, beside: str) -> EscalationStep:
-    """The escalation of a handoff call: the summary is the reason, its last sentence that asks is the question."""
-    summary = beside or NO_SUMMARY
-    if isinstance(arguments, dict):
-        words = [value for value in (arguments.get("summary"), *arguments.values()) if isinstance(value, str)]
-        summary = next(filter(has_visible, words), summary)
-    elif isinstance(arguments, str) and has_visible(arguments):
-        summary = arguments
-    summary = summary[:MAX_TEXT]  # what is stored of it; splitting megabytes took seconds
-    code = next((code for pattern, code in REASONS if re.search(pattern, summary, re.IGNORECASE)), "other")
-    sentences = re.split(r"(?<=[.!?])\s+", summary.strip())
-    asking = [sentence for sentence in sentences[1:] if _ASKING.search(sentence)]
-    question = one_line(asking[-1], MAX_TEXT) if asking else NO_QUESTION
-    return EscalationStep(ref, code, summary, question)

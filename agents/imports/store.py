@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
+from agents.imports.envelopes import RunSource
+from agents.imports.rows import size_of
 from agents.imports.runs import Run, read_run
+from agents.imports.slices import place
 from agents.imports.steps import DecisionStep, EscalationStep, ObservationStep, Rules, Step, plan
 from escalations.actions.escalate import escalate
 from escalations.models import Escalation
@@ -29,7 +31,7 @@ from memoryhub.memory.schemas.decisions import NewDecision
 from memoryhub.memory.schemas.observations import NewObservation
 from memoryhub.memory.schemas.tasks import NewTask
 
-BATCH = 500
+BATCH, BATCH_BYTES = 500, 1024 * 1024
 LEASE_SECONDS = 600
 
 
@@ -44,15 +46,23 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A line that was not stored, or not completely, and why."""
+    """A run that was not stored, or not completely, and why. `line`: where the file has a run per line."""
 
-    line: int
+    line: int | None
     what: str
 
 
 # How many runs were read (`runs`), how many of them were stored completely before (`complete`), and how many `tasks`,
-# `observations`, `decisions` and `escalations` were made.
+# `observations`, `decisions` and `escalations` were made; how many inline files rows only describe (`described`).
 Counts = Counter[str]
+
+
+@dataclass(slots=True)
+class _Outline:
+    """The client_refs of a run's steps, and those of its escalations."""
+
+    refs: list[str] = field(default_factory=list)
+    asks: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -64,27 +74,29 @@ class Report:
 
 
 def import_runs(
-    viewer: Viewer, lines: Iterable[bytes], options: Options, progress: Callable[[Report], None] = lambda report: None
+    viewer: Viewer,
+    sources: Iterable[RunSource],
+    options: Options,
+    progress: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Store the runs, one per line, as what the agent `viewer` did; `progress` is called after each.
+    """Store the runs as what the agent `viewer` did; `progress` is called after each.
 
-    A line that is invalid, or whose run an action refuses, becomes a fault of the report and stops no other. Without
-    `speed` a run is stored whole or not at all, in one transaction.
+    One that is invalid, or that an action refuses, becomes a fault of the report and stops no other. Without `speed` a
+    run is stored whole or not at all, in one transaction.
     """
     report = Report()
-    lines_of: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    first: dict[str, str] = {}
+    for source in sources:
         made = Counts(runs=1)
         try:
-            run = read_run(line, options.prefix)
-            if (first := lines_of.setdefault(run.key, number)) != number:
-                raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} is already in line {first}.")
-            # Tools are counted per line: a file may have any number of runs.
+            run = read_run(source, options.prefix)
+            if run.key in first:
+                raise Conflict(Code.ALREADY_EXISTS, f"The run {run.key} is already in {first[run.key]}.")
+            first[run.key] = f"line {source.line}" if source.line else source.pointer
+            # Tools are counted per run: a file may have any number.
             import_run(viewer, run, replace(options, rules=replace(options.rules)), made)
         except HubError as error:
-            report.faults.append(Fault(number, explain(error)))
+            report.faults.append(Fault(source.line, _explain(error, source)))
             made = made if options.speed else Counts()  # its transaction was rolled back
         report.counts += made
         progress(report)
@@ -93,42 +105,47 @@ def import_runs(
 
 def import_run(viewer: Viewer, run: Run, options: Options, made: Counts) -> None:
     """Store what is missing of a run, and count it in `made`; without `speed` all of it or nothing. Raises HubError."""
-    steps = plan(run, options.rules)
+    outline = _Outline()
+    for step in plan(run, options.rules):
+        outline.refs.append(step.ref)
+        if isinstance(step, EscalationStep):
+            outline.asks.add(step.ref)
+        else:
+            made["described"] += step.lost.files
     with nullcontext() if options.speed else viewer_transaction(viewer):
-        _store(viewer, run, steps, options.speed, made)
+        _store(viewer, run, outline, options, made)
 
 
-def explain(error: HubError) -> str:
-    """A refusal in one line, with the place of each fault; the parser's body is a line here."""
-    sentences = " ".join(f"{fault.pointer}: {fault.detail}" for fault in error.errors) or error.detail
-    return sentences.replace("The body", "The line")
+def _explain(error: HubError, source: RunSource) -> str:
+    """A refusal in one line, with the place of each fault."""
+    placed = place(error, "" if source.line else source.pointer, source.name)
+    return " ".join(f"{fault.pointer}: {fault.detail}".removeprefix(": ") for fault in placed.errors)
 
 
-def _store(viewer: Viewer, run: Run, steps: list[Step], speed: float | None, made: Counts) -> None:
+def _store(viewer: Viewer, run: Run, outline: _Outline, options: Options, made: Counts) -> None:
     """Store what is missing of a run, and count it in `made`. Raises HubError."""
     task, created = tasks.create(viewer, item=NewTask(key=run.key, title=run.title, metadata={"imported": run.source}))
     made["tasks"] += created
-    known = set() if created else _known(viewer, run, task, steps)
-    missing = [step for step in steps if step.ref not in known]
-    asks = {step.ref for step in steps if isinstance(step, EscalationStep)}
-    if not missing and (asks or task.status in OVER):
+    known = set() if created else _known(viewer, run, task, outline.refs)
+    if known.issuperset(outline.refs) and (outline.asks or task.status in OVER):
         made["complete"] += 1
         return
     # A task that was handed to a person, or has ended, needs no lease of ours.
-    held = None if task.status in OVER or asks & known else _lease(viewer, task)
+    held = None if task.status in OVER or outline.asks & known else _lease(viewer, task)
     renewed = time.monotonic()
-    for batch in _batches(missing, speed):
+    missing = (step for step in plan(run, options.rules) if step.ref not in known)
+    for batch in _batches(missing, options.speed):
         work.check()  # the run is rolled back then
         if held and time.monotonic() - renewed > LEASE_SECONDS / 2:
             held, renewed = leases.renew(viewer, task=held, token=held.token), time.monotonic()
         _write(viewer, task, batch, held.token if held else None, made)
-    if held and asks:
+    if held and outline.asks:
         _let_go(viewer, held)
     elif held:
         leases.complete(viewer, task=held, token=held.token, outcome=run.outcome)
 
 
-def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
+def _known(viewer: Viewer, run: Run, task: Task, refs: list[str]) -> set[str]:
     """The client_refs of the steps that are stored. Raises Conflict when the key's task is of something else."""
     with viewer_transaction(viewer):
         imported = (read_text(task).get("metadata") or {}).get("imported") or {}
@@ -138,7 +155,6 @@ def _known(viewer: Viewer, run: Run, task: Task, steps: list[Step]) -> set[str]:
                 f"The task {run.key} exists already and holds something else; import with a prefix to keep both.",
             )
         known: set[str] = set()
-        refs = [step.ref for step in steps]
         stored: tuple[Any, ...] = (Observation.objects, Decision.objects, Escalation.objects)
         for rows in stored:
             mine = visible_to(viewer, rows.filter(task=task, author_id=viewer.membership))
@@ -165,15 +181,27 @@ def _let_go(viewer: Viewer, held: TakenLease) -> None:
             raise
 
 
-def _batches(steps: list[Step], speed: float | None) -> Iterator[list[Step]]:
-    """Consecutive observations together, every other step alone; with `speed` one by one, so many per second."""
-    for is_observation, group in groupby(steps, lambda step: isinstance(step, ObservationStep)):
-        found = list(group)
-        size = BATCH if is_observation and speed is None else 1
-        for start in range(0, len(found), size):
-            if speed is not None:
-                time.sleep(1 / speed)
-            yield found[start : start + size]
+def _batches(steps: Iterable[Step], speed: float | None) -> Iterator[list[Step]]:
+    """Consecutive observations together, every other step alone; with `speed` one by one, so many per second.
+
+    Private ones apart: they have an event of their own, and rows are in the order of their events.
+    """
+    batch: list[Step] = []
+    size = 0
+    for step in steps:
+        if batch and not (_joins(batch[0], step) and speed is None and len(batch) < BATCH and size < BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        if speed is not None:
+            time.sleep(1 / speed)
+        batch.append(step)
+        size += size_of(step.content) if isinstance(step, ObservationStep) else 0
+    if batch:
+        yield batch
+
+
+def _joins(first: Step, step: Step) -> bool:
+    return isinstance(first, ObservationStep) and isinstance(step, ObservationStep) and first.private == step.private
 
 
 def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, made: Counts) -> None:
@@ -206,5 +234,10 @@ def _write(viewer: Viewer, task: Task, batch: list[Step], token: int | None, mad
 
 def _observation(task: Task, step: ObservationStep) -> NewObservation:
     return NewObservation(
-        content=step.content, task=task.key, tags=list(step.tags), private=step.private, client_ref=step.ref
+        content=step.content,
+        task=task.key,
+        tags=list(step.tags),
+        private=step.private,
+        occurred_at=step.at,
+        client_ref=step.ref,
     )

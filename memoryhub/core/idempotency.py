@@ -30,7 +30,9 @@ class Repeatable:
 
     @classmethod
     def of(cls, credential: UUID, key: str, method: str, path: str, body: bytes) -> "Repeatable":
-        return cls(credential, key, hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).digest())
+        fingerprint = hashlib.sha256(f"{method}\n{path}\n".encode())
+        fingerprint.update(body)  # not joined: a body may have 64 MiB
+        return cls(credential, key, fingerprint.digest())
 
 
 def replay(request: Repeatable) -> Any | None:

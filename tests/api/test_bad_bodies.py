@@ -14,6 +14,7 @@ from tests.support.api import Api
 from tests.support.bad_input import DATES, KEYS, check, leaves, replaced
 from tests.support.endpoints import BODIES, WRITERS, Door, World, make_world
 
+IMPORT = "import/trajectories"
 MIB = 1024 * 1024
 UNREADABLE = ["", " ", "\u200b\u2060", "\u00a0\t"]
 
@@ -63,9 +64,13 @@ BAD_NUMBERS = [
 
 @every_writer
 def test_what_is_no_json_object(world: World, door: Door) -> None:
+    imports = door.path == IMPORT
     for raw in raw_bodies(BODIES[door.path]):
+        if imports and raw.startswith(b"\xef\xbb\xbf"):
+            continue  # which an import takes: test_import_forms
         reply = check(world.send(door, raw), 400, why=raw[:200])
-        assert reply.code == "invalid_json", (raw[:200], reply)
+        # An import also takes a list, and looks for fields that are none before it reads them.
+        assert reply.code in ("invalid_json", "invalid" if imports else None), (raw[:200], reply)
     if not door.signature.is_body_optional:
         # Django's test client sends no media type for an empty body.
         reply = check(world.send(door, b"", CONTENT_TYPE="application/json"), 400)
@@ -77,8 +82,12 @@ def test_nul_and_surrogates_inside_every_text(world: World, door: Door) -> None:
     for pointer, value in leaves(BODIES[door.path]):
         if isinstance(value, str):
             for bad in ("\0", "a\0", "\ud800"):
-                raw = json.dumps(replaced(BODIES[door.path], pointer, bad)).encode()
-                assert check(world.send(door, raw), 400, why=(pointer, bad)).code == "invalid_json"
+                reply = world.send(door, json.dumps(replaced(BODIES[door.path], pointer, bad)).encode())
+                if door.path == IMPORT and pointer[0] == "runs" and bad != "\ud800":
+                    (result,) = reply.data["results"]  # which refuses that run alone
+                    assert (reply.status, result["error"]["code"]) == (207, "invalid_json")
+                else:
+                    assert check(reply, 400, why=(pointer, bad)).code == "invalid_json"
 
 
 # Bodies of the wrong shape

@@ -1,8 +1,10 @@
 """Import over HTTP: what the command does, by the agent whose key it is, with a result for each run."""
 
+import hashlib
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.models import DEFAULT_SCOPES, Scope
@@ -46,14 +48,14 @@ def test_runs_become_tasks_with_all_that_was_said_and_done(importer: Api, reader
         "index": 0,
         "task": "7-0",
         "status": "created",
-        "made": {"tasks": 1, "observations": 7, "decisions": 1, "escalations": 0},
+        "made": {"tasks": 1, "observations": 8, "decisions": 1, "escalations": 0},
     }
     assert second["made"] == {"tasks": 1, "observations": 2, "decisions": 0, "escalations": 1}
-    assert reply.data["made"] == {"tasks": 2, "observations": 9, "decisions": 1, "escalations": 1}
+    assert reply.data["made"] == {"tasks": 2, "observations": 10, "decisions": 1, "escalations": 1}
     done, handed = reader.get("tasks/7-0").data, reader.get("tasks/8-2").data
     assert (done["status"], done["author"], done["outcome"]["reward"]) == ("done", "importer", 1.0)
     assert handed["status"] == "escalated"
-    # The prompt and the thought are the importing agent's own.
+    # The prompt, and the thought and its empty result, are the importing agent's own.
     assert len(reader.results("observations?task=7-0&agent=importer")) == 5
 
 
@@ -97,10 +99,11 @@ def test_the_wrong_ones_are_told_and_the_good_ones_stored(importer: Api, reader:
         ({"task_id": 1, "messages": [{"role": "user", "content": 5}]}, "/runs/4/messages/0/content", 400),
         ({"task_id": {"a": 1}, "messages": [USER]}, "/runs/5/task_id", 400),
         ({"task_id": "a/b", "messages": [USER]}, "/runs/6/task_id", 400),
-        ({"task_id": "long", "messages": [{"role": "user", "content": "x" * 300_000}]}, "/runs/7/messages/0", 413),
+        ({"task_id": "time", "messages": [{**USER, "timestamp": "today"}]}, "/runs/7/messages/0/timestamp", 400),
         ({"task_id": "tool", "messages": [USER, assistant(call("no name"))]}, "/runs/8/messages/1", 400),
         (DONE, "/runs/9", 409),
         ({**DONE, "messages": [USER] * 10_001}, "/runs/10/messages", 413),
+        ({"task_id": "more", "messages": [USER], "tools": []}, "/runs/11/tools", 400),
     ]
     reply = send(importer, DONE, *(run for run, _, _ in wrong), HANDED)
     assert reply.status == 207
@@ -155,3 +158,24 @@ def test_what_is_imported_is_no_higher_than_the_agents_clearance(team: Team) -> 
     high = make_api(team, Sensitivity.CONFIDENTIAL)
     high.make("tasks", {"key": "8-2", "title": "Hidden", "sensitivity": "confidential"})
     assert statuses(send(low, HANDED)) == ["created"]
+
+
+def test_rows_of_an_earlier_version_are_recognised_and_what_it_dropped_is_added(team: Team) -> None:
+    """It had the same client_refs and the same digest of the messages."""
+    api = make_api(team, scopes=Scope.values)
+    digest = hashlib.sha256(msgspec.json.encode(DONE["messages"], order="sorted")).hexdigest()
+    source = {"task_id": 7, "trial": 0, "reward": 1.0, "messages": digest}
+    api.make("tasks", {"key": "7-0", "title": "Where is my parcel?", "metadata": {"imported": source}})
+    token = api.make("tasks/7-0/claim")["token"]
+    old = ["7-0:0", "7-0:1", "7-0:3", "7-0:5", "7-0:6.0", "7-0:9", "7-0:10"]
+    for ref in old:
+        api.make("observations", {"task": "7-0", "content": f"as {ref} was", "client_ref": ref})
+    decided = {"tool": "send_parcel", "arguments": {"number": 5}}
+    api.make("decisions", {"task": "7-0", "decision": decided, "reasoning": "It is lost.", "client_ref": "7-0:8.0"})
+    api.make("tasks/7-0/complete", {"token": token})
+    reply = send(api, DONE)
+    made = {"tasks": 0, "observations": 1, "decisions": 0, "escalations": 0}
+    assert [(result["status"], result["made"]) for result in reply.data["results"]] == [("created", made)]
+    rows = api.results("observations?task=7-0&limit=100")
+    assert {row["client_ref"] for row in rows} == {*old, "7-0:7"}
+    assert statuses(send(api, DONE)) == ["duplicate"]

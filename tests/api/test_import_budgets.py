@@ -94,8 +94,9 @@ def test_below_the_bound_each_result_has_its_arguments_and_each_call_its_reasoni
     assert faults(send(api, messages)) == []
     decisions = api.results("decisions?task=run-0&limit=100")
     assert {row["reasoning"] for row in decisions} == {"y" * 20_000}
-    seen = [row["content"]["arguments"]["seat"] for row in api.results("observations?task=run-0&limit=100")]
-    assert sorted(seen) == sorted(list(range(9)) * 2)
+    rows = [row["content"] for row in api.results("observations?task=run-0&limit=100")]
+    assert sorted(row["arguments"]["seat"] for row in rows if "result" in row) == sorted(list(range(9)) * 2)
+    assert [row for row in rows if "result" not in row] == [{"part": 2, "of": 2, "reasoning": "y" * 5000}], "once"
 
 
 def test_many_runs_store_no_more_than_their_bounds_together(api: Api, team: Team, owner_sql: Any) -> None:
@@ -118,8 +119,8 @@ def test_arguments_are_read_once_for_all_results(api: Api) -> None:
 def test_a_text_is_looked_at_once_for_all_calls_beside_it(api: Api, tool: str) -> None:
     """Where it shows nothing it is looked at to its end. The second message is there so that nothing is stored."""
     with within(3):
-        reply = send(api, [assistant([call(tool)] * 500, " " * 7_000_000), {"role": "user", "content": BIG * 2}])
-    assert faults(reply) == [(413, "/runs/0/messages/1", "too_large")]
+        reply = send(api, [assistant([call(tool)] * 500, " " * 7_000_000), assistant([call("no name")])])
+    assert faults(reply) == [(400, "/runs/0/messages/1", "bad_format")]
 
 
 def test_a_run_has_so_many_calls(api: Api) -> None:
@@ -127,6 +128,28 @@ def test_a_run_has_so_many_calls(api: Api) -> None:
     assert faults(send(api, messages)) == [(413, "/runs/0/messages", "too_long")]
     messages[1]["tool_calls"].pop()
     assert faults(send(api, messages)) == []
+
+
+def test_a_file_is_described_for_so_many_results_only(api: Api) -> None:
+    file = {"data": "x" * (4 * MIB)}
+    with within(3):
+        reply = send(api, [assistant([call("get_x", file, "c")]), *[told("c")] * 9000])
+    assert faults(reply) == [(413, "/runs/0/messages/5", "too_large")]
+
+
+def test_results_and_thoughts_count_as_calls_do(api: Api) -> None:
+    thoughts = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}] * 5001}
+    results = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c"}] * 5000}
+    assert faults(send(api, [thoughts, results])) == [(413, "/runs/0/messages", "too_long")]
+
+
+def test_an_import_has_so_many_messages_and_calls_in_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.api.imports.MAX_ROWS", 2000)
+    runs = [[USER] * 500, [assistant([call("get_x")] * 499)], [USER] * 1001, [USER]]
+    reply = send(api, *runs)
+    assert faults(reply) == [(413, "/runs/2/messages", "too_long"), (413, "/runs/3/messages", "too_long")]
+    assert [result["status"] for result in reply.data["results"]] == ["created", "created", "error", "error"]
+    assert faults(send(api, runs[3], prefix="again-")) == []
 
 
 # Patterns that take long with names of many a.

@@ -58,6 +58,11 @@ BAD = [
     (b'{"task_id": "a/b", "messages": [{"role": "user", "content": "hi"}]}', "key"),
     (b'{"task_id": 1, "messages": [{"role": "user", "content": "\\u0000"}]}', "NUL"),
     (b'{"task_id": 1, "messages": [{"role": "user", "content": "\xff"}]}', "UTF-8"),
-    (b'{"task_id": 1, "messages": [{"role": "user", "content": "' + b"x" * 300_000 + b'"}]}', "message 0"),
+    (b'{"task_id": 1, "messages": [{"role": "user", "content": "x", "timestamp": "now"}]}', "/messages/0/timestamp: "),
+    (
+        b'{"task_id": 1, "messages": [{"role": "user", "content": "hi"}], "model": 1}',
+        "model: A run has no such member.",
+    ),
+    (b'{"task_id": 1, "messages": [{"role": "user", "content": "hi"}], "task_id": 2}', "twice"),
     (b'{"task_id": 1, "messages": [{"role": "user", "content": "' + b"x" * 9_000_000 + b'"}]}', "larger than"),
 ]

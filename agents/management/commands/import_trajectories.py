@@ -1,24 +1,34 @@
 """manage.py import_trajectories: recorded agent runs become tasks, observations, decisions and escalations."""
 
 import argparse
+import gzip
 import sys
 import time
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from agents.actions import agents
-from agents.imports.runs import read_lines
+from agents.imports.envelopes import GZIP, read_sources
 from agents.imports.steps import HANDOFF, Rules
 from agents.imports.store import Options, Report, import_runs
 from memoryhub.core import wake
+from memoryhub.core.errors import HubError
 from memoryhub.core.models import SYSTEM_TEAM, Membership, Role, Sensitivity, Team
 from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 
 AGENT = "recorded-agent"
 LOG_EVERY_SECONDS = 5.0
+
+
+def _opened(file: Path) -> BinaryIO:
+    """The file, decompressed where it is gzip. Raises OSError."""
+    with file.open("rb") as opened:
+        is_gzip = opened.read(len(GZIP)) == GZIP
+    return gzip.open(file) if is_gzip else file.open("rb")  # type: ignore[return-value]  # it has what we use
 
 
 def _speed(text: str) -> float | None:
@@ -29,10 +39,10 @@ def _speed(text: str) -> float | None:
 
 
 class Command(BaseCommand):
-    help = "Store recorded agent runs (JSON lines with `messages`, OpenAI chat format). Idempotent."
+    help = "Store recorded agent runs, with `messages` in OpenAI's chat format or Anthropic's. Idempotent."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="the file, one run per line")
+        parser.add_argument("file", type=Path, help="JSON lines, an array of runs, or one run; also as gzip")
         parser.add_argument("--team", metavar="SLUG", help="the team that gets them (optional if there is only one)")
         parser.add_argument("--agent", default=AGENT, metavar="NAME", help="the agent that did it, created if missing")
         parser.add_argument(
@@ -54,10 +64,12 @@ class Command(BaseCommand):
         chosen = Options(Rules(tuple(patterns) or None, options["handoff_tool"]), options["prefix"], options["speed"])
         progress = _Progress(self, file)
         try:
-            with file.open("rb") as opened:
-                report = import_runs(_agent(options["team"], options["agent"]), read_lines(opened), chosen, progress)
-        except OSError as error:
-            raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+            with _opened(file) as opened:
+                report = import_runs(_agent(options["team"], options["agent"]), read_sources(opened), chosen, progress)
+        except (OSError, EOFError, zlib.error) as error:
+            raise CommandError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+        except HubError as error:
+            raise CommandError(f"{file}: {error.detail.replace('The body', 'The file')}") from None
         except OperationalError as error:
             raise CommandError(f"The database is away; run this command again to continue. {error}".strip()) from None
         except KeyboardInterrupt:
@@ -106,7 +118,8 @@ class _Progress:
 
     def __call__(self, report: Report) -> None:
         for fault in report.faults[self.reported :]:
-            self.err.write(f"{self._clear()}{self.file}:{fault.line}: {fault.what}")
+            place = f"{self.file}:{fault.line}" if fault.line else str(self.file)
+            self.err.write(f"{self._clear()}{place}: {fault.what}")
         self.reported = len(report.faults)
         if self.out.isatty():
             self.out.write(f"{self._clear()}{_counts(report)}", ending="")
@@ -119,7 +132,7 @@ class _Progress:
     def end(self, report: Report) -> None:
         """The last line."""
         seconds = time.monotonic() - self.begun
-        faults = f" {len(report.faults)} line(s) with faults, reported above." if report.faults else ""
+        faults = f" {len(report.faults)} run(s) with faults, reported above." if report.faults else ""
         self.out.write(f"{self._clear()}{_counts(report)} {seconds:.1f} s.{faults}")
 
     def _clear(self) -> str:
@@ -128,7 +141,8 @@ class _Progress:
 
 def _counts(report: Report) -> str:
     of = report.counts
+    described = f" {of['described']} inline file(s) too large for a row: described there." if of["described"] else ""
     return (
         f"{of['runs']} runs, {of['complete']} of them there already; made {of['tasks']} tasks,"
-        f" {of['observations']} observations, {of['decisions']} decisions, {of['escalations']} escalations."
+        f" {of['observations']} observations, {of['decisions']} decisions, {of['escalations']} escalations.{described}"
     )

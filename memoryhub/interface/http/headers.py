@@ -1,6 +1,7 @@
 """Request headers that doors check: host and scheme, media type, Idempotency-Key."""
 
 import re
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -19,19 +20,34 @@ def check_address(host: str, *, is_secure: bool) -> None:
         raise Forbidden("Use https: this request has crossed the network unencrypted.")
 
 
-def check_media_type(content_type: str | None, content_encoding: str | None = None) -> None:
-    """Raises UnsupportedMediaType unless a body is `application/json`, in UTF-8 and not encoded."""
-    if content_encoding is not None:
-        raise UnsupportedMediaType("A body with a Content-Encoding is not accepted.")
-    if content_type == "application/json":
-        return
+JSON = "application/json"
+
+
+def check_media_type(
+    content_type: str | None,
+    content_encoding: str | None = None,
+    *,
+    accepted: Sequence[str] = (JSON,),
+    encodings: Sequence[str] = (),
+) -> str:
+    """A body's media type, which is one of `accepted`, in UTF-8, and encoded not at all or by one of `encodings`.
+
+    Raises UnsupportedMediaType, which names what is accepted.
+    """
+    if content_encoding is not None and content_encoding.strip().lower() not in encodings:
+        named = f"only the Content-Encoding {' or '.join(encodings)}" if encodings else "no Content-Encoding"
+        raise UnsupportedMediaType(
+            f"A body may have {named} here.", headers={"Accept-Encoding": ", ".join(encodings) or "identity"}
+        )
+    if content_type == JSON:
+        return JSON
     media_type, *parameters = [part.strip().lower() for part in (content_type or "").split(";")]
-    if media_type != "application/json" or any(
+    if media_type not in accepted or any(
         parameter not in ("charset=utf-8", 'charset="utf-8"') for parameter in parameters
     ):
-        raise UnsupportedMediaType(
-            "The body must be application/json, in UTF-8.", headers={"Accept": "application/json"}
-        )
+        named = " or ".join(accepted)
+        raise UnsupportedMediaType(f"The body must be {named}, in UTF-8.", headers={"Accept": ", ".join(accepted)})
+    return media_type
 
 
 def idempotency_key(header: str | None) -> str | None:

@@ -89,7 +89,8 @@ class Bridge:
         environ = build_environ(scope, io.BytesIO(body))  # type: ignore[arg-type]
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["CONTENT_LENGTH"] = str(len(body))  # without it Django reads nothing of a chunked body
-        answer = await self._run(caller, head, environ, receive, is_heavy=len(body) > SMALL)
+        is_heavy = len(body) > SMALL or b"content-encoding" in head.headers  # of which a little may be much
+        answer = await self._run(caller, head, environ, receive, is_heavy=is_heavy)
         if answer is not None:
             is_whole = max(length, len(body)) <= self._max_bytes
             await _send(send, answer, is_whole=is_whole)

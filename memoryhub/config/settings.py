@@ -164,6 +164,7 @@ CELERY_BEAT_SCHEDULE = {
     "keep_mark": _every(5.0, "memoryhub.core.tasks.keep_mark", expires=5),
     "prune_feeds": _every(86_400.0, "memoryhub.core.tasks.prune_feeds", expires=3600),
     "index": _every(1.0, "memoryhub.memory.search.tasks.index", expires=5),
+    "roll-up-insights": _every(5.0, "escalations.tasks.roll_up_insights", expires=5),
     "prune": _every(600.0, "memoryhub.core.tasks.prune", expires=600),
     "prune-drafts": _every(3_600.0, "escalations.tasks.prune_drafts", expires=600),
     "run-out-leases": _every(1.0, "memoryhub.memory.tasks.run_out_leases", expires=10),

@@ -139,7 +139,8 @@ class World:
         ends = sorted(self.rng.sample(range(weeks * 7 * 24 + 1), 2))
         first, last = (monday + timedelta(hours=end) for end in ends)
         if self.rng.random() < 0.5:  # whole weeks
-            first, last = monday, monday + timedelta(weeks=self.rng.randint(1, weeks))
+            last = monday + timedelta(weeks=self.rng.choice([weeks, self.rng.randint(1, weeks)]))
+            first = last - timedelta(weeks=self.rng.randint(1, (last - monday) // timedelta(weeks=1)))
         return f"from={quote(first.isoformat())}&to={quote(last.isoformat())}"
 
     @property

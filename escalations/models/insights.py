@@ -25,6 +25,7 @@ class InsightCell(RollUpTable):
     task counts once in any run of weeks: in the last cell of it.
     """
 
+    id = models.UUIDField(primary_key=True, help_text="Made of all that it is a cell of.")
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     label = models.ForeignKey(Label, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     week = models.DateField(help_text="Its Monday, in UTC.")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from django.utils import timezone
 
-from escalations.reports.entries import TYPES, entries_of
+from escalations.reports.entries import BY_TIME, TYPES, by_task, entries_of
 from escalations.reports.roll_up import CHANGES
 from memoryhub.core.access.clearance import VISIBLE, label_params
 from memoryhub.core.db.statements import run
@@ -74,9 +74,8 @@ select week, agent, measure, count(*) as number, array_agg(extract(epoch from sp
   filter (where span is not null) as spans from entries group by week, agent, measure
 """
 _IN_PERIOD = "e.at >= %(from)s::timestamptz and e.at < %(to)s::timestamptz"
-_BY_TIME = "e.id >= %(first)s::uuid and e.id < %(last)s::uuid"
 _DIRECTLY = f"""
-with {entries_of(f"{_BY_TIME} and {_IN_PERIOD}")}, counted as ({_OF_ENTRIES}) {_FIGURES}
+with {entries_of(f"{BY_TIME} and {_IN_PERIOD}")}, counted as ({_OF_ENTRIES}) {_FIGURES}
 """
 
 
@@ -111,20 +110,21 @@ where c.team_id = %(team)s::int and c.{VISIBLE} and c.week >= %(start_week)s::da
   and case when %(by_agent)s::bool then c.next_own else c.next_any end
     >= case when %(by_week)s::bool then c.week + 7 else %(end_week)s::date end
 """
-# Cells without the tasks of `dirty` are taken whole; of the others, the entries of their other tasks.
+# Cells without the tasks of `dirty` are taken whole; of the others, the entries of their other tasks. `is true` keeps
+# the planner from a join, for which it would have to know how many cells there are.
 _ROLLED_UP = f"""
 with {_DIRTY},
-{entries_of(f"e.task_id = any (array(select task_id from dirty)) and {_IN_PERIOD}")},
+{entries_of(f"{by_task('array(select task_id from dirty)')} and {_IN_PERIOD}")},
 shared as materialized (
   select distinct cell_id from insight_entry where task_id = any (array(select task_id from dirty))
     and cell_id is not null
 ), cells as materialized ({_CELLS}), counted as (
   select week, agent, measure, number, spans from cells where id not in (select cell_id from shared)
   union all
-  select c.week, c.agent, c.measure, count(*), array_agg(n.span) filter (where n.span is not null)
-  from cells c join insight_entry n on n.cell_id = c.id
-  where c.id in (select cell_id from shared) and n.task_id not in (select task_id from dirty)
-  group by c.id, c.week, c.agent, c.measure
+  select c.week, c.agent, c.measure, n.number, n.spans from cells c cross join lateral (
+    select count(*) as number, array_agg(n.span) filter (where n.span is not null) as spans
+    from insight_entry n where n.cell_id = c.id and n.task_id not in (select task_id from dirty)) n
+  where (c.id in (select cell_id from shared)) is true and n.number > 0
   union all ({_OF_ENTRIES})
 ) {_FIGURES}
 """

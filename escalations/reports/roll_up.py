@@ -7,7 +7,7 @@ leaves nothing half done, and following the same events again changes nothing.
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from escalations.reports.entries import TYPES, entries_of
+from escalations.reports.entries import TYPES, by_task, entries_of
 from memoryhub.core.access.clearance import label_params
 from memoryhub.core.db.statements import run
 from memoryhub.core.transactions import current, viewer_transaction
@@ -89,12 +89,11 @@ select coalesce(array_agg(distinct cell_id) filter (where cell_id is not null), 
 # the cursor has passed it, whether it was in that snapshot or not.
 # Not rolled up is a task with an event under another label, which some who see the task may not see; and one whose last
 # completion by id, which counts, is in an earlier week than another, as clocks that disagree may have it.
-# Cells that exist are updated without a change, which finds them by their key. A query would read all of the team's:
-# the planner does not know how many there are.
+# A cell's id is made of what it is a cell of. To look it up would be a join, whose size the planner cannot know.
 _FILE = f"""
-with {entries_of("e.task_id = any (%(tasks)s::uuid[])")},
+with {entries_of(by_task("%(tasks)s::uuid[]"))},
 placed as (
-  select task_id, week, agent, measure, extract(epoch from span)::float8 as span,
+  select task_id, label, week, agent, measure, extract(epoch from span)::float8 as span,
          coalesce(case when once is not null then min(week) over own end, 'infinity') as next_own,
          coalesce(case when once is not null then min(week) over anybody end, 'infinity') as next_any
   from entries
@@ -105,34 +104,29 @@ placed as (
 ), apart as (
   select task_id from life where not is_plain
   union select task_id from placed where next_own < week or next_any < week
-), kept as (
-  select p.*, l.label from placed p join (select distinct task_id, label from life) l using (task_id)
-  where p.task_id not in (select task_id from apart)
-), cell as (
-  insert into insight_cell as c (team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
-  select distinct %(team)s::int, label, week, agent, measure, next_own, next_any, 0, '{{}}'::float8[] from kept
-  on conflict (team_id, week, label_id, member_id, measure, next_own, next_any) do update set number = c.number
-  returning id, label_id, week, member_id, measure, next_own, next_any
+), kept as materialized (
+  select *, encode(substr(sha256(convert_to(row(%(team)s::int, label, week, agent, measure, next_own, next_any)::text,
+                                            'UTF8')), 1, 16), 'hex')::uuid as cell_id
+  from placed where task_id not in (select task_id from apart)
+), made as (
+  insert into insight_cell (id, team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
+  select distinct cell_id, %(team)s::int, label, week, agent, measure, next_own, next_any, 0, '{{}}'::float8[]
+  from kept on conflict (id) do nothing
 ), filed as (
   insert into insight_entry (team_id, label_id, task_id, cell_id, span)
-  select %(team)s::int, k.label, k.task_id, c.id, k.span from kept k
-  join cell c on (c.week, c.label_id, c.member_id, c.measure, c.next_own, c.next_any)
-               = (k.week, k.label, k.agent, k.measure, k.next_own, k.next_any)
-  union all select distinct %(team)s::int, label, task_id, null::bigint, null::float8
+  select %(team)s::int, label, task_id, cell_id, span from kept
+  union all select distinct %(team)s::int, label, task_id, null::uuid, null::float8
   from life where task_id in (select task_id from apart)
   returning cell_id
 )
 select coalesce(array_agg(distinct cell_id) filter (where cell_id is not null), '{{}}') from filed
 """
+# Cell by cell, by the index of their entries: joined, all of the team's may be read once for each.
 _COUNT = """
-update insight_cell c set number = n.number, spans = n.spans
-from (select cell_id, count(*) as number, coalesce(array_agg(span) filter (where span is not null), '{}') as spans
-      from insight_entry where cell_id = any (%(cells)s::bigint[]) group by cell_id) n
-where c.id = n.cell_id
-"""
-_EMPTY = """
-delete from insight_cell c
-where id = any (%(cells)s::bigint[]) and not exists (select from insight_entry n where n.cell_id = c.id)
+update insight_cell c set (number, spans) = (
+  select count(*), coalesce(array_agg(n.span) filter (where n.span is not null), '{}')
+  from insight_entry n where n.cell_id = c.id)
+where c.id = any (%(cells)s::uuid[]) returning c.id, c.number
 """
 
 
@@ -141,7 +135,6 @@ def _replace(viewer: Viewer, tasks: Sequence[UUID]) -> None:
     params = label_params(viewer) | {"tasks": tasks, "by_week": True, "by_agent": True}
     ((old,),) = run(_REMOVE, {"tasks": tasks})
     ((new,),) = run(_FILE, params)
-    cells = sorted({*old, *new})
-    if cells:
-        run(_COUNT, {"cells": cells})
-        run(_EMPTY, {"cells": cells})
+    counted = run(_COUNT, {"cells": [*{*old, *new}]})
+    if empty := [cell for cell, number in counted if not number]:
+        run("delete from insight_cell where id = any (%(cells)s::uuid[])", {"cells": empty})

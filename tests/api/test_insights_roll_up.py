@@ -274,10 +274,10 @@ def test_any_part_of_it_may_be_rolled_up(world: World, part: float) -> None:
     assert faults(world, part) == 0
 
 
-_LABEL = "(select min(id) from label where team_id = %(team)s::int) as label from placed"
+_LABEL = "select task_id, (select min(id) from label where team_id = %(team)s::int) as label, week"
 BROKEN: dict[str, tuple[Any, str, str, str]] = {
     "an event that comes twice": (roll_up, "_REMOVE", "where task_id =", "where task_id is null and task_id ="),
-    "labels": (roll_up, "_FILE", "l.label from placed", _LABEL),
+    "labels": (roll_up, "_FILE", "select task_id, label, week", _LABEL),
     "events under another label": (roll_up, "_FILE", "where not is_plain", "where false"),
     "a task in several weeks": (insights, "_ROLLED_UP", "then c.next_own", "then 'infinity'"),
     "clocks that disagree": (roll_up, "_FILE", "where next_own < week or next_any < week", "where false"),
@@ -313,7 +313,7 @@ def test_a_worker_that_dies_leaves_nothing_half_done(world: World, monkeypatch: 
     world.roll_up_again(0.5)
     before = world.contents(), world.cursor
     with monkeypatch.context() as patch:
-        patch.setattr(roll_up, "_EMPTY", "select 1 / 0")
+        patch.setattr(roll_up, "_COUNT", "select 1 / 0")
         with pytest.raises(DataError):
             roll_up.catch_up(world.team.id)
     assert (world.contents(), world.cursor) == before
@@ -360,8 +360,9 @@ def test_row_level_security_shows_each_what_their_labels_allow(world: World, app
 _WRITTEN_UP = {
     "insight_cell": """
         insert into insight_cell
-          (team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
-        values (%(team)s::int, %(label)s::int, now(), gen_random_uuid(), 'x', 'infinity', 'infinity', 1, '{}')""",
+          (id, team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
+        values (gen_random_uuid(), %(team)s::int, %(label)s::int, now(), gen_random_uuid(), 'x', 'infinity',
+          'infinity', 1, '{}')""",
     "insight_entry": """
         insert into insight_entry (team_id, label_id, task_id)
         values (%(team)s::int, %(label)s::int, gen_random_uuid())""",

@@ -51,7 +51,7 @@ def measure(stack: Stack, length: Length) -> Result:
         rounds = interleave(length, contenders)
         sizes = connection.execute(
             "select relname, pg_total_relation_size(oid) from pg_class where relname in"
-            " ('event', 'insight_cell', 'insight_entry')"
+            " ('event', 'insight_tally', 'insight_entry')"
         ).fetchall()
     stack.end(server)
     what = f"insights of 12 weeks, {events:,} events, {{}}, against {{}}"

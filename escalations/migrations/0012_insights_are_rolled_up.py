@@ -10,7 +10,7 @@ from django.db.models.deletion import DO_NOTHING
 from memoryhub.core.access.rls import TEAM, policies, team_as_filter
 
 TABLES = """
-create table insight_cell (
+create table insight_tally (
     id uuid primary key,
     team_id int not null,
     label_id int not null,
@@ -22,24 +22,24 @@ create table insight_cell (
     number int not null,
     spans float8[] not null
 );
-create index insight_cell_of_week on insight_cell (team_id, week);
--- Times do not compress, and trying costs with each change of a cell.
-alter table insight_cell alter column spans set storage external;
+create index insight_tally_of_week on insight_tally (team_id, week);
+-- Times do not compress, and trying costs with each change of a tally.
+alter table insight_tally alter column spans set storage external;
 create table insight_entry (
     team_id int not null,
     label_id int not null,
     task_id uuid not null,
-    cell_id uuid,
+    tally_id uuid,
     span float8
 );
--- A task's entries are replaced when it changes; those of a cell are counted then.
+-- A task's entries are replaced when it changes; those of a tally are counted then.
 create index insight_entry_of_task on insight_entry (task_id);
-create index insight_entry_of_cell on insight_entry (cell_id) where cell_id is not null;
+create index insight_entry_of_tally on insight_entry (tally_id) where tally_id is not null;
 -- Every answer computes these tasks itself.
-create index insight_entry_apart on insight_entry (team_id) where cell_id is null;
+create index insight_entry_apart on insight_entry (team_id) where tally_id is null;
 create table insight_state (team_id int primary key references team (id), seq bigint not null);
 """
-NO_TABLES = "drop table insight_state, insight_entry, insight_cell"
+NO_TABLES = "drop table insight_state, insight_entry, insight_tally"
 
 STATE = f"""
 alter table insight_state enable row level security;
@@ -74,13 +74,13 @@ class Migration(migrations.Migration):
 
     operations: ClassVar[list[Operation]] = [
         migrations.RunSQL(TABLES, NO_TABLES),
-        policies("insight_cell"),
+        policies("insight_tally"),
         policies("insight_entry"),
-        team_as_filter("insight_cell", "insight_entry"),
+        team_as_filter("insight_tally", "insight_entry"),
         migrations.RunSQL(STATE, NO_STATE),
         migrations.RunSQL(BEHIND, "drop function insight_behind()"),
         _table(
-            "cell",
+            "tally",
             ("id", models.UUIDField(primary_key=True, serialize=False)),
             ("team", models.ForeignKey(to="core.team", **_OWN)),
             ("label", models.ForeignKey(to="core.label", **_OWN)),
@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
             ("task", _key("memory.task")),
             ("team", models.ForeignKey(to="core.team", **_OWN)),
             ("label", models.ForeignKey(to="core.label", **_OWN)),
-            ("cell", models.ForeignKey(to="escalations.insightcell", null=True, **_OWN)),
+            ("tally", models.ForeignKey(to="escalations.insighttally", null=True, **_OWN)),
             ("span", models.FloatField(null=True)),
         ),
         _table("state", ("team", _key("core.team")), ("seq", models.BigIntegerField())),

@@ -2,16 +2,16 @@
 
 from escalations.models.drafts import Draft
 from escalations.models.escalations import Answer, Audience, Escalation, Note, Priority, Queue, ReasonCode, Verdict
-from escalations.models.insights import InsightCell, InsightEntry, InsightState
+from escalations.models.insights import InsightEntry, InsightState, InsightTally
 
 __all__ = [
     "Answer",
     "Audience",
     "Draft",
     "Escalation",
-    "InsightCell",
     "InsightEntry",
     "InsightState",
+    "InsightTally",
     "Note",
     "Priority",
     "Queue",

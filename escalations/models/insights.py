@@ -17,15 +17,15 @@ class RollUpTable(models.Model):
         managed = False
 
 
-class InsightCell(RollUpTable):
+class InsightTally(RollUpTable):
     """What the tasks of one label add to one measure of a member's week: how many, and how long each took, in seconds.
 
     `next_own` and `next_any`: the Monday of the next week in which the same tasks count again, for the same member and
     for anybody (this very week, where another member's part of it comes after this one); `infinity` for never. So a
-    task counts once in any run of weeks: in the last cell of it.
+    task counts once in any run of weeks: in the last tally of it.
     """
 
-    id = models.UUIDField(primary_key=True, help_text="Made of all that it is a cell of.")
+    id = models.UUIDField(primary_key=True, help_text="Made of all that it is a tally of.")
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     label = models.ForeignKey(Label, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     week = models.DateField(help_text="Its Monday, in UTC.")
@@ -37,11 +37,11 @@ class InsightCell(RollUpTable):
     spans: ClassVar = ArrayField(models.FloatField())
 
     class Meta(RollUpTable.Meta):
-        db_table = "insight_cell"
+        db_table = "insight_tally"
 
 
 class InsightEntry(RollUpTable):
-    """What one task adds to a cell. Without a cell: the task is not rolled up, and computed with each answer.
+    """What one task adds to a tally. Without a tally: the task is not rolled up, and computed with each answer.
 
     A task has several entries; the table has no key of its own.
     """
@@ -49,7 +49,7 @@ class InsightEntry(RollUpTable):
     task = models.OneToOneField(Task, primary_key=True, on_delete=models.DO_NOTHING, related_name="+")
     team = models.ForeignKey(Team, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     label = models.ForeignKey(Label, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
-    cell = models.ForeignKey(InsightCell, null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    tally = models.ForeignKey(InsightTally, null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
     span = models.FloatField(null=True)
 
     class Meta(RollUpTable.Meta):

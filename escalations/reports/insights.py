@@ -98,33 +98,33 @@ dirty as materialized (
       and seq <= (select seq from event_seq where team_id = %(team)s::int order by seq desc limit 1)))
   union {_edge("start")}
   union {_edge("end")}
-  union select n.task_id from insight_entry n where n.team_id = %(team)s::int and n.cell_id is null and n.{VISIBLE}
+  union select n.task_id from insight_entry n where n.team_id = %(team)s::int and n.tally_id is null and n.{VISIBLE}
 )"""
-# The cells of the weeks from `start_week` on and before `end_week`. A task counts in the last that it has in a row of
-# the answer.
-_CELLS = f"""
-select c.id, case when %(by_week)s::bool then c.week end as week,
-       case when %(by_agent)s::bool then c.member_id end as agent, c.measure, c.number, c.spans
-from insight_cell c
-where c.team_id = %(team)s::int and c.{VISIBLE} and c.week >= %(start_week)s::date and c.week < %(end_week)s::date
-  and case when %(by_agent)s::bool then c.next_own else c.next_any end
-    >= case when %(by_week)s::bool then c.week + 7 else %(end_week)s::date end
+# The tallies of the weeks from `start_week` on and before `end_week`. In a row of the answer, a task counts in the last
+# tally that it has there.
+_TALLIES = f"""
+select t.id, case when %(by_week)s::bool then t.week end as week,
+       case when %(by_agent)s::bool then t.member_id end as agent, t.measure, t.number, t.spans
+from insight_tally t
+where t.team_id = %(team)s::int and t.{VISIBLE} and t.week >= %(start_week)s::date and t.week < %(end_week)s::date
+  and case when %(by_agent)s::bool then t.next_own else t.next_any end
+    >= case when %(by_week)s::bool then t.week + 7 else %(end_week)s::date end
 """
-# Cells without the tasks of `dirty` are taken whole; of the others, the entries of their other tasks. `is true` keeps
-# the planner from a join, for which it would have to know how many cells there are.
+# Tallies without the tasks of `dirty` are taken whole; of the others, the entries of their other tasks. `is true` keeps
+# the planner from a join, for which it would have to know how many tallies there are.
 _ROLLED_UP = f"""
 with {_DIRTY},
 {entries_of(f"{by_task('array(select task_id from dirty)')} and {_IN_PERIOD}")},
 shared as materialized (
-  select distinct cell_id from insight_entry where task_id = any (array(select task_id from dirty))
-    and cell_id is not null
-), cells as materialized ({_CELLS}), counted as (
-  select week, agent, measure, number, spans from cells where id not in (select cell_id from shared)
+  select distinct tally_id from insight_entry where task_id = any (array(select task_id from dirty))
+    and tally_id is not null
+), tallies as materialized ({_TALLIES}), counted as (
+  select week, agent, measure, number, spans from tallies where id not in (select tally_id from shared)
   union all
-  select c.week, c.agent, c.measure, n.number, n.spans from cells c cross join lateral (
+  select t.week, t.agent, t.measure, n.number, n.spans from tallies t cross join lateral (
     select count(*) as number, array_agg(n.span) filter (where n.span is not null) as spans
-    from insight_entry n where n.cell_id = c.id and n.task_id not in (select task_id from dirty)) n
-  where (c.id in (select cell_id from shared)) is true and n.number > 0
+    from insight_entry n where n.tally_id = t.id and n.task_id not in (select task_id from dirty)) n
+  where (t.id in (select tally_id from shared)) is true and n.number > 0
   union all ({_OF_ENTRIES})
 ) {_FIGURES}
 """

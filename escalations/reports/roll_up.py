@@ -1,6 +1,6 @@
-"""The roll-up follows the ledger in the background: what each changed task adds to its cells is replaced (ADR 19).
+"""The roll-up follows the ledger in the background: what each changed task adds to its tallies is replaced (ADR 19).
 
-A batch is one transaction of entries, cells and the cursor into the ledger. So they always agree, a worker that dies
+A batch is one transaction of entries, tallies and the cursor into the ledger. So they always agree, a worker that dies
 leaves nothing half done, and following the same events again changes nothing.
 """
 
@@ -47,7 +47,7 @@ def rebuild(team: int, say: Callable[[int], object] = lambda events: None) -> No
         run(_MAKE_STATE, {"team": team})
         run(_LOCK, {"team": team})  # waits for a worker that follows the ledger
         run("delete from insight_entry where team_id = %(team)s::int", {"team": team})
-        run("delete from insight_cell where team_id = %(team)s::int", {"team": team})
+        run("delete from insight_tally where team_id = %(team)s::int", {"team": team})
         run("update insight_state set seq = 0 where team_id = %(team)s::int", {"team": team})
     done = 0
     while follow(team, wait=True):
@@ -82,14 +82,14 @@ def follow(team: int, *, wait: bool = False, size: int = BATCH) -> bool:
 
 
 _REMOVE = """
-with gone as (delete from insight_entry where task_id = any (%(tasks)s::uuid[]) returning cell_id)
-select coalesce(array_agg(distinct cell_id) filter (where cell_id is not null), '{}') from gone
+with gone as (delete from insight_entry where task_id = any (%(tasks)s::uuid[]) returning tally_id)
+select coalesce(array_agg(distinct tally_id) filter (where tally_id is not null), '{}') from gone
 """
 # One statement, so that all entries are of one snapshot. What is newer than the cursor is counted from the ledger until
 # the cursor has passed it, whether it was in that snapshot or not.
 # Not rolled up is a task with an event under another label, which some who see the task may not see; and one whose last
 # completion by id, which counts, is in an earlier week than another, as clocks that disagree may have it.
-# A cell's id is made of what it is a cell of. To look it up would be a join, whose size the planner cannot know.
+# A tally's id is made of what it is a tally of. To look it up would be a join, whose size the planner cannot know.
 _FILE = f"""
 with {entries_of(by_task("%(tasks)s::uuid[]"))},
 placed as (
@@ -106,35 +106,35 @@ placed as (
   union select task_id from placed where next_own < week or next_any < week
 ), kept as materialized (
   select *, encode(substr(sha256(convert_to(row(%(team)s::int, label, week, agent, measure, next_own, next_any)::text,
-                                            'UTF8')), 1, 16), 'hex')::uuid as cell_id
+                                            'UTF8')), 1, 16), 'hex')::uuid as tally_id
   from placed where task_id not in (select task_id from apart)
 ), made as (
-  insert into insight_cell (id, team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
-  select distinct cell_id, %(team)s::int, label, week, agent, measure, next_own, next_any, 0, '{{}}'::float8[]
+  insert into insight_tally (id, team_id, label_id, week, member_id, measure, next_own, next_any, number, spans)
+  select distinct tally_id, %(team)s::int, label, week, agent, measure, next_own, next_any, 0, '{{}}'::float8[]
   from kept on conflict (id) do nothing
 ), filed as (
-  insert into insight_entry (team_id, label_id, task_id, cell_id, span)
-  select %(team)s::int, label, task_id, cell_id, span from kept
+  insert into insight_entry (team_id, label_id, task_id, tally_id, span)
+  select %(team)s::int, label, task_id, tally_id, span from kept
   union all select distinct %(team)s::int, label, task_id, null::uuid, null::float8
   from life where task_id in (select task_id from apart)
-  returning cell_id
+  returning tally_id
 )
-select coalesce(array_agg(distinct cell_id) filter (where cell_id is not null), '{{}}') from filed
+select coalesce(array_agg(distinct tally_id) filter (where tally_id is not null), '{{}}') from filed
 """
-# Cell by cell, by the index of their entries: joined, all of the team's may be read once for each.
+# Tally by tally, by the index of their entries: joined, all of the team's may be read once for each.
 _COUNT = """
-update insight_cell c set (number, spans) = (
+update insight_tally t set (number, spans) = (
   select count(*), coalesce(array_agg(n.span) filter (where n.span is not null), '{}')
-  from insight_entry n where n.cell_id = c.id)
-where c.id = any (%(cells)s::uuid[]) returning c.id, c.number
+  from insight_entry n where n.tally_id = t.id)
+where t.id = any (%(tallies)s::uuid[]) returning t.id, t.number
 """
 
 
 def _replace(viewer: Viewer, tasks: Sequence[UUID]) -> None:
-    """Replace what these tasks add, and count the cells concerned anew."""
+    """Replace what these tasks add, and count the tallies concerned anew."""
     params = label_params(viewer) | {"tasks": tasks, "by_week": True, "by_agent": True}
     ((old,),) = run(_REMOVE, {"tasks": tasks})
     ((new,),) = run(_FILE, params)
-    counted = run(_COUNT, {"cells": [*{*old, *new}]})
-    if empty := [cell for cell, number in counted if not number]:
-        run("delete from insight_cell where id = any (%(cells)s::uuid[])", {"cells": empty})
+    counted = run(_COUNT, {"tallies": [*{*old, *new}]})
+    if empty := [tally for tally, number in counted if not number]:
+        run("delete from insight_tally where id = any (%(tallies)s::uuid[])", {"tallies": empty})

@@ -19,11 +19,15 @@ CHANGES = f"e.task_id is not null and (e.type in {TYPES} or e.type = 'escalation
 
 _MAKE_STATE = "insert into insight_state (team_id, seq) values (%(team)s::int, 0) on conflict do nothing"
 _LOCK = "select seq from insight_state where team_id = %(team)s::int for update"
-_NEXT = f"""
-select max(s.seq), coalesce(array_agg(distinct e.task_id) filter (where {CHANGES}), '{{}}')
-from (select seq, event_id from event_seq where team_id = %(team)s::int and seq > %(after)s::bigint
-      order by seq limit %(size)s::int) s
-join event e on e.id = s.event_id
+# The last of the next events.
+_REACHED = """
+select max(seq) from (select seq from event_seq where team_id = %(team)s::int and seq > %(after)s::bigint
+                      order by seq limit %(size)s::int) s
+"""
+_TASKS = f"""
+select coalesce(array_agg(distinct e.task_id) filter (where {CHANGES}), '{{}}')
+from event_seq s join event e on e.id = s.event_id
+where s.team_id = %(team)s::int and s.seq > %(after)s::bigint and s.seq <= %(reached)s::bigint
 """
 
 
@@ -67,11 +71,12 @@ def follow(team: int, *, wait: bool = False, size: int = BATCH) -> bool:
         if not locked:
             return False
         ((after,),) = locked
-        ((reached, tasks),) = run(_NEXT, {"team": team, "after": after, "size": size})
+        ((reached,),) = run(_REACHED, {"team": team, "after": after, "size": size})
         if reached is None:
             return False
         # Rereads the labels, now that the last event is known: the label of each event up to it is listed (ADR 2).
         current().set_viewer_context()
+        ((tasks,),) = run(_TASKS, {"team": team, "after": after, "reached": reached})
         if tasks:
             _replace(viewer, tasks)
         run(

@@ -19,6 +19,7 @@ from bench import (
     p09_questions,
     p12_escalate,
     p14_package,
+    p23_insights,
     versions,
 )
 from bench.measure import LONG, SHORT, Length, Line, Result, machine, show, write
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Callable[[Stack, Length], Result]] = {
     "p9": p09_questions.measure,
     "p12": p12_escalate.measure,
     "p14": p14_package.measure,
+    "p23": p23_insights.measure,
     "clock": clock.measure,
     "versions": versions.measure,
 }

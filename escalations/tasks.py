@@ -1,14 +1,18 @@
-"""Celery tasks of the desk: pruning drafts."""
+"""Celery tasks of the desk: pruning drafts, and the roll-up of the insights."""
 
 import structlog
 from celery import shared_task
 
 from escalations.actions import drafts
+from escalations.reports import roll_up
 from memoryhub.core.errors import describe
 from memoryhub.core.models import Team
+from memoryhub.core.sweeps import sweep
 from memoryhub.core.viewers import system_viewer
 
 log = structlog.get_logger(__name__)
+
+ROLL_UP_SECONDS = 5.0  # a task ends within about this time; the next continues
 
 
 @shared_task(name="escalations.tasks.prune_drafts")
@@ -19,3 +23,9 @@ def prune_drafts() -> None:
             drafts.prune(system_viewer(team))
         except Exception as error:
             log.error("drafts_not_pruned", team=team, **describe(error))
+
+
+@shared_task(name="escalations.tasks.roll_up_insights")
+def roll_up_insights() -> None:
+    """Follow the ledgers, each team in turn."""
+    sweep(roll_up.behind(), roll_up.follow, seconds=ROLL_UP_SECONDS, failure="insights_not_rolled_up")

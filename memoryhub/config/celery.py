@@ -15,7 +15,7 @@ if not settings.configured:  # in a worker; a web process imports this too, and 
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory", "memoryhub.memory.search"])
+app.autodiscover_tasks(["memoryhub.core", "memoryhub.memory", "memoryhub.memory.search", "escalations"])
 
 
 @setup_logging.connect

@@ -250,5 +250,5 @@ def test_it_has_a_scope_of_its_own(team: Team) -> None:
 def test_it_is_one_query_that_a_partial_index_serves(past: Past) -> None:
     with CaptureQueriesContext(connection) as asked:
         insights(past.reader, f"by=agent,week&{BOTH}")
-    assert sum("with life" in query["sql"] for query in asked) == 1
+    assert sum("life as materialized" in query["sql"] for query in asked) == 1
     assert len(asked) <= 6

@@ -9,8 +9,10 @@ import psycopg
 from memoryhub.core.ids import first_id_at
 from memoryhub.core.models import Team
 
-# Whose rows name the event that made them.
-CLOCKED = ("task", "observation", "decision", "escalation", "escalation_note", "escalation_answer")
+# Whose rows name the event that made them; and columns that name another one.
+CLOCKED = ("event_seq", "task", "observation", "decision", "escalation", "escalation_note", "escalation_answer")
+NAMING = [(table, "event_id") for table in CLOCKED]
+NAMING += [("task", "change_id"), ("escalation", "change_id"), ("escalation_answer", "given_id")]
 
 
 class History:
@@ -30,6 +32,6 @@ class History:
         for step, (seq, event) in enumerate(events):
             moved = UUID(int=first_id_at(when + timedelta(milliseconds=step)).int | (event.int & (1 << 80) - 1))
             self._sql.execute("update event set id = %s, at = %s where id = %s", [moved, when, event])
-            for table in ("event_seq", *CLOCKED):
-                self._sql.execute(f"update {table} set event_id = %s where event_id = %s", [moved, event])
+            for table, column in NAMING:
+                self._sql.execute(f"update {table} set {column} = %s where {column} = %s", [moved, event])
             self._seq = seq

@@ -66,8 +66,8 @@ class TaskFilters:
 
 _TASK = "r.token, r.lease_expires_at, " + select(Task, change="coalesce(r.change_id, r.event_id)")
 _OF_VIEWER = f"from task r where r.team_id = %(team)s::int and r.{VISIBLE}"
-# The visible tasks, each with the event that created it: for statements over the ledger.
-CREATED = f"select r.id, r.event_id as created {_OF_VIEWER}"
+# The visible tasks, each with its label and the event that created it: for statements over the ledger.
+CREATED = f"select r.id, r.label_id, r.event_id as created {_OF_VIEWER}"
 _FEW_TWINS = 8
 _BY_KEY = f"select {_TASK} {_OF_VIEWER} and r.key = %(key)s::varchar limit {_FEW_TWINS + 1}"
 _THIS = f"select {_TASK} from task r where r.id = %(id)s::uuid and r.{VISIBLE}"

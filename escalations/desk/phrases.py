@@ -1,6 +1,6 @@
 """What happened, in the words of the desk: events, verdicts, reasons."""
 
-from escalations.desk.timeline import Item
+from escalations.desk.entries import Item
 from escalations.permissions import OFFERS, VERBS
 from memoryhub.memory.kinds import KINDS
 

@@ -82,7 +82,7 @@ def world(desk: Desk) -> Escalation:
         pins.pin(agent, observation_id=seen)
         observations.log(agent, item=NewObservation(content=[{"a": [1, [2]]}, "odd \u202e end"], task="all"))
     new, _ = decisions.supersede(agent, decision_id=old, item=Replacement(decision="half", reasoning=""))
-    decisions.outcome(agent, decision_id=old, outcome="failure", note="Too <late>")
+    decisions.outcome(agent, decision_id=old, outcome="failed", note="Too <late>")
     decisions.revoke(agent, decision_id=new, reason="Nobody asked & why")
     made, _ = escalate(
         agent, task=task, reason_code="other", reason="r", question="q?", action=ACTION, allowed=["edit"]

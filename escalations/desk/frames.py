@@ -115,13 +115,14 @@ def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[Watc
         if watch.task is not None and watch.timeline is not None:
             timelines[watch.task].add(watch.timeline)
     with viewer_transaction(viewer, read_only=True):
-        rows = _rows(viewer, events, {watch.queue for watch in watched if watch.queue is not None})
+        queues = list({watch.queue for watch in watched if watch.queue is not None})
+        rows = _rows(viewer, events, queues)
         items = _items(viewer, [event for event in events if event.task_id in timelines], timelines)
     return [DeskFrames(event, rows.get((event.row_id, event.label.id)), items.get(event.id, _NONE)) for event in events]
 
 
 def _rows(
-    viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[Filters]
+    viewer: Viewer, events: Sequence[LiveEvent], watched: Sequence[Filters]
 ) -> dict[tuple[UUID | None, int], LiveRow]:
     """(escalation, label) -> its row. One whose label is no longer the event's is not for all who may see the event."""
     changed = {event.row_id for event in events if event.row_type == "escalation" and event.row_id}

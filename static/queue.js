@@ -86,12 +86,12 @@ function refold() {
 }
 
 // A claim that runs out frees its row, also where nobody is there to tell it.
-const LATE = 5_000;
+const LATE = 5_000, LONGEST = 86_400_000;
 let ending = null;
 function awaitEnds() {
   clearTimeout(ending);
   const ends = rowsOf().map((row) => Date.parse(row.dataset.until)).filter(Number.isFinite);
-  if (ends.length) ending = setTimeout(refold, Math.max(LATE, Math.min(...ends) - now() + LATE));
+  if (ends.length) ending = setTimeout(refold, Math.min(LONGEST, Math.max(LATE, Math.min(...ends) - now() + LATE)));
 }
 
 // While somebody points at the table, only the numbers change.

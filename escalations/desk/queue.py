@@ -182,7 +182,7 @@ def fitted_rows(viewer: Viewer, ids: Sequence[UUID], watched: Sequence[Filters])
         wrapped = {name: ExpressionWrapper(wanted, output_field=BooleanField()) for name, wanted in columns.items()}
         for found in alike.values("id", **wrapped):
             fit.setdefault(found["id"], [_fit(found, number) for number in range(len(watched))])
-    return [(row, fit[row.id]) for row in rows]
+    return [(row, fit[row.id]) for row in rows if row.id in fit]
 
 
 def _fit(found: Mapping[str, Any], number: int) -> Fit:

@@ -106,9 +106,10 @@ function replace(ids, items) {
 }
 
 // What expires goes by the clock, but not from an open case, and all of it goes with the answer.
+const SECOND = 1_000; // of which `data-expires` tells no part
 const expired = new Set();
 setInterval(() => {
-  const late = [...timeline().querySelectorAll("li[data-expires]")].filter((item) => Date.parse(item.dataset.expires) < now());
+  const late = [...timeline().querySelectorAll("li[data-expires]")].filter((item) => Date.parse(item.dataset.expires) + SECOND < now());
   const fresh = late.map((item) => item.dataset.item).filter((one) => !expired.has(one));
   for (const one of fresh) expired.add(one);
   ask(fresh);

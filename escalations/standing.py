@@ -44,9 +44,14 @@ def as_they_are_now(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
 
 def in_states(rows: QuerySet[Any], states: Collection[str]) -> QuerySet[Any]:
     """Those of as_they_are_now() that are in one of the states."""
+    return rows.filter(is_in(states))
+
+
+def is_in(states: Collection[str]) -> Q:
+    """The condition that one of as_they_are_now() is in one of the states."""
     if QUEUED in states:
-        return rows.filter(Q(state__in=states, over=False) | Q(state__in=HELD, over=True))
-    return rows.filter(state__in=states, over=False)
+        return Q(state__in=states, over=False) | Q(state__in=HELD, over=True)
+    return Q(state__in=states, over=False)
 
 
 class _AsTheyAreNow(ModelIterable):

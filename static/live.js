@@ -2,7 +2,7 @@
 import { heard as heardAt, now } from "./clock.js";
 import { hasUnsent } from "./forms.js";
 import { ask } from "./http.js";
-import { emit, main, say as show } from "./page.js";
+import { emit, main, on, say as show } from "./page.js";
 
 const badge = document.getElementById("live");
 const words = badge.querySelector(".live-words");
@@ -35,8 +35,9 @@ function connect() {
   const mine = new WebSocket(`${scheme}://${location.host}/ws/t/${main.dataset.team}/queue/`);
   socket = mine;
   mine.addEventListener("open", () => {
-    const task = main.dataset.task;
-    mine.send(JSON.stringify(task ? { after: seq, task } : { after: seq }));
+    // By `view` the server decides what of an event stands on this page.
+    const view = document.querySelector("[data-view]")?.dataset.view;
+    mine.send(JSON.stringify({ after: seq, task: main.dataset.task, view }));
   });
   mine.addEventListener("message", (message) => {
     if (socket !== mine) return;
@@ -111,6 +112,15 @@ async function checkSession() {
     if (!socket) timer = setTimeout(checkSession, 3_000);
   }
 }
+
+// The page is narrowed in another way, as of this `seq`: what came since is sent anew, as it is for that.
+on("view", (known) => {
+  seq = known;
+  delete main.dataset.live;
+  const old = socket;
+  connect();
+  old?.close();
+});
 
 function reconnectNow() {
   if (!socket) connect();

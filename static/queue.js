@@ -1,4 +1,5 @@
 // The queue: rows come, change and go by themselves, but never under the pointer or the focus.
+import { now } from "./clock.js";
 import { emit, main, me, on, say } from "./page.js";
 
 const newer = document.getElementById("newer");
@@ -9,7 +10,6 @@ let recent = []; // frames that a page loaded meanwhile may not know yet
 
 const queue = () => document.getElementById("queue");
 const body = () => document.getElementById("rows");
-const filters = () => JSON.parse(queue().dataset.filters);
 const rowsOf = () => [...body().querySelectorAll("tr[data-escalation]")];
 const crowdOf = (agent) => [...body().querySelectorAll("tr.crowd")].find((line) => line.dataset.agent === agent);
 const busy = () => body().matches(":hover") || body().contains(document.activeElement);
@@ -20,27 +20,9 @@ function parse(html) {
   return holder.content.querySelector("tr");
 }
 
-function fits(row, asked) {
-  const { state, priority, agent, owner, ownerName, sensitivity, reason } = row.dataset;
-  if (!asked.states.includes(state)) return false;
-  if (asked.priority && row.querySelector(".pri").textContent !== asked.priority) return false;
-  if (asked.agent && agent !== asked.agent) return false;
-  if (asked.sensitivity && sensitivity !== asked.sensitivity) return false;
-  if (asked.reason && reason !== asked.reason) return false;
-  if (asked.owner === "me" && owner !== me) return false;
-  if (asked.owner === "none" && owner) return false;
-  if (asked.owner && !["me", "none"].includes(asked.owner) && ownerName !== asked.owner) return false;
-  return !asked.q || row.querySelector(".need").textContent.toLowerCase().includes(asked.q.toLowerCase());
-}
-
-// The order of the queue: the most urgent first, of equals the oldest first (ids are in order of time).
-function before(a, b) {
-  const difference = Number(b.dataset.priority) - Number(a.dataset.priority);
-  return difference ? difference < 0 : a.dataset.order < b.dataset.order;
-}
-
+// The server names each row's place, as a text to compare.
 function place(row) {
-  const next = rowsOf().find((other) => other !== row && before(row, other));
+  const next = rowsOf().find((other) => other !== row && row.dataset.place < other.dataset.place);
   body().insertBefore(row, next ?? null);
 }
 
@@ -54,36 +36,40 @@ function own(row) {
   row.classList.toggle("is-mine", row.dataset.owner === me && row.dataset.state !== "queued");
 }
 
+// Whether the row stands in this queue is for the server to say: `fits`.
 function apply(frame, quiet = false) {
-  if (!frame.row || !frame.escalation) return;
+  if (!frame.escalation) return;
+  if (!frame.row) {
+    refold(); // it is not for all who heard of it
+    return;
+  }
   const row = parse(frame.row);
   const standing = document.getElementById(row.id);
   const here = standing ?? pending.get(row.id);
   if (here && Number(here.dataset.version) > Number(row.dataset.version)) return;
   own(row);
-  const moves = !standing || !fits(row, filters()) || standing.dataset.priority !== row.dataset.priority;
-  if (!fits(row, filters())) {
-    leave(row.id, standing, row);
-  } else if (standing) {
-    change(standing, row, frame, quiet);
-  } else if (!crowdOf(row.dataset.agent) && !(isCrowded(row) && !busy())) {
-    arrive(row, quiet);
-  }
-  if (moves && isCrowded(row)) refold();
+  const decides = dependsOnOthers(row);
+  if (!frame.fits) leave(row.id, standing, row);
+  else if (standing) change(standing, row, frame, quiet);
+  else if (!crowdOf(row.dataset.agent) && !(decides && !busy())) arrive(row, quiet);
+  if (decides) refold();
   states();
 }
 
-// ---- crowds: after ten rows of one agent, the server folds the rest into one line
+// ---- what is not here: after some rows of one agent the server folds the rest into one line, and it ends a long list
 
-const FOLD_AT = 10;
-function isCrowded(row) {
+// Whether other rows decide which are here, and so perhaps rows that are not.
+function dependsOnOthers(row) {
   const { agent } = row.dataset;
-  if (filters().agent || queue().dataset.unfold === agent) return false;
-  const others = rowsOf().filter((other) => other.dataset.agent === agent && !other.classList.contains("is-mine"));
-  return Boolean(crowdOf(agent)) || others.length >= FOLD_AT;
+  const { whole, foldAt, limit, cut } = queue().dataset;
+  const rows = rowsOf();
+  if (cut !== undefined || rows.length >= Number(limit)) return true;
+  return agent !== whole && (crowdOf(agent) || rows.filter((other) => other.dataset.agent === agent).length >= Number(foldAt));
 }
 
-// What is folded is not here, so the server is asked which rows stand before the fold; but not for each row that comes.
+// Then the server is asked; not for each row that comes, and for a tenth of the time at most.
+const SOONEST = 500, LATEST = 10_000;
+let pause = SOONEST;
 let folding = null;
 let isStale = false;
 function refold() {
@@ -92,9 +78,20 @@ function refold() {
     folding = null;
     if (!isStale) return;
     isStale = false;
+    const began = performance.now();
     if (busy()) await recount();
     else await reload();
-  }, 500);
+    pause = Math.min(LATEST, Math.max(SOONEST, 10 * (performance.now() - began)));
+  }, pause);
+}
+
+// A claim that runs out frees its row, also where nobody is there to tell it.
+const LATE = 5_000, LONGEST = 86_400_000;
+let ending = null;
+function awaitEnds() {
+  clearTimeout(ending);
+  const ends = rowsOf().map((row) => Date.parse(row.dataset.until)).filter(Number.isFinite);
+  if (ends.length) ending = setTimeout(refold, Math.min(LONGEST, Math.max(LATE, Math.min(...ends) - now() + LATE)));
 }
 
 // While somebody points at the table, only the numbers change.
@@ -125,7 +122,7 @@ function leave(id, standing, row) {
 
 function change(standing, row, frame, quiet) {
   if (standing.outerHTML === row.outerHTML) return;
-  const hasMoved = standing.dataset.priority !== row.dataset.priority;
+  const hasMoved = standing.dataset.place !== row.dataset.place;
   const changed = standing.dataset.version !== row.dataset.version;
   window.Idiomorph.morph(standing, row);
   const now = document.getElementById(row.id);
@@ -167,10 +164,11 @@ function states() {
   document.getElementById("newer-count").textContent = fresh;
   newer.hidden = !fresh;
   document.title = free ? `(${free}) ${title}` : title;
+  awaitEnds();
 }
 
 function settle() {
-  if (isStale || [...pending.values()].some((row) => row && isCrowded(row))) {
+  if (isStale || [...pending.values()].some((row) => row && dependsOnOthers(row))) {
     pending = new Map();
     refold();
     return;
@@ -231,9 +229,15 @@ async function reload() {
   }
 }
 
+let view = queue().dataset.view;
 function loaded() {
   pending = new Map();
   for (const row of rowsOf()) own(row);
+  if (view !== queue().dataset.view) {
+    view = queue().dataset.view;
+    recent = []; // which was for the other view
+    emit("view", Number(queue().dataset.seq));
+  }
   // What came while the page was loading may be newer than the page; applying it twice does no harm.
   const known = Number(queue().dataset.seq);
   for (const frame of recent) if (frame.seq > known) apply(frame, true);

@@ -104,13 +104,17 @@ class WaitingRequest:
 class Waiter:
     """Wakes one long poll when a wanted event comes, or when its rights have changed."""
 
-    task = None
+    watch = None
     render = None
 
     def __init__(self, viewer: Viewer, takes: Callable[[LiveEvent], bool]) -> None:
         self.viewer, self.rights, self.takes = viewer, Rights(viewer), takes
         self.woken = asyncio.Event()
         self.revoked = False
+
+    def overhears(self, event: LiveEvent, frame: Any) -> bool:
+        """No agent does."""
+        return False
 
     def hear(self, event: LiveEvent, frame: Any) -> None:
         """Wake when the event is wanted."""

@@ -3,7 +3,7 @@
 The stream's bytes are rendered once per process and event, and shared by all who may see it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 from uuid import UUID
@@ -74,7 +74,7 @@ def page_of(viewer: Viewer, events: Sequence[LiveEvent]) -> list[FeedEvent]:
     return [_members(event, keys.get(event.task_id) if event.task_id else None) for event in events]
 
 
-def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[UUID]) -> list[EventFrames]:
+def render(viewer: Viewer, events: Sequence[LiveEvent], watched: Collection[Hashable]) -> list[EventFrames]:
     """The frame of each event, rendered by the system viewer for viewers of every clearance."""
     with viewer_transaction(viewer, read_only=True):
         tasks = task_selectors.refs_by_id(viewer, {event.task_id for event in events if event.task_id})

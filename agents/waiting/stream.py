@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections import deque
 from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -79,7 +80,7 @@ async def stream(request: WaitingRequest, receive: Receive, send: Send) -> None:
 class Stream:
     """One client's stream. It is a live.Subscriber, and a Connection of the rights' sweeper."""
 
-    task = None
+    watch = None
     render = staticmethod(frames.render)
     viewer: Viewer
     rights: Rights
@@ -174,6 +175,10 @@ class Stream:
     def revoke(self) -> None:
         """End the stream: its rights have changed."""
         self.end(REVOKED)
+
+    def overhears(self, event: LiveEvent, frame: Any) -> bool:
+        """No agent does."""
+        return False
 
     def hear(self, event: LiveEvent, frame: frames.EventFrames) -> None:
         """Queue the event when it is wanted. A change to the viewer's own membership ends the stream."""

@@ -10,6 +10,7 @@ from django.db.models.functions import RowNumber
 
 from escalations.desk import queue
 from escalations.models import Escalation
+from escalations.states import QUEUED
 from memoryhub.core.viewers import Viewer
 
 FOLD_AT = 10  # rows of one agent, besides those that the viewer has claimed
@@ -39,7 +40,7 @@ class Shown:
     @property
     def has_free(self) -> bool:
         """Whether there is one to claim, visible or folded."""
-        return any(entry.free if isinstance(entry, Fold) else entry.owner_id is None for entry in self.entries)
+        return any(entry.free if isinstance(entry, Fold) else entry.state == QUEUED for entry in self.entries)
 
 
 def fold_crowds(viewer: Viewer, filters: queue.Filters, *, limit: int = queue.ROWS, unfold: str | None = None) -> Shown:
@@ -48,9 +49,7 @@ def fold_crowds(viewer: Viewer, filters: queue.Filters, *, limit: int = queue.RO
     `unfold`: the agent whose rows are all shown; so are those of an agent that the queue is filtered by.
     """
     ranked = _ranked(viewer, queue.matching(viewer, filters), unfold or filters.agent)
-    found = list(
-        ranked.filter(place__lte=FOLD_AT).order_by("-priority", "id").values_list("id", flat=True)[: limit + 1]
-    )
+    found = list(ranked.filter(place__lte=FOLD_AT).order_by(*queue.ORDER).values_list("id", flat=True)[: limit + 1])
     known = queue.rows_by_id(viewer, found[:limit])
     rows = [known[row_id] for row_id in found[:limit] if row_id in known]
     return Shown(_with_folds(viewer, rows, ranked), len(found) > limit)
@@ -62,8 +61,7 @@ def _ranked(viewer: Viewer, rows: QuerySet[Escalation], whole: str | None) -> Qu
     if whole:
         apart |= Q(author__name=whole)
     crowd = Case(When(apart, then=F("id")), default=F("author_id"))
-    order = [F("priority").desc(), F("id").asc()]
-    return rows.annotate(place=Window(RowNumber(), partition_by=[crowd], order_by=order))
+    return rows.annotate(place=Window(RowNumber(), partition_by=[crowd], order_by=queue.ORDER))
 
 
 def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -> list[Escalation | Fold]:
@@ -83,11 +81,11 @@ def _with_folds(viewer: Viewer, rows: list[Escalation], ranked: QuerySet[Any]) -
 
 def _hidden(ranked: QuerySet[Any]) -> dict[UUID, tuple[int, int]]:
     """Author -> how many of theirs are folded, and how many of these are free."""
-    inner, params = ranked.values("author_id", "owner_id", "over", "place").query.sql_with_params()
+    inner, params = ranked.values("author_id", "state", "over", "place").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            "select author_id, count(*), count(*) filter (where owner_id is null or over)"
+            "select author_id, count(*), count(*) filter (where state = %s or over)"
             f" from ({inner}) r where place > %s group by author_id",
-            [*params, FOLD_AT],
+            [QUEUED, *params, FOLD_AT],
         )
         return {author: (more, free) for author, more, free in cursor.fetchall()}

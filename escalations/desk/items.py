@@ -6,15 +6,21 @@ from dataclasses import replace
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
 
-from escalations.desk.timeline import Item
+from escalations.desk.entries import Item
 
 
 def as_html(items: Iterable[Item], most_bytes: int) -> SafeString:
+    """The items, each a `li`."""
+    return mark_safe("".join(as_htmls(items, most_bytes)))  # noqa: S308  (of our templates)
+
+
+def as_htmls(items: Iterable[Item], most_bytes: int) -> list[str]:
     """The items, each a `li`. What finds no room is there without its text, and is opened by a click.
 
     A character that cannot be seen is shown as some seventy, so that the bytes of a text tell little of its size here.
     """
-    made, left = [], most_bytes
+    made: list[str] = []
+    left = most_bytes
     for item in items:
         shown = _item(item) if left else ""
         if left < (size := len(shown.encode())) or not left:
@@ -23,7 +29,7 @@ def as_html(items: Iterable[Item], most_bytes: int) -> SafeString:
         else:
             left -= size
             made.append(shown)
-    return mark_safe("".join(made))  # noqa: S308  (of our templates)
+    return made
 
 
 def _item(item: Item) -> str:

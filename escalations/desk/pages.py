@@ -1,6 +1,6 @@
 """The desk's pages: the queue, an escalation, its timeline, and the active team."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -21,7 +21,6 @@ from memoryhub.core.errors import NotFound
 from memoryhub.core.fields import LEVELS
 from memoryhub.core.models import Role
 from memoryhub.core.secrecy.sealing import read_text
-from memoryhub.interface.http.json import dump
 from memoryhub.interface.pages.base import PageView, SessionView
 from memoryhub.interface.pages.sessions import TEAM_KEY
 from memoryhub.memory.selectors import tasks as task_selectors
@@ -51,8 +50,8 @@ class QueuePage(PageView):
         shown = crowds.fold_crowds(self.viewer, filters, limit=limit, unfold=unfold)
         agents, people = queue.colleagues(self.viewer)
         rows = shown.rows
-        owners = {row.owner_id for row in rows}
-        is_taken = bool(owners - {None}) and self.viewer.membership not in owners and not shown.has_free
+        is_mine = any(row.owner_id == self.viewer.membership for row in rows)
+        is_taken = any(row.state in states.IN_PROGRESS for row in rows) and not is_mine and not shown.has_free
         context = {
             "entries": shown.entries,
             "rows": rows,
@@ -61,7 +60,9 @@ class QueuePage(PageView):
             "unfold": unfold,
             "opens": self._address("unfold"),
             "filters": filters,
-            "live": dump(filters.as_dict()).decode(),
+            "limit": limit,
+            "fold_at": crowds.FOLD_AT,
+            "whole": unfold or filters.agent,
             "notice": "empty" if not rows else "taken" if is_taken else "",
             "agents": agents,
             "people": people,
@@ -79,7 +80,6 @@ class QueuePage(PageView):
         return f"/?{asked}&" if asked else "/?"
 
 
-TIMELINE = frozenset({"kind", "agent", "tag", "q", "private"})
 # The bytes of a page of the timeline; and of a case: its panel and two such pages, which share what the panel leaves.
 PART_BYTES, CASE_BYTES = 3 * 1024 * 1024, 6_500_000
 
@@ -96,10 +96,10 @@ class OfCase(PageView):
 class CasePage(OfCase):
     """An escalation: the question, what was done, what one can answer, and the first page of its timeline."""
 
-    parameters = TIMELINE
+    parameters = timeline.PARAMETERS
 
     def show(self, **url: Any) -> HttpResponse:
-        row, wanted = self.row, read_wanted(self)
+        row, wanted = self.row, timeline.TimelineFilters.read(self.params)
         since, since_next = timeline.page(self.viewer, row, timeline.SINCE, wanted)
         before, before_next = timeline.page(self.viewer, row, timeline.BEFORE, wanted)
         agents, people = queue.colleagues(self.viewer)
@@ -115,9 +115,8 @@ class CasePage(OfCase):
             "before": before,
             "before_next": before_next,
             "wanted": wanted,
-            "asked": asked_again(wanted),
             "narrowed": wanted != timeline.TimelineFilters(),
-            "kinds": timeline.filters(),
+            "kinds": timeline.kinds(),
             "keys": [offer for offer in OFFERS.values() if offer.key],
             "agents": [*agents, *people],
             "withheld": escalations.withheld(self.viewer, row),
@@ -224,17 +223,19 @@ class TaskDataPage(OfCase):
 
 
 class TimelinePage(OfCase):
-    """One more page of the timeline."""
+    """One more page of the timeline; or, of the items of these `ids`, those that stand on it, as they are now."""
 
-    parameters = TIMELINE | {"part", "position"}
+    parameters = timeline.PARAMETERS | {"part", "position", "ids"}
 
     def show(self, **url: Any) -> HttpResponse:
-        row = self.row
+        row, wanted = self.row, timeline.TimelineFilters.read(self.params)
         part = self.params.choice("part", (timeline.SINCE, timeline.BEFORE)) or timeline.BEFORE
-        wanted = read_wanted(self)
-        items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
-        context = {"row": row, "items": items, "next": following, "part": part, "asked": asked_again(wanted)}
-        return self.render("escalations/_items.html", context | {"room": PART_BYTES})
+        if ids := self.params.uuids("ids"):
+            items, following = timeline.items(self.viewer, row, wanted, ids), None
+        else:
+            items, following = timeline.page(self.viewer, row, part, wanted, self.params.uuid("position"))
+        context = {"row": row, "items": items, "next": following, "part": part, "wanted": wanted, "room": PART_BYTES}
+        return self.render("escalations/_items.html", context)
 
 
 class ItemPage(OfCase):
@@ -243,21 +244,3 @@ class ItemPage(OfCase):
     def show(self, **url: Any) -> HttpResponse:
         item = timeline.item(self.viewer, self.row, url["item_id"])
         return self.render("escalations/_item.html", {"row": self.row, "item": item, "whole": True})
-
-
-def read_wanted(page: PageView) -> timeline.TimelineFilters:
-    """The filters of the timeline, from the query. Raises Invalid."""
-    params = page.params
-    return timeline.TimelineFilters(
-        kind=params.choice("kind", timeline.filters()),
-        agent=params.text("agent", longest=100),
-        tag=params.text("tag", longest=100),
-        q=params.text("q", longest=200),
-        private=params.boolean("private") or False,
-    )
-
-
-def asked_again(wanted: timeline.TimelineFilters) -> str:
-    """The filters as the rest of an address, for the next page."""
-    asked = {name: value for name, value in asdict(wanted).items() if value}
-    return "".join(f"&{urlencode({name: 'true' if value is True else value})}" for name, value in asked.items())

@@ -1,12 +1,12 @@
 """What happened, in the words of the desk: events, verdicts, reasons."""
 
-from escalations.desk.timeline import Item
+from escalations.desk.entries import Item
 from escalations.permissions import OFFERS, VERBS
 from memoryhub.memory.kinds import KINDS
 
 _REASONS = {"approval_required": "approval"}
 # What happened, in the words of the desk, by the type of its event.
-_PHRASES = {f"escalation.{verb.name}": verb.phrase for verb in VERBS.values()} | {
+EVENTS = {f"escalation.{verb.name}": verb.phrase for verb in VERBS.values()} | {
     "escalation.escalate": "escalated",
     "escalation.run_out": "found the claim expired: back in the queue",
     "escalation.withdraw": "found that its owner can no longer answer: back in the queue, nothing was sent",
@@ -36,7 +36,7 @@ def phrase(event_type: str | None) -> str:
     name = event_type or ""
     if name in KINDS and KINDS[name].phrase:
         return KINDS[name].phrase
-    return _PHRASES.get(name, name.replace(".", " ").replace("_", " "))
+    return EVENTS.get(name, name.replace(".", " ").replace("_", " "))
 
 
 def verdict(name: str | None) -> str:

@@ -1,18 +1,19 @@
 """The queue as the desk shows it: its filters, its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, UUIDField, Value
+from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, UUIDField, Value
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce, Greatest, Left, NullIf
 
 from escalations import states
 from escalations.models import Escalation, Note, Priority, ReasonCode
 from escalations.selectors.escalations import escalations
-from escalations.standing import as_they_are_now, in_states
+from escalations.standing import as_they_are_now, is_in
 from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import DESK
 from memoryhub.core.fields import LEVELS
@@ -52,6 +53,12 @@ COLUMNS = (
 ROWS, MOST_ROWS = 200, 1000
 NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
 PARAMETERS = frozenset((*NAMES, "show", "unfold"))
+ORDER = ("-priority", "id")  # the most urgent first; of equals the oldest, since ids are in the order of time
+
+
+def place(row: Escalation) -> str:
+    """The place of a row in ORDER, as a text to compare: for one that comes live."""
+    return f"{9 - row.priority}{row.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,46 +89,56 @@ class Filters:
     @property
     def narrowed(self) -> bool:
         """Whether any filter is set."""
-        return self != Filters()
+        return bool(self.query)
 
     @property
     def folded(self) -> int:
         """How many of the folded filters are set."""
         return sum(value is not None for value in (self.agent, self.sensitivity, self.reason))
 
-    def as_dict(self) -> dict[str, Any]:
-        """What the browser filters live rows by."""
-        asked = {name: value for name in NAMES if (value := getattr(self, name)) is not None}
-        return asked | {"states": STATUSES[self.status]}
+    @property
+    def query(self) -> str:
+        """The query that they are read from."""
+        default = Filters()
+        return urlencode({name: value for name in NAMES if (value := getattr(self, name)) != getattr(default, name)})
+
+
+def fits(filters: Filters, me: UUID | F) -> Q:
+    """The condition that one of as_they_are_now() stands in a queue that is narrowed so: the one place that decides it.
+
+    For the rows of a page, and for one that has changed under those who look. `me`: whom `owner=me` means.
+    """
+    wanted = is_in(STATUSES[filters.status]) & _owned(filters.owner, me)
+    if filters.priority:
+        wanted &= Q(priority=Priority.labels.index(filters.priority))
+    if filters.agent:
+        wanted &= Q(author__name=filters.agent)
+    if filters.sensitivity:
+        wanted &= Q(sensitivity=Sensitivity[filters.sensitivity.upper()])
+    if filters.reason:
+        wanted &= Q(reason_code=filters.reason)
+    if filters.q:
+        # The text of confidential rows is sealed and not searched; their task's key is plain.
+        in_words = Q(body__question__icontains=filters.q) | Q(body__reason__icontains=filters.q)
+        wanted &= in_words | Q(task__key__icontains=filters.q)
+    return wanted
+
+
+def _owned(owner: str | None, me: UUID | F) -> Q:
+    match owner:
+        case None:
+            return Q()
+        case "me":
+            return Q(owner_id=me, over=False)
+        case "none":
+            return Q(owner__isnull=True) | Q(over=True)
+    return Q(owner__name=owner, over=False)
 
 
 def matching(viewer: Viewer, filters: Filters) -> QuerySet[Escalation]:
     """The visible escalations that fit the filters, as they are now, in no order."""
-    rows = in_states(as_they_are_now(visible_to(viewer, Escalation.objects.all())), STATUSES[filters.status])
-    if filters.priority:
-        rows = rows.filter(priority=Priority.labels.index(filters.priority))
-    if filters.agent:
-        rows = rows.filter(author__name=filters.agent)
-    if filters.sensitivity:
-        rows = rows.filter(sensitivity=Sensitivity[filters.sensitivity.upper()])
-    if filters.reason:
-        rows = rows.filter(reason_code=filters.reason)
-    if filters.q:
-        # The text of confidential rows is sealed and not searched; their task's key is plain.
-        in_words = Q(body__question__icontains=filters.q) | Q(body__reason__icontains=filters.q)
-        rows = rows.filter(in_words | Q(task__key__icontains=filters.q))
-    return _of_owner(viewer, rows, filters.owner)
-
-
-def _of_owner(viewer: Viewer, rows: QuerySet[Any], owner: str | None) -> QuerySet[Any]:
-    match owner:
-        case None:
-            return rows
-        case "me":
-            return rows.filter(owner_id=viewer.membership, over=False)
-        case "none":
-            return rows.filter(Q(owner__isnull=True) | Q(over=True))
-    return rows.filter(owner__name=owner, over=False)
+    rows = as_they_are_now(visible_to(viewer, Escalation.objects.all()))
+    return rows.filter(fits(filters, viewer.membership))
 
 
 # What is needed, for a row that all viewers share: the question, else the reason; None when it is sealed. The rest of
@@ -135,11 +152,50 @@ _LAST = Event.objects.filter(id=OuterRef("last"))
 
 def rows_by_id(viewer: Viewer, ids: Sequence[UUID]) -> dict[UUID, Escalation]:
     """The visible ones of these escalations, as the queue's rows, with `asked` and their last event."""
+    return {row.id: row for row in _rows(viewer, ids)}
+
+
+class Fit(NamedTuple):
+    """Whether a row stands in a queue that is narrowed: that of the row's owner, and those of all others."""
+
+    of_owner: bool
+    of_others: bool
+
+
+_NOBODY = UUID(int=0)
+
+
+def fitted_rows(viewer: Viewer, ids: Sequence[UUID], watched: Sequence[Filters]) -> list[tuple[Escalation, list[Fit]]]:
+    """The same rows, each with its fit into each of these queues, in two statements however many look at them."""
+    rows: list[Any] = list(_rows(viewer, ids))
+    fit: dict[UUID, list[Fit]] = {}
+    for is_over in {row.over for row in rows}:
+        # As it was read: to ask again for each queue would take many times as long.
+        alike = Escalation.objects.annotate(over=Value(is_over)).filter(
+            id__in=[row.id for row in rows if row.over == is_over]
+        )
+        columns: dict[str, Q] = {}
+        for number, filters in enumerate(watched):
+            columns[f"own{number}"] = fits(filters, F("owner_id"))
+            if filters.owner == "me":
+                columns[f"other{number}"] = fits(filters, _NOBODY)
+        wrapped = {name: ExpressionWrapper(wanted, output_field=BooleanField()) for name, wanted in columns.items()}
+        for found in alike.values("id", **wrapped):
+            fit.setdefault(found["id"], [_fit(found, number) for number in range(len(watched))])
+    return [(row, fit[row.id]) for row in rows if row.id in fit]
+
+
+def _fit(found: Mapping[str, Any], number: int) -> Fit:
+    own = bool(found[f"own{number}"])
+    return Fit(own, bool(found.get(f"other{number}", own)))
+
+
+def _rows(viewer: Viewer, ids: Sequence[UUID]) -> QuerySet[Escalation]:
     noted = visible_to(viewer, Note.objects.filter(task=OuterRef("task_id"), escalation=OuterRef("id"))).order_by("-id")
     rows = escalations(viewer).filter(id__in=ids).annotate(asked=_ASKED)
     rows = rows.alias(last=Greatest(_CHANGE, Subquery(noted.values("clock")[:1]), output_field=UUIDField()))
     rows = rows.annotate(last_type=Subquery(_LAST.values("type")), last_at=Subquery(_LAST.values("at")))
-    return {row.id: row for row in rows.defer("body", "sealed", "task__body", "task__sealed")}
+    return rows.defer("body", "sealed", "task__body", "task__sealed")
 
 
 def colleagues(viewer: Viewer) -> tuple[list[str], list[str]]:

@@ -8,31 +8,36 @@ from uuid import UUID
 from msgspec import Meta
 
 from escalations.desk.frames import DeskFrames, render
+from escalations.desk.watches import Watch
 from memoryhub.core.db.clock import now_ms
 from memoryhub.core.errors import Gone, HubError
 from memoryhub.core.fields import Shape
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.json import dump, parse_object
+from memoryhub.interface.http.params import MAX_QUERY_BYTES
 from memoryhub.interface.http.shapes import convert
 from memoryhub.interface.live.reader import LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.live.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 from memoryhub.interface.server.lookups import read_for
 
-MAX_HELLO_BYTES = 1024
+MAX_HELLO_BYTES = MAX_QUERY_BYTES + 1024
 
 
 class Hello(Shape, kw_only=True):
-    """The one message that a client sends: the `seq` of its page, and the task whose timeline it shows."""
+    """The one message that a client sends: the `seq` of its page, the task whose timeline it shows, and the query by
+    which its queue or timeline is narrowed (its `data-view`). A page that is narrowed anew opens another socket.
+    """
 
     after: Annotated[int, Meta(ge=0, le=2**53)]
     task: UUID | None = None
+    view: Annotated[str, Meta(max_length=MAX_QUERY_BYTES)] = ""
 
 
 class QueueSocket(PersonSocket):
     """One desk's live connection."""
 
-    task: UUID | None = None
+    watch = Watch()
     render = staticmethod(render)
 
     async def __call__(self, *args: Any) -> None:
@@ -48,9 +53,9 @@ class QueueSocket(PersonSocket):
         try:
             raw = text.encode("utf-8", "surrogatepass")
             hello = convert(parse_object(raw, max_bytes=MAX_HELLO_BYTES), Hello)
+            self.watch = Watch.read(hello.task, hello.view)
         except HubError as error:
             raise ValueError(error.detail) from error
-        self.task = hello.task
         return self._serve(hello.after)
 
     def leave(self) -> None:
@@ -58,12 +63,16 @@ class QueueSocket(PersonSocket):
         live.unsubscribe(self)
         self._early = []
 
+    def overhears(self, event: LiveEvent, frame: DeskFrames) -> bool:
+        """Of the agents' private reasoning, for whoever has claimed the case and has it on the page."""
+        return frame.opens(self.watch, self.viewer)
+
     def hear(self, event: LiveEvent, frame: DeskFrames) -> None:
         """A frame from the reader: kept until the gap before it is filled, then queued for sending."""
         if event.type == "membership.change" and event.row_id == self.viewer.membership:
             self.revoke()
             return
-        text = self._wanted(event, frame)
+        text = frame.text(self.watch, self.viewer)
         if text is None or self.is_over or event.seq <= self._reached:
             return
         if self._early is None:
@@ -93,9 +102,6 @@ class QueueSocket(PersonSocket):
     def _resync(self, floor: int, life: int) -> None:
         self.put(dump({"type": "resync", "floor": floor, "life": life}).decode())
 
-    def _wanted(self, event: LiveEvent, frame: DeskFrames) -> str | None:
-        return frame.full if self.task is not None and event.task_id == self.task else frame.plain
-
     async def _serve(self, after: int) -> None:
         self._sent = after
         await live.subscribe(self)
@@ -120,17 +126,16 @@ class QueueSocket(PersonSocket):
         self._reached = after
         while self._reached < head and not self.is_over:
             missed, reached = await read_for(self.viewer.membership, functools.partial(self._missed, self._reached))
-            for event, frame in missed:
-                if (text := self._wanted(event, frame)) is not None:
+            for frame in missed:
+                if (text := frame.text(self.watch, self.viewer)) is not None:
                     await self.room()
                     self.put(text)
             if reached == self._reached:
                 return  # the ledger is shorter by now: the reader tells
             self._reached = self._sent = reached
 
-    def _missed(self, after: int) -> tuple[Sequence[tuple[LiveEvent, DeskFrames]], int]:
+    def _missed(self, after: int) -> tuple[Sequence[DeskFrames], int]:
         head = read_head(self.viewer)
         with viewer_transaction(self.viewer, read_only=True):
             events, reached = read_events(self.viewer, after, head)
-            frames = render(self.viewer, events, [self.task] if self.task else []) if events else []
-        return list(zip(events, frames, strict=True)), reached
+            return render(self.viewer, events, [self.watch]) if events else [], reached

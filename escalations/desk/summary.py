@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from escalations.desk.timeline import Item, items_of
+from escalations.desk.entries import Item, Opening, items_of
 from escalations.models import Escalation
 from escalations.selectors.escalations import frozen
 from memoryhub.core.viewers import Viewer
@@ -39,7 +39,7 @@ def summary(viewer: Viewer, row: Escalation, newest: Sequence[Item]) -> Summary:
     """The summary of what is frozen in the escalation. `newest`: the first page of its timeline."""
     filters = frozen(row)
     decided = memories.rows(viewer, Decision, filters, limit=DECISIONS)
-    decisions = items_of(viewer, decided, opened=True)
+    decisions = items_of(viewer, decided, Opening.SHOWN)
     results = _results(viewer, filters, decided[:TRIED])
     tried = [Tried(decision, results.get(decision.id)) for decision in reversed(decisions[:TRIED])]
     shown = {result.id for result in results.values()}
@@ -61,7 +61,7 @@ def _results(viewer: Viewer, filters: memories.MemoryFilters, decided: Sequence[
         return {}
     wanted = memories.MemoryFilters(task=filters.task, ids=[result for _, result in pairs], alive_at=filters.alive_at)
     found = memories.rows(viewer, Observation, wanted, limit=TRIED)
-    items = {item.id: item for item in items_of(viewer, found, opened=True)}
+    items = {item.id: item for item in items_of(viewer, found, Opening.SHOWN)}
     # Of several decisions before one observation, it is the last one's result.
     last = {result: decision for decision, result in sorted(pairs)}
     return {decision: items[result] for result, decision in last.items() if result in items}

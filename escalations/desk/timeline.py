@@ -4,39 +4,41 @@ Rows and events have time-ordered ids, so that one keyset runs through all the t
 page costs the same at 10 and at 10,000 items.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 
-from escalations.models import Answer, Escalation, Note
+from escalations.desk.entries import NOTE, OF_DECISIONS, Item, Opening, items_of
+from escalations.desk.item_text import folded, has_words
+from escalations.models import Escalation
 from escalations.selectors.escalations import alive_at, as_of, may_open_private
 from memoryhub.core import work
 from memoryhub.core.access.clearance import visible_to
-from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.db.fitting import Fitted
 from memoryhub.core.errors import NotFound
-from memoryhub.core.models import Event, Membership, Role
-from memoryhub.core.secrecy.sealing import read_text, record_read
+from memoryhub.core.models import Event
 from memoryhub.core.viewers import Viewer
-from memoryhub.memory.kinds import KINDS, Kind, kind_of
-from memoryhub.memory.models import Decision
-from memoryhub.memory.schemas.rows import Stored
+from memoryhub.interface.http.params import Params
+from memoryhub.interface.live.reader import LiveEvent
+from memoryhub.memory.kinds import KINDS, Kind
 from memoryhub.memory.selectors import keysets, memories
 from memoryhub.memory.selectors.memories import MemoryFilters
 
 PAGE, PAGE_BYTES = 50, 2 * 1024 * 1024
+# What one page may look through for the words of a search: so many entries, some at a time (of each kind at most
+# PAGE_BYTES), until it has taken so long. Then it ends, perhaps without an item, and the next page goes on.
+SEARCHED, STEP, SEARCH_SECONDS = 2_000, 250, 0.5
 SINCE, BEFORE = "since", "before"  # the escalation
 # What changes a state, without what only says that somebody is still there.
 _STATE_ROWS = ("escalation", "task")
 _NOT_SHOWN = ("escalation.keep", "escalation.renew")
-_OF_DECISIONS = ("decision.revoke", "decision.outcome")
-_NOTE = "escalation.note"
-_WITH_ANSWER = ("escalation.decide", "escalation.finish", "escalation.cancel")
-Words = Note | Answer | Decision
 
 
 # Which part an item is of is told by its `seq`. Its id, made by some process's clock a moment before COMMIT, only
@@ -55,47 +57,47 @@ class TimelineFilters:
     q: str | None = None
     private: bool = False
 
+    @classmethod
+    def read(cls, params: Params) -> "TimelineFilters":
+        """From a query. Raises Invalid."""
+        return cls(
+            kind=params.choice("kind", kinds()),
+            agent=params.text("agent", longest=100),
+            tag=params.text("tag", longest=100),
+            q=params.text("q", longest=200),
+            private=params.boolean("private") or False,
+        )
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One entry. `text` None: confidential, and not opened for this reader. `what`: the type of a change's event.
+    @property
+    def query(self) -> str:
+        """The query that they are read from."""
+        asked = {name: value for name, value in asdict(self).items() if value}
+        return urlencode({name: "true" if value is True else value for name, value in asked.items()})
 
-    `about`: the decision that this one replaced, or that the change is of; `mark`: what that one has been since.
+    @property
+    def rest(self) -> str:
+        """The same as the rest of a query that has begun."""
+        return f"&{self.query}" if self.query else ""
+
+
+PARAMETERS = frozenset(TimelineFilters.__dataclass_fields__)
+
+
+def fits(item: Item, wanted: TimelineFilters) -> bool:
+    """Whether an item stands on a timeline that is narrowed so: the one place that decides it.
+
+    For an item of a page and for one that comes live. What statements say of the filters only bounds what is read.
+    `private` is not decided here: what is private is readable, or not, to the transaction.
     """
+    return (
+        wanted.kind in (None, item.kind)
+        and wanted.agent in (None, item.author)
+        and (wanted.tag is None or wanted.tag in item.tags)
+        and (wanted.q is None or has_words(item, _folded(wanted.q)))
+    )
 
-    id: UUID
-    kind: str
-    seq: int
-    at: datetime
-    author: str
-    author_id: UUID
-    role: str
-    label: str
-    what: str
-    text: dict[str, Any] | None
-    tags: Sequence[str] = ()
-    importance: float | None = None
-    private: bool = False
-    people_only: bool = False
-    pinned: bool = False
-    status: str = ""
-    outcome: str = ""
-    data: dict[str, Any] | None = None
-    about: UUID | None = None
-    mark: str = ""
 
-    @property
-    def is_memory(self) -> bool:
-        return self.kind in KINDS
-
-    @property
-    def words(self) -> list[Any]:
-        """The members of the text that its kind is found by."""
-        return [self.text[name] for name in KINDS[self.kind].searched if self.text and name in self.text]
-
-    @property
-    def is_confidential(self) -> bool:
-        return self.label.startswith("confidential")
+_folded = lru_cache(256)(folded)
 
 
 def page(
@@ -109,23 +111,55 @@ def page(
 ) -> tuple[list[Item], UUID | None]:
     """Up to `size` items below `position`, and the position that the next page goes on from (None: that was all).
 
-    A page ends earlier where observations or decisions have more than PAGE_BYTES of text.
-    `part`: what is `since` the escalation froze, or `before`. Opening what is confidential or private is recorded.
+    A page ends earlier where observations or decisions have more than PAGE_BYTES of text; with `q`, when it has looked
+    through SEARCHED entries or for SEARCH_SECONDS, whatever it has found.
+    `part`: what is `since` the escalation froze, or `before`. Opening what is confidential or private is recorded; of
+    what a search looks through, only what it finds.
     """
-    if wanted.private and may_open_private(viewer, row):
-        memories.open_private(row.task_id)
-    after, up_to = (as_of(row), None) if part == SINCE else (None, as_of(row))
-    floor = memories.id_near(row.id, -_MARGIN) if part == SINCE else None
+    if wanted.private:
+        _open_private(viewer, row)
+    if not wanted.q:
+        entries, following = _stretch(viewer, row, part, wanted, position, size)
+        return _fitting(viewer, entries, wanted), following
+    shown: list[Item] = []
+    searched, ends_at = 0, time.monotonic() + SEARCH_SECONDS
+    while True:
+        entries, following = _stretch(viewer, row, part, wanted, position, STEP)
+        found = _found(viewer, entries, wanted)
+        shown += items_of(viewer, found[: size - len(shown)], Opening.SHOWN)
+        if len(shown) == size and shown[-1].id != (entries[-1].id if entries else None):
+            return shown, shown[-1].id
+        searched += len(entries)
+        if following is None or len(shown) == size or searched >= SEARCHED or time.monotonic() > ends_at:
+            return shown, following
+        position = following
+
+
+def _fitting(viewer: Viewer, entries: Sequence[Any], wanted: TimelineFilters) -> list[Item]:
+    """The entries that fit, as items to show."""
+    if wanted.q:
+        entries = _found(viewer, entries, wanted)
+    return [item for item in items_of(viewer, entries, Opening.SHOWN) if fits(item, wanted)]
+
+
+def _found(viewer: Viewer, entries: Sequence[Any], wanted: TimelineFilters) -> list[Any]:
+    """The entries that fit. What is sealed is opened to be compared, and that is no reading."""
+    found = []
+    for entry, item in zip(entries, items_of(viewer, entries, Opening.COMPARED), strict=True):
+        work.check()
+        if fits(item, wanted):
+            found.append(entry)
+    return found
+
+
+def _stretch(
+    viewer: Viewer, row: Escalation, part: str, wanted: TimelineFilters, position: UUID | None, size: int
+) -> tuple[list[Any], UUID | None]:
+    """Up to `size` entries below `position`, newest first, narrowed by all filters but `q`; and the next position."""
+    filters, floor = _of_part(row, part), memories.id_near(row.id, -_MARGIN) if part == SINCE else None
+    filters.agent, filters.tags = wanted.agent, [wanted.tag] if wanted.tag else ()
     if position is None and part == BEFORE:
         position = memories.id_near(row.id, _MARGIN)
-    filters = MemoryFilters(
-        task=row.task_id,
-        after_seq=after,
-        up_to_seq=up_to,
-        alive_at=alive_at(row) if part == BEFORE else None,
-        agent=wanted.agent,
-        tags=[wanted.tag] if wanted.tag else (),
-    )
     memory, end = _memory(viewer, filters, wanted, position, floor, size + 1)
     # Changes older than this page's memory belong to a later page; without the bound, the search for them would pass
     # over every event of the task.
@@ -133,38 +167,80 @@ def page(
     events = _events(viewer, row.task_id, filters, wanted, position, floor)[: size + 1]
     found = sorted([*memory, *events], key=lambda entry: entry.id, reverse=True)[: size + 1]
     shown = [entry for entry in found[:size] if entry.id != end]
-    items = items_of(viewer, shown, opened=True)
-    return items, shown[-1].id if len(found) > len(shown) else None
+    return shown, shown[-1].id if len(found) > len(shown) else None
+
+
+def _of_part(row: Escalation, part: str) -> MemoryFilters:
+    after, up_to = (as_of(row), None) if part == SINCE else (None, as_of(row))
+    alive = alive_at(row) if part == BEFORE else None
+    return MemoryFilters(task=row.task_id, after_seq=after, up_to_seq=up_to, alive_at=alive)
+
+
+def _open_private(viewer: Viewer, row: Escalation) -> None:
+    if may_open_private(viewer, row):
+        memories.open_private(row.task_id)
 
 
 def item(viewer: Viewer, row: Escalation, item_id: UUID) -> Item:
     """One item of the escalation's task, opened. Raises NotFound."""
-    if may_open_private(viewer, row):
-        memories.open_private(row.task_id)
-    filters = MemoryFilters(task=row.task_id, ids=[item_id], alive_at=alive_at(row))
-    found: list[Any] = [
-        *(row for kind in _kinds() for row in memories.rows(viewer, kind.schema, filters, limit=1)),
-        *_changes(viewer).filter(task_id=row.task_id, id=item_id),
-    ]
+    _open_private(viewer, row)
+    found = _by_ids(viewer, row, [item_id])
     if not found:
         raise NotFound()
-    return items_of(viewer, found[:1], opened=True)[0]
+    return items_of(viewer, found[:1], Opening.SHOWN)[0]
 
 
-def items_of_events(viewer: Viewer, events: Sequence[Event]) -> dict[UUID, list[Item]]:
-    """Event id -> its items, for frames that all viewers share: nothing confidential is opened.
+def items(viewer: Viewer, row: Escalation, wanted: TimelineFilters, ids: Sequence[UUID]) -> list[Item]:
+    """Those of these items that fit, newest first, as a page shows them."""
+    if wanted.private:
+        _open_private(viewer, row)
+    entries = sorted(_by_ids(viewer, row, ids), key=lambda entry: entry.id, reverse=True)
+    return _fitting(viewer, entries, wanted)
 
-    `events` come with `actor` and `seq` (annotated). A batch of observations is one event with many items.
-    """
-    ids = [event.id for event in events]
-    rows: list[Any] = [event for event in events if on_timeline(event)]
-    filters = MemoryFilters(events=ids)
+
+def _by_ids(viewer: Viewer, row: Escalation, ids: Sequence[UUID]) -> list[Any]:
+    """Those of these rows and events that are entries of the escalation's timeline."""
+    found: list[Any] = list(_changes(viewer).filter(task_id=row.task_id, id__in=ids))
+    for part in (SINCE, BEFORE):
+        filters = _of_part(row, part)
+        filters.ids = ids
+        for kind in _kinds():
+            found += memories.rows(viewer, kind.schema, filters, limit=len(ids))
+    return found
+
+
+def entries_of_events(viewer: Viewer, events: Sequence[UUID], row_types: Collection[str]) -> dict[UUID, list[Any]]:
+    """Event id -> the entries that it made: itself, or rows. A batch of observations is one event with many."""
+    made: dict[UUID, list[Any]] = {}
+    for event in _changes(viewer).filter(id__in=events):
+        made[event.id] = [event]
+    filters = MemoryFilters(events=events)
     for kind in _kinds():
-        if any(event.row_type == kind.events for event in events):
-            rows += memories.rows(viewer, kind.schema, filters, limit=10_000)
-    made: dict[UUID, list[Item]] = {}
-    for found, entry in zip(rows, items_of(viewer, rows, opened=False), strict=True):
-        made.setdefault(found.id if isinstance(found, Event) else found.change, []).append(entry)
+        if kind.events in row_types:
+            for row in memories.rows(viewer, kind.schema, filters, limit=10_000):
+                made.setdefault(row.change, []).append(row)
+    return made
+
+
+def changed_by(
+    viewer: Viewer, events: Sequence[LiveEvent], entries: Mapping[UUID, Sequence[Any]]
+) -> dict[UUID, list[UUID]]:
+    """Event id -> what else on the timeline it has changed: the row that it is about, and what is told of that row.
+
+    `entries`: those that the events made.
+    """
+    row_types = {kind.events for kind in _kinds()}
+    made: dict[UUID, list[UUID]] = {}
+    for event in events:
+        is_new = any(not isinstance(entry, Event) for entry in entries.get(event.id, ()))
+        changed = [UUID(event.data["supersedes"])] if "supersedes" in event.data else []
+        if event.row_type in row_types and event.row_id and not is_new:
+            changed.append(event.row_id)
+        if event.type == "decision.outcome":
+            # Only the last word on an outcome is kept.
+            told = _changes(viewer).filter(task_id=event.task_id, type=event.type, row_id=event.row_id)
+            changed += told.filter(id__gt=event.row_id).exclude(id=event.id).values_list("id", flat=True)
+        made[event.id] = changed
     return made
 
 
@@ -172,14 +248,9 @@ def _kinds() -> list[Kind]:
     return [kind for kind in KINDS.values() if kind.on_timeline]
 
 
-def filters() -> tuple[str, ...]:
+def kinds() -> tuple[str, ...]:
     """What the timeline can be narrowed to: its kinds of rows, notes, changes of state."""
     return (*(kind.name for kind in _kinds()), "note", "state")
-
-
-def on_timeline(event: Event) -> bool:
-    """Whether the event is itself an item of its task's timeline."""
-    return event.type in _OF_DECISIONS or (event.row_type in _STATE_ROWS and event.type not in _NOT_SHOWN)
 
 
 def _memory(
@@ -194,7 +265,7 @@ def _memory(
     found: list[Fitted[Any]] = []
     for kind in _kinds():
         if wanted.kind in (None, kind.name) and (not wanted.tag or "tags" in kind.schema.__struct_fields__):
-            place: Any = {"words": wanted.q, "position": position, "floor": floor, "limit": limit}
+            place: Any = {"position": position, "floor": floor, "limit": limit}
             ids = keysets.page_of_ids(viewer, kind.schema, filters, **place)
             mine = MemoryFilters(ids=ids, alive_at=filters.alive_at)
             found.append(memories.rows(viewer, kind.schema, mine, limit=limit, most_bytes=PAGE_BYTES))
@@ -205,7 +276,7 @@ def _memory(
 
 def _changes(viewer: Viewer) -> QuerySet[Event]:
     """The visible changes of states, and notes."""
-    on_it = Q(row_type__in=_STATE_ROWS) | Q(type__in=_OF_DECISIONS)
+    on_it = Q(row_type__in=_STATE_ROWS) | Q(type__in=OF_DECISIONS)
     rows = Event.objects.filter(on_it, audience__isnull=True).exclude(type__in=_NOT_SHOWN)
     return visible_to(viewer, rows.select_related("actor").annotate(seq=F("clock__seq")))
 
@@ -221,13 +292,10 @@ def _events(
     rows = _changes(viewer).filter(task_id=task).order_by("-id")
     if wanted.tag or wanted.kind in {kind.name for kind in _kinds()}:
         return rows.none()
-    if wanted.kind == "note" or wanted.q:
-        rows = rows.filter(type=_NOTE)
+    if wanted.kind == "note":
+        rows = rows.filter(type=NOTE)
     elif wanted.kind == "state":
-        rows = rows.exclude(type=_NOTE)
-    if wanted.q:
-        notes = visible_to(viewer, Note.objects.filter(escalation__task_id=task, body__text__icontains=wanted.q))
-        rows = rows.filter(data__note__in=[str(note) for note in notes.values_list("id", flat=True)[:1000]])
+        rows = rows.exclude(type=NOTE)
     if wanted.agent:
         rows = rows.filter(actor__name=wanted.agent)
     if filters.after_seq is not None:
@@ -237,95 +305,3 @@ def _events(
     if position is not None:
         rows = rows.filter(id__lt=position)
     return rows.filter(id__gte=floor) if floor is not None else rows
-
-
-def items_of(viewer: Viewer, rows: Sequence[Any], *, opened: bool) -> list[Item]:
-    """Observations, decisions and events (with `actor` and `seq`) as items, in order; `opened`: also what is sealed."""
-    events = [row for row in rows if isinstance(row, Event)]
-    words = _words(viewer, events)
-    authors = {row.author_id for row in rows if not isinstance(row, Event)}
-    roles = dict(Membership.objects.filter(id__in=authors).values_list("id", "role")) if authors else {}
-    made = []
-    for row in rows:
-        work.check()
-        if isinstance(row, Event):
-            made.append(_of_event(row, words.get(row.id), opened=opened))
-        else:
-            made.append(_of_memory(row, roles.get(row.author_id, Role.AGENT), opened=opened))
-    return made
-
-
-def _of_memory(row: Stored[Any], role: str, *, opened: bool) -> Item:
-    found: Any = row.answer
-    kind = kind_of(found).name
-    private = getattr(found, "private", False)
-    if private and opened:
-        record_read(found.model._meta.db_table, row.id, row.label_id, "private")
-    replaced = getattr(found, "supersedes", None)
-    return Item(
-        id=row.id,
-        kind=kind,
-        seq=row.seq,
-        at=found.created_at,
-        author=found.author,
-        author_id=row.author_id,
-        role=role,
-        label=str(label_by_id(row.label_id)),
-        what=kind,
-        text=row.read() if opened or row.sealed is None else None,
-        tags=getattr(found, "tags", ()),
-        importance=getattr(found, "importance", None),
-        private=private,
-        pinned=getattr(found, "pinned", False),
-        status=getattr(found, "status", ""),
-        outcome=getattr(found, "outcome", None) or "",
-        about=replaced,
-        mark="superseded" if replaced else "",
-    )
-
-
-def _of_event(event: Event, words: Words | None, *, opened: bool) -> Item:
-    sealed = words is not None and words.sealed is not None
-    of_decision = event.type in _OF_DECISIONS
-    data = {**event.data, "verdict": words.verdict} if isinstance(words, Answer) else event.data
-    return Item(
-        id=event.id,
-        kind="note" if event.type == _NOTE else "state",
-        seq=event.seq,  # type: ignore[attr-defined]
-        at=event.at,
-        author=event.actor.name,
-        author_id=event.actor_id,
-        role=event.actor.role,
-        label=str(label_by_id(event.label_id)),
-        what=event.type,
-        text=(_text_of(event, words) if words is not None else {}) if opened or not sealed else None,
-        data=data,
-        people_only=event.people,
-        about=event.row_id if of_decision else None,
-        outcome=event.data.get("outcome", "") if of_decision else "",
-        mark=event.data.get("outcome", "revoked") if of_decision else "",
-    )
-
-
-def _text_of(event: Event, words: Words) -> dict[str, Any]:
-    text = read_text(words)
-    if not isinstance(words, Decision) or "unavailable" in text:
-        return text
-    if event.type == "decision.revoke":
-        return {"message": text.get("revoke_reason", "")}
-    # Only the last word on an outcome is kept, and it is not to be put into the mouth of who said otherwise before.
-    return {"message": text.get("outcome_note", "")} if event.data.get("outcome") == words.outcome else {}
-
-
-def _words(viewer: Viewer, events: Iterable[Event]) -> dict[UUID, Words]:
-    """Event id -> the note, answer or decision that it is about."""
-    decisions = {event.row_id for event in events if event.type in _OF_DECISIONS and event.row_id}
-    found: dict[UUID, Words] = {}
-    if notes := [event.id for event in events if event.type == _NOTE]:
-        found |= {note.clock_id: note for note in visible_to(viewer, Note.objects.filter(clock_id__in=notes))}
-    if answers := [event.id for event in events if event.type in _WITH_ANSWER]:
-        found |= {answer.clock_id: answer for answer in visible_to(viewer, Answer.objects.filter(clock_id__in=answers))}
-    if decisions:
-        rows = {row.id: row for row in visible_to(viewer, Decision.objects.filter(id__in=decisions))}
-        found |= {event.id: rows[event.row_id] for event in events if event.row_id in rows}
-    return found

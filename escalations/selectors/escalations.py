@@ -10,8 +10,8 @@ from msgspec import UNSET
 from escalations import schemas
 from escalations.json_text import arguments_of
 from escalations.models import Answer, Escalation, Priority, Verdict
-from escalations.standing import as_they_are_now
-from escalations.states import ANSWERED, CANCELLED, EXPIRED, OPEN, RESOLVED
+from escalations.standing import as_they_are_now, is_in
+from escalations.states import ANSWERED, CANCELLED, EXPIRED, IN_PROGRESS, OPEN, RESOLVED
 from memoryhub.core.access.clearance import find, visible_to
 from memoryhub.core.access.labels import label_by_id
 from memoryhub.core.access.permissions import has_scope
@@ -246,6 +246,12 @@ def answer_of(viewer: Viewer, escalation_id: UUID) -> schemas.Answer | None:
     return made
 
 
+def holder(viewer: Viewer, task: UUID) -> UUID | None:
+    """Who holds the claim of the task's open escalation, and so may_open_private()."""
+    rows = as_they_are_now(visible_to(viewer, Escalation.objects.filter(task_id=task)))
+    return rows.filter(is_in(IN_PROGRESS)).values_list("owner_id", flat=True).first()
+
+
 def may_open_private(viewer: Viewer, row: Escalation) -> bool:
     """Whether the viewer holds the claim, and so may open the agents' private observations (recorded)."""
-    return row.owner_id == viewer.membership and row.state in ("claimed", "waiting")
+    return row.owner_id == viewer.membership and row.state in IN_PROGRESS

@@ -8,9 +8,10 @@ from django.template.base import NodeList
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from escalations.desk.queue import COLUMNS, Column
+from escalations.desk.queue import COLUMNS, Column, place
 
 register = template.Library()
+register.filter(place)
 
 
 @register.simple_tag

@@ -1,7 +1,7 @@
 """How the desk shows what agents wrote: as text, in which everything that could mislead the eye is visible."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,9 +61,17 @@ def _beginning(text: str, longest: int | None, room: int) -> SafeString:
 
 
 def _mark(found: re.Match[str]) -> str:
+    return f'<span class="odd" title="an invisible or control character">{_number(found)}</span>'
+
+
+def _number(found: re.Match[str]) -> str:
     many = len(found[0])
-    ending = number_of(found[1]) + (f" ×{many:,}" if many > 1 else "")
-    return f'<span class="odd" title="an invisible or control character">{ending}</span>'
+    return number_of(found[1]) + (f" ×{many:,}" if many > 1 else "")
+
+
+def as_read(text: str) -> str:
+    """What `plain` shows of a text, as text."""
+    return _RUN.sub(_number, text)
 
 
 # Untrusted text for an input, its invisible characters as marks, which are read back from the form.
@@ -160,12 +168,34 @@ def _tree(value: Any, depth: int, room: _Room) -> SafeString:
     if isinstance(value, dict):
         return _list(_in_order(value), len(value), depth, room)
     if isinstance(value, list):
-        if all(not isinstance(part, dict | list) for part in value) and len(value) <= _MOST_MEMBERS:
+        if _is_line(value):
             value = ", ".join(_scalar(part) for part in value)
         else:
             numbered = ((str(index + 1), part) for index, part in enumerate(value))
             return _list(numbered, len(value), depth, room)
     return room.fit(value if isinstance(value, str) else _scalar(value))
+
+
+def words_of(value: Any) -> Iterator[str]:
+    """What `whole_tree` shows of a JSON value, in its order: names and values."""
+    work.check()
+    if isinstance(value, dict) and value:
+        for name, part in _in_order(value):
+            yield name
+            yield from words_of(part)
+    elif isinstance(value, list) and value and not _is_line(value):
+        for number, part in enumerate(value, 1):
+            yield str(number)
+            yield from words_of(part)
+    elif isinstance(value, dict | list):
+        yield ", ".join(_scalar(part) for part in value) or "empty"
+    else:
+        yield value if isinstance(value, str) else _scalar(value)
+
+
+def _is_line(value: list[Any]) -> bool:
+    """Whether a list is shown in one line."""
+    return len(value) <= _MOST_MEMBERS and all(not isinstance(part, dict | list) for part in value)
 
 
 def _in_order(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -108,7 +108,7 @@ def test_a_new_kind_turns_up_everywhere(team: Team, api: Api, row: UUID, owner_s
         found = escalations.escalation(person.viewer, row)
         items, _ = timeline.page(person.viewer, found, timeline.BEFORE, timeline.TimelineFilters())
         assert "remark" in {item.kind for item in items}
-    assert "remark" in timeline.filters()
+    assert "remark" in timeline.kinds()
     described = document()["components"]["schemas"]
     assert {"Remark", "Motto"} <= described.keys()
     assert "remarks" in described["FullContext"]["properties"]

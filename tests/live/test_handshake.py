@@ -70,6 +70,9 @@ def test_an_unknown_address_is_refused(server: Server, path: str):
         '{"after": 1, "after": 2}', '{"after": 0, "team": 1}',
         '{"after": 0, "type": "x"}', '{"after": 0, "task": "x"}', '{"after": 0, "task": 7}',
         '{"after": 0, "task": "\\u0000"}', '{"after": 0, "task": "' + "x" * 2_000_000 + '"}',
+        '{"after": 0, "view": 1}', '{"after": 0, "view": "status=x"}', '{"after": 0, "view": "q=a&q=b"}',
+        '{"after": 0, "view": "kind=note"}', '{"after": 0, "view": "q=%ff"}', '{"after": 0, "view": "\\ud800"}',
+        '{"after": 0, "view": "' + "q" * 8_193 + '"}',
         '{"after": ' + "[" * 10_000 + "]" * 10_000 + "}",
     ],
 )  # fmt: skip

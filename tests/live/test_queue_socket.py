@@ -121,6 +121,40 @@ def test_items_come_for_the_task_that_is_open_only(server: Server):
         assert silent(watching)
 
 
+def test_a_frame_says_whether_the_row_fits_the_page(server: Server):
+    team = make_team()
+    agent, sam, lee = make_agent(team).viewer, make_person(team, name="sam"), make_person(team, name="lee")
+    after = head(team.id)
+    views = {"": (True, True), "owner=none": (True, False), "status=queued": (True, False), "q=cow": (True, True),
+             "q=co%20w": (False, False), "priority=urgent": (False, False)}  # fmt: skip
+    sockets = {(view, fits): desk(server, lee, after, view=view)[0] for view, fits in views.items()}
+    sockets["owner=me", (False, True)] = desk(server, sam, after, view="owner=me")[0]
+    sockets["owner=me", (False, False)] = desk(server, lee, after, view="owner=me")[0]
+    escalation = ask(agent, make_task(agent), "brown cow")
+    claims.claim(sam.viewer, escalation_id=escalation.id)
+    for (view, fits), socket in sockets.items():
+        with socket:
+            assert tuple(frame["fits"] for frame in heard(socket, 2)) == fits, view
+
+
+def test_private_reasoning_is_announced_to_the_holder_who_shows_it_only(server: Server):
+    team = make_team()
+    agent, sam, lee = make_agent(team).viewer, make_person(team), make_person(team)
+    task = make_task(agent)
+    claims.claim(sam.viewer, escalation_id=ask(agent, task).id)
+    after = head(team.id)
+    sockets = [desk(server, person, after, task.id, view)[0] for person, view in ((sam, ""), (lee, "private=true"))]
+    with desk(server, sam, after, task.id, "private=true")[0] as holders:
+        made = observations.log(agent, item=NewObservation(content="my own thought", task=task.key, private=True))
+        (frame,) = heard(holders, 1)
+        assert frame["ask"] == [str(made.id)]
+        assert frame["item"] is None
+        assert "thought" not in json.dumps(frame)
+    for socket in sockets:
+        with socket:
+            assert silent(socket, 1)
+
+
 def test_a_task_of_another_team_or_none_opens_nothing(server: Server):
     other = make_agent(make_team()).viewer
     task = make_task(other)

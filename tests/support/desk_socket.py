@@ -54,11 +54,11 @@ def frames(socket: ClientConnection, *, until: str = "ready", seconds: float = 1
 
 
 def desk(
-    server: Server, person: Person, after: int, task: object = None
+    server: Server, person: Person, after: int, task: object = None, view: str = ""
 ) -> tuple[ClientConnection, list[dict[str, Any]]]:
-    """A person's socket that has caught up, and what it was sent on the way."""
+    """A person's socket that has caught up, and what it was sent on the way. `view`: how its page is narrowed."""
     socket = open_socket(server.url, person.membership.team.slug, sign_in(person))
-    socket.send(json.dumps({"after": after, **({"task": str(task)} if task else {})}))
+    socket.send(json.dumps({"after": after, "view": view, **({"task": str(task)} if task else {})}))
     return socket, frames(socket)
 
 

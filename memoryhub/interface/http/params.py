@@ -118,6 +118,13 @@ class Params:
             _refuse(name, Code.BAD_FORMAT, "This must be a UUID.")
         return UUID(value)
 
+    def uuids(self, name: str) -> list[UUID] | None:
+        """A comma-separated list of at most 50 UUIDs; duplicates are removed."""
+        words = self.words(name)
+        if words is not None and not all(map(_UUID.fullmatch, words)):
+            _refuse(name, Code.BAD_FORMAT, "Each must be a UUID.")
+        return None if words is None else [UUID(word) for word in words]
+
     def boolean(self, name: str) -> bool | None:
         """`true` or `false`."""
         value = self.choice(name, ("true", "false"))

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -64,8 +64,8 @@ class LiveEvent:
         return self.audience is None or viewer.membership in self.audience
 
 
-# Renders each event, once for all who may see it; `watched`: the tasks that somebody has open.
-Render = Callable[[Viewer, Sequence[LiveEvent], Collection[UUID]], Sequence[Any]]
+# Renders each event, once for all who may see it; `watched`: what their pages show (Subscriber.watch).
+Render = Callable[[Viewer, Sequence[LiveEvent], Collection[Any]], Sequence[Any]]
 
 
 class Subscriber(Protocol):
@@ -75,12 +75,15 @@ class Subscriber(Protocol):
     def viewer(self) -> Viewer: ...
 
     @property
-    def task(self) -> UUID | None:
-        """The task whose items it wants in its frames."""
+    def watch(self) -> Hashable:
+        """What its page shows, for `render`; None: its frames are those of all."""
 
     @property
     def render(self) -> Render | None:
         """What renders its frames; None: the event itself is enough."""
+
+    def overhears(self, event: LiveEvent, frame: Any) -> bool:
+        """Whether it hears of an event that is not for its viewer, by what `render` has found out of them."""
 
     def hear(self, event: LiveEvent, frame: Any) -> None:
         """An event that the viewer may see, and what `render` made of it."""
@@ -264,7 +267,7 @@ class TeamReader:
         if self.seq is None:
             self.seq = await in_thread(lambda: read_head(system_viewer(self.team)), first=True)
         self._admit(self.seq)
-        watched = {who.task for who in self._subscribers if who.task is not None}
+        watched = {who.watch for who in self._subscribers if who.watch is not None}
         renders = {who.render for who in self._subscribers if who.render is not None}
         read = functools.partial(self._read, self.seq, renders, watched)
         try:
@@ -277,8 +280,9 @@ class TeamReader:
             return True
         for place, event in enumerate(events):
             for who in tuple(self._subscribers):
-                if event.is_for(who.viewer):
-                    who.hear(event, frames[who.render][place] if who.render else None)
+                frame = frames[who.render][place] if who.render else None
+                if event.is_for(who.viewer) or who.overhears(event, frame):
+                    who.hear(event, frame)
         if events:
             metrics.LIVE_DELAY.observe((datetime.now(UTC) - events[0].at).total_seconds())
         self.seq = reached
@@ -292,7 +296,7 @@ class TeamReader:
         self._joining.clear()
 
     def _read(
-        self, after: int, renders: Collection[Render], watched: Collection[UUID]
+        self, after: int, renders: Collection[Render], watched: Collection[Hashable]
     ) -> tuple[list[LiveEvent], dict[Render, Sequence[Any]], int]:
         viewer = system_viewer(self.team)
         head = read_head(viewer)

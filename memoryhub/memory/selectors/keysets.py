@@ -15,7 +15,6 @@ from memoryhub.memory.schemas.rows import SEQ, Row, Stored
 from memoryhub.memory.selectors.memories import MemoryFilters, unexpired
 
 _NARROWING = {
-    "words": "r.body::text ilike %(words)s",
     "position": "r.id < %(position)s::uuid",
     "floor": "r.id >= %(floor)s::uuid",
     "after": "{seq} > %(after)s::bigint",
@@ -36,19 +35,16 @@ def page_of_ids(
     schema: type[Row],
     filters: MemoryFilters,
     *,
-    words: str | None = None,
     position: UUID | None = None,
     floor: UUID | None = None,
     limit: int,
 ) -> list[UUID]:
     """The ids of up to `limit` visible rows of `filters.task`, newest first, from below `position` down to `floor`.
 
-    `words`: what their text contains, in any case; sealed text is not searched. Of the filters, these count: `task`,
-    `agent`, `tags`, `after_seq`, `up_to_seq`, `alive_at`.
+    Of the filters, these count: `task`, `agent`, `tags`, `after_seq`, `up_to_seq`, `alive_at`.
     """
     params: dict[str, Any] = label_params(viewer) | {
         "task": filters.task,
-        "words": _like(words) if words else None,
         "position": position,
         "floor": floor,
         "after": filters.after_seq,
@@ -81,8 +77,3 @@ def observed_next(viewer: Viewer, filters: MemoryFilters, rows: Sequence[Stored[
         "up_to": filters.up_to_seq,
     }
     return [(row, following) for row, following in run(_FIRST_AFTER, params)]
-
-
-def _like(words: str) -> str:
-    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

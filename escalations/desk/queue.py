@@ -2,13 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, UUIDField, Value
+from django.db.models import (
+    BooleanField,
+    ExpressionWrapper,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    UUIDField,
+    Value,
+)
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce, Greatest, Left, NullIf
+from django.db.models.lookups import IContains
 
 from escalations import states
 from escalations.models import Escalation, Note, Priority, ReasonCode
@@ -18,6 +33,7 @@ from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.access.permissions import DESK
 from memoryhub.core.fields import LEVELS
 from memoryhub.core.models import Event, Membership, Role, Sensitivity
+from memoryhub.core.readable import readable
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.params import Params
 
@@ -54,6 +70,13 @@ ROWS, MOST_ROWS = 200, 1000
 NAMES = ("status", "priority", "agent", "owner", "sensitivity", "reason", "q")
 PARAMETERS = frozenset((*NAMES, "show", "unfold"))
 ORDER = ("-priority", "id")  # the most urgent first; of equals the oldest, since ids are in the order of time
+
+
+class _Readable(Func):
+    """The database's readable()."""
+
+    function = "readable"
+    output_field = TextField()
 
 
 def place(row: Escalation) -> str:
@@ -119,8 +142,9 @@ def fits(filters: Filters, me: UUID | F) -> Q:
         wanted &= Q(reason_code=filters.reason)
     if filters.q:
         # The text of confidential rows is sealed and not searched; their task's key is plain.
-        in_words = Q(body__question__icontains=filters.q) | Q(body__reason__icontains=filters.q)
-        wanted &= in_words | Q(task__key__icontains=filters.q)
+        asked = readable(filters.q).text
+        texts = (_Readable(KT(f"body__{name}")) for name in ("question", "reason"))
+        wanted &= Q(task__key__icontains=asked) | reduce(or_, (Q(IContains(text, asked)) for text in texts))
     return wanted
 
 

@@ -24,6 +24,7 @@ from memoryhub.core.access.clearance import visible_to
 from memoryhub.core.db.fitting import Fitted
 from memoryhub.core.errors import NotFound
 from memoryhub.core.models import Event
+from memoryhub.core.readable import readable
 from memoryhub.core.viewers import Viewer
 from memoryhub.interface.http.params import Params
 from memoryhub.interface.live.reader import LiveEvent
@@ -60,10 +61,11 @@ class TimelineFilters:
     @classmethod
     def read(cls, params: Params) -> "TimelineFilters":
         """From a query. Raises Invalid."""
+        tag = params.text("tag", longest=100)
         return cls(
             kind=params.choice("kind", kinds()),
             agent=params.text("agent", longest=100),
-            tag=params.text("tag", longest=100),
+            tag=tag and readable(tag).text,
             q=params.text("q", longest=200),
             private=params.boolean("private") or False,
         )

@@ -24,6 +24,7 @@ _MOST_PARTS = 8  # of one value
 _BEGINNING = 4  # characters
 _STEP = math.log(1.3)  # numbers are similar within a factor of 1.3 to 1.7
 _WORD = re.compile(r"\w+")
+_NUMERAL = r"[-+]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"  # no leading zeros: a postcode is no number
 _LONGEST_TEXT = 20_000
 
 
@@ -181,7 +182,9 @@ def _feature(*parts: str) -> str:
 
 
 def _canonical(value: Any) -> str:
-    """One string for equal values: `50`, `50.0` and `"50"`; `Retail` and `retail`; a list in any order."""
+    """One string for equal values: `50`, `50.0` and `"50"` (not `"050"`, a code); `Retail` and `retail`; a list in any
+    order.
+    """
     if isinstance(value, list):
         return "[" + ",".join(sorted(map(_canonical, value))) + "]"
     if isinstance(value, dict):
@@ -197,7 +200,7 @@ def _canonical(value: Any) -> str:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, str) and not re.fullmatch(r"[-+]?[0-9]{1,15}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
+    if isinstance(value, str) and not re.fullmatch(_NUMERAL, value.strip(), re.ASCII):
         return None
     return float(value)
 

@@ -136,6 +136,10 @@ def test_what_was_tried_comes_before_advice_and_the_newer_before_the_older(api: 
         ("Retail  Chain", "retail chain", "exact"),
         (50, "50", "exact"),
         (50, 50.0, "exact"),
+        ("02134", "02134", "exact"),
+        ("02134", 2134, None),  # a postcode
+        ("02134", "2134", None),
+        ("0.5", 0.5, "exact"),
         (True, True, "exact"),
         (True, False, None),
         (None, None, "exact"),

@@ -1,6 +1,7 @@
 """Filters come before ranking: what they leave is what is ranked, however many better rows there are without them."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -91,3 +92,24 @@ def test_a_word_that_is_too_common_to_be_read_counts_all_the_same(
     monkeypatch.setattr(fetch_plan, "BUDGET", 1_000)
     assert [hits(api, "pump valve gauge", **filters) for filters in asked] == late
     assert all("gauge" in hit["matched"]["words"] for hit in late[0])
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        ("café", "cafe\u0301"),
+        ("cafe\u0301", "café"),
+        ("re\u00adfund", "refund"),
+        ("refund", "re\u200bfund"),
+        ("a\u2011b", "a-b"),
+    ],
+    ids=["composed", "decomposed", "soft hyphen", "zero-width", "hyphen"],
+)
+def test_a_tag_and_a_title_are_found_however_they_are_spelt(api: Api, stored: str, asked: str) -> None:
+    """Search, lists and contexts filter by what readers see: two tags that look the same are one."""
+    api.make("tasks", {"key": "t", "title": f"About {stored}"})
+    remember(api, "gauge", task="t", tags=[stored])
+    assert found(api, "gauge", tags=asked) == ["gauge"]
+    assert [row["content"] for row in api.results(f"observations?{urlencode({'tags': asked})}")] == ["gauge"]
+    assert len(api.get(f"tasks/t/context?{urlencode({'tags': asked})}").data["observations"]) == 1
+    assert [task["key"] for task in api.results(f"tasks?{urlencode({'q': asked})}")] == ["t"]

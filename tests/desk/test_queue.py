@@ -67,6 +67,7 @@ def test_filters_narrow_the_queue(desk: Desk, sam: Client):
         ("sensitivity=public", [two]),
         ("reason=safety", [one]),
         ("q=LAMP", [one]),
+        ("q=LA%C2%ADM%E2%80%8BP", [one]),  # a soft hyphen and a zero-width space
         ("q=%25_", [one]),
         ("q=beta", [two]),
         ("status=claimed", [two]),

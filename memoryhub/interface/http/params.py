@@ -9,6 +9,7 @@ from uuid import UUID
 
 from memoryhub.core.errors import Code, FieldError, Invalid, UriTooLong
 from memoryhub.core.fields import COMPARTMENT, LEVELS, has_visible
+from memoryhub.core.readable import readable
 from memoryhub.interface.http.shapes import parse_key, parse_task_key, parse_when
 
 MAX_QUERY_BYTES = 8 * 1024
@@ -138,7 +139,9 @@ class Params:
         return value
 
     def words(self, name: str, choices: Collection[str] | None = None) -> list[str] | None:
-        """A comma-separated list of at most 50, each one of `choices` when given; duplicates are removed."""
+        """A comma-separated list of at most 50, each one of `choices` when given, as readers see them; duplicates are
+        removed.
+        """
         value = self._values.get(name)
         if value is None:
             return None
@@ -149,7 +152,7 @@ class Params:
             _refuse(name, Code.EMPTY, "There is an empty word in this list.")
         if choices is not None and not set(words) <= set(choices):
             _refuse(name, Code.BAD_CHOICE, f"Each must be one of: {', '.join(choices)}.")
-        return list(dict.fromkeys(words))
+        return list(dict.fromkeys(readable(word).text for word in words))
 
     def label(self) -> NamedLabel | None:
         """A label such as `confidential+finance`; the compartments sorted. A level alone is without compartments."""

@@ -19,6 +19,7 @@ from memoryhub.core.db.statements import queue, run
 from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTask
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
+from memoryhub.core.readable import readable
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
 from memoryhub.memory.actions.leases import hold_task
@@ -160,7 +161,7 @@ def _values(viewer: Viewer, row: _Row, events: defaultdict[tuple[int, bool], UUI
         row_id=row.id,
         event_id=events[row.label.id, item.private],
         task_id=row.task.id if row.task else None,
-        tags=list(dict.fromkeys(item.tags)),
+        tags=list(dict.fromkeys(readable(tag).text for tag in item.tags)),
         digest=row.digest,
     )
 

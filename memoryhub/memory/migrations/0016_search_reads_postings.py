@@ -1,5 +1,5 @@
 """Search reads postings of its own in place of tsvectors in a GIN index, lets a row's neighbours lend it their words, and
-indexes a long row as several documents (ADR 18).
+indexes a long row as several documents (ADR 20).
 
 What is indexed is converted, so search goes on at once; it is brought up to the present edition in the background.
 """

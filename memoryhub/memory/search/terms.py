@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from memoryhub.core.ids import new_id
+from memoryhub.core.readable import readable
 from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.memory.search.query import Word
 from memoryhub.memory.search.stems import stems
@@ -207,7 +208,7 @@ def by_task(task: UUID) -> str:
 
 def by_tag(tag: str) -> str:
     """The term of this tag."""
-    return f"{FILTER}g{tag}"
+    return f"{FILTER}g{readable(tag).text}"
 
 
 def by_importance(tenths: int) -> str:

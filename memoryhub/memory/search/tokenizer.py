@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from memoryhub.core import work
-from memoryhub.memory.search.readable import readable
+from memoryhub.core.readable import readable
 
 MAX_TERM = 60  # characters; a longer identifier is found by its parts
 # The path of names to a value is cut to its last characters; repeated paths have at most so many times the characters

@@ -76,7 +76,7 @@ _CONDITIONS = {
     "held_by": f"""{LIVE_LEASE} and r.holder_id = (
         select m.id from membership m where m.team_id = %(team)s::int and m.name = %(held_by)s::varchar)""",
     "text": """(strpos(upper(r.key), upper(%(text)s::text)) > 0
-        or strpos(upper(r.body ->> 'title'), upper(%(text)s::text)) > 0)""",
+        or strpos(upper(readable(r.body ->> 'title')), upper(readable(%(text)s::text))) > 0)""",
 }
 
 

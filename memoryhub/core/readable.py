@@ -10,9 +10,11 @@ from functools import cache
 from typing import NamedTuple
 
 # Default ignorable code points (Unicode, DerivedCoreProperties), except fillers, which take up space.
-_UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]+"
+UNSEEN = (
+    r"[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    r"\U000e0000-\U000e0fff]+"
 )
+_UNSEEN = re.compile(UNSEEN)
 _HYPHENS = {0x2010: "-", 0x2011: "-"}
 MOST_MARKS = 30  # on one letter, as in the Stream-Safe Text Format (UAX 15); ordering them takes their number squared
 

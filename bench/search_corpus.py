@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from bench.stack import PYTHON, Database, Stack
@@ -99,7 +100,7 @@ def _make(rows: int) -> Corpus:
             for number, (text, vector) in enumerate(vectors):
                 copy.write_row([number, text, vector])
         values = {"team": made.team, "label": label, "event": event, "member": member.id, "rows": rows, "texts": TEXTS}
-        values["cell"] = max(indexer.CELL, rows // indexer.CELLS)
+        values["cell"] = max(indexer.CELL, 2 * isqrt(rows))
         owner.execute(_ROWS, values)
         shelf = "insert into search_shelf (team_id, label_id) values (%(team)s, %(label)s) returning id"
         ((values["shelf"],),) = owner.execute(shelf, values).fetchall()

@@ -79,15 +79,13 @@ def test_what_has_expired_is_not_found_and_leaves_the_index(
     assert indexed(owner_sql, team) == 1
 
 
-def test_a_large_shelf_has_larger_cells(team: Team, api: Api, owner_sql: psycopg.Connection[Any]) -> None:
-    kept = indexer.CELL, indexer.CELLS
-    indexer.CELL, indexer.CELLS = 4, 4
-    try:
-        for _ in range(6):
-            remember(api, *["pump"] * 10)
-            catch_up(team.id)
-    finally:
-        indexer.CELL, indexer.CELLS = kept
+def test_a_large_shelf_has_larger_cells(
+    team: Team, api: Api, owner_sql: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "CELL", 4)
+    for _ in range(6):
+        remember(api, *["pump"] * 10)
+        catch_up(team.id)
     cells = (
         "select docs from search_cell where shelf_id in (select id from search_shelf where team_id = %s) order by id"
     )

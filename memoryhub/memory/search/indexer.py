@@ -6,6 +6,7 @@ dies leaves nothing half done.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isqrt
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +24,9 @@ EDITION = 2  # of what the index holds of a row; rows of an earlier one are inde
 BATCH, BATCH_BYTES = 2_000, 8 << 20  # rows per transaction, roughly, and their bytes
 PART_BYTES = 1 << 20  # of the rows whose words are in memory at a time
 MEASURED = 128  # events, or rows, measured at a time: that decompresses large rows
-# Documents per cell. A large shelf's cells are larger, so that it has a few hundred at most.
-CELL, CELLS = 2_048, 128
+# Documents per cell, at least; a large shelf's cells have twice the root of its documents. A batch rewrites what its
+# words have in the newest cell, and a search reads as many cells as there are.
+CELL = 512
 
 _LOCK = "select seq from search_state where team_id = %(team)s::int for update"
 _MAKE_STATE = """
@@ -179,7 +181,7 @@ def _cells(shelf: int, docs: list[Doc]) -> Iterator[tuple[int, int, list[Doc]]]:
     """Fill the shelf's newest cell, then new ones: each with the number of the first document."""
     ((newest, total),) = run(_NEWEST, {"shelf": shelf})
     cell, filled = newest or (None, 0)
-    size = min(max(CELL, int(total) // CELLS), MAX_DOCS)
+    size = min(max(CELL, 2 * isqrt(int(total))), MAX_DOCS)
     while docs:
         if cell is None or filled >= size:
             ((cell,),) = run(_NEW_CELL, {"shelf": shelf, "at": docs[0].source.created_at})

@@ -24,7 +24,7 @@ _FEW = 8  # hits that are read at a time, in order, where all do not fit
 
 
 class _Row(NamedTuple):
-    """A row as it is returned (None: not asked for), its text, and which of the query's phrases it has."""
+    """A row as it is returned, its text, and which of the query's phrases it has."""
 
     made: Any
     text: str
@@ -48,12 +48,12 @@ def show(
     """The hits, at most `limit` and as many as fit into `most_bytes`; and whether there are more.
 
     Rows with all phrases come first. Rows that were removed, hidden or expired since the index was written are left
-    out. `fields`: the members that are returned; a row that is not is not rendered.
+    out. `fields`: the members that are returned.
     """
-    rows, looked_at = _rows(viewer, hits[:limit], parsed, most_bytes, fields)
+    rows, looked_at = _rows(viewer, hits[:limit], parsed, most_bytes)
     exact = sum(row.is_exact for row in rows.values())
     if exact < limit < len(hits) and looked_at == limit and not (len(rows) == limit and hits[limit].relaxed):
-        spare, further = _rows(viewer, hits[limit:], parsed, most_bytes, fields)
+        spare, further = _rows(viewer, hits[limit:], parsed, most_bytes)
         rows, looked_at = rows | spare, looked_at + further
     live = [hit for hit in hits[:looked_at] if hit.row_id in rows]
     live.sort(key=lambda hit: not rows[hit.row_id].is_exact)
@@ -81,15 +81,15 @@ def _shown(
 
 
 def _rows(
-    viewer: Viewer, hits: Sequence[RankedHit], parsed: ParsedQuery, most_bytes: int, fields: frozenset[str]
+    viewer: Viewer, hits: Sequence[RankedHit], parsed: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, _Row], int]:
     """The rows of these hits; and how many hits were read."""
-    rows, size = _read(viewer, hits, parsed, most_bytes, fields)
+    rows, size = _read(viewer, hits, parsed, most_bytes)
     if size is not None:
         return rows, len(hits)
     rows, total, looked_at, few = {}, 0, 0, _FEW
     while looked_at < len(hits) and total <= most_bytes:
-        some, size = _read(viewer, hits[looked_at : looked_at + few], parsed, most_bytes, fields)
+        some, size = _read(viewer, hits[looked_at : looked_at + few], parsed, most_bytes)
         if size is None:
             few = 1
             continue
@@ -100,7 +100,7 @@ def _rows(
 
 
 def _read(
-    viewer: Viewer, hits: Sequence[RankedHit], parsed: ParsedQuery, most_bytes: int, fields: frozenset[str]
+    viewer: Viewer, hits: Sequence[RankedHit], parsed: ParsedQuery, most_bytes: int
 ) -> tuple[dict[UUID, _Row], int | None]:
     """Also the bytes of text that were read, including rows without the phrases; None where not all fit."""
     rows: dict[UUID, _Row] = {}

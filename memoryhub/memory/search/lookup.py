@@ -152,12 +152,14 @@ def count(index: Index, names: list[str]) -> None:
 class Needs:
     """What a document must have (any of each), and must not have. `check`: the same, and phrases, as a tsquery.
 
-    `required` suffices where it is small; `check` is for documents that are read.
+    `required` suffices where it is small; `check` is for documents that are read, `never` for the other documents of
+    their rows. `phrases`, `without`: those that it must and must not have, as tsqueries.
     """
 
     required: list[Group]
     excluded: list[Group]
     phrases: list[str]
+    without: list[str]
 
     @property
     def check(self) -> str:
@@ -169,9 +171,15 @@ class Needs:
         """A tsquery for everything."""
         return self._query(self.required, self.excluded)
 
+    @property
+    def never(self) -> str:
+        """A tsquery for what no document of a row may have; empty when nothing is excluded."""
+        return " | ".join([*(group.query for group in self.excluded), *self.without])
+
     def _query(self, required: Iterable[Group], excluded: Iterable[Group]) -> str:
         have = [group.query for group in required]
-        return " & ".join([*have, *(f"!{group.query}" for group in excluded), *self.phrases])
+        never = [*(group.query for group in excluded), *self.without]
+        return " & ".join([*have, *self.phrases, *(f"!{query}" for query in never)])
 
     def cells(self, index: Index) -> list[int]:
         """The cells that may have such documents of the requested time, the newest first."""
@@ -218,8 +226,8 @@ def needs_of(index: Index, phrases: Sequence[Phrase], without: Sequence[Phrase],
     if filters.exclude_own:
         excluded.append(index.group("", [terms.by_author(index.viewer.membership)]))
     steps = [_steps(index, phrase) for phrase in phrases if len(phrase.run) > 1]
-    never = [f"!{_steps(index, phrase, is_wanted=False)}" for phrase in without if len(phrase.run) > 1]
-    return Needs(required, excluded, [*steps, *never])
+    never = [_steps(index, phrase, is_wanted=False) for phrase in without if len(phrase.run) > 1]
+    return Needs(required, excluded, steps, never)
 
 
 def words_of(index: Index, phrases: Sequence[Phrase]) -> list[Word]:

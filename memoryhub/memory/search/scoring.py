@@ -107,7 +107,12 @@ with doc as materialized (
           and (%(low)s::float8 is null or d.importance >= %(low)s::float8)
           and (%(since)s::timestamptz is null or d.created_at >= %(since)s::timestamptz)
           and (%(until)s::timestamptz is null or d.created_at < %(until)s::timestamptz)
-          and (%(check)s::text = '' or d.words @@ (%(check)s::text)::tsquery)) f
+          and (%(check)s::text = '' or d.words @@ (%(check)s::text)::tsquery)
+          and (%(never)s::text = '' or not exists (
+            select from search_doc p
+            where p.part_of = coalesce(d.part_of, d.row_id) and p.words @@ (%(never)s::text)::tsquery))
+          and (%(never)s::text = '' or d.part_of is null or not exists (
+            select from search_doc p where p.row_id = d.part_of and p.words @@ (%(never)s::text)::tsquery))) f
 ),
 following as materialized (
     select r.row, r.before from (
@@ -152,6 +157,7 @@ def _look_at(
         "since": filters.since,
         "until": filters.until,
         "check": needs.check,
+        "never": needs.never,
         "shelves": sorted({cell.shelf for cell in index.cells}),
     }
     ((places, rows, befores, ids, kinds, ranks),) = run(_DOCUMENTS, params)

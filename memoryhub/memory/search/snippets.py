@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from memoryhub.core import work
 from memoryhub.memory.search.irregular import forms_of
+from memoryhub.memory.search.readable import readable
 from memoryhub.memory.search.stems import stems
-from memoryhub.memory.search.tokenizer import TermKind, Token, tokens
+from memoryhub.memory.search.tokenizer import TermKind, Token, normalise, tokens
 
 LENGTH = 240  # characters of a snippet
 _LOOKED_AT = 4_000  # characters of a text that are searched, from shortly before the first possible match
@@ -62,13 +64,22 @@ def _cut(text: str, heads: set[str]) -> str:
 
 
 def _first(text: str, heads: set[str]) -> int:
-    """The place of the first of these; 0 without any."""
-    lowered = text.replace("İ", "i").lower()  # the one letter whose lower case is two characters
-    first = len(text)
+    """The place of the first of these, as readers see the text; 0 without any."""
+    shown = readable(text)
+    seen = shown.text if text.isascii() else shown.text.translate(_plain_letters())
+    lowered = seen.lower()
+    first = len(lowered)
     for head in heads:
         at = lowered.find(head, 0, first)
         first = at if at >= 0 else first
-    return first % len(text)
+    return shown.span(first, first)[0] % len(text)
+
+
+@cache
+def _plain_letters() -> dict[int, str]:
+    """Letters of alphabets and full-width ones in the form in which words are compared, where that is one letter."""
+    made = {code: normalise(chr(code)) for code in (*range(0x80, 0x2000), *range(0xFF00, 0xFFF0))}
+    return {code: letter for code, letter in made.items() if len(letter) == 1}
 
 
 def _likely(sought: Sought) -> re.Pattern[str]:

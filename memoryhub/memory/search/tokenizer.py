@@ -19,8 +19,8 @@ _SPACELESS = (
     "\ua000-\ua4cf\ua980-\ua9ff\uaa60-\uaadf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 MAX_RUN = 1_000  # characters of such a script that are tokenised at a time
-# Letters and digits, with the combining marks that some scripts use for vowels.
-_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff"
+# Letters and digits, with the combining marks that some scripts use for vowels, and Tibetan for letters below others.
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0dff\u0f71-\u0f84\u0f8d-\u0fbc"
 _LETTER = rf"(?:(?![{_SPACELESS}])(?:[^\W_]|[{_MARKS}]))"
 # A run of a script without spaces; or words, joined by single punctuation marks when they are one identifier.
 _RUN = re.compile(rf"([{_SPACELESS}]+)|{_LETTER}+(?:[-_./:@+&]{_LETTER}+)*")

@@ -36,6 +36,8 @@ select row_id, type, round(near::numeric, 6)::float8 from (
       and (%(since)s::timestamptz is null or d.created_at >= %(since)s::timestamptz)
       and (%(until)s::timestamptz is null or d.created_at < %(until)s::timestamptz)
       and (%(check)s::text = '' or d.words @@ (%(check)s::text)::tsquery)
+      and (%(never)s::text = '' or not exists (
+        select from search_doc p where p.part_of = d.row_id and p.words @@ (%(never)s::text)::tsquery))
     offset 0) found
 where near > 0 order by near desc, row_id desc limit %(at_most)s::int
 """
@@ -69,6 +71,7 @@ def near(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters, meaning: st
         "model": settings.EMBEDDINGS_MODEL,
         "meaning": meaning,
         "check": needs.check_all if places is None else needs.check,
+        "never": needs.never,
         "low": filters.min_importance,
         "since": filters.since,
         "until": filters.until,

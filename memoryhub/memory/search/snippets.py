@@ -7,8 +7,8 @@ from functools import cache
 from typing import NamedTuple
 
 from memoryhub.core import work
+from memoryhub.core.readable import readable
 from memoryhub.memory.search.irregular import forms_of
-from memoryhub.memory.search.readable import readable
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.tokenizer import TermKind, Token, normalise, tokens
 

@@ -59,7 +59,7 @@ class SearchQuery(Query, kw_only=True):
     budget: Annotated[
         int | None,
         Meta(ge=context.MIN_BUDGET, le=context.MAX_BUDGET),
-        about("The maximum number of tokens in the hits, as estimated by the server."),
+        about("The maximum number of tokens in the hits, as estimated by the server; one hit is returned in any case."),
     ] = None
 
 

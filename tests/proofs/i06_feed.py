@@ -206,6 +206,10 @@ def _poll(url: str, heard: Heard, over: threading.Event, seed: int) -> None:
             except httpx2.TransportError:
                 heard.cuts += 1
                 continue
+            if reply.status_code == 503:  # too busy to say
+                heard.cuts += 1
+                over.wait(0.2)
+                continue
             heard.resyncs += reply.status_code == 410
             page = reply.raise_for_status().json()
             seqs = [event["seq"] for event in page["events"]]

@@ -41,6 +41,7 @@ WRONG: dict[str, list[str]] = {
     "tags_mode": ["some"],
     "types": ["nope", "Observation", "decision,,"],
     "mode": ["nope", "Text"],
+    "fields": ["nope", "Snippet", "snippet,id"],
     "tags": [",", "a,,b", "%E2%80%8B", ",".join(map(str, range(51)))],
     "exclude_own": ["1", "True", "yes"],
     "after_seq": ["-1", "abc", "1.0", str(2**53 + 1), "9" * 5000, "%D9%A1"],

@@ -12,7 +12,7 @@ from memoryhub.core.viewers import system_viewer
 
 log = structlog.get_logger(__name__)
 
-ROLL_UP_SECONDS = 5.0  # a task ends within about this time; the next continues
+ROLL_UP_SECONDS = 1.0  # a task ends within about this time; the next continues. What is not rolled up is counted, too
 
 
 @shared_task(name="escalations.tasks.prune_drafts")

@@ -12,6 +12,7 @@ from memoryhub.config import env
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.config.settings")
 if not settings.configured:  # in a worker; a web process imports this too, and keeps its own
     os.environ.setdefault("STATEMENT_SECONDS", "600")  # pruning and indexing may take long; nobody waits for them
+    os.environ.setdefault("PGAPPNAME", "memoryhub background")  # in pg_stat_activity
 
 app = Celery("memoryhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -146,7 +146,12 @@ def database(name: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
         # The hot paths prepare statements (core.db.statements); Django's own cursors bind on the client and never do.
-        "OPTIONS": {"connect_timeout": 5, "application_name": "memoryhub", "prepare_threshold": 5, **_GONE},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "application_name": os.environ.get("PGAPPNAME", "memoryhub"),
+            "prepare_threshold": 5,
+            **_GONE,
+        },
     }
 
 

@@ -25,7 +25,7 @@ from tests.support.web import Server, web
 
 WAITING = (
     "select count(distinct pid) from pg_locks join pg_stat_activity using (pid)"
-    " where not granted and datname = current_database()"
+    " where not granted and datname = current_database() and application_name = 'memoryhub'"  # of web processes
 )
 
 

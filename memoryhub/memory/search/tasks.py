@@ -10,7 +10,7 @@ from memoryhub.core.sweeps import sweep
 from memoryhub.memory.search import indexer, upgrade, vector_indexer
 from memoryhub.memory.search.vector_indexer import BatchOutcome
 
-INDEX_SECONDS, EMBED_SECONDS = 5.0, 5.0  # a task ends within about this time; the next continues
+INDEX_SECONDS, UPGRADE_SECONDS, EMBED_SECONDS = 5.0, 2.0, 5.0  # a task ends within about this time; the next continues
 
 
 @shared_task(name="memoryhub.memory.search.tasks.index")
@@ -22,7 +22,7 @@ def index() -> None:
 @shared_task(name="memoryhub.memory.search.tasks.upgrade_index")
 def upgrade_index() -> None:
     """Index anew, after an upgrade, what an earlier edition has indexed; each team in turn."""
-    sweep(upgrade.outdated(), upgrade.upgrade, seconds=INDEX_SECONDS, failure="search_upgrade_failed")
+    sweep(upgrade.outdated(), upgrade.upgrade, seconds=UPGRADE_SECONDS, failure="search_upgrade_failed")
 
 
 _embedding = threading.Lock()

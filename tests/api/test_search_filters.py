@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from memoryhub.core.models import Team
-from memoryhub.memory.search import fetch_plan, indexer, scoring
+from memoryhub.memory.search import fetch_plan, indexer, lookup, scoring
 from tests.support.api import Api, make_api
 from tests.support.searching import ask, found, hits, remember
 
@@ -15,6 +15,7 @@ from tests.support.searching import ask, found, hits, remember
 def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are looked at, so that a filter that came too late would find nothing left."""
     monkeypatch.setattr(indexer, "CELL", 8)
+    monkeypatch.setattr(lookup, "AT_ONCE", 20)  # longer ones are read in a trip of their own
     monkeypatch.setattr(fetch_plan, "BUDGET", 24)
     monkeypatch.setattr(scoring, "LOOKED_AT", 5)
 

@@ -9,7 +9,7 @@ from memoryhub.core.db.statements import run
 from memoryhub.core.models import Sensitivity, Team
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
-from memoryhub.memory.search import fetch_plan, indexer, scoring
+from memoryhub.memory.search import fetch_plan, indexer, lookup, scoring
 from memoryhub.memory.search.indexer import catch_up
 from memoryhub.memory.search.rebuild import rebuild
 from tests.support.api import Api, make_api
@@ -44,6 +44,7 @@ def make_world(team: Team, *, hidden: bool) -> Api:
 def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """An index of small cells that looks at few rows, so that its cut-offs are reached."""
     monkeypatch.setattr(indexer, "CELL", 8)
+    monkeypatch.setattr(lookup, "AT_ONCE", 20)  # longer ones are read in a trip of their own
     monkeypatch.setattr(fetch_plan, "BUDGET", 12)
     monkeypatch.setattr(fetch_plan, "PAIRS", 8)
     monkeypatch.setattr(scoring, "LOOKED_AT", 6)

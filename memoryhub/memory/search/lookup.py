@@ -26,6 +26,8 @@ from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.terms import blinded, is_stop_word, quoted, term_of
 from memoryhub.memory.search.tokenizer import TermKind
 
+AT_ONCE = 8_192  # bytes of a term's postings that come with their number, without a trip of their own
+
 
 class SearchFilters(msgspec.Struct):
     """What is searched. `tags_mode`: all or any of the tags; times are of creation (of a fact, of its last change)."""
@@ -78,7 +80,8 @@ class Index:
         } - self.entries.keys()
         if keys:
             names, cells = zip(*sorted(keys), strict=True)
-            found = run(_ENTRIES, {"shelves": [shelf[cell] for cell in cells], "terms": names, "cells": cells})
+            shelves = [shelf[cell] for cell in cells]
+            found = run(_ENTRIES, {"shelves": shelves, "terms": list(names), "cells": list(cells)})
             self.entries.update(((term, cell), entries) for term, cell, entries in found)
 
     def merged(self, group: Group, cells: Iterable[int]) -> tuple[Codes, Numbers, Numbers]:
@@ -104,7 +107,7 @@ order by c.id desc
 # length it estimates, made it plan each time. Postings of a rare term come at once.
 _COUNTS = f"""
 select p.term, p.cell_id, octet_length(p.entries) / {BYTES},
-       case when sum(octet_length(p.entries)) over (partition by p.term) <= 8192 then p.entries end
+       case when sum(octet_length(p.entries)) over (partition by p.term) <= %(at_once)s::int then p.entries end
 from search_posting p
 where p.term = any (array(select unnest(%(terms)s::text[]))) and p.shelf_id = any (array(select s.id from search_shelf s
     where s.team_id = %(team)s::int and s.{VISIBLE} and (s.audience_id is null or s.audience_id = %(own)s::uuid)))
@@ -142,7 +145,9 @@ def look_up(viewer: Viewer, asked: ParsedQuery, filters: SearchFilters) -> Index
 def count(index: Index, names: list[str]) -> None:
     """Add what the index knows of these terms."""
     viewer = index.viewer
-    for term, cell, docs, entries in run(_COUNTS, label_params(viewer) | {"own": viewer.membership, "terms": names}):
+    for term, cell, docs, entries in run(
+        _COUNTS, label_params(viewer) | {"own": viewer.membership, "terms": names, "at_once": AT_ONCE}
+    ):
         index.counts.setdefault(term, {})[cell] = docs
         if entries is not None:
             index.entries[term, cell] = entries

@@ -20,7 +20,7 @@ from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.search import fetch_plan, terms
 from memoryhub.memory.search.fetch_plan import Cell, Group
-from memoryhub.memory.search.postings import BYTES, Codes, Numbers, all_of, merged, place
+from memoryhub.memory.search.postings import BYTES, Codes, Numbers, all_of, among, merged, place
 from memoryhub.memory.search.query import ParsedQuery, Phrase, Word
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.terms import blinded, is_stop_word, quoted, term_of
@@ -210,10 +210,10 @@ class Needs:
         """Which documents the postings allow; what `check` decides is left to it."""
         kept = np.ones(len(codes), bool)
         for group in self.small:
-            kept &= np.isin(codes, index.merged(group, cells)[0])
+            kept &= among(codes, index.merged(group, cells)[0])
         for group in self.excluded:
             if not _is_large(group):
-                kept &= ~np.isin(codes, index.merged(group, cells)[0])
+                kept &= ~among(codes, index.merged(group, cells)[0])
         return kept
 
 

@@ -13,7 +13,7 @@ from memoryhub.core import work
 from memoryhub.core.db.statements import run
 from memoryhub.memory.search.fetch_plan import Group, pairs, plan
 from memoryhub.memory.search.lookup import Index, Needs, SearchFilters
-from memoryhub.memory.search.postings import Codes, place
+from memoryhub.memory.search.postings import Codes, among, place, union
 
 # BM25 (S. Robertson and H. Zaragoza, 2009), with the constants of Anserini, which suit short texts.
 K1, B = 0.9, 0.4
@@ -68,16 +68,16 @@ def _score(index: Index, groups: Sequence[Group], needs: Needs, cells: Sequence[
     codes = [index.merged(group, newest if group in partly else cells)[0] for group in groups]
     if older:
         one, other = (index.merged(group, older)[0] for group in paired)
-        codes.append(np.intersect1d(one, other))
+        codes.append(one[among(one, other)])
     if partly and needs.small:
         codes.append(index.merged(min(needs.small, key=lambda group: group.docs), cells)[0])
-    found = np.unique(np.concatenate(codes))
+    found = union(codes)
     found = found[needs.allows(index, found, cells)]
     average = max(sum(cell.length for cell in index.cells) / sum(cell.docs for cell in index.cells), 1.0)
     parts, lengths = np.zeros((len(groups), len(found))), np.ones(len(found))
     for number, (group, span) in enumerate(zip(groups, spans, strict=True)):
         some, counts, long = index.merged(group, span)
-        is_found = np.isin(some, found)
+        is_found = among(some, found)
         at = np.searchsorted(found, some[is_found])
         lengths[at] = long[is_found] / average
         parts[number, at] = _bm25(group.weight, counts[is_found], lengths[at])

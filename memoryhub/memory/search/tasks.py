@@ -1,7 +1,6 @@
 """Celery tasks of the index: once a second, for the teams with new events; and of vectors, where configured."""
 
 import threading
-import time
 
 from celery import shared_task
 from django.conf import settings
@@ -33,12 +32,12 @@ def embed() -> None:
     """Request vectors, each team in turn. At most one thread of a worker waits for the endpoint."""
     if not (settings.EMBEDDINGS_URL and vector_indexer.are_made()) or not _embedding.acquire(blocking=False):
         return
-    deadline = time.monotonic() + EMBED_SECONDS
-
-    def step(team: int) -> bool:
-        return time.monotonic() < deadline and vector_indexer.embed(team) is BatchOutcome.SENT
-
     try:
-        sweep(vector_indexer.behind(), step, seconds=EMBED_SECONDS, failure="search_vectors_failed")
+        sweep(
+            vector_indexer.behind(),
+            lambda team: vector_indexer.embed(team) is BatchOutcome.SENT,
+            seconds=EMBED_SECONDS,
+            failure="search_vectors_failed",
+        )
     finally:
         _embedding.release()

@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 log = structlog.get_logger(__name__)
 
 WORK = "memoryhub.core.tasks.work"  # the Celery task that does outbox rows by id
-GATHER_SECONDS = 0.01  # after each sending: what is rung meanwhile becomes one bell
+GATHER_SECONDS = 0.05  # after each sending: what is rung meanwhile becomes one bell
 BELL = "bell"  # the channel layer group that every web process listens to
 
 _condition = threading.Condition()
@@ -71,7 +71,8 @@ def _run() -> None:
     while True:
         bells, jobs = _take()
         try:
-            loop.run_until_complete(_ring(bells))
+            if bells:
+                loop.run_until_complete(_ring(bells))
             if jobs:
                 # By name: the task's module imports the outbox, which imports the transactions that ring here.
                 current_app.send_task(WORK, args=(jobs,), retry=False, expires=300, ignore_result=True)
@@ -83,9 +84,8 @@ def _run() -> None:
 
 
 async def _ring(bells: dict[int, int]) -> None:
-    layer = get_channel_layer()
-    for team, seq in bells.items():
-        await asyncio.wait_for(layer.group_send(BELL, {"type": "bell", "team": team, "seq": seq}), timeout=2)
+    message = {"type": "bell", "reached": list(bells.items())}
+    await asyncio.wait_for(get_channel_layer().group_send(BELL, message), timeout=2)
 
 
 def _take() -> tuple[dict[int, int], list[str]]:

@@ -364,9 +364,9 @@ class Live:
                 channel = await layer.new_channel()
                 await layer.group_add(wake.BELL, channel)
                 while True:
-                    message = await layer.receive(channel)
-                    if reader := self._readers.get(message["team"]):
-                        reader.ring(message["seq"])
+                    for team, seq in (await layer.receive(channel))["reached"]:
+                        if reader := self._readers.get(team):
+                            reader.ring(seq)
             except Exception as error:
                 log.warning("doorbell_away", error=type(error).__name__)
                 with contextlib.suppress(Exception):

@@ -6,8 +6,6 @@ part by itself, takes four each way (ADR 4). Doors that stream or wait are ASGI 
 
 import asyncio
 import io
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from memoryhub.core.errors import TooLarge, TooSlow, Unauthorized, Unavailable
 from memoryhub.core.work import Work, doing
 from memoryhub.interface.server.heads import Head
 from memoryhub.interface.server.shares import Shares
+from memoryhub.interface.server.threads import Threads
 from memoryhub.interface.server.turns import Turns
 
 Message = MutableMapping[str, Any]
@@ -31,27 +30,7 @@ Answer = tuple[int, Headers, bytes]
 
 SMALL = 64 * 1024  # bytes; about what the server buffers of a body by itself
 LARGE_AT_ONCE, HEAVY_AT_ONCE = 8, 4  # concurrent bodies over SMALL: being read, and being served
-OTHERS_TIMES = 4  # a caller of whom none waits may queue up to so many times the limit: no one fills it for all
 LOOK_AFTER_SECONDS = 0.1  # from then on the client's disconnect is watched for
-
-
-class Threads:
-    """A thread pool, shared by callers. `queue`: how many may wait; `nice`: the threads' niceness (nice(2))."""
-
-    def __init__(self, name: str, count: int, *, queue: int | None = None, nice: int = 0) -> None:
-        def begin() -> None:
-            if nice and hasattr(os, "setpriority"):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)  # of a thread, on Linux
-
-        self.places, self.queue = Shares(count), queue
-        self.pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name, initializer=begin)
-
-    async def take(self, caller: Hashable) -> None:
-        """Wait for a thread. Raises Unavailable when too many wait; sooner for a caller that waits already."""
-        waiting = self.places.waiting
-        if self.queue and waiting >= self.queue * (1 if self.places.waiting_of(caller) else OTHERS_TIMES):
-            raise Unavailable("Too many requests of this kind are waiting. Try again in a few seconds.", retry_after=5)
-        await self.places.take(caller)
 
 
 class Bridge:
@@ -152,7 +131,7 @@ class Bridge:
                 client.is_served = True
                 seconds = 0.0
                 try:
-                    answer, seconds = await loop.run_in_executor(threads.pool, self._answer, environ, client.work)
+                    answer, seconds = await threads.run(self._answer, environ, client.work)
                 finally:
                     threads.places.give(caller, seconds=0.0 if threads is self._slow else seconds)
                 return answer

@@ -1,4 +1,4 @@
-"""What P1 and P2 share: the product and two baselines, one web process each, get the same HTTP requests in turn."""
+"""What P1 and P2 share: the product and three baselines, one web process each, get the same HTTP requests in turn."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,18 @@ import psycopg
 
 from bench import load
 from bench.baselines import serving, tables
-from bench.load import Figures, Job
+from bench.load import Job
 from bench.measure import Length, Line, Result, compare, interleave
+from bench.processor import POSTGRES, WEB, per_request, spent
 from bench.seed import OBSERVATION, Plan, seed
 from bench.stack import Stack, free_port
 
 CONNECTIONS = 16
 TASKS = [f"bench-{number}" for number in range(CONNECTIONS)]
-WEB_THREADS = "16"
+WEB_THREADS = "16"  # of stock DRF
+OURS, STOCK, SAME, BARE = "memoryhub", "stock DRF", "FastAPI, same work", "bare FastAPI"
+BASELINES = (STOCK, SAME, BARE)
+FAIR = 0.4  # of bare FastAPI, which the baseline that does the same work must reach to be a good one
 Encode = Callable[[int, str, str, str], bytes]  # port, key, prefix of the path, task's key
 
 
@@ -26,59 +30,74 @@ def contest(
     encode: Encode,
     status: int,
     observations: int,
-    goals: tuple[float, float],
+    goals: dict[str, float],
 ) -> Result:
-    """Load all three over 16 connections, each with its own task. `goals`: the ratio to stock DRF, and to FastAPI."""
-    ours = stack.database(name)
-    seeded = seed(stack, ours, Plan(agents=1, tasks=dict.fromkeys(TASKS, observations)))
+    """Load all of them over 16 connections, each with its own task. `goals`: the ratio to each baseline with one."""
+    plan = Plan(agents=1, tasks=dict.fromkeys(TASKS, observations))
+    ours, same = stack.database(name), stack.database(f"{name}_same")
+    seeded, seeded_same = seed(stack, ours, plan), seed(stack, same, plan)
     theirs = stack.database(f"{name}_baseline", migrated=False)
     tables.make(theirs.owner_url, TASKS)
     _fill(theirs.owner_url, observations)
-    for database in (ours, theirs):  # as autovacuum does a minute later
+    for database in (ours, same, theirs):  # as autovacuum does a minute later
         with psycopg.connect(database.owner_url, autocommit=True) as connection:
             connection.execute("vacuum analyze")
     plain = {**theirs.environment, "DATABASE_URL": theirs.owner_url, "WEB_THREADS": WEB_THREADS}
-    product = {**ours.environment, "WEB_THREADS": WEB_THREADS}
 
     parts = {
-        "memoryhub": (serving.product, product, seeded.keys[0], "/api/v1"),
-        "stock DRF": (serving.stock_drf, plain, tables.KEY, ""),
-        "FastAPI": (serving.fastapi_plain, plain, tables.KEY, ""),
+        OURS: (serving.product, ours.environment, seeded.keys[0], "/api/v1"),
+        STOCK: (serving.stock_drf, plain, tables.KEY, ""),
+        SAME: (serving.fastapi_same, same.environment, seeded_same.keys[0], ""),
+        BARE: (serving.fastapi_plain, plain, tables.KEY, ""),
     }
-    figures: dict[str, list[Figures]] = {}
+    figures: dict[str, list[dict[str, float]]] = {}
     contenders: dict[str, Callable[[], float]] = {}
     servers = []
     for part, (command, environment, key, prefix) in parts.items():
         port = free_port()
-        servers.append(stack.serve(command(port), environment, port))
+        server = stack.serve(command(port), environment, port)
+        servers.append(server)
         requests = [encode(port, key, prefix, task).hex() for task in TASKS]
         job = Job(port, requests, status, CONNECTIONS, seconds=length.seconds)
         load.run(Job(port, requests, status, CONNECTIONS, seconds=1.0))  # warm-up: connections, plans, caches
-        contenders[part] = _loading(job, figures.setdefault(part, []))
-    rounds = interleave(length, contenders)
+        contenders[part] = _loading(stack, server.pid, job, figures.setdefault(part, []))
+    interleave(length, contenders)
     for server in servers:
         stack.end(server)
-    lines: list[Line] = [
-        compare(
-            rounds,
-            "memoryhub",
-            baseline,
-            target=name.upper(),
-            what=f"{what}, against {baseline}",
-            unit="requests/s",
-            goal=goal,
-        )
-        for baseline, goal in zip(("stock DRF", "FastAPI"), goals, strict=True)
+    taken = {part: [of["rate"] for of in found] for part, found in figures.items()}
+    lines = [
+        _line(name, f"{what}, against {baseline}", taken, OURS, baseline, goals.get(baseline)) for baseline in BASELINES
     ]
-    return Result(
-        name, lines, rounds={part: [vars(taken) for taken in taken_all] for part, taken_all in figures.items()}
-    )
+    lines.append(_line(name, f"{SAME}, against {BARE}", taken, SAME, BARE, FAIR))
+    for unit in (WEB, POSTGRES):
+        spent_by = {part: [of[unit] for of in found] for part, found in figures.items()}
+        lines += [
+            compare(
+                spent_by,
+                OURS,
+                baseline,
+                target=name.upper(),
+                what=f"{unit}, against {baseline}",
+                unit="ms/request",
+                goal=None,
+                at_least=False,
+            )
+            for baseline in BASELINES
+        ]
+    return Result(name, lines, rounds=dict(figures))
 
 
-def _loading(job: Job, figures: list[Figures]) -> Callable[[], float]:
+def _line(name: str, what: str, rates: dict[str, list[float]], one: str, other: str, goal: float | None) -> Line:
+    return compare(rates, one, other, target=name.upper(), what=what, unit="requests/s", goal=goal)
+
+
+def _loading(stack: Stack, server: int, job: Job, figures: list[dict[str, float]]) -> Callable[[], float]:
     def ask() -> float:
-        figures.append(load.run(job))
-        return figures[-1].rate
+        before = spent(stack, server)
+        found = load.run(job)
+        sent = found.rate * (job.seconds + job.warm_seconds)
+        figures.append(vars(found) | per_request(before, spent(stack, server), sent))
+        return found.rate
 
     return ask
 

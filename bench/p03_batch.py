@@ -7,7 +7,7 @@ import psycopg
 from bench import load
 from bench.baselines import serving, tables
 from bench.baselines.raw_batch import ITEMS
-from bench.contest import TASKS, WEB_THREADS
+from bench.contest import TASKS
 from bench.load import Job, encode
 from bench.measure import Length, Result, compare, interleave
 from bench.seed import OBSERVATION, Plan, seed
@@ -26,7 +26,7 @@ def measure(stack: Stack, length: Length) -> Result:
         with psycopg.connect(database.owner_url, autocommit=True) as connection:
             connection.execute("vacuum analyze")
     port = free_port()
-    server = stack.serve(serving.product(port), {**ours.environment, "WEB_THREADS": WEB_THREADS}, port)
+    server = stack.serve(serving.product(port), ours.environment, port)
     requests = [_batch(port, seeded.keys[0], task).hex() for task in TASKS]
     load.run(Job(port, requests, 200, 16, seconds=4.0))  # warm-up: connections, plans, caches
     contenders: dict[str, Callable[[], float]] = {

@@ -7,7 +7,7 @@ import psycopg
 
 from bench import load
 from bench.baselines import serving
-from bench.contest import CONNECTIONS, TASKS, WEB_THREADS
+from bench.contest import CONNECTIONS, TASKS
 from bench.load import IF_MATCH, Client, Figures, Job, encode
 from bench.measure import Length, Result, compare, interleave
 from bench.seed import OBSERVATION, Plan, seed
@@ -19,7 +19,7 @@ def measure(stack: Stack, length: Length) -> Result:
     database = stack.database("p4")
     seeded = seed(stack, database, Plan(agents=1, tasks=dict.fromkeys(TASKS, 10)))
     port, key = free_port(), seeded.keys[0]
-    server = stack.serve(serving.product(port), {**database.environment, "WEB_THREADS": WEB_THREADS}, port)
+    server = stack.serve(serving.product(port), database.environment, port)
     _make(port, key)
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("vacuum analyze")

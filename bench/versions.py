@@ -1,7 +1,8 @@
 """The product beside an earlier version of itself, in turns: `BENCH_AGAINST=<a checkout> python -m bench versions`.
+`BENCH_REQUESTS="GET a,POST a d"` limits it to the kinds of requests that begin so.
 
 Each version has its own database, made and filled by its own code, and a web process that is started afresh in each
-round. Besides requests per second, the processor time of the web process per request is compared, which a busy machine
+round. Besides requests per second, the processor time per request is compared, which a busy machine
 disturbs less.
 """
 
@@ -12,17 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
 import psycopg
 
 from bench import load
 from bench.load import Client, Job, encode
 from bench.measure import Length, Result, compare
+from bench.processor import per_request, spent
 from bench.seed import OBSERVATION, Plan, seed
 from bench.stack import PYTHON, Database, Stack, free_port
 
 WHAT = "the product beside an earlier version"
-AGAINST = "BENCH_AGAINST"
+AGAINST, ONLY = "BENCH_AGAINST", "BENCH_REQUESTS"
 CONNECTIONS = 16
 TASKS = [f"bench-{number}" for number in range(CONNECTIONS)]
 ITEMS = [{**OBSERVATION, "task": TASKS[0]}] * 50
@@ -66,12 +67,14 @@ def measure(stack: Stack, length: Length) -> Result:
         raise SystemExit(f"Set {AGAINST} to a checkout of the earlier version.")
     roots = {OURS: stack.root, THEIRS: Path(other)}
     made = {name: _make(replace(stack, root=root), name) for name, root in roots.items()}
+    wanted = tuple(os.environ.get(ONLY, "").split(","))
+    requests = {what: of for what, of in REQUESTS.items() if what.startswith(wanted)}
     rounds: dict[str, dict[str, list[float]]] = {}
     for number in range(3 * STARTS if length.is_long else STARTS):
         order = [OURS, THEIRS] if number % 2 == 0 else [THEIRS, OURS]  # who is first is slower
         for name in order:
             made[name].start()
-        for what, (encoded, status) in REQUESTS.items():
+        for what, (encoded, status) in requests.items():
             for name in order:
                 for unit, figure in made[name].load(encoded, status).items():
                     rounds.setdefault(f"{what}, {unit}", {OURS: [], THEIRS: []})[name].append(figure)
@@ -103,7 +106,7 @@ class _Version:
         command_of = f"from memoryhub.{where}.launch import web_command; print(json.dumps(web_command({self.port})))"
         command = json.loads(self.stack.run([PYTHON, "-c", f"import json; {command_of}"], self.database.environment))
         # On one core, as by `make run` (ADR 6).
-        kept = {"WEB_THREADS": "16", "WEB_CORE": str(max(os.sched_getaffinity(0)))}
+        kept = {"WEB_CORE": str(max(os.sched_getaffinity(0)))}
         self.server = self.stack.serve(command, {**self.database.environment, **kept}, self.port)
 
     def end(self) -> None:
@@ -111,18 +114,17 @@ class _Version:
         self.stack.end(self.server)
 
     def load(self, encoded: Encode, status: int) -> dict[str, float]:
-        """One turn: requests per second, and the processor time of the web process per request."""
+        """One turn: requests per second, and the processor time per request."""
         assert self.server is not None
         requests = [
             encoded(self.port, self.key, task).replace(f"{{{task}}}".encode(), self.rows[task].encode()).hex()
             for task in TASKS
         ]
         job = Job(self.port, requests, status, CONNECTIONS, seconds=SECONDS)
-        process = psutil.Process(self.server.pid)
-        before = sum(process.cpu_times()[:2])
+        before = spent(self.stack, self.server.pid)
         rate = load.run(job).rate
-        spent = sum(process.cpu_times()[:2]) - before
-        return {"requests/s": rate, "ms of processor": 1000 * spent / (rate * (job.seconds + job.warm_seconds))}
+        taken = per_request(before, spent(self.stack, self.server.pid), rate * (job.seconds + job.warm_seconds))
+        return {"requests/s": rate} | {f"ms of {part}": figure for part, figure in taken.items()}
 
 
 def _make(stack: Stack, name: str) -> _Version:

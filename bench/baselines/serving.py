@@ -20,3 +20,8 @@ def stock_drf(port: int) -> list[str]:
 def fastapi_plain(port: int) -> list[str]:
     """FastAPI under one uvicorn worker, with its faster loop and parser (uvloop, httptools)."""
     return [sys.executable, "-m", "uvicorn", "bench.baselines.fastapi_plain:app", "--port", str(port), *_UVICORN]
+
+
+def fastapi_same(port: int) -> list[str]:
+    """FastAPI likewise, doing what the product does."""
+    return [sys.executable, "-m", "uvicorn", "bench.baselines.fastapi_same:app", "--port", str(port), *_UVICORN]

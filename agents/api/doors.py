@@ -53,11 +53,15 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(slots=True)
 class WriteResult(Generic[T]):
-    """What a write did: the response's status, and the ids that it is rendered from (stored for a replay)."""
+    """What a write did: the response's status, and the ids that it is rendered from (stored for a replay).
+
+    `written`: the row as the write itself returned it, after its transaction, where it need not be read anew.
+    """
 
     statuses: ClassVar[tuple[int, ...]] = (200,)
     status: int
     result: Any
+    written: Callable[[], Any] | None = None
 
 
 class Made(WriteResult[T]):
@@ -65,8 +69,8 @@ class Made(WriteResult[T]):
 
     statuses: ClassVar[tuple[int, ...]] = (200, 201)
 
-    def __init__(self, row: Any, created: bool) -> None:
-        super().__init__(201 if created else 200, str(row) if isinstance(row, UUID) else row)
+    def __init__(self, row: Any, created: bool, written: Callable[[], Any] | None = None) -> None:
+        super().__init__(201 if created else 200, str(row) if isinstance(row, UUID) else row, written)
 
 
 class Changed(WriteResult[T]):
@@ -400,7 +404,7 @@ class WriteEndpoint(BodyEndpoint):
     def _run(
         self, request: Request, raw: bytes, body: Shape | None, url: dict[str, Any]
     ) -> tuple[WriteResult[Any], Callable[[], Any] | None]:
-        """The write's result; and, unless it is a replay, the read of the row that travels in the write's own trip."""
+        """The write's result; and, unless it is a replay, what gives the row (written, or read in the same trip)."""
         key = idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
         with viewer_transaction(self.viewer):
             if key is None:
@@ -411,6 +415,8 @@ class WriteEndpoint(BodyEndpoint):
                     return WriteResult(*known), None
                 outcome = self.call(url, body)
                 idempotency.remember(request_of, [outcome.status, outcome.result])
+            if outcome.written is not None:
+                return outcome, outcome.written
             question = self.row(outcome.result) if outcome.status != 204 else None
             return outcome, question.ask_after() if question is not None else None
 
@@ -426,9 +432,11 @@ class WriteEndpoint(BodyEndpoint):
 
     def render(self, outcome: WriteResult[Any], ahead: Callable[[], Any] | None) -> Any:
         """The response, from the write's own trip (`ahead`) or a new read; None: nothing is left to show."""
-        question = self.row(outcome.result)
-        assert question is not None
-        shown = self.show(ahead() if ahead is not None else question.ask_last())
+        if ahead is None:
+            question = self.row(outcome.result)
+            assert question is not None
+            ahead = question.ask_last
+        shown = self.show(ahead())
         made = shown_type(self.described.function)
         if "duplicate" in getattr(made, "__struct_fields__", ()):
             return made(duplicate=outcome.status == 200, **msgspec.structs.asdict(shown))

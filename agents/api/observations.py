@@ -62,7 +62,7 @@ class Observations(ReadEndpoint, ObservationEndpoint):
         while the lease holds (409 lease_lost).
         """
         logged = observations.log(self.viewer, item=body)
-        return Made(logged.id, logged.created)
+        return Made(logged.id, logged.created, logged.written)
 
 
 class OneObservation(ReadEndpoint):

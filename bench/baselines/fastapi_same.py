@@ -39,9 +39,9 @@ INSERT = """
 with t as (select t.id, t.label_id, l.sensitivity from task t join label l on l.id = t.label_id where t.key = %(task)s),
 made as (
     insert into observation (id, team_id, label_id, sensitivity, author_id, event_id, task_id, body, tags, importance,
-                             private, pinned, occurred_at, expires_at, client_ref, created_at, text_version)
+                             private, pinned, occurred_at, expires_at, client_ref, created_at)
     select %(id)s, %(team)s, t.label_id, t.sensitivity, %(member)s, %(event)s, t.id, %(body)s, %(tags)s, %(importance)s,
-           %(private)s, %(pinned)s, %(occurred_at)s, %(expires_at)s, %(client_ref)s, now(), 1 from t
+           %(private)s, %(pinned)s, %(occurred_at)s, %(expires_at)s, %(client_ref)s, now() from t
     returning id, label_id, task_id
 )
 insert into event (id, team_id, label_id, type, actor_id, row_type, row_id, task_id, people, data)

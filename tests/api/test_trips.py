@@ -8,6 +8,7 @@ import pytest
 from memoryhub.core.db.pipeline import Pipeline
 from memoryhub.core.models import Sensitivity, Team
 from tests.support.api import Api, make_api
+from tests.support.ledger import head
 
 Trips = list[list[str]]
 
@@ -31,14 +32,34 @@ def test_an_observation_is_logged_and_answered_in_three_trips(api: Api, trips: T
     api.make("observations", {"task": "t", "content": "first"})
     trips.clear()
     api.make("observations", {"task": "t", "content": "second"})
-    assert [len(trip) for trip in trips] == [1, 2, 8], trips
-    assert [trips[2][place] for place in (0, 2, 3, 6, 7)] == [
-        "insert into observation",
-        "commit",
-        "begin",
-        "commit",
-        "select settle(%s::uuid)",
-    ]
+    assert [len(trip) for trip in trips] == [1, 2, 4], trips
+    assert trips[2] == ["insert into observation", "insert into event", "commit", "select settle(%s::uuid)"]
+
+
+def test_what_may_be_a_repeat_is_read_back_in_the_trip_that_wrote_it(api: Api, trips: Trips) -> None:
+    for body in ({"client_ref": "r"}, {"dedupe": True}):
+        api.make("observations", {"content": "x", **body})
+        assert trips[-1][-2:] == ["commit", "select settle(%s::uuid)"], trips
+        assert trips[-1].count("commit") == 2, trips
+
+
+def test_a_row_is_answered_as_it_is_read(team: Team, api: Api) -> None:
+    api.make("tasks", {"key": "t", "title": "T"})
+    for body in (
+        {"content": "plain"},
+        {"content": {"b": 1.50, "a": [1e3, None, "é\u200b"], "": {}}, "task": "t", "importance": 1},
+        {"content": {}, "private": True, "pinned": True, "tags": ["e\u0301", "\u00e9", "x"]},
+        {
+            "content": "x" * 200_000,
+            "occurred_at": "2026-01-01T12:00:00.123+05:30",
+            "expires_at": "2999-01-01T00:00:00Z",
+        },
+        {"content": "low", "task": "t", "sensitivity": "public"},
+    ):
+        made = api.make("observations", body)
+        assert made.pop("duplicate") is False
+        assert made == api.get(f"observations/{made['id']}").data, body
+        assert made["seq"] == head(team.id)
 
 
 def test_a_page_is_read_in_three_trips(api: Api, trips: Trips) -> None:

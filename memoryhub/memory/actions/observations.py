@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,20 +20,26 @@ from memoryhub.core.errors import Code, FieldError, HubError, Invalid, NoSuchTas
 from memoryhub.core.ids import new_id
 from memoryhub.core.ledger.events import append
 from memoryhub.core.readable import readable
+from memoryhub.core.transactions import current
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory import models
 from memoryhub.memory.actions.leases import hold_task
 from memoryhub.memory.actions.rows import columns_of, insert_many, label_for, rest_on, task_of, text_of
 from memoryhub.memory.schemas.observations import NewObservation, Observation
+from memoryhub.memory.schemas.rows import Stored, select
 from memoryhub.memory.selectors.tasks import TaskRef, refs_by_key
 
 
 @dataclass(slots=True)
 class Logged:
-    """The observation's id, and whether it is new (else it existed already)."""
+    """The observation's id, and whether it is new (else it existed already).
+
+    `written`: the row as the write itself returned it, once its transaction has ended; None: it is to be read anew.
+    """
 
     id: UUID
     created: bool
+    written: Callable[[], Stored[Observation]] | None = None
 
 
 @dataclass(slots=True)
@@ -64,7 +70,10 @@ def log(viewer: Viewer, *, item: NewObservation, task: TaskRef | None = None) ->
     Invalid for an expiry in the past or a token without a task.
     """
     row = _checked(viewer, item, task or task_of(viewer, item), _clock([item]))
-    return _held(viewer, row) or _insert(viewer, [row])[0]
+    repeated = _held(viewer, row)
+    if repeated is not None:
+        return repeated
+    return _insert(viewer, [row])[0] if row.is_unique or row.label.is_sealed else _write(viewer, row)
 
 
 @action("observation.log_batch", roles=AGENTS | DESK, scope="memory:write")
@@ -142,6 +151,29 @@ def _insert(viewer: Viewer, rows: list[_Row]) -> list[Logged]:
         there = Logged(row.id, created=True) if row.id in made else _existing(viewer, row)
         logged.append(there or _instead(viewer, row))
     return logged
+
+
+# What the writer knows already is not looked up; the `seq` is known after COMMIT.
+_RETURNING = select(Observation, seq="null", author="%(author)s::varchar", task="%(task)s::varchar")
+
+
+def _write(viewer: Viewer, row: _Row) -> Logged:
+    """Store one plain row that can conflict with none: its answer needs no second transaction."""
+    events: defaultdict[tuple[int, bool], UUID] = defaultdict(new_id)
+    values = _values(viewer, row, events)
+    params = {"rows": msgspec.json.encode([values]).decode(), "author": viewer.name, "task": row.item.task}
+    stored = queue(insert_many(models.Observation, tuple(values), returning=_RETURNING), params)
+    _record(viewer, [row], events)
+    transaction = current()
+
+    def written() -> Stored[Observation]:
+        ((*columns,),) = stored.rows()
+        made = Stored(Observation, *columns)
+        assert transaction.seq is not None
+        made.answer.seq = transaction.seq
+        return made
+
+    return Logged(row.id, created=True, written=written)
 
 
 def _instead(viewer: Viewer, row: _Row) -> Logged:

@@ -171,19 +171,21 @@ def _insert_one(model: type[Labelled], names: tuple[str, ...]) -> str:
 
 
 @cache
-def insert_many(model: type[Labelled], names: tuple[str, ...], *, unique: bool) -> str:
+def insert_many(model: type[Labelled], names: tuple[str, ...], *, unique: bool = False, returning: str = "") -> str:
     """The statement that stores any number of rows, passed as one JSON text (`rows`): it is constant, so prepared once,
     and has one parameter. Bytes are base64 in JSON. `unique`: rows may conflict with others; the statement returns the
-    ids of those that were stored.
+    ids of those that were stored. `returning`: what it returns of each row `r`, where none may.
     """
     kinds = column_types(model)
     wanted = ", ".join(f"decode({name}, 'base64')" if kinds[name] == "bytea" else name for name in names)
     typed = ", ".join(f"{name} {'text' if kinds[name] == 'bytea' else kinds[name]}" for name in names)
     text = (
-        f"insert into {model._meta.db_table} ({', '.join(names)}) select {wanted}"
-        f" from jsonb_to_recordset(%(rows)s::jsonb) as r({typed})"
+        f"insert into {model._meta.db_table} as r ({', '.join(names)}) select {wanted}"
+        f" from jsonb_to_recordset(%(rows)s::jsonb) as n({typed})"
     )
-    return f"{text} on conflict do nothing returning id" if unique else text
+    if unique:
+        return f"{text} on conflict do nothing returning id"
+    return f"{text} returning {returning}" if returning else text
 
 
 def repeated(viewer: Viewer, model: type[Labelled], label: LabelRef, client_ref: str | None) -> UUID | None:

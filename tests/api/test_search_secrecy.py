@@ -47,6 +47,7 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "AT_ONCE", 20)  # longer ones are read in a trip of their own
     monkeypatch.setattr(fetch_plan, "BUDGET", 12)
     monkeypatch.setattr(fetch_plan, "PAIRS", 8)
+    monkeypatch.setattr(scoring, "LOOKED_AT_ONE", 6)
     monkeypatch.setattr(scoring, "LOOKED_AT", 6)
     monkeypatch.setattr(scoring, "MOST_LOOKED_AT", 24)
 

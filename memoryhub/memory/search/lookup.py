@@ -20,13 +20,13 @@ from memoryhub.core.secrecy.blind_index import blind
 from memoryhub.core.viewers import Viewer
 from memoryhub.memory.search import fetch_plan, terms
 from memoryhub.memory.search.fetch_plan import Cell, Group
-from memoryhub.memory.search.postings import BYTES, Codes, Numbers, all_of, among, merged, place
+from memoryhub.memory.search.postings import BYTES, Codes, Numbers, all_of, among, merged, placed
 from memoryhub.memory.search.query import ParsedQuery, Phrase, Word
 from memoryhub.memory.search.stems import stems
 from memoryhub.memory.search.terms import blinded, is_stop_word, quoted, term_of
 from memoryhub.memory.search.tokenizer import TermKind
 
-AT_ONCE = 8_192  # bytes of a term's postings that come with their number, without a trip of their own
+AT_ONCE = 49_152  # bytes of a term's postings that come with their number, without a trip of their own
 
 
 class SearchFilters(msgspec.Struct):
@@ -276,4 +276,4 @@ def allowed(index: Index, needs: Needs, cells: Sequence[int], at_most: int) -> l
         filled = {cell.id: cell.filled for cell in index.cells}
         codes = np.concatenate([all_of(cell, filled[cell]) for cell in reversed(cells)] or [np.empty(0, np.int64)])
     codes = codes[needs.allows(index, codes, cells)]
-    return [place(code) for code in codes[::-1][:at_most].tolist()]
+    return list(zip(*placed(codes[::-1][:at_most]), strict=True))

@@ -61,12 +61,16 @@ def union(some: Sequence[Codes]) -> Codes:
 
 def among(codes: Codes, found: Codes) -> NDArray[np.bool_]:
     """Which of the codes are among these, which are in order."""
+    return places(codes, found)[1]
+
+
+def places(codes: Codes, found: Codes) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where each of the codes is among these, which are in order; and whether it is there."""
     if not len(found):
-        return np.zeros(len(codes), bool)
+        return np.zeros(len(codes), np.intp), np.zeros(len(codes), bool)
     at = np.searchsorted(found, codes)
     at[at == len(found)] = 0
-    are_there: NDArray[np.bool_] = found[at] == codes
-    return are_there
+    return at, found[at] == codes
 
 
 def all_of(cell: int, filled: int) -> Codes:
@@ -74,6 +78,11 @@ def all_of(cell: int, filled: int) -> Codes:
     return (cell << _NUMBER_BITS) + np.arange(filled, dtype=np.int64)
 
 
-def place(code: int) -> tuple[int, int]:
-    """The cell of a document and its number there."""
-    return code >> _NUMBER_BITS, code & (1 << _NUMBER_BITS) - 1
+def placed(codes: Codes) -> tuple[list[int], list[int]]:
+    """The cells of documents, and their numbers there."""
+    return (codes >> _NUMBER_BITS).tolist(), (codes & (1 << _NUMBER_BITS) - 1).tolist()
+
+
+def as_array(numbers: Iterable[int]) -> str:
+    """A parameter of type int[]. psycopg adapts a list number by number, in Python: a third of a search's time."""
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -13,12 +13,13 @@ from memoryhub.core import work
 from memoryhub.core.db.statements import run
 from memoryhub.memory.search.fetch_plan import Group, pairs, plan
 from memoryhub.memory.search.lookup import Index, Needs, SearchFilters
-from memoryhub.memory.search.postings import Codes, among, place, union
+from memoryhub.memory.search.postings import Codes, among, as_array, placed, places, union
 
 # BM25 (S. Robertson and H. Zaragoza, 2009), with the constants of Anserini, which suit short texts.
 K1, B = 0.9, 0.4
 BEFORE, AFTER = 0.5, 0.3  # of a word's part in the row before, and after, in the same task
-LOOKED_AT, MOST_LOOKED_AT = 256, 4_096  # documents that are looked at, the best first; at most
+# Documents that are looked at, the best first: by one word, whose order neighbours hardly change; by several; at most.
+LOOKED_AT_ONE, LOOKED_AT, MOST_LOOKED_AT = 96, 256, 4_096
 
 
 class RankedHit(NamedTuple):
@@ -51,7 +52,7 @@ def ranked(index: Index, groups: Sequence[Group], needs: Needs, filters: SearchF
         return []
     scored = _score(index, groups, needs, cells)
     hits: list[RankedHit] = []
-    for most in (max(LOOKED_AT, 2 * limit), MOST_LOOKED_AT):
+    for most in (max(LOOKED_AT_ONE if len(groups) == 1 else LOOKED_AT, 2 * limit), MOST_LOOKED_AT):
         work.check()
         hits = _look_at(index, groups, needs, filters, scored, most, limit)
         if len(hits) >= limit or len(scored.codes) <= most:
@@ -65,7 +66,11 @@ def _score(index: Index, groups: Sequence[Group], needs: Needs, cells: Sequence[
     paired, older = pairs(partly, [cell for cell in cells if cell not in newest])
     spans = [[*newest, *older] if group in paired else newest if group in partly else cells for group in groups]
     index.read([*zip(groups, spans, strict=True), *((group, cells) for group in needs.narrow)])
-    codes = [index.merged(group, newest if group in partly else cells)[0] for group in groups]
+    merged = [index.merged(group, span) for group, span in zip(groups, spans, strict=True)]
+    codes = [
+        index.merged(group, newest)[0] if group in paired else some
+        for group, (some, _, _) in zip(groups, merged, strict=True)
+    ]
     if older:
         one, other = (index.merged(group, older)[0] for group in paired)
         codes.append(one[among(one, other)])
@@ -75,10 +80,9 @@ def _score(index: Index, groups: Sequence[Group], needs: Needs, cells: Sequence[
     found = found[needs.allows(index, found, cells)]
     average = max(sum(cell.length for cell in index.cells) / sum(cell.docs for cell in index.cells), 1.0)
     parts, lengths = np.zeros((len(groups), len(found))), np.ones(len(found))
-    for number, (group, span) in enumerate(zip(groups, spans, strict=True)):
-        some, counts, long = index.merged(group, span)
-        is_found = among(some, found)
-        at = np.searchsorted(found, some[is_found])
+    for number, (group, (some, counts, long)) in enumerate(zip(groups, merged, strict=True)):
+        at, is_found = places(some, found)
+        at = at[is_found]
         lengths[at] = long[is_found] / average
         parts[number, at] = _bm25(group.weight, counts[is_found], lengths[at])
     order = np.lexsort((found, parts.sum(axis=0)))[::-1][:MOST_LOOKED_AT]
@@ -94,25 +98,17 @@ def _bm25(weight: float, counts: Any, length: Any) -> Any:
 # stands before it in its task among these, unless another that the viewer may see stands between. By shelf, so that no
 # hidden row is read. `late`: 0, and how often they have each group that was not read: with all weights 1, ts_rank() is
 # the sum of 1/j² over a word's occurrences (by 1.6449, the sum of all). One row of arrays, which costs less to load.
+# Arrays come by way of a subquery: the planner would estimate a bare one's length, and plan each time.
 _DOCUMENTS = """
 with doc as materialized (
     select f.*, dense_rank() over (order by f.row_id)::int as row from (
         select a.place, coalesce(d.part_of, d.row_id) as row_id, d.type, d.task_id,
-               0::float8 || array(select ts_rank('{1,1,1,1}', d.words, l.query::tsquery) * l.size
-                     from unnest(%(late)s::text[], %(sizes)s::int[]) with ordinality l (query, size, n)
-                     order by l.n) as late
-        from unnest(%(cells)s::int[], %(numbers)s::int[]) with ordinality a (cell, number, place)
+               0::float8 || array(select ts_rank('{{1,1,1,1}}', d.words, l.query::tsquery) * l.size
+                     from unnest((select %(late)s::text[]), (select %(sizes)s::int[]))
+                          with ordinality l (query, size, n) order by l.n) as late
+        from unnest((select %(cells)s::int[]), (select %(numbers)s::int[])) with ordinality a (cell, number, place)
         cross join lateral (select * from search_doc d where d.cell_id = a.cell and d.number = a.number offset 0) d
-        where (d.expires_at is null or d.expires_at > statement_timestamp())
-          and (%(low)s::float8 is null or d.importance >= %(low)s::float8)
-          and (%(since)s::timestamptz is null or d.created_at >= %(since)s::timestamptz)
-          and (%(until)s::timestamptz is null or d.created_at < %(until)s::timestamptz)
-          and (%(check)s::text = '' or d.words @@ (%(check)s::text)::tsquery)
-          and (%(never)s::text = '' or not exists (
-            select from search_doc p
-            where p.part_of = coalesce(d.part_of, d.row_id) and p.words @@ (%(never)s::text)::tsquery))
-          and (%(never)s::text = '' or d.part_of is null or not exists (
-            select from search_doc p where p.row_id = d.part_of and p.words @@ (%(never)s::text)::tsquery))) f
+        where (d.expires_at is null or d.expires_at > statement_timestamp()){conditions}) f
 ),
 following as materialized (
     select r.row, r.before from (
@@ -120,7 +116,7 @@ following as materialized (
         from (select distinct row, row_id, task_id from doc where task_id is not null) d
         window of_task as (partition by d.task_id order by d.row)) r
     where r.before is not null and not exists (
-        select from unnest(%(shelves)s::int[]) s (id) cross join lateral (
+        select from unnest((select %(shelves)s::int[])) s (id) cross join lateral (
             select from search_doc d
             where d.task_id = r.task_id and d.shelf_id = s.id and d.row_id > r.before_id and d.row_id < r.row_id
               and d.part_of is null and (d.expires_at is null or d.expires_at > statement_timestamp())
@@ -131,6 +127,16 @@ select array_agg(d.place::int - 1), array_agg(d.row - 1), array_agg(coalesce(f.b
        array_agg(d.late)
 from doc d left join following f using (row)
 """
+# Added where they are asked for, so that the plan of the others can be kept.
+_LOW = " and d.importance >= %(low)s::float8"
+_SINCE, _UNTIL = " and d.created_at >= %(since)s::timestamptz", " and d.created_at < %(until)s::timestamptz"
+_CHECK = " and d.words @@ (%(check)s::text)::tsquery"
+_NEVER = """
+  and not exists (
+    select from search_doc p
+    where p.part_of = coalesce(d.part_of, d.row_id) and p.words @@ (%(never)s::text)::tsquery)
+  and (d.part_of is null or not exists (
+    select from search_doc p where p.row_id = d.part_of and p.words @@ (%(never)s::text)::tsquery))"""
 
 
 def _look_at(
@@ -146,26 +152,31 @@ def _look_at(
 
     A row's word counts as the best of its documents' parts, and of what its neighbours lend it.
     """
-    looked_at = [place(code) for code in scored.codes[:most].tolist()]
+    cells, numbers = placed(scored.codes[:most])
     late = [groups[number] for number in scored.unread]
     params = {
-        "cells": [cell for cell, _ in looked_at],
-        "numbers": [number for _, number in looked_at],
+        "cells": as_array(cells),
+        "numbers": as_array(numbers),
         "late": [group.query for group in late],
         "sizes": [len(group.terms) for group in late],
-        "low": filters.min_importance,
-        "since": filters.since,
-        "until": filters.until,
-        "check": needs.check,
-        "never": needs.never,
         "shelves": sorted({cell.shelf for cell in index.cells}),
     }
-    ((places, rows, befores, ids, kinds, ranks),) = run(_DOCUMENTS, params)
-    if not places:
+    conditions = ""
+    for condition, name, value in (
+        (_LOW, "low", filters.min_importance),
+        (_SINCE, "since", filters.since),
+        (_UNTIL, "until", filters.until),
+        (_CHECK, "check", needs.check or None),
+        (_NEVER, "never", needs.never or None),
+    ):
+        if value is not None:
+            conditions, params[name] = conditions + condition, value
+    ((documents, rows, befores, ids, kinds, ranks),) = run(_DOCUMENTS.format(conditions=conditions), params)
+    if not documents:
         return []
-    parts = scored.parts[places]
-    for at, document in enumerate(places) if late else ():
-        if looked_at[document][0] not in scored.newest:
+    parts = scored.parts[documents]
+    for at, document in enumerate(documents) if late else ():
+        if cells[document] not in scored.newest:
             for number, rank in zip(scored.unread, ranks[at][1:], strict=True):
                 if rank > 0:
                     parts[at, number] = _bm25(groups[number].weight, _count_of(rank), scored.lengths[document])

@@ -37,7 +37,8 @@ def snippets(texts: Sequence[str], sought: Sought) -> list[Snippet]:
     heads = _heads(sought)
     cut = [_cut(text, heads) for text in texts]
     likely = _likely(sought)
-    found = [list(_candidates(text, likely)) for text in cut]
+    known: dict[str, list[Token]] = {}
+    found = [list(_candidates(text, likely, known)) for text in cut]
     first = {term[:1] for term in sought.terms | forms_of(sought.terms)}
     wanted = {token.text for run in found for token in run if token.kind is TermKind.WORD and token.text[:1] in first}
     stem = stems(wanted) if wanted else {}
@@ -92,8 +93,11 @@ def _likely(sought: Sought) -> re.Pattern[str]:
     return re.compile("|".join([*ways, *map(re.escape, sorted(exact))]) or "(?!)")
 
 
-def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
-    """The tokens that may match, without their `position`: few of the pieces between spaces are tokenised."""
+def _candidates(text: str, likely: re.Pattern[str], known: dict[str, list[Token]]) -> Iterator[Token]:
+    """The tokens that may match, without their `position`: few of the pieces between spaces are tokenised.
+
+    `known`: the tokens of pieces that were seen before, which mostly are the words that were searched for.
+    """
     if not text.isascii():
         yield from tokens(text)
         return
@@ -104,7 +108,10 @@ def _candidates(text: str, likely: re.Pattern[str]) -> Iterator[Token]:
             continue
         start, end = spaced.rfind(" ", 0, found.start()) + 1, spaced.find(" ", found.end())
         end = len(spaced) if end < 0 else end
-        for token in tokens(spaced[start:end]):
+        piece = spaced[start:end]
+        if piece not in known:
+            known[piece] = list(tokens(piece))
+        for token in known[piece]:
             yield token._replace(start=start + token.start, end=start + token.end)
 
 

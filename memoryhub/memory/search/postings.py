@@ -37,18 +37,20 @@ def merged(entries: Mapping[int, Sequence[bytes]]) -> tuple[Codes, Numbers, Numb
 
     `entries`: by cell, those of each term. A document with several of the terms counts once, with the sum.
     """
-    if not entries:
-        return np.empty(0, np.int64), np.empty(0), np.empty(0)
-    some = [(cell, np.frombuffer(b"".join(of_terms), ENTRY)) for cell, of_terms in entries.items()]
-    codes = np.concatenate([(cell << _NUMBER_BITS) + found["number"].astype(np.int64) for cell, found in some])
-    counts = np.concatenate([found["count"] for _, found in some]).astype(np.float64)
-    lengths = np.concatenate([found["length"] for _, found in some]).astype(np.float64)
+    of_cells = [b"".join(of_terms) for of_terms in entries.values()]
+    found = np.frombuffer(b"".join(of_cells), ENTRY)
+    cells = np.fromiter(entries, np.int64, len(entries))
+    sizes = np.fromiter((len(some) // BYTES for some in of_cells), np.intp, len(of_cells))
+    codes = np.repeat(cells << _NUMBER_BITS, sizes) + found["number"]
+    counts, lengths = found["count"].astype(np.float64), found["length"].astype(np.float64)
     if any(len(of_terms) > 1 for of_terms in entries.values()):
         codes, places = np.unique(codes, return_inverse=True)
         summed, longest = np.zeros(len(codes)), np.zeros(len(codes))
         np.add.at(summed, places, counts)
         longest[places] = lengths
         return codes, summed, longest
+    if (codes[1:] > codes[:-1]).all():
+        return codes, counts, lengths
     order = np.argsort(codes, kind="stable")
     return codes[order], counts[order], lengths[order]
 
@@ -68,6 +70,8 @@ def places(codes: Codes, found: Codes) -> tuple[NDArray[np.intp], NDArray[np.boo
     """Where each of the codes is among these, which are in order; and whether it is there."""
     if not len(found):
         return np.zeros(len(codes), np.intp), np.zeros(len(codes), bool)
+    if np.array_equal(codes, found):
+        return np.arange(len(codes)), np.ones(len(codes), bool)
     at = np.searchsorted(found, codes)
     at[at == len(found)] = 0
     return at, found[at] == codes
@@ -86,3 +90,13 @@ def placed(codes: Codes) -> tuple[list[int], list[int]]:
 def as_array(numbers: Iterable[int]) -> str:
     """A parameter of type int[]. psycopg adapts a list number by number, in Python: a third of a search's time."""
     return f"{{{','.join(map(str, numbers))}}}"
+
+
+def best(codes: Codes, scores: Numbers, most: int) -> NDArray[np.intp]:
+    """The places of the best of these, at most `most`, the best first; of equal ones the newest."""
+    if len(scores) > most:
+        # Only what may be among them is sorted.
+        likely = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
+    else:
+        likely = np.arange(len(scores))
+    return likely[np.lexsort((codes[likely], scores[likely]))[::-1][:most]]

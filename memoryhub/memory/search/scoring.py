@@ -13,7 +13,7 @@ from memoryhub.core import work
 from memoryhub.core.db.statements import run
 from memoryhub.memory.search.fetch_plan import Group, pairs, plan
 from memoryhub.memory.search.lookup import Index, Needs, SearchFilters
-from memoryhub.memory.search.postings import Codes, among, as_array, placed, places, union
+from memoryhub.memory.search.postings import Codes, among, as_array, best, placed, places, union
 
 # BM25 (S. Robertson and H. Zaragoza, 2009), with the constants of Anserini, which suit short texts.
 K1, B = 0.9, 0.4
@@ -85,7 +85,7 @@ def _score(index: Index, groups: Sequence[Group], needs: Needs, cells: Sequence[
         at = at[is_found]
         lengths[at] = long[is_found] / average
         parts[number, at] = _bm25(group.weight, counts[is_found], lengths[at])
-    order = np.lexsort((found, parts.sum(axis=0)))[::-1][:MOST_LOOKED_AT]
+    order = best(found, parts.sum(axis=0), MOST_LOOKED_AT)
     unread = [number for number, group in enumerate(groups) if group in partly]
     return _Scored(found[order], lengths[order], parts[:, order].T, unread, frozenset(newest))
 
@@ -183,12 +183,12 @@ def _look_at(
     own = np.zeros((max(rows) + 1, len(groups)))
     np.maximum.at(own, rows, parts)
     pairs = {(before, row) for before, row in zip(befores, rows, strict=True) if before >= 0}
-    best = own.copy()
+    lent = own.copy()
     if pairs:
         before, after = (np.array(side) for side in zip(*pairs, strict=True))
-        best[after] = np.maximum(best[after], BEFORE * own[before])
-        best[before] = np.maximum(best[before], AFTER * own[after])
-    scores = best.sum(axis=1).round(6)
+        lent[after] = np.maximum(lent[after], BEFORE * own[before])
+        lent[before] = np.maximum(lent[before], AFTER * own[after])
+    scores = lent.sum(axis=1).round(6)
     order = [row for row in np.lexsort((np.arange(len(scores)), scores))[::-1][:limit].tolist() if own[row].any()]
     named = dict(zip(rows, zip(ids.split(), kinds.split(), strict=True), strict=True))
     return [

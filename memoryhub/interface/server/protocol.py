@@ -5,6 +5,8 @@ second, so that a request pays for no timer.
 """
 
 import asyncio
+from functools import lru_cache
+from http import HTTPStatus
 from math import inf
 from typing import Any, cast
 from uuid import uuid4
@@ -12,6 +14,8 @@ from uuid import uuid4
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from memoryhub.core.errors import HeadersTooLarge, HubError, Invalid, RateLimited, TooSlow, Unavailable, UriTooLong
 from memoryhub.interface.http.addresses import is_proxy, neighbourhood
@@ -24,6 +28,8 @@ FREE_PIECES, PIECE_BYTES = 1_000, 64
 MAX_FRAGMENTS = 1_000  # of a message on a socket
 # An ASGI extension: this request's connection may be closed for another; returns a future, done once it is closed.
 GIVE_WAY = "memoryhub.give_way"
+# Another, of a socket: writes a text at once, if nothing waits before it; returns whether it did.
+WRITE_NOW = "memoryhub.write_now"
 # A refused client may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -325,6 +331,20 @@ class WireSocket(_Counted, WebSocketsSansIOProtocol):
         connections.take(self)
         connections.rest(self, fresh=True)
 
+    def handle_connect(self, event: Any) -> None:
+        """Begin the handshake; its application may write at once."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            cast(dict[str, Any], self.scope["extensions"])[WRITE_NOW] = self.write_now
+
+    def write_now(self, text: str) -> bool:
+        """Write a text that many sockets are sent, whose frame is made once; False where send() must decide."""
+        is_plain = self.handshake_complete and not self.close_sent and not self.conn.extensions
+        if not is_plain or self.disconnected or self.conn.state is not State.OPEN or not self.writable.is_set():
+            return False
+        self.transport.write(_frame_of(text))
+        return True
+
     async def send(self, message: Any) -> None:
         """Send the application's message. After its close, the place may go to another."""
         await super().send(message)
@@ -358,6 +378,12 @@ class WireSocket(_Counted, WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         super().handle_cont(event)
+
+
+@lru_cache(maxsize=16)
+def _frame_of(text: str) -> bytes:
+    """The frame of a text from a server (RFC 6455, 5.2)."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def neighbour_of(client: tuple[str, int] | None) -> str | None:

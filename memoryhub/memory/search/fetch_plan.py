@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from memoryhub.memory.search.terms import quoted
 
-BUDGET = 24_000  # postings that are read of a query's words; and of each filter, and of each word that it excludes
-PAIRS = 48_000  # and of two common words, in older cells, for the documents that have both
+BUDGET = 12_000  # postings that are read of a query's words; and of each filter, and of each word that it excludes
+PAIRS = 24_000  # and of two common words, in older cells, for the documents that have both
 
 
 class Cell(NamedTuple):

@@ -154,7 +154,7 @@ def _look_at(
     """
     cells, numbers = placed(scored.codes[:most])
     late = [groups[number] for number in scored.unread]
-    params = {
+    params: dict[str, Any] = {
         "cells": as_array(cells),
         "numbers": as_array(numbers),
         "late": [group.query for group in late],

@@ -109,7 +109,8 @@ def _size(data: bytearray) -> int | None:
     return 2 + wide + int.from_bytes(data[2 : 2 + wide]) if len(data) >= 2 + wide else None
 
 
-async def _measure(job: Job) -> list[list[float]]:
+async def open_sockets(job: Job) -> list[_Socket]:
+    """The sockets, each when its server has answered its hello."""
     loop = asyncio.get_running_loop()
     sockets: list[_Socket] = []
     for number in range(job.sockets):
@@ -119,6 +120,11 @@ async def _measure(job: Job) -> list[list[float]]:
         if number % 50 == 49:
             async with asyncio.timeout(HEAR_SECONDS):
                 await asyncio.gather(*(one.whole for one in sockets))
+    return sockets
+
+
+async def _measure(job: Job) -> list[list[float]]:
+    sockets = await open_sockets(job)
     reader, writer = await asyncio.open_connection("127.0.0.1", job.port)
     rounds = []
     for event in job.events:

@@ -38,14 +38,14 @@ def measure(stack: Stack, length: Length) -> Result:
         keys = [f"t{at}" for at in range(number * EVENTS // count, (number + 1) * EVENTS // count)]
         events = [encode("POST", "/api/v1/escalations", port, seeded.keys[0], _asked(key)) for key in keys]
         hello, path = json.dumps({"after": desk["after"]}), f"/ws/t/{desk['team']}/queue/"
-        job = Job(port, SOCKETS, _handshake(path, port, desk["cookie"]), hello, '"ready"', '"event"')
+        job = Job(port, SOCKETS, handshake(path, port, desk["cookie"]), hello, '"ready"', '"event"')
         _add(OURS, rounds, whole, replace(job, events=[event.hex() for event in events]))
         stack.end(server)
         desk["after"] += len(keys)
         port = free_port()
         server = stack.serve([PYTHON, "-m", "bench.baselines.raw_fanout", str(port)], environment, port)
         event = encode("POST", "/", port, body={"type": "event", "row": "x" * SHOWN})
-        job = replace(job, port=port, handshake=_handshake("/", port, ""), events=[event.hex()] * len(keys))
+        job = replace(job, port=port, handshake=handshake("/", port, ""), events=[event.hex()] * len(keys))
         _add(RAW, rounds, whole, job)
         stack.end(server)
     line = compare(rounds, OURS, RAW, target="P10", what=WHAT, unit="ms, p99", goal=2.0, at_least=False)
@@ -56,7 +56,8 @@ def _asked(task: str) -> dict[str, str]:
     return {"task": task, "reason_code": "other", "reason": "No rule fits.", "question": "What now?"}
 
 
-def _handshake(path: str, port: int, cookie: str) -> str:
+def handshake(path: str, port: int, cookie: str) -> str:
+    """The request that opens a socket."""
     host = f"127.0.0.1:{port}"
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
     lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", f"Origin: http://{host}"]

@@ -23,6 +23,7 @@ def measure(stack: Stack, length: Length) -> Result:
     cookie = json.loads(stack.run([PYTHON, "-m", "bench.desk_session"], database.environment))["cookie"]
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("vacuum analyze")
+    stack.collect_static(database)
     port = free_port()
     server = stack.serve(serving.product(port), database.environment, port)
     client = Client(port)

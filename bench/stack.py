@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from memoryhub.run import embedded
+from memoryhub.run.frontend import install_frontend
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 30.0
@@ -66,6 +67,11 @@ class Stack:
         if migrated:
             self.run([PYTHON, "manage.py", "migrate", "--database", "owner", "--verbosity", "0"], made.environment)
         return made
+
+    def collect_static(self, database: Database) -> None:
+        """Put the pages' static files where the web process serves them from."""
+        install_frontend(self.data)
+        self.run([PYTHON, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"], database.environment)
 
     def run(self, command: list[str], environment: dict[str, str], text: str = "") -> str:
         """Run a command of this project to its end and return what it printed. Raises RuntimeError when it fails."""

@@ -30,6 +30,7 @@ MAX_FRAGMENTS = 1_000  # of a message on a socket
 GIVE_WAY = "memoryhub.give_way"
 # Another, of a socket: writes a text at once, if nothing waits before it; returns whether it did.
 WRITE_NOW = "memoryhub.write_now"
+SHARED_CHARS = 64 * 1024  # of a text whose frame is kept for the other sockets
 # A refused client may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -342,7 +343,7 @@ class WireSocket(_Counted, WebSocketsSansIOProtocol):
         is_plain = self.handshake_complete and not self.close_sent and not self.conn.extensions
         if not is_plain or self.disconnected or self.conn.state is not State.OPEN or not self.writable.is_set():
             return False
-        self.transport.write(_frame_of(text))
+        self.transport.write(_frame_of(text) if len(text) <= SHARED_CHARS else _frame_of.__wrapped__(text))
         return True
 
     async def send(self, message: Any) -> None:

@@ -25,7 +25,7 @@ run: setup  ## start everything and print the address; Ctrl-C stops it, the data
 	@$(BIN)/python -m memoryhub.run.launch
 
 test: setup $(DEV_READY) $(NODE_DEV_READY) chromium  ## run every test, in parallel
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of races, kills and lost messages
 	@$(BIN)/python -m pytest -m "prove and not alone" --full -n 2 --maxschedchunk 1 -o faulthandler_timeout=3600 $(ARGS)

@@ -1,26 +1,33 @@
-"""Many open sockets, one event: how long after it was sent each of them has heard it, from outside.
+"""Many open sockets and an event: how long after it was sent each of them has heard it; and many events: what was
+lost.
 
-It runs in its own process (`python -m bench.fanout`, a job as JSON on standard input, milliseconds by round on standard
-output), on raw connections: WebSocket frames are parsed as far as their length.
+It runs in its own process (`python -m bench.fanout`, a job as JSON on standard input, what was found as JSON on
+standard output), on raw connections: WebSocket frames are parsed as far as their length.
 """
 
 import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import uvloop
 
 HEAR_SECONDS = 20.0
+DRAIN_SECONDS = 5.0
+CALLERS = 8  # connections on which a flood of events is sent
 
 
 @dataclass(frozen=True)
 class Job:
     """`hello`: what each socket sends after its handshake, `ready`: what the answer to it contains; `heard`: what the
-    frame of an event contains; `events`: the requests that cause them, in hex, one a round.
+    frame of an event contains; `events`: the requests that cause them, in hex. `rate`: how many of these are sent a
+    second, whatever has been heard; 0: each when all have heard the one before.
     """
 
     port: int
@@ -30,10 +37,20 @@ class Job:
     ready: str
     heard: str
     events: list[str] = field(default_factory=list)
+    rate: float = 0.0
 
 
-def run(job: Job) -> list[list[float]]:
-    """The milliseconds of each socket, by round. Raises RuntimeError when one does not hear."""
+def delays(job: Job) -> list[list[float]]:
+    """The milliseconds of each socket, by event. Raises RuntimeError when one does not hear."""
+    return cast(list[list[float]], _run(job))
+
+
+def lost(job: Job) -> int:
+    """How many events were not heard DRAIN_SECONDS after the last was sent, of all sockets."""
+    return cast(int, _run(job))
+
+
+def _run(job: Job) -> object:
     done = subprocess.run(
         [sys.executable, "-m", "bench.fanout"],
         input=json.dumps(asdict(job)),
@@ -43,16 +60,17 @@ def run(job: Job) -> list[list[float]]:
     )
     if done.returncode != 0:
         raise RuntimeError("the sockets failed; the output is above")
-    return cast(list[list[float]], json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
 class _Socket(asyncio.Protocol):
-    """One connection. `came`: when the awaited frame was whole."""
+    """One connection. `left`: how many frames are awaited yet; `came`: when the last of them was whole."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.received = bytearray()
         self.awaited = b""
+        self.left = 1
         self.came = 0.0
         self.is_open = False
         self.whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -78,13 +96,15 @@ class _Socket(asyncio.Protocol):
             self.awaited = self.job.ready.encode()
             self.transport.write(_frame(self.job.hello.encode()))
         while (size := _size(self.received)) is not None and len(self.received) >= size:
-            if self.awaited and self.received.find(self.awaited, 0, size) >= 0:
-                self.came, self.awaited = time.perf_counter(), b""
-                self.whole.set_result(None)
+            if self.left and self.received.find(self.awaited, 0, size) >= 0:
+                self.left -= 1
+                if not self.left:
+                    self.came = time.perf_counter()
+                    self.whole.set_result(None)
             del self.received[:size]
 
-    def wait_for(self, words: str) -> None:
-        self.awaited = words.encode()
+    def wait_for(self, words: str, times: int = 1) -> None:
+        self.awaited, self.left = words.encode(), times
         self.whole = asyncio.get_running_loop().create_future()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -123,6 +143,49 @@ async def open_sockets(job: Job) -> list[_Socket]:
     return sockets
 
 
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """The sockets, open and reading in a thread of this process; their frames are counted by nobody."""
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        sockets = asyncio.run_coroutine_threadsafe(open_sockets(job), loop).result()
+        yield
+        for one in sockets:
+            loop.call_soon_threadsafe(one.transport.abort)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+async def _flood(job: Job) -> int:
+    sockets = await open_sockets(job)
+    for one in sockets:
+        one.wait_for(job.heard, len(job.events))
+    begun = time.perf_counter()
+
+    async def caller(first: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", job.port)
+        for number in range(first, len(job.events), CALLERS):
+            await asyncio.sleep(begun + number / job.rate - time.perf_counter())
+            await _send(reader, writer, job.events[number])
+        writer.close()
+
+    await asyncio.gather(*(caller(first) for first in range(CALLERS)))
+    await asyncio.wait([one.whole for one in sockets], timeout=DRAIN_SECONDS)
+    return sum(one.left for one in sockets)
+
+
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, event: str) -> None:
+    """Send a request and read its answer, which must be a good one."""
+    writer.write(bytes.fromhex(event))
+    head = await reader.readuntil(b"\r\n\r\n")
+    if head[9:11] != b"20":
+        raise RuntimeError(head.decode())
+    await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+
+
 async def _measure(job: Job) -> list[list[float]]:
     sockets = await open_sockets(job)
     reader, writer = await asyncio.open_connection("127.0.0.1", job.port)
@@ -132,16 +195,12 @@ async def _measure(job: Job) -> list[list[float]]:
             one.wait_for(job.heard)
         await asyncio.sleep(0.3)
         sent = time.perf_counter()
-        writer.write(bytes.fromhex(event))
         async with asyncio.timeout(HEAR_SECONDS):
-            await asyncio.gather(*(one.whole for one in sockets))
-        status = await reader.readuntil(b"\r\n\r\n")
-        if status[9:11] != b"20":
-            raise RuntimeError(status.decode())
-        await reader.readexactly(int(status.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+            await asyncio.gather(_send(reader, writer, event), *(one.whole for one in sockets))
         rounds.append([1000 * (one.came - sent) for one in sockets])
     return rounds
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(_measure(Job(**json.load(sys.stdin))))))
+    job = Job(**json.load(sys.stdin))
+    print(json.dumps(uvloop.run(_flood(job) if job.rate else _measure(job))))

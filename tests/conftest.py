@@ -12,10 +12,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from memoryhub.run.launch import beat_command, worker_command
 from tests.support import servers
+from tests.support.chromium import launch
 from tests.support.web import Server, web
 
 RUN = pytest.StashKey[Path]()
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,8 +43,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest come first, so that at the end no worker waits for another's."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    """The longest files come first, so that at the end no worker waits for another's."""
+    long = {Path(__file__).parent.name: 0, "proofs": 1, "browser": 2, "live": 3}
+    items.sort(key=lambda item: long.get(item.path.parent.name, len(long)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,7 +88,7 @@ def server() -> Iterator[Server]:
         yield shared
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: idle, it goes on sweeping over the teams that all tests leave
 def worker() -> Iterator[servers.Process]:
     """The product's Celery worker and beat; the worker's process."""
     from memoryhub.config.celery import app
@@ -107,7 +108,7 @@ def chromium() -> Iterator[Browser]:
     # Playwright runs an event loop in this thread, and Django would refuse the database beside it.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=servers.chromium_path(), args=CHROMIUM_FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

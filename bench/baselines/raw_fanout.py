@@ -3,12 +3,17 @@ ledger and no database.
 """
 
 import asyncio
+import base64
+import hashlib
 import sys
 from typing import cast
 
 import uvloop
 
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+UPGRADED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
+)
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 READY = b'{"type":"ready"}'
 _open: set[asyncio.Transport] = set()
 
@@ -19,7 +24,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"GET "):
-            self.transport.write(UPGRADED)
+            key = data.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+            self.transport.write(UPGRADED % base64.b64encode(hashlib.sha1(key + GUID).digest()))
         elif data.startswith(b"POST "):
             text = data.partition(b"\r\n\r\n")[2]
             frame = b"\x81\x7e" + len(text).to_bytes(2) + text

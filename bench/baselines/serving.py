@@ -25,3 +25,9 @@ def fastapi_plain(port: int) -> list[str]:
 def fastapi_same(port: int) -> list[str]:
     """FastAPI likewise, doing what the product does."""
     return [sys.executable, "-m", "uvicorn", "bench.baselines.fastapi_same:app", "--port", str(port), *_UVICORN]
+
+
+def channels(port: int) -> list[str]:
+    """Channels' own layer, under one uvicorn worker."""
+    application = "bench.baselines.channels_fanout:application"
+    return [sys.executable, "-m", "uvicorn", application, "--port", str(port), *_UVICORN]

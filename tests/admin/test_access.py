@@ -2,7 +2,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
@@ -19,20 +18,21 @@ from memoryhub.memory.models import Decision, Observation, Task
 from memoryhub.memory.schemas.observations import NewObservation
 from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.admin_pages import LISTS, RECORDS, SECRET, address, events, fill, signed_in, text
+from tests.support.clients import new_client
 from tests.support.factories import join, make_agent, make_person, make_team
 from tests.support.signing_in import BACKEND
 
 
 def test_nobody_is_led_to_the_sign_in_page():
     for page in ("/admin/", address("core_membership"), address("memory_task")):
-        answer = Client().get(page)
+        answer = new_client().get(page)
         assert (answer.status_code, answer["Location"]) == (302, f"/login/?next={page}")
-    assert Client().get("/admin/login/")["Location"] == "/login/"
+    assert new_client().get("/admin/login/")["Location"] == "/login/"
 
 
 def test_no_agent_can_sign_in_or_use_its_key(team):
     agent = make_agent(team)
-    client = Client()
+    client = new_client()
     answer = client.post("/login/", {"username": agent.membership.actor.username, "password": agent.key})
     assert "_auth_user_id" not in client.session
     answer = client.get("/admin/", headers=agent.headers)

@@ -9,6 +9,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.memory.actions import observations
 from memoryhub.memory.schemas.observations import NewObservation
 from memoryhub.memory.selectors.tasks import by_key
+from tests.support.clients import new_client
 from tests.support.desk_world import HTML, JSON, Desk, browser_of, post, rows_of
 from tests.support.factories import PASSWORD, Person, join, make_agent, make_person, make_team
 
@@ -26,7 +27,7 @@ def heads(statements: list[str]) -> list[str]:
 
 def test_nobody_is_led_to_the_sign_in_and_back(desk: Desk):
     made = desk.escalate()
-    nobody = Client(headers=HTML)
+    nobody = new_client(headers=HTML)
     for path in ("/", f"/escalations/{made.id}/", f"/escalations/{made.id}/panel/"):
         led = nobody.get(path)
         assert (led.status_code, led["Location"]) == (302, f"/login/?next={path}")
@@ -41,7 +42,9 @@ def test_nobody_is_led_to_the_sign_in_and_back(desk: Desk):
 
 @pytest.mark.parametrize(("username", "password"), [("nobody", "x"), ("a\0b", "x"), ("x" * 200, "x"), ("", "")])
 def test_a_wrong_sign_in_says_one_thing(username: str, password: str):
-    page = Client(headers=HTML).post("/login/", {"username": username, "password": password, "next": "//evil.example/"})
+    page = new_client(headers=HTML).post(
+        "/login/", {"username": username, "password": password, "next": "//evil.example/"}
+    )
     assert page.status_code == 200
     assert "do not match" in page.text
 
@@ -50,7 +53,7 @@ def test_an_agent_cannot_sign_in(desk: Desk):
     actor = desk.agent.membership.actor
     actor.set_password(PASSWORD)
     actor.save(update_fields=["password"])
-    page = Client(headers=HTML).post("/login/", {"username": actor.username, "password": PASSWORD})
+    page = new_client(headers=HTML).post("/login/", {"username": actor.username, "password": PASSWORD})
     assert "do not match" in page.text
 
 

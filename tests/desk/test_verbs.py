@@ -9,6 +9,7 @@ from escalations.desk.verbs import VERBS
 from escalations.models import Answer, Escalation
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from tests.support.clients import new_client
 from tests.support.desk_world import ACTION, HTML, JSON, Desk, act, body, browser_of, events, post
 from tests.support.factories import make_agent, make_person
 
@@ -121,7 +122,7 @@ def test_an_agents_key_gets_403_whatever_comes_with_it(desk: Desk, sam: Client, 
     made = desk.escalate()
     before = events(desk)
     path = "/escalations/next" if verb == "next" else f"/escalations/{made.id}/{verb}"
-    for client in (Client(enforce_csrf_checks=True), sam):
+    for client in (new_client(enforce_csrf_checks=True), sam):
         refused = client.post(path, b"{}", content_type="application/json", headers=desk.agent.headers)
         assert (refused.status_code, refused["Content-Type"]) == (403, "application/problem+json")
     assert post(sam, path, **desk.agent.headers).status_code == 403
@@ -134,7 +135,7 @@ def test_nobody_and_readers_change_nothing(desk: Desk, verb: str):
     reader = browser_of(make_person(desk.team, "reader"))
     before = events(desk)
     path = "/escalations/next" if verb == "next" else f"/escalations/{made.id}/{verb}"
-    nobody = Client(enforce_csrf_checks=True)
+    nobody = new_client(enforce_csrf_checks=True)
     assert nobody.post(path, headers=JSON).status_code == 401
     assert nobody.post(path, headers=HTML).status_code in (302, 403)
     if verb != "note":

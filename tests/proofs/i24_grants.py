@@ -27,6 +27,7 @@ from memoryhub.core.viewers import Viewer, system_viewer, viewer_of
 from memoryhub.memory.actions import tasks
 from memoryhub.memory.schemas.tasks import NewTask
 from tests.support.admin_pages import address, signed_in
+from tests.support.clients import new_client
 from tests.support.factories import Person, TestAgent, join, make_agent, make_person, make_team, unique
 
 WORDS = ("finance", "pii")
@@ -106,7 +107,7 @@ def read_by_key(found: list[str]) -> Read:
 
     def read() -> set[str]:
         key = found[-1] if found else ""
-        answer = Client().get("/api/v1/tasks", {"limit": 100}, headers={"Authorization": f"Bearer {key}"})
+        answer = new_client().get("/api/v1/tasks", {"limit": 100}, headers={"Authorization": f"Bearer {key}"})
         return {row["key"] for row in answer.json()["results"]} if answer.status_code == 200 else set()
 
     return read

@@ -14,6 +14,7 @@ from django.test import Client
 
 from memoryhub.core.models import SignInDelay
 from memoryhub.core.tasks import prune
+from tests.support.clients import new_client
 from tests.support.factories import PASSWORD, Person, make_person, make_team, unique
 from tests.support.web import Server, web
 
@@ -67,7 +68,7 @@ class Door:
         self.sql.execute(f"{SHIFT} + passed.time, seen_at = seen_at + passed.time {PASSED}", [self.stopped])
         sent = {"username": name, "password": password}
         try:
-            return (client or Client()).post("/login/", sent, headers={**HTML, **headers}, REMOTE_ADDR=address)
+            return (client or new_client()).post("/login/", sent, headers={**HTML, **headers}, REMOTE_ADDR=address)
         finally:
             self.stop()
 
@@ -194,7 +195,7 @@ def test_what_a_client_says_of_its_own_address_is_not_believed(attempt: Door, pe
 def test_a_browser_that_signed_in_before_is_not_delayed_by_strangers_but_by_its_own_failures(
     attempt: Door, person: Person
 ) -> None:
-    known = Client()
+    known = new_client()
     assert attempt(person.username, PASSWORD, client=known).status_code == 302
     known.post("/logout/")
     for number in range(8):
@@ -212,13 +213,13 @@ def test_a_browser_that_signed_in_before_is_not_delayed_by_strangers_but_by_its_
 
 
 def test_a_browser_is_known_for_its_own_person_only(attempt: Door, person: Person) -> None:
-    other, browser = make_person(make_team()), Client()
+    other, browser = make_person(make_team()), new_client()
     attempt(person.username, PASSWORD, client=browser)
     (name,) = (name for name in browser.cookies if name.startswith("known_"))
     mine = browser.cookies[name]
     assert mine["httponly"]
     assert person.username not in f"{name}{mine.value}"
-    stolen, forged = Client(), Client()
+    stolen, forged = new_client(), new_client()
     from memoryhub.interface.pages.browsers import _cookie
 
     stolen.cookies[_cookie(other.username)] = mine.value

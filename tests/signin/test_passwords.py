@@ -18,6 +18,7 @@ from memoryhub.core.actions import people
 from memoryhub.core.models import SYSTEM_TEAM, Actor, Membership, PasswordOrigin, SignInRecord, Team
 from memoryhub.interface.pages import demo
 from tests.support.admin_pages import address, events, signed_in, system, text
+from tests.support.clients import new_client
 from tests.support.commands import run
 from tests.support.desk_socket import close_code, open_socket
 from tests.support.desk_world import HTML, JSON
@@ -99,9 +100,9 @@ def test_a_stolen_session_cannot_guess_the_present_password(owner_sql: psycopg.C
 
 
 def test_nobody_and_no_key_gets_to_the_page() -> None:
-    assert Client(headers=HTML).get(PAGE)["Location"] == f"/login/?next={PAGE}"
-    assert Client(headers=JSON).post(PAGE).status_code == 401
-    assert Client().get(PAGE, headers={"Authorization": "Bearer x"}).status_code == 403
+    assert new_client(headers=HTML).get(PAGE)["Location"] == f"/login/?next={PAGE}"
+    assert new_client(headers=JSON).post(PAGE).status_code == 401
+    assert new_client().get(PAGE, headers={"Authorization": "Bearer x"}).status_code == 403
 
 
 def test_the_page_is_there_for_a_person_without_a_team() -> None:
@@ -209,7 +210,7 @@ def test_djangos_commands_which_leave_no_record_are_refused(command: str, option
 
 def test_signing_in_with_a_first_password_leads_to_the_change_and_then_where_one_wanted_to_go() -> None:
     actor = person_with_first_password()
-    client = Client(headers=HTML)
+    client = new_client(headers=HTML)
     sent = {"username": actor.username, "password": PASSWORD, "next": "/?status=open"}
     led = client.get(client.post("/login/", sent)["Location"])
     assert led["Location"] == f"{PAGE}?next=%2F%3Fstatus%3Dopen"
@@ -243,7 +244,8 @@ def test_the_people_of_the_demo_keep_theirs_and_every_page_says_that_it_is_a_dem
         client = browser(person.actor)
         pages = ["/login/", "/", PAGE, "/admin/", "/no-such-page", "/api/v1/docs"]
         return [
-            "Demo: made-up people" in (Client(headers=HTML) if p == "/login/" else client).get(p).text for p in pages
+            "Demo: made-up people" in (new_client(headers=HTML) if p == "/login/" else client).get(p).text
+            for p in pages
         ]
 
     of_others = list(Actor.objects.filter(is_demo=True, is_active=True).values_list("id", flat=True))
@@ -304,7 +306,7 @@ def test_what_happens_at_the_sign_in_page_is_counted_and_shown_to_the_installati
     owner_sql: psycopg.Connection[Any],
 ) -> None:
     person, place = make_person(make_team()), f"2001:db8:{os.getpid() % 9999}::1"
-    client = Client(headers=HTML, REMOTE_ADDR=place)
+    client = new_client(headers=HTML, REMOTE_ADDR=place)
     for name, password in ((person.username, "x"), (person.username, PASSWORD), ("a typed password", "x")):
         client.post("/login/", {"username": name, "password": password})
         if password == PASSWORD:
@@ -333,7 +335,7 @@ def test_a_flood_makes_counts_and_no_rows_without_bound(owner_sql: psycopg.Conne
     before = recorded(owner_sql, None).get("failure", 0)
     for number in range(230):
         owner_sql.execute("select record_sign_in('failure', null, %s)", [f"10.9.{number // 250}.{number % 250}"])
-    client = Client(headers=HTML, REMOTE_ADDR="10.10.0.1")
+    client = new_client(headers=HTML, REMOTE_ADDR="10.10.0.1")
     for _ in range(6):
         client.post("/login/", {"username": "nobody", "password": "x"})
     assert recorded(owner_sql, None)["failure"] >= before + 230

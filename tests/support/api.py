@@ -11,17 +11,15 @@ from urllib.parse import urlsplit
 
 import orjson
 from django.db import connection
-from django.test.client import Client, ClientHandler
 
 from memoryhub.core.models import Sensitivity, Team
 from tests.support import contract
+from tests.support.clients import new_client
 from tests.support.factories import TestAgent, make_agent
 
 ROOT = "/api/v1/"
 PROBLEM = "application/problem+json"
 R = TypeVar("R")
-# One for all: each one of its own would list the static files anew (0.2 s).
-HANDLER = ClientHandler()
 
 
 class Reply(NamedTuple):
@@ -48,8 +46,7 @@ class Api:
     def __init__(self, key: str | None, agent: TestAgent | None = None) -> None:
         self.key = key
         self.agent = agent
-        self._client = Client(raise_request_exception=False)
-        self._client.handler = HANDLER
+        self._client = new_client(raise_request_exception=False)
 
     @property
     def name(self) -> str:

@@ -7,7 +7,6 @@ role serves, and each test makes a team of its own.
 import base64
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -180,12 +179,3 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def chromium_path() -> str:
-    """The system's Chromium, or $CHROMIUM. Raises RuntimeError where there is none (`make test` installs one)."""
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    for name in names:
-        if name and (path := shutil.which(name)):
-            return path
-    raise RuntimeError("no Chromium: `make chromium` installs one, or set CHROMIUM=/path/to/it")

@@ -12,6 +12,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.test import Client
 
 from memoryhub.core.models import Actor
+from tests.support.clients import new_client
 from tests.support.factories import PASSWORD, Person
 
 BACKEND = "memoryhub.core.people.PeopleBackend"
@@ -29,7 +30,7 @@ def sign_in(person: Person) -> str:
 
 def client_of(actor: Actor, **options: Any) -> Client:
     """A test client in which this account is signed in; options as of Django's Client."""
-    client = Client(**options)
+    client = new_client(**options)
     client.force_login(actor, backend=BACKEND)
     return client
 

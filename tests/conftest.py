@@ -43,9 +43,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first, so that at the end no worker waits for another's."""
-    long = {Path(__file__).parent.name: 0, "proofs": 1, "browser": 2, "live": 3}
-    items.sort(key=lambda item: long.get(item.path.parent.name, len(long)))
+    """The files whose tests wait for Celery come first, while its sweeps find few teams; then the longest, so that at
+    the end no worker of the run waits for another's.
+    """
+    swept = {item.path for item in items if "worker" in getattr(item, "fixturenames", ())}
+    long = {Path(__file__).parent.name: 1, "proofs": 2, "browser": 3, "live": 4}
+    items.sort(key=lambda item: 0 if item.path in swept else long.get(item.path.parent.name, len(long) + 1))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -31,6 +31,24 @@ def wait_for(server: Server, worker: str) -> dict[str, Any]:
     return found
 
 
+def test_many_who_ask_whether_it_is_ready_cost_a_few_looks(server: Server, owner_sql: Any) -> None:
+    """Before the others of this file, whose worker asks the database, too."""
+
+    def transactions() -> int:
+        time.sleep(1.2)  # until everybody has told what they did
+        counted = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+        return int(owner_sql.execute(counted).fetchone()[0])
+
+    before, deadline = transactions(), time.monotonic() + 60
+    while (now := transactions()) - before > 50:
+        assert time.monotonic() < deadline, "others do not leave the database in peace"
+        before = now
+    with ThreadPoolExecutor(64) as pool, httpx2.Client(timeout=30) as client:
+        answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(800)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert transactions() - now < 200, "each call asks the database"
+
+
 def test_a_worker_that_stops_is_told_to_be_silent_and_nothing_else_changes(server: Server, worker: Process) -> None:
     assert wait_for(server, "ok") == {"status": "ready", "database": "ok", "valkey": "ok", "worker": "ok"}
     stopped = [psutil.Process(worker.popen.pid), *psutil.Process(worker.popen.pid).children(recursive=True)]
@@ -43,22 +61,6 @@ def test_a_worker_that_stops_is_told_to_be_silent_and_nothing_else_changes(serve
         for process in stopped:
             process.send_signal(signal.SIGCONT)
     wait_for(server, "ok")
-
-
-def test_many_who_ask_whether_it_is_ready_cost_a_few_looks(server: Server, owner_sql: Any) -> None:
-    def transactions() -> int:
-        time.sleep(1.2)  # until everybody has told what they did
-        counted = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
-        return int(owner_sql.execute(counted).fetchone()[0])
-
-    before, deadline = transactions(), time.monotonic() + 60
-    while (now := transactions()) - before > 50:  # a worker that was stopped in another test has much to do
-        assert time.monotonic() < deadline, "others do not leave the database in peace"
-        before = now
-    with ThreadPoolExecutor(64) as pool, httpx2.Client(timeout=30) as client:
-        answers = list(pool.map(lambda _: client.get(f"{server.url}/readyz"), range(800)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert transactions() - now < 200, "each call asks the database"
 
 
 def test_probes_are_answered_while_every_thread_of_the_process_waits(server: Server) -> None:

@@ -45,9 +45,10 @@ def delays(job: Job) -> list[list[float]]:
     return cast(list[list[float]], _run(job))
 
 
-def lost(job: Job) -> int:
-    """How many events were not heard DRAIN_SECONDS after the last was sent, of all sockets."""
-    return cast(int, _run(job))
+def flood(job: Job) -> tuple[int, float]:
+    """How many frames were not heard DRAIN_SECONDS after the last event, and in how many seconds these were sent."""
+    lost, seconds = cast(list[float], _run(job))
+    return int(lost), seconds
 
 
 def _run(job: Job) -> object:
@@ -159,7 +160,7 @@ def held(job: Job) -> Iterator[None]:
         thread.join()
 
 
-async def _flood(job: Job) -> int:
+async def _flood(job: Job) -> tuple[int, float]:
     sockets = await open_sockets(job)
     for one in sockets:
         one.wait_for(job.heard, len(job.events))
@@ -173,8 +174,9 @@ async def _flood(job: Job) -> int:
         writer.close()
 
     await asyncio.gather(*(caller(first) for first in range(CALLERS)))
+    seconds = time.perf_counter() - begun
     await asyncio.wait([one.whole for one in sockets], timeout=DRAIN_SECONDS)
-    return sum(one.left for one in sockets)
+    return sum(one.left for one in sockets), seconds
 
 
 async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, event: str) -> None:

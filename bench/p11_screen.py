@@ -81,7 +81,7 @@ def measure(stack: Stack, _: Length) -> Result:
             page = browser.new_page()
             page.add_init_script(WATCH)
             with fanout.held(job):
-                page.goto("about:blank")
+                page.goto(f"http://127.0.0.1:{bare}/")
                 page.evaluate(LISTEN, bare)
                 told = [{"type": "event", "id": f"{at}", "row": "x" * SHOWN} for at in range(at_once)]
                 rounds[ECHO].append(_late(page, bare, [encode("POST", "/", bare, body=body) for body in told]))

@@ -14,6 +14,7 @@ UPGRADED = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 )
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>"
 READY = b'{"type":"ready"}'
 _open: set[asyncio.Transport] = set()
 
@@ -23,7 +24,9 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if data.startswith(b"GET "):
+        if data.startswith(b"GET ") and b"\r\nUpgrade: websocket\r\n" not in data:
+            self.transport.write(PAGE)  # a browser's, whose socket is opened from here
+        elif data.startswith(b"GET "):
             key = data.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
             self.transport.write(UPGRADED % base64.b64encode(hashlib.sha1(key + GUID).digest()))
         elif data.startswith(b"POST "):

@@ -37,7 +37,7 @@ def measure(stack: Stack, length: Length) -> Result:
         port = free_port()
         server = stack.serve(serving.product(port), environment, port)
         path = f"/ws/t/{desk['team']}/queue/"
-        job = Job(port, SOCKETS, handshake(path, port, desk["cookie"]), "", '"ready"', '"event"')
+        job = Job(port, SOCKETS, handshake(path, port, desk["cookie"]), "", '"ready"', '"type":"event"')
 
         def escalating(job: Job, number: int) -> Job:
             asked = [
@@ -50,7 +50,7 @@ def measure(stack: Stack, length: Length) -> Result:
         stack.end(server)
         port = free_port()
         server = stack.serve(serving.channels(port), environment, port)
-        job = Job(port, SOCKETS, handshake("/", port, ""), "{}", '"ready"', '"event"')
+        job = Job(port, SOCKETS, handshake("/", port, ""), "{}", '"ready"', '"type": "event"')
 
         def telling(job: Job, number: int) -> Job:
             event = encode("POST", "/", job.port, body={"type": "event", "row": "x" * SHOWN})

@@ -27,7 +27,7 @@ from memoryhub.interface.http.metrics import count
 from memoryhub.interface.http.problems import error_of, problem
 from memoryhub.interface.http.queries import Query, params_of, read_query
 from memoryhub.interface.http.request_ids import request_id_from
-from memoryhub.interface.live.reader import LiveEvent, live
+from memoryhub.interface.live.reader import Heard, LiveEvent, live
 from memoryhub.interface.live.rights import Rights, sweeper
 from memoryhub.interface.server.bridge import SMALL
 from memoryhub.interface.server.lookups import read_for
@@ -116,9 +116,9 @@ class Waiter:
         """No agent does."""
         return False
 
-    def hear(self, event: LiveEvent, frame: Any) -> None:
-        """Wake when the event is wanted."""
-        if self.takes(event):
+    def hear(self, heard: Heard) -> None:
+        """Wake when one of the events is wanted."""
+        if any(self.takes(event) for event, _ in heard):
             self.woken.set()
 
     def beat(self, seq: int) -> None:

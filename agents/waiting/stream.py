@@ -31,7 +31,7 @@ from memoryhub.core.errors import Code, FieldError, Invalid, describe
 from memoryhub.core.ledger.lives import Ledger
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import Viewer
-from memoryhub.interface.live.reader import EventFilter, LiveEvent, check_cursor, live, read_events, read_head
+from memoryhub.interface.live.reader import EventFilter, Heard, LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.live.rights import Rights
 from memoryhub.memory.selectors import alerts as alert_selectors
 
@@ -180,13 +180,14 @@ class Stream:
         """No agent does."""
         return False
 
-    def hear(self, event: LiveEvent, frame: frames.EventFrames) -> None:
-        """Queue the event when it is wanted. A change to the viewer's own membership ends the stream."""
-        if event.type == "membership.change" and event.row_id == self.viewer.membership:
-            self.revoke()
-        elif self.wanted.takes(event) and (self._reached is None or event.seq > self._reached):
-            is_sent_here = self._takes_alerts and event.actor != self.viewer.name
-            self._put(event.seq, (frame.alert if is_sent_here else b"") + frame.of(self.viewer))
+    def hear(self, heard: Heard) -> None:
+        """Queue the events that are wanted. A change to the viewer's own membership ends the stream."""
+        for event, frame in heard:
+            if event.type == "membership.change" and event.row_id == self.viewer.membership:
+                self.revoke()
+            elif self.wanted.takes(event) and (self._reached is None or event.seq > self._reached):
+                is_sent_here = self._takes_alerts and event.actor != self.viewer.name
+                self._put(event.seq, (frame.alert if is_sent_here else b"") + frame.of(self.viewer))
 
     def beat(self, seq: int) -> None:
         """Queue the beat: every event up to this `seq` that is for this stream is queued before it."""

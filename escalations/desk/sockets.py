@@ -17,7 +17,7 @@ from memoryhub.core.transactions import viewer_transaction
 from memoryhub.interface.http.json import dump, parse_object
 from memoryhub.interface.http.params import MAX_QUERY_BYTES
 from memoryhub.interface.http.shapes import convert
-from memoryhub.interface.live.reader import LiveEvent, check_cursor, live, read_events, read_head
+from memoryhub.interface.live.reader import Heard, LiveEvent, check_cursor, live, read_events, read_head
 from memoryhub.interface.live.sockets import MAX_WAITING_CHARS, MAX_WAITING_FRAMES, TOO_SLOW, PersonSocket
 from memoryhub.interface.server.lookups import read_for
 
@@ -67,20 +67,24 @@ class QueueSocket(PersonSocket):
         """Of the agents' private reasoning, for whoever has claimed the case and has it on the page."""
         return frame.opens(self.watch, self.viewer)
 
-    def hear(self, event: LiveEvent, frame: DeskFrames) -> None:
-        """A frame from the reader: kept until the gap before it is filled, then queued for sending."""
-        if event.type == "membership.change" and event.row_id == self.viewer.membership:
-            self.revoke()
-            return
-        text = frame.text(self.watch, self.viewer)
-        if text is None or self.is_over or event.seq <= self._reached:
+    def hear(self, heard: Heard) -> None:
+        """Frames from the reader: kept until the gap before them is filled, then queued for sending."""
+        texts: list[tuple[int, str]] = []
+        for event, frame in heard:
+            if event.type == "membership.change" and event.row_id == self.viewer.membership:
+                self.revoke()
+                return
+            text = frame.text(self.watch, self.viewer)
+            if text is not None and event.seq > self._reached:
+                texts.append((event.seq, text))
+        if not texts or self.is_over:
             return
         if self._early is None:
-            self._sent = event.seq
-            self.put(text)
+            self._sent = texts[-1][0]
+            self.put(*(text for _, text in texts))
             return
-        self._early.append((event.seq, text))
-        self._early_chars += len(text)
+        self._early += texts
+        self._early_chars += sum(len(text) for _, text in texts)
         if len(self._early) > MAX_WAITING_FRAMES or self._early_chars > MAX_WAITING_CHARS:
             self.end(TOO_SLOW, "too slow: connect again and resume")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket as sockets
 import time
 from contextlib import suppress
@@ -19,6 +20,7 @@ from memoryhub.core.actions import feed
 from memoryhub.core.models import Sensitivity
 from memoryhub.core.transactions import viewer_transaction
 from memoryhub.core.viewers import system_viewer
+from memoryhub.interface.server.protocol import SHARED_CHARS
 from memoryhub.memory.actions import observations
 from memoryhub.memory.schemas.observations import NewObservation
 from tests.support.desk_socket import desk, heard
@@ -94,6 +96,31 @@ def test_a_frame_is_for_those_whose_clearance_dominates_the_label(server: Server
         again.close()
     for socket in opened.values():
         socket.close()
+
+
+def test_events_that_come_together_are_sent_whole_and_in_their_order(server: Server):
+    """Though not all of them fit into one piece (of 64 Ki characters), and one of them into none."""
+    team = make_team()
+    agent, sam = make_agent(team).viewer, make_person(team)
+    task = make_task(agent)
+    ask(agent, task)
+    batches = [100, *(1, 20, 3) * 8]
+    pages = [desk(server, sam, head(team.id), task.id)[0] for _ in range(3)]
+    server.process.popen.send_signal(signal.SIGSTOP)  # so that it reads them all at once
+    try:
+        for number, count in enumerate(batches):
+            item = NewObservation(content=f"number {number}; " + "long words " * 50, task=task.key)
+            observations.log_batch(agent, items=[item] * count)
+    finally:
+        server.process.popen.send_signal(signal.SIGCONT)
+    for page in pages:
+        with page:
+            found = heard(page, len(batches))
+            assert [frame["seq"] for frame in found] == [*range(head(team.id) - len(batches) + 1, head(team.id) + 1)]
+            assert [frame["item"].count(f"number {at}; ") for at, frame in enumerate(found)] == batches
+            sizes = [len(frame["item"]) for frame in found]
+            assert sizes[0] > SHARED_CHARS, "the control: it fits into a piece"
+            assert sum(sizes[1:]) > 2 * SHARED_CHARS, "the control: they fit into a piece"
 
 
 def test_items_come_for_the_task_that_is_open_only(server: Server):

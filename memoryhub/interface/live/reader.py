@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Collection, Hashable, Sequence
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -35,6 +36,7 @@ POLL_SECONDS = 1.0  # the delay of a reader by a lost bell
 BEAT_SECONDS = 10.0
 JOIN_SECONDS = 5.0
 PAGE = 500
+TURN_SECONDS = 0.02  # of the event loop, which all requests share
 MAX_BEHIND = 10_000  # events; a cursor further behind must resync, which is cheaper for both sides
 
 
@@ -64,6 +66,7 @@ class LiveEvent:
         return self.audience is None or viewer.membership in self.audience
 
 
+Heard = Sequence[tuple[LiveEvent, Any]]
 # Renders each event, once for all who may see it; `watched`: what their pages show (Subscriber.watch).
 Render = Callable[[Viewer, Sequence[LiveEvent], Collection[Any]], Sequence[Any]]
 
@@ -85,8 +88,8 @@ class Subscriber(Protocol):
     def overhears(self, event: LiveEvent, frame: Any) -> bool:
         """Whether it hears of an event that is not for its viewer, by what `render` has found out of them."""
 
-    def hear(self, event: LiveEvent, frame: Any) -> None:
-        """An event that the viewer may see, and what `render` made of it."""
+    def hear(self, heard: Heard) -> None:
+        """Events that the viewer may see, in their order, each with what `render` made of it."""
 
     def beat(self, seq: int) -> None:
         """Everything up to `seq` was delivered. Called every BEAT_SECONDS while the ledger can be read."""
@@ -278,15 +281,27 @@ class TeamReader:
             for who in tuple(self._subscribers):
                 who.fork(forked.fork, forked.ledger)
             return True
-        for place, event in enumerate(events):
-            for who in tuple(self._subscribers):
-                frame = frames[who.render][place] if who.render else None
-                if event.is_for(who.viewer) or who.overhears(event, frame):
-                    who.hear(event, frame)
         if events:
+            await self._tell(events, frames)
             metrics.LIVE_DELAY.observe((datetime.now(UTC) - events[0].at).total_seconds())
         self.seq = reached
         return len(events) == PAGE
+
+    async def _tell(self, events: Sequence[LiveEvent], frames: Mapping[Render, Sequence[Any]]) -> None:
+        """Let each subscriber hear its events, all at once; others have a turn after each TURN_SECONDS."""
+        made: dict[Render | None, Heard] = {None: [(event, None) for event in events]}
+        made |= {render: list(zip(events, found, strict=True)) for render, found in frames.items()}
+        began = time.perf_counter()
+        for who in tuple(self._subscribers):
+            if who not in self._subscribers:
+                continue  # it has left meanwhile
+            viewer = who.viewer
+            heard = [one for one in made[who.render] if one[0].is_for(viewer) or who.overhears(*one)]
+            if heard:
+                who.hear(heard)
+            if time.perf_counter() - began > TURN_SECONDS:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
 
     def _admit(self, seq: int) -> None:
         for subscriber, entered in self._joining.items():

@@ -61,7 +61,7 @@ class PersonSocket(AsyncWebsocketConsumer):
         """The ASGI application of this one socket."""
         self._frames: asyncio.Queue[str] = asyncio.Queue()
         self._waiting_chars = 0  # of frames in the queue, and of the one that is being sent
-        self._write_now: Callable[[str], bool] | None = scope.get("extensions", {}).get(WRITE_NOW)
+        self._write_now: Callable[[tuple[str, ...]], int] | None = scope.get("extensions", {}).get(WRITE_NOW)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sender: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -141,18 +141,19 @@ class PersonSocket(AsyncWebsocketConsumer):
         """End the connection: its rights have changed."""
         self.end(NOT_ALLOWED, "your access has changed")
 
-    def put(self, frame: str) -> None:
-        """Queue a frame. A socket whose queue is full is ended: it may reconnect and resume."""
+    def put(self, *frames: str) -> None:
+        """Queue frames. A socket whose queue is full is ended: it may reconnect and resume."""
         if self.is_over:
             return
         # What many sockets are sent: with a task's turn for each of them it takes three times as long.
-        if not self._waiting_chars and self._write_now is not None and self._write_now(frame):
-            return
-        self._waiting_chars += len(frame)
-        if self._waiting_chars > MAX_WAITING_CHARS or self._frames.qsize() >= MAX_WAITING_FRAMES:
-            self.end(TOO_SLOW, "too slow: connect again and resume")
-            return
-        self._frames.put_nowait(frame)
+        if not self._waiting_chars and self._write_now is not None:
+            frames = frames[self._write_now(frames) :]
+        for frame in frames:
+            self._waiting_chars += len(frame)
+            if self._waiting_chars > MAX_WAITING_CHARS or self._frames.qsize() >= MAX_WAITING_FRAMES:
+                self.end(TOO_SLOW, "too slow: connect again and resume")
+                return
+            self._frames.put_nowait(frame)
 
     async def room(self) -> None:
         """Wait while the queue is more than half full, for what can be sent at the client's own speed."""

@@ -28,9 +28,9 @@ FREE_PIECES, PIECE_BYTES = 1_000, 64
 MAX_FRAGMENTS = 1_000  # of a message on a socket
 # An ASGI extension: this request's connection may be closed for another; returns a future, done once it is closed.
 GIVE_WAY = "memoryhub.give_way"
-# Another, of a socket: writes a text at once, if nothing waits before it; returns whether it did.
+# Another, of a socket: writes texts at once, as long as nothing waits before them; returns how many.
 WRITE_NOW = "memoryhub.write_now"
-SHARED_CHARS = 64 * 1024  # of a text whose frame is kept for the other sockets
+SHARED_CHARS = 64 * 1024  # of texts that are written together; their frames are kept for the other sockets
 # A refused client may still be sending: the rest is read and dropped for so long, or a reset would lose the refusal.
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -338,13 +338,16 @@ class WireSocket(_Counted, WebSocketsSansIOProtocol):
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast(dict[str, Any], self.scope["extensions"])[WRITE_NOW] = self.write_now
 
-    def write_now(self, text: str) -> bool:
-        """Write a text that many sockets are sent, whose frame is made once; False where send() must decide."""
+    def write_now(self, texts: tuple[str, ...]) -> int:
+        """Write texts that many sockets are sent, whose frames are made once; how many, before send() must decide."""
         is_plain = self.handshake_complete and not self.close_sent and not self.conn.extensions
-        if not is_plain or self.disconnected or self.conn.state is not State.OPEN or not self.writable.is_set():
-            return False
-        self.transport.write(_frame_of(text) if len(text) <= SHARED_CHARS else _frame_of.__wrapped__(text))
-        return True
+        written = 0
+        for part in _parts(texts):
+            if not is_plain or self.disconnected or self.conn.state is not State.OPEN or not self.writable.is_set():
+                break
+            self.transport.write(_frames_of(part) if len(part[0]) <= SHARED_CHARS else _frames_of.__wrapped__(part))
+            written += len(part)
+        return written
 
     async def send(self, message: Any) -> None:
         """Send the application's message. After its close, the place may go to another."""
@@ -381,10 +384,25 @@ class WireSocket(_Counted, WebSocketsSansIOProtocol):
         super().handle_cont(event)
 
 
+def _parts(texts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The texts in their order, as many together as have SHARED_CHARS; a longer one by itself."""
+    if sum(map(len, texts)) <= SHARED_CHARS:
+        return [texts]
+    parts: list[list[str]] = []
+    size = 0
+    for text in texts:
+        size += len(text)
+        if not parts or size > SHARED_CHARS:
+            parts.append([])
+            size = len(text)
+        parts[-1].append(text)
+    return [tuple(part) for part in parts]
+
+
 @lru_cache(maxsize=16)
-def _frame_of(text: str) -> bytes:
-    """The frame of a text from a server (RFC 6455, 5.2)."""
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+def _frames_of(texts: tuple[str, ...]) -> bytes:
+    """The frames of texts from a server (RFC 6455, 5.2)."""
+    return b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
 
 
 def neighbour_of(client: tuple[str, int] | None) -> str | None:

@@ -92,7 +92,12 @@ class Client:
             if not received:
                 raise RuntimeError("the server closed the connection")
             data += received
+        self._answer = data
         return int(data[9:12]), data.partition(b"\r\n\r\n")[2], time.perf_counter() - begun
+
+    def tag(self) -> str:
+        """The ETag of the last answer."""
+        return _tag(self._answer).decode()
 
     def close(self) -> None:
         self._socket.close()
@@ -112,7 +117,7 @@ def answer_size(data: bytes | bytearray) -> int | None:
     return end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
 
 
-def _tag(data: bytearray) -> bytes:
+def _tag(data: bytes | bytearray) -> bytes:
     """The ETag of an answer."""
     at = data.lower().index(b"\r\netag:") + 7
     return bytes(data[at : data.index(b"\r\n", at)]).strip()

@@ -1,6 +1,5 @@
 """P4: compare-and-set on a fact over HTTP, 16 clients on 16 keys, against the product's own POST of an observation."""
 
-import json
 from collections.abc import Callable
 
 import psycopg
@@ -71,9 +70,11 @@ def _changing(port: int, key: str, seconds: float, figures: list[Figures]) -> Ca
 
     def change() -> float:
         client = Client(port)
-        rows = [json.loads(client.send(encode("GET", f"/api/v1/facts/{fact}", port, key))[1]) for fact in TASKS]
+        tags = []
+        for fact in TASKS:
+            client.send(encode("GET", f"/api/v1/facts/{fact}", port, key))
+            tags.append(client.tag())
         client.close()
-        tags = [f'"{row["id"]}.{row["version"]}"' for row in rows]
         return _loading(Job(port, puts, 200, CONNECTIONS, seconds=seconds, tags=tags), figures)()
 
     return change

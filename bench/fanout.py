@@ -7,6 +7,7 @@ standard output), on raw connections: WebSocket frames are parsed as far as thei
 
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import threading
@@ -40,9 +41,12 @@ class Job:
     rate: float = 0.0
 
 
-def delays(job: Job) -> list[list[float]]:
-    """The milliseconds of each socket, by event. Raises RuntimeError when one does not hear."""
-    return cast(list[list[float]], _run(job))
+def delays(job: Job) -> list[tuple[float, float]]:
+    """Of each event the milliseconds until the first socket has heard it, and until 99 of 100 have.
+
+    Raises RuntimeError when one does not hear.
+    """
+    return [(first, late) for first, late in cast(list[list[float]], _run(job))]
 
 
 def flood(job: Job) -> tuple[int, float]:
@@ -203,7 +207,7 @@ async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, even
     await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
 
 
-async def _measure(job: Job) -> list[list[float]]:
+async def _measure(job: Job) -> list[tuple[float, float]]:
     sockets = await open_sockets(job)
     reader, writer = await asyncio.open_connection("127.0.0.1", job.port)
     rounds = []
@@ -214,7 +218,8 @@ async def _measure(job: Job) -> list[list[float]]:
         sent = time.perf_counter()
         async with asyncio.timeout(HEAR_SECONDS):
             await asyncio.gather(_send(reader, writer, event), *(one.whole for one in sockets))
-        rounds.append([1000 * (one.came - sent) for one in sockets])
+        heard = [1000 * (one.came - sent) for one in sockets]
+        rounds.append((min(heard), statistics.quantiles(heard, n=100)[98]))
     return rounds
 
 

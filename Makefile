@@ -31,7 +31,7 @@ prove: setup $(DEV_READY) chromium  ## run the proofs at full size: thousands of
 	@$(BIN)/python -m pytest -m "prove and not alone" --full -n 2 --maxschedchunk 1 -o faulthandler_timeout=3600 $(ARGS)
 	@$(BIN)/python -m pytest -m "prove and alone" --full -o faulthandler_timeout=3600 $(ARGS)
 
-bench: setup $(DEV_READY)  ## measure against the baselines, and write bench/results
+bench: setup $(DEV_READY) chromium  ## measure against the baselines, and write bench/results
 	@$(BIN)/python -m bench $(ARGS)
 
 lint: setup $(DEV_READY)  ## look for faults without running anything

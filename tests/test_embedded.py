@@ -179,8 +179,7 @@ def test_a_port_that_somebody_took_meanwhile_is_replaced(pair: embedded.Servers,
 
 def test_a_half_made_cluster_is_made_again(data: Path) -> None:
     making = start_elsewhere(data)
-    half = data / "servers" / "postgres.new"
-    while not half.exists():
+    while not list((data / "servers").glob("postgres.new*")):
         time.sleep(0.005)
     making.send_signal(signal.SIGKILL)
     making.wait()

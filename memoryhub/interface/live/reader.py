@@ -66,7 +66,7 @@ class LiveEvent:
         return self.audience is None or viewer.membership in self.audience
 
 
-Heard = Sequence[tuple[LiveEvent, Any]]
+Heard = Sequence[tuple[LiveEvent, Any]]  # events, each with what `render` made of it
 # Renders each event, once for all who may see it; `watched`: what their pages show (Subscriber.watch).
 Render = Callable[[Viewer, Sequence[LiveEvent], Collection[Any]], Sequence[Any]]
 
